@@ -1,0 +1,102 @@
+//! The command line.
+
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// A fault-tolerant key-value store on MPI that you can break on purpose and watch survive.
+///
+/// Without further words it starts one metadata server with the console (rank 0) and the servers
+/// (ranks 1..N) under mpirun, and opens the console in this terminal.
+#[derive(Debug, Clone, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Args {
+    /// How many servers hold the data.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub servers: u32,
+
+    /// Probability with which each request makes the primary crash, 0 to 1.
+    #[arg(long, default_value_t = 0.2, value_name = "P", value_parser = probability)]
+    pub failure_rate: f64,
+
+    /// Seed of all random choices; the same seed and commands give the same failures. Random if not given, and shown.
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+
+    /// A crashed server restarts by itself after this many seconds; 0 at once, `never` only by RECOVER.
+    #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = recover_after)]
+    pub recover_after: RecoverAfter,
+
+    /// Slows all timeouts down by this factor (0.5 to 100), to watch a failover in slow motion.
+    #[arg(long, default_value_t = 1.0, value_name = "X", value_parser = pace)]
+    pub pace: f64,
+
+    /// Run this command and leave; may be repeated.
+    #[arg(short = 'c', value_name = "COMMAND")]
+    pub command: Vec<String>,
+
+    /// Line mode: one command a line in, one answer a line out, no dashboard.
+    #[arg(long)]
+    pub plain: bool,
+
+    /// Draw with ASCII characters only.
+    #[arg(long)]
+    pub ascii: bool,
+
+    /// Colours of the dashboard.
+    #[arg(long, value_enum, default_value_t = ThemeName::Dark, value_name = "NAME")]
+    pub theme: ThemeName,
+
+    /// Do not animate messages.
+    #[arg(long)]
+    pub no_animation: bool,
+
+    /// Where logs and the command history are kept [default: $XDG_STATE_HOME/understudy]
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+}
+
+/// When a crashed server starts again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RecoverAfter {
+    /// By itself, after this many seconds.
+    Seconds(f64),
+    /// Only by command.
+    Never,
+}
+
+/// The dashboard's colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ThemeName {
+    /// For dark terminals.
+    Dark,
+    /// For light terminals.
+    Light,
+    /// Blue and orange: told apart by every eye.
+    ColorBlind,
+    /// No colour at all.
+    Mono,
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
+        _ => Err("give a probability between 0 and 1, such as 0.2".into()),
+    }
+}
+
+fn pace(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(pace) if (0.5..=100.0).contains(&pace) => Ok(pace),
+        _ => Err("give a factor between 0.5 and 100, such as 10".into()),
+    }
+}
+
+fn recover_after(text: &str) -> Result<RecoverAfter, String> {
+    if text == "never" {
+        return Ok(RecoverAfter::Never);
+    }
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(RecoverAfter::Seconds(seconds)),
+        _ => Err("give seconds (0 to 86400), or `never`".into()),
+    }
+}

@@ -1,0 +1,140 @@
+//! The desk: where the console hands in what a person wants, and gets it back answered.
+//!
+//! The rank's loop (over MPI or over the simulator) holds the other end of the channel. Everything
+//! that is asked is answered, also when the answer is "unknown".
+
+use crate::fault::Control;
+use crate::protocol::{Event, Rank, Reason, Time, View, ViewNumber};
+use crate::store::{Command, OpNumber, Reply};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What became of a client operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered.
+    Done(Reply),
+    /// No answer in time: it may or may not have happened.
+    Unknown,
+}
+
+/// One wish of the console.
+#[derive(Debug)]
+pub enum Ask {
+    /// Run a command on the store.
+    Execute { command: Command, answer: Sender<Outcome> },
+    /// Give an order to a rank; answered when the rank has carried it out.
+    Control { to: Rank, control: Control, answer: Sender<Result<(), String>> },
+    /// The state of the whole cluster, freshly asked from every rank.
+    Status { answer: Sender<ClusterStatus> },
+    /// Put a line into the events: what an operator did.
+    Note { event: Event },
+    /// End the cluster.
+    Quit,
+}
+
+/// A view and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewRecord {
+    /// When the metadata server decided.
+    pub at: Time,
+    /// What it decided.
+    pub view: Arc<View>,
+    /// Why.
+    pub reason: Reason,
+    /// Who asked; `None` for the metadata server itself.
+    pub asked_by: Option<Rank>,
+}
+
+/// What `STATUS` tells of one rank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankStatus {
+    /// Which rank.
+    pub rank: Rank,
+    /// Its process.
+    pub pid: u32,
+    /// In capitals: METADATA, CLIENT, PRIMARY, BACKUP, JOINING, IDLE, DOWN, PAUSED, DEAD.
+    pub role: String,
+    /// Keys, op number, incarnation, for servers.
+    pub server: Option<(u64, OpNumber, u64)>,
+}
+
+/// What `STATUS` and `VIEW` tell.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClusterStatus {
+    /// The current view.
+    pub view: Option<Arc<View>>,
+    /// The primary, if it is believed to answer.
+    pub primary: Option<Rank>,
+    /// Every rank.
+    pub ranks: Vec<RankStatus>,
+    /// The latest views, oldest first.
+    pub views: Vec<ViewRecord>,
+    /// Now, by the clock of [`ViewRecord::at`].
+    pub now: Time,
+}
+
+impl ClusterStatus {
+    /// The number of the current view, 0 before the first.
+    #[must_use]
+    pub fn view_number(&self) -> ViewNumber {
+        self.view.as_ref().map_or(ViewNumber(0), |view| view.number)
+    }
+}
+
+/// The console's end of the channel. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    asks: Sender<Ask>,
+}
+
+/// At most this many wishes wait for the loop.
+const ASKS_MAX: usize = 1024;
+/// A loop that does not answer for this long is gone.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
+
+impl Desk {
+    /// A desk and the end that the loop serves.
+    #[must_use]
+    pub fn new() -> (Self, Receiver<Ask>) {
+        let (asks, served) = bounded(ASKS_MAX);
+        (Self { asks }, served)
+    }
+
+    /// Runs one command and waits for its outcome.
+    #[must_use]
+    pub fn execute(&self, command: Command) -> Outcome {
+        self.ask(|answer| Ask::Execute { command, answer }).unwrap_or(Outcome::Unknown)
+    }
+
+    /// Gives an order to a rank and waits until it is carried out.
+    ///
+    /// # Errors
+    /// When the rank refuses, with the reason, or does not answer.
+    pub fn control(&self, to: Rank, control: Control) -> Result<(), String> {
+        self.ask(|answer| Ask::Control { to, control, answer }).unwrap_or_else(|| Err("the cluster has ended".into()))
+    }
+
+    /// The state of the cluster.
+    #[must_use]
+    pub fn status(&self) -> ClusterStatus {
+        self.ask(|answer| Ask::Status { answer }).unwrap_or_default()
+    }
+
+    /// Tells the events what an operator did.
+    pub fn note(&self, what: impl Into<String>) {
+        let _ = self.asks.send(Ask::Note { event: Event::Operator { what: what.into() } });
+    }
+
+    /// Ends the cluster.
+    pub fn quit(&self) {
+        let _ = self.asks.send(Ask::Quit);
+    }
+
+    fn ask<T>(&self, make: impl FnOnce(Sender<T>) -> Ask) -> Option<T> {
+        let (answer, answered) = bounded(1);
+        self.asks.send(make(answer)).ok()?;
+        answered.recv_timeout(ANSWER_DEADLINE).ok()
+    }
+}

@@ -1,0 +1,108 @@
+//! Time as the protocol sees it: a number that is handed in.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// Nanoseconds since some moment that only this process knows. Two ranks' times are never compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// Long after everything: "no deadline".
+    pub const NEVER: Time = Time(u64::MAX);
+
+    /// How long ago `earlier` was; zero when it lies in the future.
+    #[must_use]
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Milliseconds since the start, for transcripts.
+    #[must_use]
+    pub fn as_millis(self) -> u64 {
+        self.0 / 1_000_000
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Time;
+    fn add(self, duration: Duration) -> Time {
+        Time(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Time> for Time {
+    type Output = Duration;
+    fn sub(self, earlier: Time) -> Duration {
+        self.since(earlier)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}ms", self.0 / 1_000_000, self.0 / 1_000 % 1_000)
+    }
+}
+
+/// The durations that the protocol lives by. They scale together: see [`Timing::at_pace`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timing {
+    /// The primary sends a heartbeat this often (H).
+    pub heartbeat: Duration,
+    /// An answered heartbeat lets the primary read until this long after it was *sent* (L).
+    pub lease: Duration,
+    /// A server that has heard nothing from a peer for this long suspects it (G). Must be longer than `lease`.
+    pub silence: Duration,
+    /// What was not acknowledged is sent again after this long, then ever more rarely.
+    pub retry: Duration,
+    /// Every server tells the metadata server this often that it is there.
+    pub announce: Duration,
+    /// The metadata server waits this long for all servers before it forms the first view from those present.
+    pub formation: Duration,
+    /// A request without an answer after this long ends as unknown.
+    pub request_deadline: Duration,
+    /// A loop that was not run for this long was stalled: silence it did not observe does not count.
+    pub stall: Duration,
+}
+
+const HEARTBEAT_INTERVAL_MS: u64 = 10;
+const LEASE_MS: u64 = 40;
+const SILENCE_MS: u64 = 50;
+const RETRY_MS: u64 = 20;
+const ANNOUNCE_INTERVAL_MS: u64 = 100;
+const FORMATION_MS: u64 = 1_500;
+const REQUEST_DEADLINE_MS: u64 = 5_000;
+const STALL_MS: u64 = 25;
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self::at_pace(1.0)
+    }
+}
+
+impl Timing {
+    /// All durations multiplied by `pace` (2 is half as fast). One pace for the whole cluster and its
+    /// whole life: a lease granted at one pace must not be judged at another.
+    ///
+    /// # Panics
+    /// When `pace` is not a positive number; the arguments are checked before they come here.
+    #[must_use]
+    pub fn at_pace(pace: f64) -> Self {
+        assert!(pace.is_finite() && pace > 0.0, "pace {pace} must be positive");
+        let ms = |ms: u64| Duration::from_millis(ms).mul_f64(pace);
+        let timing = Self {
+            heartbeat: ms(HEARTBEAT_INTERVAL_MS),
+            lease: ms(LEASE_MS),
+            silence: ms(SILENCE_MS),
+            retry: ms(RETRY_MS),
+            announce: ms(ANNOUNCE_INTERVAL_MS),
+            formation: ms(FORMATION_MS),
+            request_deadline: ms(REQUEST_DEADLINE_MS),
+            stall: ms(STALL_MS),
+        };
+        assert!(timing.silence > timing.lease, "a backup may suspect only after every lease it granted has ended");
+        timing
+    }
+}

@@ -1,0 +1,118 @@
+//! Keys and values: any bytes, printed as text where they are text.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+
+/// An owned byte string of fixed length (16 bytes of handle, one allocation).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Bytes(Box<[u8]>);
+
+impl Bytes {
+    /// The text of these bytes, cut to `limit` characters, with everything that a terminal would
+    /// not print as itself escaped (`\n`, `\x1b`).
+    #[must_use]
+    pub fn preview(&self, limit: usize) -> String {
+        preview(&self.0, limit)
+    }
+}
+
+/// See [`Bytes::preview`]. Reads no more of `bytes` than it shows.
+#[must_use]
+pub fn preview(bytes: &[u8], limit: usize) -> String {
+    let head = &bytes[..bytes.len().min(limit.saturating_mul(4))];
+    let mut text = String::new();
+    let mut width = 0;
+    for chunk in head.utf8_chunks() {
+        let valid =
+            chunk.valid().chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
+        let invalid = chunk.invalid().iter().map(|b| format!("\\x{b:02x}"));
+        for piece in valid.chain(invalid) {
+            if width + piece.chars().count() > limit {
+                text.push('…');
+                return text;
+            }
+            width += piece.chars().count();
+            text.push_str(&piece);
+        }
+    }
+    if head.len() < bytes.len() {
+        text.push('…');
+    }
+    text
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.preview(64))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.preview(64))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for Bytes {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&str> for Bytes {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().into())
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into_boxed_slice())
+    }
+}
+
+impl From<String> for Bytes {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_bytes::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_bytes::deserialize(deserializer).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preview_escapes_what_a_terminal_would_obey() {
+        assert_eq!(Bytes::from("a\x1b[2Jb").preview(64), "a\\u{1b}[2Jb");
+        assert_eq!(Bytes::from(&b"\xff\x00"[..]).preview(64), "\\xff\\u{0}");
+        assert_eq!(Bytes::from("abcdef").preview(3), "abc…");
+        assert_eq!(Bytes::from("äöü").preview(3), "äöü");
+    }
+}

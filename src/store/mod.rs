@@ -1,0 +1,31 @@
+//! The replicated state machine: keys, values, and what every client has been told.
+//!
+//! Everything in this room is deterministic: the same operations in the same order give the same
+//! [`Store`], byte for byte, on every server. What travels between servers is the *operation*, never
+//! its result, so nothing here may look at a clock, a random source, or the order of a hash table.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`command`] | what a client may ask, what it is answered, and the limits of both |
+//! | [`session`] | the client table: at most one effect per request (Viewstamped Replication Revisited, 2012, §4.1) |
+//! | [`state`] | the store itself: apply an operation, answer a read, digest |
+//! | [`snapshot`] | the whole state in bounded chunks, while writes go on |
+//!
+//! # Caveats
+//!
+//! The store lives in memory. There is no durable log: a value survives as long as one member of the
+//! current view keeps its memory.
+
+pub mod bytes;
+pub mod command;
+pub mod ids;
+pub mod session;
+pub mod snapshot;
+pub mod state;
+
+pub use bytes::Bytes;
+pub use command::{Command, KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, Reply, StoreError, VALUE_BYTES_MAX};
+pub use ids::{ClientId, OpNumber, Seq};
+pub use session::{SESSION_REPLIES_MAX, SESSIONS_MAX, Session, Sessions};
+pub use snapshot::{Chunk, Exporter, Finale, Importer, SnapshotError};
+pub use state::{LogEntry, Store, Stored};

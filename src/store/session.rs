@@ -1,0 +1,74 @@
+//! The client table: what every client has been told, so that a repeated request has one effect.
+//!
+//! After Viewstamped Replication Revisited (Liskov and Cowling, 2012), §4.1, with one addition: a
+//! client may have a window of requests out, so a session holds all answers that the client has not
+//! yet acknowledged. A client's writes take effect in the order of their sequence numbers.
+
+use super::{ClientId, Reply, Seq};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The most answers that are kept for one client: the largest window a client may use.
+pub const SESSION_REPLIES_MAX: usize = 8192;
+/// The most clients.
+pub const SESSIONS_MAX: usize = 1024;
+
+/// What is remembered of one client.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Session {
+    /// The newest write that took effect.
+    pub last: Seq,
+    /// Answers that the client may still ask for again, oldest first.
+    replies: VecDeque<(Seq, Reply)>,
+}
+
+impl Session {
+    /// The answer given to write `seq`, if the client may still need it.
+    #[must_use]
+    pub fn reply(&self, seq: Seq) -> Option<&Reply> {
+        let at = self.replies.partition_point(|(s, _)| *s < seq);
+        self.replies.get(at).filter(|(s, _)| *s == seq).map(|(_, reply)| reply)
+    }
+
+    /// How many answers are kept.
+    #[must_use]
+    pub fn pending_replies(&self) -> usize {
+        self.replies.len()
+    }
+}
+
+/// All sessions: part of the replicated state and of every snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sessions(BTreeMap<ClientId, Session>);
+
+impl Sessions {
+    /// What is remembered of `client`.
+    #[must_use]
+    pub fn get(&self, client: ClientId) -> Option<&Session> {
+        self.0.get(&client)
+    }
+
+    /// How many clients are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when no client has written anything yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Remembers that `seq` took effect with `reply`, and forgets what the client has acknowledged.
+    pub(super) fn record(&mut self, client: ClientId, seq: Seq, acked: Seq, reply: Reply) {
+        let session = self.0.entry(client).or_default();
+        assert!(seq > session.last, "client {client}: write {seq} after {} was applied", session.last);
+        session.last = seq;
+        while session.replies.front().is_some_and(|(s, _)| *s <= acked) || session.replies.len() >= SESSION_REPLIES_MAX
+        {
+            session.replies.pop_front();
+        }
+        session.replies.push_back((seq, reply));
+    }
+}

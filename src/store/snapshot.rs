@@ -1,0 +1,286 @@
+//! The whole state in bounded chunks, while writes go on.
+//!
+//! A snapshot of a million keys takes seconds; the primary may not stop for them. So an [`Exporter`]
+//! walks the *live* store in key order. A write that lands behind its position would be missed: its
+//! key is marked dirty and sent again later, as it then is. When few keys are dirty, the rest goes out
+//! in one step together with the op number, the client table and the digest ([`Finale`]): that instant
+//! is the snapshot's point in the log, and the joining server continues from there with the log itself.
+//! (The idea is the pre-copy of live virtual machine migration: Clark et al., NSDI 2005.)
+//!
+//! The importer checks the digest: a wrong snapshot is refused, not served.
+
+use super::{Bytes, OpNumber, Sessions, Store, Stored};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Bound;
+
+/// A chunk is closed once it holds this many bytes of keys and values; one entry may exceed it.
+pub const CHUNK_BYTES: usize = 64 << 10;
+/// A chunk is closed once it holds this many entries, however small.
+pub const CHUNK_ENTRIES_MAX: usize = 1024;
+/// After this many passes over dirty keys the finale is sent whatever is left, so that a transfer
+/// ends even when writes come faster than the link carries them.
+const DIRTY_PASSES_MAX: usize = 8;
+
+/// Some entries of the store: replace these, remove those.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Key, value, and the write that stored it.
+    pub present: Vec<(Bytes, Bytes, OpNumber)>,
+    /// Keys that were sent before and are gone since.
+    pub absent: Vec<Bytes>,
+}
+
+/// The last step of a snapshot: everything that must be of one instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finale {
+    /// The snapshot holds exactly the writes up to this one.
+    pub op: OpNumber,
+    /// [`Store::digest`] at that point.
+    pub digest: u64,
+    /// The client table at that point.
+    pub sessions: Sessions,
+    /// What had changed behind the walk and was not sent yet.
+    pub rest: Chunk,
+}
+
+/// Reads a live store in chunks. Tell it of every write with [`Exporter::note_write`] *before* the write is applied.
+#[derive(Debug, Default)]
+pub struct Exporter {
+    /// The last key sent; `None` before the first.
+    position: Option<Bytes>,
+    /// The walk over all keys is over; only dirty ones are left.
+    walked: bool,
+    dirty: BTreeSet<Bytes>,
+    /// The dirty keys of the pass under way, in reverse order.
+    pass: Vec<Bytes>,
+    passes: usize,
+    keys_sent: u64,
+}
+
+impl Exporter {
+    /// How many entries have been sent so far, repeats included.
+    #[must_use]
+    pub fn keys_sent(&self) -> u64 {
+        self.keys_sent
+    }
+
+    /// How many changed keys still have to be sent again; never more than there are keys.
+    #[must_use]
+    pub fn dirty(&self) -> usize {
+        self.dirty.len() + self.pass.len()
+    }
+
+    /// A write to `key` is about to be applied to the store.
+    pub fn note_write(&mut self, key: &Bytes) {
+        let behind = self.walked || self.position.as_ref().is_some_and(|position| key <= position);
+        if behind && !self.dirty.contains(&**key) {
+            self.dirty.insert(key.clone());
+        }
+    }
+
+    /// The next chunk, or `None` when it is time for [`Exporter::finish`].
+    pub fn next_chunk(&mut self, store: &Store) -> Option<Chunk> {
+        if !self.walked {
+            let chunk = self.walk(store);
+            if chunk.is_some() {
+                return chunk;
+            }
+        }
+        if self.pass.is_empty() {
+            if self.dirty.len() <= CHUNK_ENTRIES_MAX / 4 || self.passes >= DIRTY_PASSES_MAX {
+                return None;
+            }
+            self.passes += 1;
+            self.pass = std::mem::take(&mut self.dirty).into_iter().rev().collect();
+        }
+        let mut chunk = Filling::default();
+        while !chunk.is_full() {
+            let Some(key) = self.pass.pop() else { break };
+            chunk.add(key, store);
+        }
+        Some(self.sent(chunk))
+    }
+
+    fn walk(&mut self, store: &Store) -> Option<Chunk> {
+        let from = self.position.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&**key));
+        let mut chunk = Filling::default();
+        for (key, stored) in store.entries.range::<[u8], _>((from, Bound::Unbounded)) {
+            if chunk.is_full() {
+                break;
+            }
+            chunk.add_present(key.clone(), stored);
+        }
+        match chunk.chunk.present.last() {
+            Some((key, ..)) => {
+                self.position = Some(key.clone());
+                Some(self.sent(chunk))
+            }
+            None => {
+                self.walked = true;
+                None
+            }
+        }
+    }
+
+    fn sent(&mut self, filling: Filling) -> Chunk {
+        self.keys_sent += (filling.chunk.present.len() + filling.chunk.absent.len()) as u64;
+        filling.chunk
+    }
+
+    /// Ends the snapshot at the store's present op number.
+    #[must_use]
+    pub fn finish(mut self, store: &Store) -> Finale {
+        self.dirty.extend(std::mem::take(&mut self.pass));
+        let mut rest = Filling::default();
+        for key in self.dirty {
+            rest.add(key, store);
+        }
+        Finale { op: store.op, digest: store.digest, sessions: store.sessions.clone(), rest: rest.chunk }
+    }
+}
+
+/// A chunk that counts its bytes.
+#[derive(Default)]
+struct Filling {
+    chunk: Chunk,
+    bytes: usize,
+}
+
+impl Filling {
+    fn is_full(&self) -> bool {
+        self.bytes >= CHUNK_BYTES || self.chunk.present.len() + self.chunk.absent.len() >= CHUNK_ENTRIES_MAX
+    }
+
+    fn add(&mut self, key: Bytes, store: &Store) {
+        match store.entries.get(&key) {
+            Some(stored) => self.add_present(key, stored),
+            None => {
+                self.bytes += key.len();
+                self.chunk.absent.push(key);
+            }
+        }
+    }
+
+    fn add_present(&mut self, key: Bytes, stored: &Stored) {
+        self.bytes += key.len() + stored.value.len();
+        self.chunk.present.push((key, stored.value.clone(), stored.op));
+    }
+}
+
+/// The snapshot did not add up; the joining server drops it and asks for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotError {
+    expected: u64,
+    found: u64,
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "snapshot digest {:016x} does not match {:016x}: dropped, asking again", self.found, self.expected)
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+/// Builds a store from chunks.
+#[derive(Debug, Default)]
+pub struct Importer {
+    store: Store,
+}
+
+impl Importer {
+    /// Takes in the next chunk, in the order in which they were made.
+    pub fn add(&mut self, chunk: Chunk) {
+        for (key, value, op) in chunk.present {
+            self.store.insert_at(key, Stored { value, op });
+        }
+        for key in chunk.absent {
+            self.store.remove(&key);
+        }
+    }
+
+    /// How many keys have arrived.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.store.len()
+    }
+
+    /// The finished store.
+    ///
+    /// # Errors
+    /// When the content does not have the digest that the sender saw.
+    pub fn finish(mut self, finale: Finale) -> Result<Store, SnapshotError> {
+        self.add(finale.rest);
+        if self.store.digest != finale.digest {
+            return Err(SnapshotError { expected: finale.digest, found: self.store.digest });
+        }
+        self.store.op = finale.op;
+        self.store.sessions = finale.sessions;
+        Ok(self.store)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ClientId, Command, LogEntry, Seq};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn write(store: &mut Store, exporter: Option<&mut Exporter>, command: Command) {
+        let op = store.op().next();
+        if let (Some(exporter), Some(key)) = (exporter, command.key()) {
+            exporter.note_write(key);
+        }
+        store.apply(LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(0), command });
+    }
+
+    fn command((kind, key, value): (u8, u16, u16)) -> Command {
+        let key = Bytes::from(format!("key{key}"));
+        let value = Bytes::from("v".repeat(usize::from(value)));
+        match kind % 4 {
+            0 | 1 => Command::Put { key, value },
+            2 => Command::Delete { key },
+            _ => Command::Append { key, value },
+        }
+    }
+
+    proptest! {
+        /// Whatever is written between the chunks, the importer ends with exactly the exporter's store.
+        #[test]
+        fn a_snapshot_under_writes_is_exact(
+            before in prop::collection::vec((any::<u8>(), 0u16..2000, 0u16..900), 0..600),
+            during in prop::collection::vec(prop::collection::vec((any::<u8>(), 0u16..2000, 0u16..900), 0..400), 0..20),
+        ) {
+            let mut store = Store::default();
+            for c in before {
+                write(&mut store, None, command(c));
+            }
+            let mut exporter = Exporter::default();
+            let mut importer = Importer::default();
+            let mut during = during.into_iter();
+            while let Some(chunk) = exporter.next_chunk(&store) {
+                importer.add(chunk);
+                for c in during.next().into_iter().flatten() {
+                    write(&mut store, Some(&mut exporter), command(c));
+                }
+            }
+            let copy = importer.finish(exporter.finish(&store)).unwrap();
+            prop_assert_eq!(copy.full_digest(), store.full_digest());
+            prop_assert!(copy.iter().eq(store.iter()));
+        }
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_refused() {
+        let mut store = Store::default();
+        write(&mut store, None, command((0, 1, 5)));
+        let mut exporter = Exporter::default();
+        let mut chunk = exporter.next_chunk(&store).unwrap();
+        chunk.present[0].1 = "other".into();
+        let mut importer = Importer::default();
+        importer.add(chunk);
+        assert!(importer.finish(exporter.finish(&store)).is_err());
+    }
+}
