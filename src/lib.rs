@@ -1,7 +1,9 @@
 //! Understudy: a replicated key-value store on MPI that can be broken on purpose and watched as it survives.
 
 pub mod args;
+pub mod check;
 pub mod driver;
 pub mod fault;
 pub mod protocol;
+pub mod sim;
 pub mod store;

@@ -4,20 +4,11 @@
 //! that is asked is answered, also when the answer is "unknown".
 
 use crate::fault::Control;
-use crate::protocol::{Event, Rank, Reason, Time, View, ViewNumber};
-use crate::store::{Command, OpNumber, Reply};
+use crate::protocol::{Event, Outcome, Rank, Time, View, ViewNumber, ViewRecord};
+use crate::store::{Command, OpNumber};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What became of a client operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Answered.
-    Done(Reply),
-    /// No answer in time: it may or may not have happened.
-    Unknown,
-}
 
 /// One wish of the console.
 #[derive(Debug)]
@@ -32,19 +23,6 @@ pub enum Ask {
     Note { event: Event },
     /// End the cluster.
     Quit,
-}
-
-/// A view and how it came about.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ViewRecord {
-    /// When the metadata server decided.
-    pub at: Time,
-    /// What it decided.
-    pub view: Arc<View>,
-    /// Why.
-    pub reason: Reason,
-    /// Who asked; `None` for the metadata server itself.
-    pub asked_by: Option<Rank>,
 }
 
 /// What `STATUS` tells of one rank.

@@ -1,7 +1,7 @@
 //! What an operator can do to a server or a link. These orders travel beside the protocol's messages
 //! and are not subject to the faults that they cause.
 
-use crate::protocol::Rank;
+use crate::protocol::{Rank, Rules};
 use serde::{Deserialize, Serialize};
 
 /// An order to one rank.
@@ -33,6 +33,8 @@ pub enum Control {
     Swap,
     /// As metadata server: start over with empty stores.
     Reset,
+    /// Follow these rules from now on.
+    Rules { rules: Rules },
     /// Tell how you are, now.
     Observe,
     /// The cluster ends.

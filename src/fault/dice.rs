@@ -37,12 +37,6 @@ impl Dice {
         let point = CrashPoint::ALL[self.rng.random_range(0..CrashPoint::ALL.len())];
         Roll { drawn, point }
     }
-
-    /// True when this roll means a crash.
-    #[must_use]
-    pub fn is_crash(&self, roll: Roll) -> bool {
-        roll.drawn < self.rate
-    }
 }
 
 #[cfg(test)]
@@ -67,7 +61,7 @@ mod tests {
         let mut at = [0u32; 4];
         for _ in 0..20_000 {
             let roll = d.roll();
-            if d.is_crash(roll) {
+            if roll.drawn < d.rate {
                 at[CrashPoint::ALL.iter().position(|p| *p == roll.point).unwrap()] += 1;
             }
         }

@@ -63,6 +63,15 @@ impl fmt::Display for CrashPoint {
     }
 }
 
+/// What the dice have in store for a request: the primary that serves it crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Doom {
+    /// Where.
+    pub point: CrashPoint,
+    /// The number that was drawn, below the failure rate.
+    pub drawn: f64,
+}
+
 /// Why a server crashed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum CrashCause {

@@ -100,6 +100,9 @@ pub enum Message {
 
     /// Joining server → primary: I am empty, send me everything.
     Join { member: Member },
+    /// Primary → joining server: this incarnation has had its transfer; forget it and come back as a new one.
+    /// (One transfer a life, so that an acknowledgement can never be taken for that of another transfer.)
+    StartOver { view: ViewNumber, incarnation: Incarnation },
     /// Primary → joining server: part `index` of transfer `transfer`.
     Snapshot { view: ViewNumber, transfer: u64, index: u64, part: Arc<SnapshotPart> },
     /// Joining server → primary: I have all parts before `next`.
@@ -137,6 +140,7 @@ impl Message {
             Self::Refused { .. } => "Refused",
             Self::Handover { .. } => "Handover",
             Self::Join { .. } => "Join",
+            Self::StartOver { .. } => "StartOver",
             Self::Snapshot { .. } => "Snapshot",
             Self::SnapshotOk { .. } => "SnapshotOk",
         }
@@ -177,6 +181,7 @@ impl fmt::Display for Message {
                 SnapshotPart::Chunk(chunk) => write!(f, " part={index} keys={}", chunk.present.len()),
                 SnapshotPart::Finale(finale) => write!(f, " part={index} last op={}", finale.op),
             },
+            Self::StartOver { incarnation, .. } => write!(f, " not as incarnation {incarnation}"),
             Self::SnapshotOk { next, .. } => write!(f, " next={next}"),
         }
     }

@@ -113,9 +113,20 @@ impl Store {
         self.watch_max = max;
     }
 
+    /// What was asked for with [`Store::watch`].
+    #[must_use]
+    pub fn watching(&self) -> usize {
+        self.watch_max
+    }
+
     /// The keys changed since the last call (see [`Store::watch`]), oldest first, repeats included.
-    pub fn take_changed(&mut self) -> Vec<Bytes> {
-        std::mem::take(&mut self.changed)
+    pub fn take_changed_if_any(&mut self) -> Option<Vec<Bytes>> {
+        (!self.changed.is_empty()).then(|| std::mem::take(&mut self.changed))
+    }
+
+    /// Gives back what [`Store::take_changed_if_any`] gave, for later.
+    pub fn put_back_changed(&mut self, changed: Vec<Bytes>) {
+        self.changed = changed;
     }
 
     /// Answers a read from this state.

@@ -1,0 +1,246 @@
+//! The client: sends requests, repeats what was not answered, never gives a request two effects.
+//!
+//! A request keeps its sequence number through every repetition; the client table of the store
+//! ([`crate::store::session`]) does the rest. The client learns the view from the metadata server, from
+//! refusals, and from being told; when the primary changes it repeats everything outstanding at once, in
+//! order. A request without an answer in time ends as unknown: it may or may not have happened.
+
+use super::message::{Message, Request};
+use super::view::{METADATA, Rank, View};
+use super::{Event, Outbox, Time, Timing};
+use crate::store::{ClientId, Command, Reply, SESSION_REPLIES_MAX, Seq};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most requests a client may have outstanding.
+pub const WINDOW_MAX: usize = SESSION_REPLIES_MAX / 2;
+/// The most requests repeated in one turn, so that a repetition cannot flood the primary.
+const REPEATS_PER_TURN_MAX: usize = 256;
+/// Patience doubles with every repetition, up to this many times the first.
+const BACKOFF_MAX: u32 = 8;
+
+/// What became of a client operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered.
+    Done(Reply),
+    /// No answer in time: it may or may not have happened.
+    Unknown,
+}
+
+/// A finished operation, with everything a history needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The client's number of the request.
+    pub seq: Seq,
+    /// What was asked.
+    pub command: Command,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// When it was asked.
+    pub call: Time,
+    /// When it was answered or given up.
+    pub returned: Time,
+}
+
+#[derive(Debug, Clone)]
+struct Pending {
+    command: Command,
+    call: Time,
+    resend_at: Time,
+    patience: Duration,
+}
+
+/// One client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    id: ClientId,
+    timing: Timing,
+    view: Option<Arc<View>>,
+    last_seq: Seq,
+    pending: BTreeMap<Seq, Pending>,
+    completions: VecDeque<Completion>,
+    next_view_question: Time,
+    /// No pending request needs to be looked at before this.
+    next_resend: Time,
+}
+
+impl Client {
+    /// A client on `rank` that has asked nothing yet.
+    #[must_use]
+    pub fn new(rank: Rank, timing: Timing) -> Self {
+        Self {
+            id: ClientId(rank.0),
+            timing,
+            view: None,
+            last_seq: Seq(0),
+            pending: BTreeMap::new(),
+            completions: VecDeque::new(),
+            next_view_question: Time::default(),
+            next_resend: Time::NEVER,
+        }
+    }
+
+    /// How many requests are outstanding.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The newest view this client knows.
+    #[must_use]
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.view.as_ref()
+    }
+
+    /// Takes the oldest finished operation.
+    pub fn pop_completion(&mut self) -> Option<Completion> {
+        self.completions.pop_front()
+    }
+
+    /// Asks for `command`; its [`Completion`] will carry the returned number.
+    ///
+    /// # Panics
+    /// With more than [`WINDOW_MAX`] requests outstanding: look at [`Client::outstanding`] first.
+    pub fn submit(&mut self, now: Time, command: Command, out: &mut Outbox) -> Seq {
+        assert!(self.pending.len() < WINDOW_MAX, "at most {WINDOW_MAX} requests may be outstanding");
+        let seq = self.last_seq.next();
+        self.last_seq = seq;
+        if let Err(error) = command.check_limits() {
+            let outcome = Outcome::Done(Reply::Error(error));
+            self.completions.push_back(Completion { seq, command, outcome, call: now, returned: now });
+            return seq;
+        }
+        let patience = self.timing.retry;
+        self.pending.insert(seq, Pending { command, call: now, resend_at: now + patience, patience });
+        self.next_resend = self.next_resend.min(now + patience);
+        match self.primary() {
+            Some(primary) => {
+                out.send(primary, Message::Request(self.request(seq)));
+            }
+            None => self.ask_for_view(now, out),
+        }
+        seq
+    }
+
+    /// Takes in one message.
+    pub fn handle(&mut self, now: Time, message: Message, out: &mut Outbox) {
+        match message {
+            Message::Reply { client, seq, reply, .. } if client == self.id => {
+                self.finish(now, seq, Outcome::Done(reply));
+            }
+            Message::NotPrimary { client, view, .. } if client == self.id => match view {
+                Some(view) => self.learn(now, view, out),
+                None => self.ask_for_view(now, out),
+            },
+            Message::ViewIs { view } | Message::Refused { view } => self.learn(now, view, out),
+            _ => {}
+        }
+    }
+
+    /// Does what time asks for: repeats, gives up.
+    pub fn tick(&mut self, now: Time, out: &mut Outbox) {
+        if now < self.next_resend {
+            return;
+        }
+        let deadline = self.timing.request_deadline;
+        while let Some((&seq, oldest)) = self.pending.first_key_value() {
+            if now.since(oldest.call) < deadline {
+                break;
+            }
+            self.finish(now, seq, Outcome::Unknown);
+            out.tell(Event::GaveUp { client: self.id, seq });
+        }
+        let due: Vec<Seq> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.resend_at <= now)
+            .map(|(seq, _)| *seq)
+            .take(REPEATS_PER_TURN_MAX)
+            .collect();
+        if !due.is_empty() {
+            self.ask_for_view(now, out);
+            self.repeat(now, &due, out);
+        }
+        let next = self.pending.values().map(|pending| pending.resend_at).min().unwrap_or(Time::NEVER);
+        let oldest = self.pending.first_key_value().map_or(Time::NEVER, |(_, pending)| pending.call + deadline);
+        self.next_resend = next.min(oldest);
+    }
+
+    /// When [`Client::tick`] wants to be called next.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        self.next_resend
+    }
+
+    /// Ends every outstanding request as unknown.
+    pub fn give_up(&mut self, now: Time, out: &mut Outbox) {
+        while let Some((&seq, _)) = self.pending.first_key_value() {
+            self.finish(now, seq, Outcome::Unknown);
+            out.tell(Event::GaveUp { client: self.id, seq });
+        }
+    }
+
+    fn primary(&self) -> Option<Rank> {
+        self.view.as_ref().map(|view| view.primary.rank)
+    }
+
+    fn finish(&mut self, now: Time, seq: Seq, outcome: Outcome) {
+        if let Some(Pending { command, call, .. }) = self.pending.remove(&seq) {
+            self.completions.push_back(Completion { seq, command, outcome, call, returned: now });
+        }
+    }
+
+    fn learn(&mut self, now: Time, view: Arc<View>, out: &mut Outbox) {
+        let old = self.view.replace(Arc::clone(&view));
+        match old {
+            Some(old) if old.number >= view.number => self.view = Some(old),
+            Some(old) if old.epoch != view.epoch => self.give_up(now, out),
+            Some(old) if old.primary == view.primary => {}
+            _ => {
+                let all: Vec<Seq> = self.pending.keys().copied().collect();
+                self.repeat(now, &all, out);
+            }
+        }
+    }
+
+    fn ask_for_view(&mut self, now: Time, out: &mut Outbox) {
+        if now >= self.next_view_question {
+            self.next_view_question = now + self.timing.retry;
+            out.send(METADATA, Message::GetView);
+        }
+    }
+
+    fn repeat(&mut self, now: Time, seqs: &[Seq], out: &mut Outbox) {
+        let primary = self.primary();
+        let patience_max = self.timing.retry * BACKOFF_MAX;
+        for &seq in seqs {
+            if let Some(primary) = primary {
+                out.send(primary, Message::Request(self.request(seq)));
+            }
+            if let Some(pending) = self.pending.get_mut(&seq) {
+                pending.resend_at = now + pending.patience;
+                pending.patience = (pending.patience * 2).min(patience_max);
+            }
+        }
+        self.next_resend = self.next_resend.min(now + self.timing.retry);
+    }
+
+    fn write_before(&self, seq: Seq) -> Seq {
+        let mut before = self.pending.range(..seq).rev();
+        before.find(|(_, pending)| !pending.command.is_read()).map_or(Seq(0), |(seq, _)| *seq)
+    }
+
+    fn request(&self, seq: Seq) -> Request {
+        let acked = self.pending.first_key_value().map_or(self.last_seq, |(first, _)| Seq(first.0 - 1));
+        Request {
+            client: self.id,
+            seq,
+            acked,
+            after: self.write_before(seq),
+            epoch: self.view.as_ref().map_or(0, |view| view.epoch),
+            command: self.pending[&seq].command.clone(),
+        }
+    }
+}

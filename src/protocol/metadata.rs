@@ -1,0 +1,247 @@
+//! The metadata server: a compare-and-swap register that holds the current view.
+//!
+//! It accepts the first valid [`Message::ChangeView`] that follows the current view and tells everybody
+//! what was decided. It never decides by itself who is dead: only a member of the view may ask, and
+//! what the servers announce serves the display, the first view, and joining. So it is off the data
+//! path, and a late or repeated message can do no harm.
+
+use super::message::{Message, Reason};
+use super::view::{Member, Rank, View, ViewNumber};
+use super::{Config, Event, Outbox, Role, Rule, Time};
+use crate::store::OpNumber;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// The latest views kept for `VIEW`.
+pub const VIEW_RECORDS_MAX: usize = 1024;
+/// A server that has not announced itself for this many announce intervals is not counted as there.
+const ABSENT_ANNOUNCES: u32 = 8;
+
+/// A view and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewRecord {
+    /// When the metadata server decided.
+    pub at: Time,
+    /// What it decided.
+    pub view: Arc<View>,
+    /// Why.
+    pub reason: Reason,
+    /// Who asked; `None` for the metadata server itself.
+    pub asked_by: Option<Rank>,
+}
+
+/// What is known of a server from its own announcements.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Known {
+    /// Its present life.
+    pub member: Member,
+    /// What it says it is.
+    pub role: Role,
+    /// The newest view it says it knows.
+    pub view: ViewNumber,
+    /// The newest write it says it has.
+    pub op: OpNumber,
+    /// When it last announced itself.
+    pub heard: Time,
+}
+
+/// The metadata server.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    config: Config,
+    started: Option<Time>,
+    view: Option<Arc<View>>,
+    /// `RESET` was asked while no server was there.
+    reset_due: bool,
+    servers: BTreeMap<Rank, Known>,
+    records: VecDeque<ViewRecord>,
+    requests: u64,
+}
+
+impl Metadata {
+    /// A metadata server that knows nobody yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            started: None,
+            view: None,
+            reset_due: false,
+            servers: BTreeMap::new(),
+            records: VecDeque::new(),
+            requests: 0,
+        }
+    }
+
+    /// The current view.
+    #[must_use]
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.view.as_ref()
+    }
+
+    /// The latest views, oldest first, at most [`VIEW_RECORDS_MAX`].
+    #[must_use]
+    pub fn records(&self) -> &VecDeque<ViewRecord> {
+        &self.records
+    }
+
+    /// What the servers said of themselves.
+    #[must_use]
+    pub fn known(&self) -> &BTreeMap<Rank, Known> {
+        &self.servers
+    }
+
+    /// How many messages have been handled: stays independent of the rate of client requests.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Switches the rules (for demonstrations).
+    pub fn set_rules(&mut self, rules: super::Rules) {
+        self.config.rules = rules;
+    }
+
+    /// Takes in one message.
+    pub fn handle(&mut self, now: Time, from: Rank, message: Message, out: &mut Outbox) {
+        self.started.get_or_insert(now);
+        self.requests += 1;
+        match message {
+            Message::GetView => {
+                if let Some(view) = &self.view {
+                    out.send(from, Message::ViewIs { view: Arc::clone(view) });
+                }
+            }
+            Message::Announce { member, role, view, op } => self.on_announce(now, from, member, role, view, op, out),
+            Message::ChangeView { to, reason } => self.on_change_view(now, from, &to, reason, out),
+            _ => {}
+        }
+    }
+
+    /// Does what time asks for.
+    pub fn tick(&mut self, now: Time, out: &mut Outbox) {
+        let started = *self.started.get_or_insert(now);
+        if self.view.is_some() && !self.reset_due {
+            return;
+        }
+        let present = self.present(now).count();
+        let all = present == self.config.servers as usize;
+        let waited = now.since(started) >= self.config.timing.formation;
+        if all || (waited && present > 0) {
+            self.form(now, out);
+        }
+    }
+
+    /// When [`Metadata::tick`] wants to be called next.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        match (self.started, &self.view) {
+            (Some(started), None) => started + self.config.timing.formation,
+            _ => Time::NEVER,
+        }
+    }
+
+    /// Starts over with empty stores: the operator's explicit word.
+    pub fn reset(&mut self, now: Time, out: &mut Outbox) {
+        self.reset_due = true;
+        self.started = Some(now);
+        if self.present(now).next().is_some() {
+            self.form(now, out);
+        }
+    }
+
+    fn present(&self, now: Time) -> impl Iterator<Item = &Known> {
+        let absent = self.config.timing.announce * ABSENT_ANNOUNCES;
+        self.servers.values().filter(move |known| known.role != Role::Down && now.since(known.heard) < absent)
+    }
+
+    /// Makes a view of empty servers: the first one, or the first of a new epoch.
+    fn form(&mut self, now: Time, out: &mut Outbox) {
+        let mut members: Vec<Member> =
+            self.present(now).map(|known| known.member).take(self.config.replicas as usize).collect();
+        let primary = members.remove(0);
+        let (number, epoch) =
+            self.view.as_ref().map_or((ViewNumber(1), 1), |view| (view.number.next(), view.epoch + 1));
+        self.reset_due = false;
+        let view = View { number, epoch, primary, backups: members };
+        self.accept(now, Arc::new(view), Reason::Formed, None, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    fn on_announce(
+        &mut self,
+        now: Time,
+        from: Rank,
+        member: Member,
+        role: Role,
+        view: ViewNumber,
+        op: OpNumber,
+        out: &mut Outbox,
+    ) {
+        if member.rank != from || !self.config.server_ranks().any(|rank| rank == from) {
+            return;
+        }
+        let known = Known { member, role, view, op, heard: now };
+        let newest = self.servers.get(&from).is_none_or(|old| old.member.incarnation <= member.incarnation);
+        if newest {
+            self.servers.insert(from, known);
+        }
+        let recruit = self.is_recruited(now, member);
+        out.send(from, Message::Welcome { view: self.view.clone(), recruit });
+    }
+
+    /// A server that is in no view joins when the view has a place for it and no lower rank waits for it.
+    fn is_recruited(&self, now: Time, member: Member) -> bool {
+        let Some(view) = &self.view else { return false };
+        let waiting_before =
+            self.present(now).filter(|k| k.member.rank < member.rank && !view.contains(k.member)).count();
+        view.members().count() + waiting_before < self.config.replicas as usize
+    }
+
+    fn on_change_view(&mut self, now: Time, from: Rank, to: &Arc<View>, reason: Reason, out: &mut Outbox) {
+        let Some(view) = &self.view else { return };
+        if self.is_valid_change(view, from, to) {
+            self.accept(now, Arc::clone(to), reason, Some(from), out);
+        } else {
+            out.send(from, Message::ViewIs { view: Arc::clone(view) });
+        }
+    }
+
+    /// The compare of the compare-and-swap. `to` must follow the current view, be asked for by its own
+    /// primary, which must be a member now; and bring in only servers whose newest life it is, on the
+    /// word of the present primary.
+    fn is_valid_change(&self, view: &View, from: Rank, to: &View) -> bool {
+        let asker = to.primary;
+        let is_member = |member: Member| {
+            view.contains(member) || (!self.config.rules.on(Rule::Incarnation) && view.member_on(member.rank).is_some())
+        };
+        let may_bring_in = asker == view.primary;
+        to.number == view.number.next()
+            && to.epoch == view.epoch
+            && asker.rank == from
+            && is_member(asker)
+            && !to.backups.contains(&asker)
+            && to.backups.iter().all(|&backup| {
+                is_member(backup)
+                    || (may_bring_in
+                        && self.servers.get(&backup.rank).is_none_or(|k| k.member.incarnation <= backup.incarnation))
+            })
+    }
+
+    fn accept(&mut self, now: Time, view: Arc<View>, reason: Reason, asked_by: Option<Rank>, out: &mut Outbox) {
+        if let Some(old) = &self.view {
+            assert!(view.number > old.number, "view numbers only grow");
+        }
+        self.view = Some(Arc::clone(&view));
+        if self.records.len() == VIEW_RECORDS_MAX {
+            self.records.pop_front();
+        }
+        self.records.push_back(ViewRecord { at: now, view: Arc::clone(&view), reason, asked_by });
+        out.tell(Event::ViewChanged { view: Arc::clone(&view), reason, asked_by });
+        // The one who asked first: the others wait for it.
+        let everybody = self.config.server_ranks().chain(self.config.client_ranks());
+        for rank in std::iter::once(view.primary.rank).chain(everybody.filter(|rank| *rank != view.primary.rank)) {
+            out.send(rank, Message::ViewIs { view: Arc::clone(&view) });
+        }
+    }
+}

@@ -1,0 +1,790 @@
+//! The primary: orders writes, answers clients, and looks after its peers.
+
+use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX};
+use crate::protocol::message::{Message, Reason, Request, SnapshotPart};
+use crate::protocol::view::{Incarnation, METADATA, Member, Rank, View};
+use crate::protocol::{CrashPoint, Doom, Event, Outbox, Rule, Time};
+use crate::store::{ClientId, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq, StoreError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most requests that wait because they cannot be served yet; more are dropped, and their clients repeat them.
+pub const HELD_MAX: usize = 16_384;
+/// The most bytes of keys and values in requests that wait (16 MiB).
+pub const HELD_BYTES_MAX: usize = 16 << 20;
+/// Parts of a snapshot that may be under way without an acknowledgement.
+const TRANSFER_WINDOW: u64 = 4;
+/// The most writes repeated to one peer at a time.
+const REPEATED_PREPARES_MAX: usize = 256;
+/// Patience doubles with every repetition, up to this many times the first.
+const BACKOFF_MAX: u32 = 8;
+/// A joining server that has been silent for this many times the usual silence is let go.
+const JOINER_SILENCES: u32 = 6;
+
+/// What only a primary needs.
+#[derive(Debug)]
+pub struct Primary {
+    phase: Phase,
+    peers: BTreeMap<Rank, Peer>,
+    next_heartbeat: Time,
+    /// No proposal is sent before this.
+    next_proposal: Time,
+    /// Requests that cannot be served yet.
+    held: VecDeque<(Request, Option<Doom>)>,
+    /// A request that makes this server crash, as soon as a backup has proved that it lives.
+    doomed: Option<Doomed>,
+    held_bytes: usize,
+    /// Per client: its newest write in the log.
+    logged: BTreeMap<ClientId, Seq>,
+    /// Crash instead of answering this write.
+    crash_instead_of_answering: Option<(Doom, OpNumber)>,
+    /// The newest transfer: grows within this primary's time, and from primary to primary.
+    transfers: u64,
+    /// The newest incarnation of each server that has had a transfer.
+    served: BTreeMap<Rank, Incarnation>,
+}
+
+#[derive(Debug)]
+struct Doomed {
+    request: Request,
+    doom: Doom,
+    /// Only a heartbeat sent from here on, and answered, proves that a backup lives.
+    since: Time,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The backups do not all have this view's log yet: nobody is served.
+    TakingOver,
+    Serving,
+    /// Everything is being committed, then `to` takes over; afterwards nothing may be served in this view.
+    HandingOver {
+        to: Rank,
+        told: bool,
+        deadline: Time,
+    },
+}
+
+/// A server this primary sends to.
+#[derive(Debug)]
+struct Peer {
+    member: Member,
+    standing: Standing,
+    /// It has everything up to this write.
+    acked: OpNumber,
+    /// It will not ask for another primary before this.
+    lease_until: Time,
+    heard: Time,
+    /// A newer life of this server has shown up: this one is over.
+    restarted: bool,
+    /// The metadata server was asked for a view without it: it may be out already.
+    given_up: bool,
+    resend_at: Time,
+    patience: Duration,
+}
+
+#[derive(Debug)]
+enum Standing {
+    /// Receives the state; counts for nothing.
+    Receiving(Box<Transfer>),
+    /// The last part of the state is on its way, and the log follows: commits wait for it, but it may
+    /// still be let go freely.
+    CatchingUp(Box<Transfer>),
+    /// The metadata server may have been asked to add it: as good as a backup from here on.
+    Counted,
+    /// A backup that has not confirmed this view's log yet.
+    Starting,
+    /// A backup.
+    Started,
+}
+
+#[derive(Debug)]
+struct Transfer {
+    id: u64,
+    /// `None` once the last part is made.
+    exporter: Option<Exporter>,
+    /// Parts sent and not acknowledged, the first of them number `acked`.
+    parts: VecDeque<Arc<SnapshotPart>>,
+    acked: u64,
+}
+
+impl Transfer {
+    fn next_index(&self) -> u64 {
+        self.acked + self.parts.len() as u64
+    }
+
+    fn resend(&self, to: Rank, view: crate::protocol::ViewNumber, out: &mut Outbox) {
+        for (index, part) in (self.acked..).zip(&self.parts) {
+            out.send(to, Message::Snapshot { view, transfer: self.id, index, part: Arc::clone(part) });
+        }
+    }
+}
+
+impl Peer {
+    fn new(member: Member, standing: Standing, now: Time, patience: Duration) -> Self {
+        let (acked, lease_until) = (OpNumber(0), Time::default());
+        Self {
+            member,
+            standing,
+            acked,
+            lease_until,
+            heard: now,
+            restarted: false,
+            given_up: false,
+            resend_at: now + patience,
+            patience,
+        }
+    }
+
+    /// Commits wait for it.
+    fn is_required(&self) -> bool {
+        !matches!(self.standing, Standing::Receiving(_))
+    }
+
+    /// It could become primary without this server's consent, so reads need its lease.
+    fn could_replace(&self) -> bool {
+        matches!(self.standing, Standing::Counted | Standing::Starting | Standing::Started)
+    }
+
+    fn is_backup(&self) -> bool {
+        matches!(self.standing, Standing::Starting | Standing::Started)
+    }
+
+    /// If this primary crashed now, and this server lives, the data would survive.
+    fn is_sure_backup(&self) -> bool {
+        self.is_backup() && !self.restarted && !self.given_up
+    }
+
+    fn progressed(&mut self, now: Time, patience: Duration) {
+        self.patience = patience;
+        self.resend_at = now + patience;
+    }
+}
+
+impl Primary {
+    /// A member becomes the primary of a view that it asked for, or of the first view.
+    pub(super) fn take_over(core: &mut Core, now: Time, view: &Arc<View>, out: &mut Outbox) -> Self {
+        let patience = core.config.timing.retry;
+        let peer = |member: &Member| (member.rank, Peer::new(*member, Standing::Starting, now, patience));
+        let mut primary = Self {
+            phase: Phase::TakingOver,
+            peers: view.backups.iter().map(peer).collect(),
+            next_heartbeat: now,
+            next_proposal: now,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            doomed: None,
+            logged: core.log.iter().map(|entry| (entry.client, entry.seq)).collect(),
+            crash_instead_of_answering: None,
+            transfers: view.number.0 << 32,
+            served: BTreeMap::new(),
+        };
+        primary.start_view(core, now, None, out);
+        primary.advance(core, now, out);
+        primary
+    }
+
+    /// A view with the same primary: servers came or went.
+    pub(super) fn on_own_view(&mut self, core: &mut Core, now: Time, view: &Arc<View>, out: &mut Outbox) {
+        let patience = core.config.timing.retry;
+        // Who is in neither view stays (it may be receiving the state); who was dropped, goes.
+        self.peers.retain(|_, peer| view.contains(peer.member) || !peer.is_backup());
+        for backup in &view.backups {
+            let peer = self
+                .peers
+                .entry(backup.rank)
+                .and_modify(|peer| {
+                    if peer.member != *backup {
+                        *peer = Peer::new(*backup, Standing::Starting, now, patience);
+                    }
+                })
+                .or_insert_with(|| Peer::new(*backup, Standing::Starting, now, patience));
+            peer.standing = Standing::Starting;
+            peer.given_up = false;
+            peer.progressed(now, patience);
+        }
+        // Whoever was asked for but not accepted: in this view nobody has been asked for yet.
+        for peer in self.peers.values_mut().filter(|peer| matches!(peer.standing, Standing::Counted)) {
+            let (parts, transfer) = (VecDeque::new(), u64::MAX);
+            peer.standing =
+                Standing::CatchingUp(Box::new(Transfer { id: transfer, exporter: None, parts, acked: transfer }));
+        }
+        if matches!(self.phase, Phase::HandingOver { .. }) {
+            self.phase = Phase::Serving;
+        }
+        self.next_proposal = now;
+        self.start_view(core, now, None, out);
+        self.advance(core, now, out);
+    }
+
+    /// Sends the view and the uncommitted log to all backups, or to one.
+    fn start_view(&self, core: &Core, now: Time, only: Option<Rank>, out: &mut Outbox) {
+        let view = core.view.as_ref().expect("a primary has a view");
+        let starting = self.peers.values().filter(|peer| matches!(peer.standing, Standing::Starting));
+        for peer in starting.filter(|peer| only.is_none_or(|rank| rank == peer.member.rank)) {
+            let tail = core.log.iter().cloned().collect();
+            let (view, commit) = (Arc::clone(view), core.store.op());
+            out.send(peer.member.rank, Message::StartView { view, commit, tail, sent: now });
+        }
+    }
+
+    /// True when this primary answers (reads also need [`Primary::has_leases`]).
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        matches!(self.phase, Phase::Serving | Phase::HandingOver { told: false, .. })
+    }
+
+    /// True while nobody else can be primary.
+    pub(super) fn has_leases(&self, core: &Core, now: Time) -> bool {
+        !core.rule(Rule::Lease) || self.lease_until() > now
+    }
+
+    /// The moment until which nobody else can be primary ([`Time::NEVER`] ends: there is nobody else).
+    #[must_use]
+    pub fn lease_until(&self) -> Time {
+        let replacing = self.peers.values().filter(|peer| peer.could_replace());
+        replacing.map(|peer| peer.lease_until).min().unwrap_or(Time::NEVER)
+    }
+
+    pub(super) fn is_doomed(&self) -> bool {
+        self.doomed.is_some() || self.crash_instead_of_answering.is_some() || self.held.iter().any(|(_, d)| d.is_some())
+    }
+
+    pub(super) fn has_given_up_a_peer(&self) -> bool {
+        self.peers.values().any(|peer| peer.given_up)
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The servers that are receiving the state now, with the number of keys sent.
+    pub fn transfers(&self) -> impl Iterator<Item = (Member, u64)> + '_ {
+        self.peers.values().filter_map(|peer| match &peer.standing {
+            Standing::Receiving(transfer) => {
+                Some((peer.member, transfer.exporter.as_ref().map_or(0, Exporter::keys_sent)))
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn take_held(&mut self) -> impl Iterator<Item = Request> + '_ {
+        self.held_bytes = 0;
+        let doomed = self.doomed.take().map(|doomed| doomed.request);
+        doomed.into_iter().chain(self.held.drain(..).map(|(request, _)| request))
+    }
+
+    // ---- clients -------------------------------------------------------------------------------
+
+    pub(super) fn on_request(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        request: Request,
+        doom: Option<Doom>,
+        out: &mut Outbox,
+    ) {
+        let full = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX;
+        if self.phase != Phase::Serving || self.doomed.is_some() || (full && !request.command.is_read()) {
+            self.hold(request, doom);
+            return;
+        }
+        self.serve(core, now, request, doom, out);
+        self.advance(core, now, out);
+    }
+
+    fn hold(&mut self, request: Request, doom: Option<Doom>) {
+        let bytes = request.command.size_bytes();
+        if self.held.len() < HELD_MAX && self.held_bytes + bytes <= HELD_BYTES_MAX {
+            self.held_bytes += bytes;
+            self.held.push_back((request, doom));
+        }
+    }
+
+    fn serve(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+        let Request { client, seq, .. } = request;
+        let view = core.view.as_ref().expect("a primary has a view");
+        if request.epoch != view.epoch {
+            out.send(Rank(client.0), Message::NotPrimary { client, seq, view: Some(Arc::clone(view)) });
+            return;
+        }
+        match doom {
+            Some(doom) if self.has_backup() => self.prove_backup(core, now, request, doom, out),
+            Some(Doom { drawn, .. }) => {
+                // The dice spare the last server that holds the data.
+                out.tell(Event::Spared { drawn });
+                self.carry_out(core, now, request, None, out);
+            }
+            None => self.carry_out(core, now, request, None, out),
+        }
+    }
+
+    fn has_backup(&self) -> bool {
+        self.peers.values().any(Peer::is_sure_backup)
+    }
+
+    /// Before this server crashes on purpose, a backup has to show that the data survives it.
+    fn prove_backup(&mut self, core: &Core, now: Time, request: Request, doom: Doom, out: &mut Outbox) {
+        self.doomed = Some(Doomed { request, doom, since: now });
+        self.send_heartbeats(core, now, out);
+    }
+
+    fn carry_out(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+        let Request { client, seq, .. } = request;
+        if let Some(doom) = doom.filter(|doom| doom.point == CrashPoint::Arrival) {
+            core.crashed = Some((doom, core.op()));
+            return;
+        }
+        if let Err(error) = request.command.check_limits() {
+            Self::answer(core, client, seq, Reply::Error(error), out);
+        } else if request.command.is_read() {
+            self.serve_read(core, now, request, doom, out);
+        } else {
+            self.serve_write(core, request, doom, out);
+        }
+    }
+
+    fn serve_read(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+        if let Some(doom) = doom {
+            core.crashed = Some((doom, core.op()));
+        } else if self.has_leases(core, now) {
+            Self::answer(core, request.client, request.seq, core.store.read(&request.command), out);
+        } else {
+            self.hold(request, None);
+        }
+    }
+
+    fn serve_write(&mut self, core: &mut Core, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+        let Request { client, seq, acked, after, command, .. } = request;
+        let session = core.store.sessions().get(client);
+        let applied = session.map_or(Seq(0), |session| session.last);
+        let logged = self.logged.get(&client).copied().unwrap_or_default();
+        let last = applied.max(logged);
+        if seq <= last && core.rule(Rule::Sessions) {
+            if let Some(doom) = doom {
+                core.crashed = Some((doom, core.op()));
+            } else if let Some(reply) = session.and_then(|session| session.reply(seq)).cloned() {
+                Self::answer(core, client, seq, reply, out);
+            }
+            // Otherwise it is in the log and will be answered, or the client has the answer already.
+            return;
+        }
+        if after > last {
+            return; // An earlier write of this client is missing: the client repeats both.
+        }
+        if last == Seq(0) && core.store.sessions().len() >= SESSIONS_MAX {
+            Self::answer(core, client, seq, Reply::Error(StoreError::TooManyClients), out);
+            return;
+        }
+        debug_assert!(session.is_none_or(|session| session.pending_replies() <= SESSION_REPLIES_MAX));
+        self.logged.insert(client, seq);
+        let op = core.op().next();
+        core.append(Arc::new(LogEntry { op, client, seq, acked, command }));
+        match doom {
+            Some(doom) if doom.point == CrashPoint::BeforePrepare => {
+                core.crashed = Some((doom, op));
+                return;
+            }
+            Some(doom) if doom.point == CrashPoint::BeforeReply => self.crash_instead_of_answering = Some((doom, op)),
+            _ => {}
+        }
+        let entry = core.log.back().expect("just appended");
+        let (view, commit) = (core.view_number(), core.store.op());
+        for peer in self.peers.values().filter(|peer| peer.is_required()) {
+            out.send(peer.member.rank, Message::Prepare { view, commit, entry: Arc::clone(entry) });
+        }
+        if let Some(doom) = doom.filter(|doom| doom.point == CrashPoint::AfterPrepare) {
+            core.crashed = Some((doom, op));
+        }
+    }
+
+    fn answer(core: &Core, client: ClientId, seq: Seq, reply: Reply, out: &mut Outbox) {
+        let view = core.view_number();
+        out.send(Rank(client.0), Message::Reply { client, seq, view, reply });
+    }
+
+    // ---- commit --------------------------------------------------------------------------------
+
+    /// Commits what everybody has, and takes the steps that become possible by it.
+    fn advance(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        if core.crashed.is_some() {
+            return;
+        }
+        let everybody = self.peers.values().filter(|peer| peer.is_required()).map(|peer| peer.acked).min();
+        let target = match everybody {
+            Some(acked) if core.rule(Rule::WaitForAll) => acked,
+            _ => core.op(),
+        };
+        if target > core.store.op() {
+            self.commit(core, target, out);
+        }
+        if core.crashed.is_some() {
+            return;
+        }
+        self.step_phase(core, now, out);
+        self.serve_held(core, now, out);
+    }
+
+    fn commit(&mut self, core: &mut Core, target: OpNumber, out: &mut Outbox) {
+        let mut target = target.min(core.op());
+        // The backup may have gone since the dice fell.
+        if !self.has_backup()
+            && let Some((Doom { drawn, .. }, _)) = self.crash_instead_of_answering.take()
+        {
+            out.tell(Event::Spared { drawn });
+        }
+        let crash = self.crash_instead_of_answering.filter(|(_, op)| *op <= target);
+        if let Some((_, op)) = crash {
+            target = op;
+        }
+        for peer in self.peers.values_mut() {
+            if let Standing::Receiving(transfer) = &mut peer.standing
+                && let Some(exporter) = &mut transfer.exporter
+            {
+                let committing = core.log.iter().take_while(|entry| entry.op <= target);
+                committing.filter_map(|entry| entry.command.key()).for_each(|key| exporter.note_write(key));
+            }
+        }
+        let view = core.view_number();
+        core.commit_to(target, out, |id, reply, out| {
+            if crash.is_none_or(|(_, op)| op != id.op) {
+                let (client, seq) = (id.client, id.seq);
+                out.send(Rank(client.0), Message::Reply { client, seq, view, reply });
+            }
+        });
+        if crash.is_some() {
+            core.crashed = crash;
+        }
+    }
+
+    fn step_phase(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        let settled =
+            core.log.is_empty() && self.peers.values().all(|peer| !matches!(peer.standing, Standing::Starting));
+        match &mut self.phase {
+            Phase::TakingOver if settled => {
+                self.phase = Phase::Serving;
+                out.tell(Event::Serving { view: core.view_number(), op: core.store.op() });
+            }
+            Phase::HandingOver { to, told, deadline } if settled && !*told => {
+                *told = true;
+                *deadline = now + core.config.timing.silence * 2;
+                out.send(*to, Message::Handover { view: core.view_number(), op: core.op() });
+            }
+            _ => {}
+        }
+    }
+
+    fn serve_held(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        if !self.has_backup()
+            && let Some(Doomed { request, doom, .. }) = self.doomed.take()
+        {
+            self.serve(core, now, request, Some(doom), out);
+        }
+        for _ in 0..self.held.len() {
+            let blocked = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX || core.crashed.is_some();
+            if blocked || self.doomed.is_some() {
+                break;
+            }
+            let Some((request, doom)) = self.held.pop_front() else { break };
+            self.held_bytes -= request.command.size_bytes();
+            self.serve(core, now, request, doom, out);
+        }
+        // Without backups nothing else would commit what was just logged.
+        if self.peers.values().all(|peer| !peer.is_required()) && !core.log.is_empty() && core.crashed.is_none() {
+            self.commit(core, core.op(), out);
+        }
+    }
+
+    // ---- peers ---------------------------------------------------------------------------------
+
+    fn peer_mut(&mut self, member: Member) -> Option<&mut Peer> {
+        self.peers.get_mut(&member.rank).filter(|peer| peer.member == member)
+    }
+
+    /// A peer has everything up to `op`; with `lease_from`, it also granted a lease.
+    pub(super) fn on_ack(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        member: Member,
+        op: OpNumber,
+        lease_from: Option<Time>,
+        out: &mut Outbox,
+    ) {
+        let timing = core.config.timing;
+        let end = core.op();
+        let Some(peer) = self.peer_mut(member) else { return };
+        peer.heard = now;
+        if let Some(sent) = lease_from {
+            peer.lease_until = peer.lease_until.max(sent + timing.lease);
+            let proves = matches!(peer.standing, Standing::Started) && peer.is_sure_backup();
+            if let Some(Doomed { request, doom, .. }) = self.doomed.take_if(|doomed| proves && sent >= doomed.since) {
+                self.carry_out(core, now, request, Some(doom), out);
+                if core.crashed.is_some() {
+                    return;
+                }
+            }
+        }
+        let Some(peer) = self.peer_mut(member) else { return };
+        if matches!(peer.standing, Standing::Receiving(_) | Standing::Starting) {
+            return;
+        }
+        if op > peer.acked {
+            peer.acked = op.min(end);
+            peer.progressed(now, timing.retry);
+        }
+        // The last part must be acknowledged in this very transfer: a lease alone may come from a server that
+        // still has the state of an earlier one.
+        let installed = matches!(&peer.standing, Standing::CatchingUp(transfer) if transfer.parts.is_empty());
+        if installed && peer.lease_until > now {
+            peer.standing = Standing::Counted;
+            out.tell(Event::TransferDone { to: member, keys: core.store.len() as u64, op: core.store.op() });
+            self.next_proposal = now;
+            self.propose(core, now, out);
+        }
+        self.advance(core, now, out);
+    }
+
+    pub(super) fn on_started(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        member: Member,
+        op: OpNumber,
+        sent: Time,
+        out: &mut Outbox,
+    ) {
+        if let Some(peer) = self.peer_mut(member)
+            && matches!(peer.standing, Standing::Starting)
+        {
+            peer.standing = Standing::Started;
+        }
+        self.on_ack(core, now, member, op, Some(sent), out);
+    }
+
+    pub(super) fn on_join(&mut self, core: &Core, now: Time, member: Member, out: &mut Outbox) {
+        let view = core.view.as_ref().expect("a primary has a view");
+        if let Some(peer) = self.peers.get_mut(&member.rank) {
+            let newer = member.incarnation > peer.member.incarnation;
+            match peer.standing {
+                Standing::Starting | Standing::Started if !core.rule(Rule::Incarnation) => return,
+                // A newer life of a backup: the older one is gone for certain.
+                Standing::Starting | Standing::Started | Standing::Counted if newer => {
+                    peer.restarted = true;
+                    self.propose(core, now, out);
+                    return;
+                }
+                Standing::Receiving(_) | Standing::CatchingUp(_) if newer => {}
+                _ => return,
+            }
+        }
+        let others = self.peers.values().filter(|peer| peer.member.rank != member.rank).count();
+        let no_place = others + 1 >= core.config.replicas as usize;
+        if view.contains(member) || no_place || self.phase == Phase::TakingOver {
+            return;
+        }
+        let served = self.served.entry(member.rank).or_default();
+        if *served >= member.incarnation {
+            let (view, incarnation) = (view.number, member.incarnation);
+            out.send(member.rank, Message::StartOver { view, incarnation });
+            return;
+        }
+        *served = member.incarnation;
+        self.transfers += 1;
+        let exporter = Some(Exporter::default());
+        let transfer = Box::new(Transfer { id: self.transfers, exporter, parts: VecDeque::new(), acked: 0 });
+        let early = !core.rule(Rule::JoinBeforeCount);
+        let peer = Peer::new(member, Standing::Receiving(transfer), now, core.config.timing.retry);
+        self.peers.insert(member.rank, peer);
+        out.tell(Event::TransferStarted { to: member, keys: core.store.len() as u64 });
+        if early {
+            let backups = self.peers.values().map(|peer| peer.member);
+            let to = Arc::new(view.successor(core.me, backups));
+            out.send(METADATA, Message::ChangeView { to, reason: Reason::Joined { member } });
+        }
+        self.fill_window(core, member.rank, out);
+    }
+
+    pub(super) fn on_snapshot_ok(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        member: Member,
+        transfer: u64,
+        next: u64,
+        out: &mut Outbox,
+    ) {
+        let retry = core.config.timing.retry;
+        let Some(peer) = self.peer_mut(member) else { return };
+        peer.heard = now;
+        let (Standing::Receiving(running) | Standing::CatchingUp(running)) = &mut peer.standing else { return };
+        if running.id != transfer || next > running.next_index() || next <= running.acked {
+            return;
+        }
+        running.parts.drain(..usize::try_from(next - running.acked).expect("within the window"));
+        running.acked = next;
+        peer.progressed(now, retry);
+        self.fill_window(core, member.rank, out);
+    }
+
+    /// Keeps the window of a transfer full. With the last part the log begins to follow.
+    fn fill_window(&mut self, core: &Core, rank: Rank, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(&rank) else { return };
+        let Standing::Receiving(transfer) = &mut peer.standing else { return };
+        let view = core.view_number();
+        while (transfer.parts.len() as u64) < TRANSFER_WINDOW {
+            let exporter = transfer.exporter.as_mut().expect("a receiving peer has not got its last part");
+            let chunk = exporter.next_chunk(&core.store);
+            let last = chunk.is_none();
+            let part = Arc::new(match chunk {
+                Some(chunk) => SnapshotPart::Chunk(chunk),
+                None => {
+                    let exporter = transfer.exporter.take().expect("just used");
+                    SnapshotPart::Finale(Box::new(exporter.finish(&core.store)))
+                }
+            });
+            let index = transfer.next_index();
+            transfer.parts.push_back(Arc::clone(&part));
+            out.send(rank, Message::Snapshot { view, transfer: transfer.id, index, part });
+            if last {
+                let done = Transfer { exporter: None, parts: std::mem::take(&mut transfer.parts), ..**transfer };
+                peer.standing = Standing::CatchingUp(Box::new(done));
+                peer.acked = core.store.op();
+                Self::repeat_prepares(core, peer, out);
+                return;
+            }
+        }
+    }
+
+    fn repeat_prepares(core: &Core, peer: &Peer, out: &mut Outbox) {
+        let (view, commit) = (core.view_number(), core.store.op());
+        let missing = core.log.iter().skip_while(|entry| entry.op <= peer.acked);
+        for entry in missing.take(REPEATED_PREPARES_MAX) {
+            out.send(peer.member.rank, Message::Prepare { view, commit, entry: Arc::clone(entry) });
+        }
+    }
+
+    // ---- membership ----------------------------------------------------------------------------
+
+    /// Asks for the view that suits what is known of the peers, if that is another one. Everything ever
+    /// asked for in one view has the same primary and only peers whose acknowledgements and leases are
+    /// required until a newer view is known, so whichever request is accepted, nothing was done without it.
+    fn propose(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+        if now < self.next_proposal {
+            return;
+        }
+        let timing = core.config.timing;
+        let view = core.view.as_ref().expect("a primary has a view");
+        let lost = |peer: &&Peer| peer.restarted || now.since(peer.heard) > timing.silence;
+        let candidates = || self.peers.values().filter(|peer| peer.could_replace());
+        let undecided = matches!(self.phase, Phase::HandingOver { told: true, deadline, .. } if now >= deadline);
+        let reason = if let Some(peer) = candidates().find(lost) {
+            let silent_ms = u64::try_from(now.since(peer.heard).as_millis()).unwrap_or(u64::MAX);
+            let backup = peer.member;
+            if peer.restarted {
+                Reason::Restarted { backup }
+            } else {
+                if self.next_proposal < peer.heard + timing.silence {
+                    out.tell(Event::Suspected { peer: backup, silent_ms });
+                }
+                Reason::BackupSilent { backup, silent_ms }
+            }
+        } else if let Some(peer) = candidates().find(|peer| matches!(peer.standing, Standing::Counted)) {
+            Reason::Joined { member: peer.member }
+        } else if undecided {
+            Reason::Handover
+        } else {
+            return;
+        };
+        let backups: Vec<Member> = candidates().filter(|peer| !lost(peer)).map(|peer| peer.member).collect();
+        let to = Arc::new(view.successor(core.me, backups));
+        for peer in self.peers.values_mut().filter(|peer| !to.contains(peer.member)) {
+            peer.given_up = true;
+        }
+        out.send(METADATA, Message::ChangeView { to, reason });
+        self.next_proposal = now + timing.retry;
+    }
+
+    pub(super) fn start_handover(&mut self, core: &Core, now: Time) -> Result<(), String> {
+        if self.phase != Phase::Serving {
+            return Err("the primary is busy taking over or handing over: try again".into());
+        }
+        let started = self.peers.values().find(|peer| matches!(peer.standing, Standing::Started));
+        let Some(backup) = started else {
+            return Err("there is no backup to hand over to: RECOVER one first".into());
+        };
+        let deadline = now + core.config.timing.silence * 2;
+        self.phase = Phase::HandingOver { to: backup.member.rank, told: false, deadline };
+        Ok(())
+    }
+
+    // ---- time ----------------------------------------------------------------------------------
+
+    pub(super) fn tick(&mut self, core: &mut Core, now: Time, stalled: bool, out: &mut Outbox) {
+        let timing = core.config.timing;
+        if stalled {
+            self.peers.values_mut().for_each(|peer| peer.heard = now);
+        }
+        if now >= self.next_heartbeat {
+            self.send_heartbeats(core, now, out);
+        }
+        self.let_go(now, timing.silence);
+        self.repeat(core, now, out);
+        self.propose(core, now, out);
+        if let Phase::HandingOver { told: false, deadline, .. } = self.phase
+            && now >= deadline
+        {
+            self.phase = Phase::Serving; // It could not be drained in time; nothing was given away yet.
+        }
+        self.advance(core, now, out);
+    }
+
+    fn send_heartbeats(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+        self.next_heartbeat = now + core.config.timing.heartbeat;
+        let (view, commit) = (core.view_number(), core.store.op());
+        for peer in self.peers.values().filter(|peer| peer.is_required()) {
+            out.send(peer.member.rank, Message::Heartbeat { view, commit, sent: now });
+        }
+    }
+
+    /// Joining servers that fell silent, as long as nobody was asked to add them.
+    fn let_go(&mut self, now: Time, silence: Duration) {
+        self.peers.retain(|_, peer| match peer.standing {
+            Standing::Receiving(_) => now.since(peer.heard) <= silence * JOINER_SILENCES,
+            Standing::CatchingUp(_) => now.since(peer.heard) <= silence,
+            _ => true,
+        });
+    }
+
+    fn repeat(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+        let timing = core.config.timing;
+        let view = core.view_number();
+        let mut starting = Vec::new();
+        for peer in self.peers.values_mut().filter(|peer| now >= peer.resend_at) {
+            match &peer.standing {
+                Standing::Starting => starting.push(peer.member.rank),
+                Standing::Receiving(transfer) | Standing::CatchingUp(transfer) if !transfer.parts.is_empty() => {
+                    transfer.resend(peer.member.rank, view, out);
+                }
+                Standing::Receiving(_) => {}
+                _ if peer.acked < core.op() => Self::repeat_prepares(core, peer, out),
+                _ => {}
+            }
+            peer.resend_at = now + peer.patience;
+            peer.patience = (peer.patience * 2).min(timing.retry * BACKOFF_MAX);
+        }
+        for rank in starting {
+            self.start_view(core, now, Some(rank), out);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.next_heartbeat
+    }
+}

@@ -1,0 +1,25 @@
+//! No queue, log or table grows without bound.
+
+use super::Violation;
+use crate::driver::ServerHost;
+use crate::protocol::Rank;
+use crate::protocol::server::LOG_OPS_MAX;
+use crate::protocol::server::primary::HELD_MAX;
+use std::collections::BTreeMap;
+
+/// Looks at the queues of all servers.
+///
+/// # Errors
+/// When one is longer than its limit allows.
+pub fn check(servers: &BTreeMap<Rank, ServerHost>) -> Result<(), Violation> {
+    for host in servers.values() {
+        let queued = host.server().map_or(0, |server| server.queued());
+        if queued > LOG_OPS_MAX * 2 + HELD_MAX {
+            return Err(Violation::new(
+                "bounded",
+                format!("server {} holds {queued} things in its queues", host.rank()),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! The whole cluster in one thread on virtual time.
+//!
+//! The simulator runs the very hosts that run over MPI ([`crate::driver::host`]) and decides, from one
+//! seed, how long every message travels and what goes wrong. After every step it checks what must always
+//! hold ([`invariants`]); at the end it lets all faults end and demands that the cluster heals. So a
+//! failing run is a seed, and a seed is a bug report.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`world`] | virtual time, the network, the cluster |
+//! | [`chaos`] | a random run: operations and faults, then healing |
+//! | [`invariants`] | the properties, one a file |
+//!
+//! # Caveats
+//!
+//! All clocks run at the same rate. A message is delivered whole or not at all, and every message is a
+//! turn of its own: the batching of the real loop is covered by the tests over MPI.
+
+pub mod chaos;
+pub mod invariants;
+pub mod world;
+
+pub use chaos::{Chaos, Outcome, Report, run};
+pub use world::World;
