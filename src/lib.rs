@@ -3,5 +3,6 @@
 pub mod args;
 pub mod driver;
 pub mod fault;
+pub mod launch;
 pub mod protocol;
 pub mod store;

@@ -1,0 +1,250 @@
+//! Rank 0's end: take the terminal, follow orders, notice that one has been orphaned.
+//!
+//! [`attach`] finds out how this rank was started and makes descriptors 0, 1 and 2 what a program started in a
+//! shell would have:
+//!
+//! | started by | descriptors | terminal put back by |
+//! |---|---|---|
+//! | the launcher | the launcher's own, received over the lifeline | the launcher; this rank if the launcher is gone |
+//! | a person's mpirun at a terminal | the terminal, by way of [`byhand`](super::byhand) | this rank; its guardian if this rank is killed |
+//! | a person's mpirun in a pipe | as mpirun made them | nobody: nothing was changed |
+//!
+//! From then on a few threads wait for what may come, and call the `on_order` that was given. It runs on their
+//! stack: it should set a flag or send on a channel, and return.
+
+use super::byhand::ByHand;
+use super::lifeline::{self, LIFELINE_VARIABLE, Said, Told};
+use super::processes::{
+    ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, is_alive, send,
+};
+use super::terminal::{End, Terminal};
+use super::{asks_for_line_mode, draws_a_screen};
+use crate::args::Args;
+use rustix::fd::AsFd;
+use rustix::process::{Pid, Signal, getpgid, getppid};
+use rustix::termios::isatty;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The launcher hands its descriptors over at once; this is for one that is stuck.
+const HAND_OVER_DEADLINE_MS: u64 = 5_000;
+/// How often rank 0 looks whether mpirun still lives.
+const WATCH_INTERVAL_MS: u64 = 250;
+/// Names of one job's processes when a person started mpirun: the run-time's own mark.
+const JOB_VARIABLES: [&str; 2] = [LIFELINE_VARIABLE, "PMIX_NAMESPACE"];
+
+/// What is asked of rank 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// End the cluster, orderly and within half a second: the launcher or this process was told to terminate.
+    Leave,
+    /// Ctrl-C was pressed while no line was being edited.
+    Interrupt,
+    /// The launcher or mpirun is gone. This process ends when the callback returns: last chance to save something.
+    Orphaned,
+}
+
+/// Rank 0's hold on the terminal and on its launcher. Clones are one and the same.
+#[derive(Debug, Clone)]
+pub struct Attachment {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stdin_is_terminal: bool,
+    stdout_is_terminal: bool,
+    holder: Holder,
+    /// From here on nobody is missed any more.
+    finished: AtomicBool,
+    /// Held by whoever ends the process, so that it happens once.
+    ending: Mutex<()>,
+}
+
+#[derive(Debug)]
+enum Holder {
+    /// A launcher waits at the other end.
+    Launcher { lifeline: UnixStream, group: Option<Pid>, terminal: Option<Terminal> },
+    /// A person typed mpirun at a terminal.
+    ByHand(ByHand),
+    /// No terminal is involved.
+    Nobody,
+}
+
+/// Takes over descriptors 0, 1 and 2 and starts to listen for orders. For rank 0, early: before threads that must not be
+/// stopped by touching the terminal, and before anything is read or written. MPI may be initialised or not.
+///
+/// # Errors
+/// When the launcher does not answer, or the terminal cannot be had.
+pub fn attach(args: &Args, on_order: impl Fn(Order) + Send + Sync + 'static) -> io::Result<Attachment> {
+    block_stops()?;
+    block_suspend()?;
+    let attachment = Attachment { shared: Arc::new(take_descriptors(args)?) };
+    let on_order: Arc<dyn Fn(Order) + Send + Sync> = Arc::new(on_order);
+    attachment.follow_signals(&on_order)?;
+    attachment.follow_launcher(&on_order)?;
+    attachment.watch_mpirun(&on_order)?;
+    Ok(attachment)
+}
+
+fn take_descriptors(args: &Args) -> io::Result<Shared> {
+    let (stdin_is_terminal, stdout_is_terminal, holder) = match std::env::var_os(LIFELINE_VARIABLE) {
+        Some(socket) => {
+            let launcher = connect(&socket, args)?;
+            (isatty(io::stdin()), isatty(io::stdout()), launcher)
+        }
+        None if asks_for_line_mode(args) => (false, false, Holder::Nobody),
+        None => match ByHand::take()? {
+            Some(by_hand) => (true, true, Holder::ByHand(by_hand)),
+            // mpirun forwards: what looks like a terminal here (its pseudo-terminal for output) is none.
+            None => (false, false, Holder::Nobody),
+        },
+    };
+    let (finished, ending) = (AtomicBool::new(false), Mutex::new(()));
+    Ok(Shared { stdin_is_terminal, stdout_is_terminal, holder, finished, ending })
+}
+
+fn connect(socket: &OsString, args: &Args) -> io::Result<Holder> {
+    let gone = |error: io::Error| io::Error::new(error.kind(), format!("the launcher does not answer: {error}"));
+    let lifeline = UnixStream::connect(socket).map_err(gone)?;
+    lifeline.set_read_timeout(Some(Duration::from_millis(HAND_OVER_DEADLINE_MS)))?;
+    let [stdin, stdout, stderr] = lifeline::receive_descriptors(&lifeline).map_err(gone)?;
+    lifeline.set_read_timeout(None)?;
+    lifeline::bound_writes(&lifeline)?;
+    rustix::stdio::dup2_stdin(&stdin)?;
+    rustix::stdio::dup2_stdout(&stdout)?;
+    rustix::stdio::dup2_stderr(&stderr)?;
+    let terminal = Terminal::remember(stdin.as_fd(), draws_a_screen(args).then(|| stdout.as_fd()));
+    let launcher = rustix::net::sockopt::socket_peercred(&lifeline)?.pid;
+    let group = getpgid(Some(launcher)).ok();
+    Ok(Holder::Launcher { lifeline, group, terminal })
+}
+
+impl Attachment {
+    /// Whether lines come from a person at a keyboard.
+    #[must_use]
+    pub fn stdin_is_terminal(&self) -> bool {
+        self.shared.stdin_is_terminal
+    }
+
+    /// Whether a screen can be drawn on stdout.
+    #[must_use]
+    pub fn stdout_is_terminal(&self) -> bool {
+        self.shared.stdout_is_terminal
+    }
+
+    /// Tells the launcher which processes the ranks are. Again whenever that changes; the last word counts.
+    pub fn report_pids(&self, pids: &[u32]) {
+        if let Holder::Launcher { lifeline, .. } = &self.shared.holder {
+            lifeline::say(lifeline, &Said::Pids(pids.to_vec()));
+        }
+    }
+
+    /// Says goodbye: the terminal is no longer ours, and the process must end within half a second, with this code.
+    ///
+    /// The caller has put its own things away (line editor, scroll region) and has flushed stdout.
+    pub fn finish(&self, exit_code: u8) {
+        if self.shared.finished.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        match &self.shared.holder {
+            Holder::Launcher { lifeline, .. } => lifeline::say(lifeline, &Said::Exit(exit_code)),
+            Holder::ByHand(by_hand) => by_hand.give_back(End::Orderly),
+            Holder::Nobody => {}
+        }
+    }
+
+    fn follow_signals(&self, on_order: &Arc<dyn Fn(Order) + Send + Sync>) -> io::Result<()> {
+        let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+        let on_order = Arc::clone(on_order);
+        spawn("orders", move || {
+            for signal in &mut signals {
+                on_order(if signal == SIGINT { Order::Interrupt } else { Order::Leave });
+            }
+        })
+    }
+
+    fn follow_launcher(&self, on_order: &Arc<dyn Fn(Order) + Send + Sync>) -> io::Result<()> {
+        let Holder::Launcher { lifeline, .. } = &self.shared.holder else { return Ok(()) };
+        let (stream, on_order, this) = (lifeline.try_clone()?, Arc::clone(on_order), self.clone());
+        spawn("lifeline", move || {
+            lifeline::listen_to_launcher(stream, |told| match told {
+                Told::Leave => on_order(Order::Leave),
+                Told::Interrupt => on_order(Order::Interrupt),
+                Told::Window => drop(signal_hook::low_level::raise(SIGWINCH)),
+            });
+            this.orphaned(&*on_order, Lost::Launcher);
+        })
+    }
+
+    fn watch_mpirun(&self, on_order: &Arc<dyn Fn(Order) + Send + Sync>) -> io::Result<()> {
+        let (watch, on_order, this) = (ParentWatch::new(), Arc::clone(on_order), self.clone());
+        spawn("parent-watch", move || {
+            while watch.parent_is_alive() {
+                std::thread::sleep(Duration::from_millis(WATCH_INTERVAL_MS));
+            }
+            this.orphaned(&*on_order, Lost::Mpirun);
+        })
+    }
+
+    /// The end of a rank 0 that nobody waits for.
+    fn orphaned(&self, on_order: &dyn Fn(Order), lost: Lost) {
+        // Two threads may notice at once. The first never gives the lock back.
+        let _ending = self.shared.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.shared.finished.load(Ordering::SeqCst) {
+            return;
+        }
+        on_order(Order::Orphaned);
+        match (&self.shared.holder, lost) {
+            (Holder::Launcher { group, terminal: Some(terminal), .. }, Lost::Launcher) => {
+                let was_ours = terminal.is_in_foreground();
+                terminal.restore(End::Late);
+                if was_ours {
+                    terminal.return_foreground(*group);
+                }
+            }
+            // With the launcher alive, the terminal is its business.
+            (Holder::Launcher { .. } | Holder::Nobody, _) => {}
+            (Holder::ByHand(by_hand), _) => by_hand.give_back(End::Late),
+        }
+        end_the_others();
+        // Not `std::process::exit`: MPI's exit handlers may wait for those who are gone.
+        signal_hook::low_level::exit(ORPHAN_EXIT_CODE)
+    }
+}
+
+/// Whom rank 0 has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    Launcher,
+    Mpirun,
+}
+
+/// Kills the other ranks (a stopped one would not leave by itself) and lets mpirun end.
+fn end_the_others() {
+    let mpirun = getppid().filter(|&pid| names_an_mpirun(pid));
+    let marked = JOB_VARIABLES.iter().find_map(|name| Some((name, std::env::var_os(name)?)));
+    let mut others = marked.map(|(name, value)| bearers(name, &value)).unwrap_or_default();
+    others.extend(mpirun.map(descendants).unwrap_or_default());
+    for pid in others.into_iter().filter(|&pid| Some(pid) != mpirun) {
+        send(pid, Signal::KILL);
+    }
+    if let Some(mpirun) = mpirun.filter(|&pid| is_alive(pid)) {
+        send(mpirun, Signal::TERM);
+    }
+}
+
+/// Whether this is an mpirun, or one of its helpers, and not whoever has adopted us after it died.
+pub(super) fn names_an_mpirun(pid: Pid) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    ["mpirun", "mpiexec", "terun", "orted", "prted", "hydra"].iter().any(|part| name.contains(part))
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
+}
