@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let attached = launch::attach(&args, move |order| {
         if order == launch::Order::Leave && !asked.swap(true, Ordering::SeqCst) {
             if let Some(attached) = held.lock().unwrap().as_ref() {
-                attached.finish(0);
+                attached.break_off(0);
             }
             signal_hook::low_level::exit(0);
         }

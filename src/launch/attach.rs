@@ -13,7 +13,7 @@
 //! stack: it should set a flag or send on a channel, and return.
 
 use super::byhand::ByHand;
-use super::lifeline::{self, LIFELINE_VARIABLE, Said, Told};
+use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::processes::{
     ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, is_alive, send,
 };
@@ -27,6 +27,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -95,7 +96,8 @@ pub fn attach(args: &Args, on_order: impl Fn(Order) + Send + Sync + 'static) -> 
 fn take_descriptors(args: &Args) -> io::Result<Shared> {
     let (stdin_is_terminal, stdout_is_terminal, holder) = match std::env::var_os(LIFELINE_VARIABLE) {
         Some(socket) => {
-            let launcher = connect(&socket, args)?;
+            // A launcher that is gone already can end nobody, and the other ranks do not know us yet.
+            let launcher = connect(&socket, args).inspect_err(|_| end_without_launcher())?;
             (isatty(io::stdin()), isatty(io::stdout()), launcher)
         }
         None if asks_for_line_mode(args) => (false, false, Holder::Nobody),
@@ -149,12 +151,22 @@ impl Attachment {
     ///
     /// The caller has put its own things away (line editor, scroll region) and has flushed stdout.
     pub fn finish(&self, exit_code: u8) {
+        self.say_goodbye(&Said::Exit(exit_code), End::Orderly);
+    }
+
+    /// As [`Attachment::finish`], but in the middle of things: whatever is on the screen, and the modes, are put in
+    /// order for us. For an order to leave, or a panic, while a line is being edited in another thread.
+    pub fn break_off(&self, exit_code: u8) {
+        self.say_goodbye(&Said::BreakOff(exit_code), End::Broken);
+    }
+
+    fn say_goodbye(&self, said: &Said, end: End) {
         if self.shared.finished.swap(true, Ordering::SeqCst) {
             return;
         }
         match &self.shared.holder {
-            Holder::Launcher { lifeline, .. } => lifeline::say(lifeline, &Said::Exit(exit_code)),
-            Holder::ByHand(by_hand) => by_hand.give_back(End::Orderly),
+            Holder::Launcher { lifeline, .. } => lifeline::say(lifeline, said),
+            Holder::ByHand(by_hand) => by_hand.give_back(end),
             Holder::Nobody => {}
         }
     }
@@ -212,7 +224,10 @@ impl Attachment {
             (Holder::Launcher { .. } | Holder::Nobody, _) => {}
             (Holder::ByHand(by_hand), _) => by_hand.give_back(End::Late),
         }
-        end_the_others();
+        match lost {
+            Lost::Launcher => end_without_launcher(),
+            Lost::Mpirun => end_the_others(),
+        }
         // Not `std::process::exit`: MPI's exit handlers may wait for those who are gone.
         signal_hook::low_level::exit(ORPHAN_EXIT_CODE)
     }
@@ -223,6 +238,15 @@ impl Attachment {
 enum Lost {
     Launcher,
     Mpirun,
+}
+
+/// Ends the job and removes what the launcher would have removed.
+fn end_without_launcher() {
+    end_the_others();
+    let socket = std::env::var_os(LIFELINE_VARIABLE).map(PathBuf::from);
+    let private = socket.as_deref().and_then(Path::parent).and_then(PrivateDir::adopt);
+    let shared = std::env::var_os(SHARED_VARIABLE).and_then(|dir| PrivateDir::adopt(Path::new(&dir)));
+    drop((private, shared));
 }
 
 /// Kills the other ranks (a stopped one would not leave by itself) and lets mpirun end.

@@ -3,7 +3,7 @@
 //! Threads turn everything that can happen (a signal, rank 0's words, a closed socket, mpirun's end) into a
 //! [`Notice`] on one channel. The main thread reads them one by one, and leaves through [`Launcher::close`].
 
-use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, Said, Told};
+use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::mpirun::Mpirun;
 use super::processes::{bearers, block_stops, is_alive, send, wait_until_gone};
 use super::state::{JOB_DIR_VARIABLE, MPIRUN_LOG, new_job_dir};
@@ -34,6 +34,8 @@ const GOODBYE_PATIENCE_MS: u64 = 500;
 const MPIRUN_PATIENCE_MS: u64 = 300;
 /// Rank 0's last words may still be under way when mpirun has ended.
 const LAST_WORDS_MS: u64 = 100;
+/// Where MPI keeps shared memory, on systems that have it as a directory.
+const SHARED_MEMORY: &str = "/dev/shm";
 /// Exit code when the cluster broke.
 const BROKEN_EXIT_CODE: u8 = 1;
 /// Shells report death by signal as this plus the signal's number.
@@ -58,9 +60,9 @@ enum Notice {
 #[derive(Debug)]
 enum Farewell {
     /// Rank 0 said so.
-    Said(u8),
-    /// A signal said so; whether rank 0 still managed to leave by itself.
-    Signal { signal: i32, orderly: bool },
+    Said(u8, End),
+    /// A signal said so; how rank 0 came to its end.
+    Signal { signal: i32, end: End },
     /// Something died that must not; what to tell the user.
     Broken(String),
 }
@@ -85,7 +87,9 @@ fn complain(reason: &str) {
 }
 
 struct Launcher {
-    private: Option<PrivateDir>,
+    private: PrivateDir,
+    /// Where MPI keeps shared memory; only held to be removed in the end.
+    shared: Option<PrivateDir>,
     /// The socket's path: the mark in the environment of all processes of this job.
     mark: OsString,
     notices: Receiver<Notice>,
@@ -122,6 +126,8 @@ impl Launcher {
         let job_dir = new_job_dir(args).map_err(|error| error.to_string())?;
         let log = job_dir.join(MPIRUN_LOG);
         let private = PrivateDir::create().map_err(|error| error.to_string())?;
+        // Without shared memory that is ours to remove, MPI uses its own place.
+        let shared = PrivateDir::create_in(Path::new(SHARED_MEMORY)).ok();
         let socket = private.socket();
         let listener = UnixListener::bind(&socket)
             .map_err(|error| format!("cannot make the socket {}: {error}; set TMPDIR", socket.display()))?;
@@ -130,7 +136,12 @@ impl Launcher {
         let ranks = args.servers + 1;
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         let (out, err) = log_files(&log)?;
-        let mut command = mpirun.command(ranks, &[LIFELINE_VARIABLE, JOB_DIR_VARIABLE], &binary, &arguments);
+        let mut command =
+            mpirun.command(ranks, &[LIFELINE_VARIABLE, SHARED_VARIABLE, JOB_DIR_VARIABLE], &binary, &arguments);
+        mpirun.keep_files_in(&mut command, private.path(), shared.as_ref().map(PrivateDir::path));
+        if let Some(shared) = &shared {
+            command.env(SHARED_VARIABLE, shared.path());
+        }
         let child = command
             .env(LIFELINE_VARIABLE, &socket)
             .env(JOB_DIR_VARIABLE, &job_dir)
@@ -144,7 +155,8 @@ impl Launcher {
         let pid = Pid::from_child(&child);
         notice_mpirun(child, tell)?;
         Ok(Self {
-            private: Some(private),
+            private,
+            shared,
             mark: socket.into_os_string(),
             notices,
             mpirun: pid,
@@ -178,21 +190,20 @@ impl Launcher {
                         return Farewell::Broken(format!("cannot hand the terminal to rank 0: {error}"));
                     }
                 }
-                Some(Notice::Said(Said::Exit(code))) => return Farewell::Said(code),
+                Some(Notice::Said(Said::Exit(code))) => return Farewell::Said(code, End::Orderly),
+                Some(Notice::Said(Said::BreakOff(code))) => return Farewell::Said(code, End::Broken),
                 Some(Notice::Said(Said::Pids(pids))) => self.reported = to_pids(&pids),
                 Some(Notice::HungUp) => return Farewell::Broken(self.rank_zero_died()),
                 Some(Notice::MpirunEnded(status)) => {
                     self.mpirun_lives = false;
-                    return self
-                        .last_words()
-                        .map_or_else(|| Farewell::Broken(self.mpirun_ended(&status)), Farewell::Said);
+                    return self.last_words().unwrap_or_else(|| Farewell::Broken(self.mpirun_ended(&status)));
                 }
                 Some(Notice::Signal(SIGWINCH)) => self.tell(Told::Window),
                 Some(Notice::Signal(SIGINT)) if self.must_forward_interrupt() => self.tell(Told::Interrupt),
                 Some(Notice::Signal(signal)) => {
                     self.tell(Told::Leave);
-                    let orderly = self.rank_zero.is_some() && self.rank_zero_leaves();
-                    return Farewell::Signal { signal, orderly };
+                    let end = if self.rank_zero.is_some() { self.rank_zero_leaves() } else { End::Orderly };
+                    return Farewell::Signal { signal, end };
                 }
             }
         }
@@ -206,8 +217,8 @@ impl Launcher {
         }
         lifeline::send_descriptors(&stream)?;
         self.rank_zero = Some((stream, pid));
-        // Nobody else is to connect, and a launcher that is killed leaves nothing behind.
-        self.private = None;
+        // Nobody else is to connect.
+        let _ = std::fs::remove_file(self.private.socket());
         Ok(())
     }
 
@@ -222,25 +233,26 @@ impl Launcher {
         }
     }
 
-    /// Whether rank 0 says goodbye in time.
-    fn rank_zero_leaves(&mut self) -> bool {
+    /// How rank 0 leaves when it was asked to.
+    fn rank_zero_leaves(&mut self) -> End {
         let deadline = Instant::now() + Duration::from_millis(LEAVE_PATIENCE_MS);
         loop {
             match self.notices.recv_deadline(deadline) {
-                Ok(Notice::Said(Said::Exit(_))) => return true,
-                Ok(Notice::HungUp) | Err(_) => return false,
+                Ok(Notice::Said(Said::Exit(_))) => return End::Orderly,
+                Ok(Notice::Said(Said::BreakOff(_)) | Notice::HungUp) | Err(_) => return End::Broken,
                 Ok(Notice::MpirunEnded(_)) => self.mpirun_lives = false,
                 Ok(_) => {}
             }
         }
     }
 
-    /// The exit code that rank 0 may have said just before mpirun ended.
-    fn last_words(&self) -> Option<u8> {
+    /// The goodbye that rank 0 may have said just before mpirun ended.
+    fn last_words(&self) -> Option<Farewell> {
         let deadline = Instant::now() + Duration::from_millis(LAST_WORDS_MS);
         loop {
             match self.notices.recv_deadline(deadline).ok()? {
-                Notice::Said(Said::Exit(code)) => return Some(code),
+                Notice::Said(Said::Exit(code)) => return Some(Farewell::Said(code, End::Orderly)),
+                Notice::Said(Said::BreakOff(code)) => return Some(Farewell::Said(code, End::Broken)),
                 Notice::HungUp => return None,
                 _ => {}
             }
@@ -269,20 +281,26 @@ impl Launcher {
 
     /// The one way out: everybody gone, the terminal whole, the reason told.
     fn close(mut self, farewell: Farewell) -> ExitCode {
-        let orderly = matches!(farewell, Farewell::Said(_) | Farewell::Signal { orderly: true, .. });
-        if orderly {
-            self.wait_for_goodbyes();
+        let end = match &farewell {
+            Farewell::Said(_, end) | Farewell::Signal { end, .. } => *end,
+            // Nothing was on the screen yet.
+            Farewell::Broken(_) if self.rank_zero.is_none() => End::Orderly,
+            Farewell::Broken(_) => End::Broken,
+        };
+        if !matches!(farewell, Farewell::Broken(_)) {
+            // mpirun ends by itself when all ranks have left.
+            self.wait_for_mpirun(GOODBYE_PATIENCE_MS);
         }
         self.end_everybody();
         if let Some(terminal) = &self.terminal {
-            let started = self.rank_zero.is_some();
-            terminal.restore(if orderly || !started { End::Orderly } else { End::Broken });
+            terminal.restore(end);
             if self.is_lent {
                 terminal.return_foreground(Some(getpgrp()));
             }
         }
+        drop((self.private, self.shared.take()));
         match farewell {
-            Farewell::Said(code) => ExitCode::from(code),
+            Farewell::Said(code, _) => ExitCode::from(code),
             Farewell::Signal { signal, .. } => {
                 ExitCode::from(u8::try_from(SIGNAL_EXIT_BASE + signal).unwrap_or(u8::MAX))
             }
@@ -291,11 +309,6 @@ impl Launcher {
                 ExitCode::from(BROKEN_EXIT_CODE)
             }
         }
-    }
-
-    /// Gives mpirun the time to end by itself, which it does when all ranks have left.
-    fn wait_for_goodbyes(&mut self) {
-        self.wait_for_mpirun(GOODBYE_PATIENCE_MS);
     }
 
     /// Ranks first: an mpirun without ranks cleans up after itself and ends.

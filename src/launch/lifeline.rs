@@ -7,7 +7,8 @@
 //! | launcher | `interrupt` | Ctrl-C was pressed |
 //! | launcher | `window` | the terminal has another size |
 //! | rank 0 | `pids 4711 4712` | these are the ranks |
-//! | rank 0 | `exit 0` | I leave, with this code |
+//! | rank 0 | `exit 0` | I leave, with this code; the screen is in order |
+//! | rank 0 | `break-off 0` | I leave, with this code; the screen is as it happened to be |
 //!
 //! Lines of text: they can be read in a trace, and an unknown line from another version is skipped.
 
@@ -26,6 +27,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Tells the ranks where the socket is, and marks them as belonging to one job.
 pub const LIFELINE_VARIABLE: &str = "UNDERSTUDY_LIFELINE";
+/// Names the directory of MPI's shared memory, for whoever has to remove it.
+pub const SHARED_VARIABLE: &str = "UNDERSTUDY_SHARED";
 /// Standard input, output and error.
 const DESCRIPTORS: usize = 3;
 /// A longer line is nonsense.
@@ -53,8 +56,10 @@ pub enum Told {
 pub enum Said {
     /// These are the ranks' processes.
     Pids(Vec<u32>),
-    /// Rank 0 leaves with this code.
+    /// Rank 0 leaves with this code, and has put the screen in order.
     Exit(u8),
+    /// Rank 0 leaves with this code, in the middle of whatever is on the screen.
+    BreakOff(u8),
 }
 
 impl Told {
@@ -79,6 +84,7 @@ impl Said {
                 format!("pids {}\n", pids.join(" "))
             }
             Self::Exit(code) => format!("exit {code}\n"),
+            Self::BreakOff(code) => format!("break-off {code}\n"),
         }
     }
 
@@ -87,6 +93,7 @@ impl Said {
         match word {
             "pids" => rest.split_whitespace().map(|pid| pid.parse().ok()).collect::<Option<_>>().map(Self::Pids),
             "exit" => rest.parse().ok().map(Self::Exit),
+            "break-off" => rest.parse().ok().map(Self::BreakOff),
             _ => None,
         }
     }
@@ -179,6 +186,8 @@ pub fn receive_descriptors(stream: &UnixStream) -> io::Result<[OwnedFd; DESCRIPT
 }
 
 /// A directory that only this user can enter, removed with everything in it when dropped.
+///
+/// It holds the socket, and what MPI keeps in files while it runs: an mpirun that is killed leaves these behind.
 #[derive(Debug)]
 pub struct PrivateDir {
     path: PathBuf,
@@ -192,7 +201,14 @@ impl PrivateDir {
     pub fn create() -> io::Result<Self> {
         let preferred = std::env::temp_dir();
         let short_enough = preferred.as_os_str().len() + "/understudy-4294967295-123456789/lifeline".len();
-        let parent = if short_enough <= SOCKET_PATH_BYTES_MAX { preferred } else { "/tmp".into() };
+        Self::create_in(if short_enough <= SOCKET_PATH_BYTES_MAX { &preferred } else { Path::new("/tmp") })
+    }
+
+    /// Makes one in `parent`.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn create_in(parent: &Path) -> io::Result<Self> {
         let mut tries = 0;
         loop {
             let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
@@ -214,6 +230,13 @@ impl PrivateDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Takes over one that another process has made and named, to remove it. `None` if it is not of our making.
+    #[must_use]
+    pub fn adopt(path: &Path) -> Option<Self> {
+        let is_ours = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"understudy-"));
+        is_ours.then(|| Self { path: path.to_owned() })
     }
 
     /// Where the socket is to be.
@@ -238,7 +261,7 @@ mod tests {
         for told in [Told::Leave, Told::Interrupt, Told::Window] {
             assert_eq!(Told::parse(told.line().trim_end()), Some(told));
         }
-        for said in [Said::Pids(vec![1, 4711]), Said::Pids(Vec::new()), Said::Exit(0), Said::Exit(255)] {
+        for said in [Said::Pids(vec![1, 4711]), Said::Pids(Vec::new()), Said::Exit(255), Said::BreakOff(0)] {
             assert_eq!(Said::parse(said.line().trim_end_matches('\n')), Some(said));
         }
         assert_eq!(Said::parse("exit 256"), None);

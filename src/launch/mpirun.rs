@@ -72,6 +72,20 @@ impl Mpirun {
         command
     }
 
+    /// Makes MPI keep its files where the launcher can remove them: an mpirun that is killed leaves megabytes behind.
+    pub fn keep_files_in(&self, command: &mut Command, session: &Path, shared: Option<&Path>) {
+        match self.flavour {
+            Flavour::OpenMpi4 => {
+                command.env("OMPI_MCA_orte_tmpdir_base", session);
+                shared.map(|dir| command.env("OMPI_MCA_btl_vader_backing_directory", dir));
+            }
+            Flavour::OpenMpi5 => {
+                shared.map(|dir| command.env("OMPI_MCA_btl_sm_backing_directory", dir));
+            }
+            Flavour::Mpich => {}
+        }
+    }
+
     fn options(&self, ranks: u32, exported: &[&str]) -> Vec<String> {
         let mut options = vec!["-n".into(), ranks.to_string()];
         let mut add = |words: &[&str]| options.extend(words.iter().map(|&word| word.to_owned()));
