@@ -15,7 +15,7 @@
 use super::byhand::ByHand;
 use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::processes::{
-    ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, is_alive, send,
+    ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, send, wait_until_gone,
 };
 use super::terminal::{End, Terminal};
 use super::{asks_for_line_mode, draws_a_screen};
@@ -28,14 +28,16 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 /// The launcher hands its descriptors over at once; this is for one that is stuck.
 const HAND_OVER_DEADLINE_MS: u64 = 5_000;
 /// How often rank 0 looks whether mpirun still lives.
 const WATCH_INTERVAL_MS: u64 = 250;
+/// How long a killed mpirun takes to be gone, at the very worst.
+const MPIRUN_PATIENCE_MS: u64 = 300;
 /// Names of one job's processes when a person started mpirun: the run-time's own mark.
 const JOB_VARIABLES: [&str; 2] = [LIFELINE_VARIABLE, "PMIX_NAMESPACE"];
 
@@ -46,7 +48,8 @@ pub enum Order {
     Leave,
     /// Ctrl-C was pressed while no line was being edited.
     Interrupt,
-    /// The launcher or mpirun is gone. This process ends when the callback returns: last chance to save something.
+    /// The launcher or mpirun is gone. This process ends soon after the callback returns: last chance to save
+    /// something. Do not end the process yourself, the others have still to be ended.
     Orphaned,
 }
 
@@ -61,11 +64,16 @@ struct Shared {
     stdin_is_terminal: bool,
     stdout_is_terminal: bool,
     holder: Holder,
-    /// From here on nobody is missed any more.
-    finished: AtomicBool,
-    /// Held by whoever ends the process, so that it happens once.
-    ending: Mutex<()>,
+    /// One of the states below.
+    state: AtomicU8,
 }
+
+/// At work.
+const ATTACHED: u8 = 0;
+/// Goodbye has been said: nobody is missed any more, and no order is passed on.
+const FINISHED: u8 = 1;
+/// Orphaned, and about to end the job.
+const ORPHANED: u8 = 2;
 
 #[derive(Debug)]
 enum Holder {
@@ -107,8 +115,7 @@ fn take_descriptors(args: &Args) -> io::Result<Shared> {
             None => (false, false, Holder::Nobody),
         },
     };
-    let (finished, ending) = (AtomicBool::new(false), Mutex::new(()));
-    Ok(Shared { stdin_is_terminal, stdout_is_terminal, holder, finished, ending })
+    Ok(Shared { stdin_is_terminal, stdout_is_terminal, holder, state: AtomicU8::new(ATTACHED) })
 }
 
 fn connect(socket: &OsString, args: &Args) -> io::Result<Holder> {
@@ -161,8 +168,14 @@ impl Attachment {
     }
 
     fn say_goodbye(&self, said: &Said, end: End) {
-        if self.shared.finished.swap(true, Ordering::SeqCst) {
-            return;
+        match self.advance(FINISHED) {
+            Ok(_) => {}
+            // The line editor fails when the terminal is taken back, and the caller comes here to leave. That would
+            // cut short what the orphan still has to do: it ends the process when it is done.
+            Err(ORPHANED) => loop {
+                std::thread::park();
+            },
+            Err(_) => return,
         }
         match &self.shared.holder {
             Holder::Launcher { lifeline, .. } => lifeline::say(lifeline, said),
@@ -171,11 +184,19 @@ impl Attachment {
         }
     }
 
+    /// From attached to an end, once.
+    fn advance(&self, end: u8) -> Result<u8, u8> {
+        self.shared.state.compare_exchange(ATTACHED, end, Ordering::SeqCst, Ordering::SeqCst)
+    }
+
     fn follow_signals(&self, on_order: &Arc<dyn Fn(Order) + Send + Sync>) -> io::Result<()> {
         let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-        let on_order = Arc::clone(on_order);
+        let (on_order, this) = (Arc::clone(on_order), self.clone());
         spawn("orders", move || {
             for signal in &mut signals {
+                if this.shared.state.load(Ordering::SeqCst) != ATTACHED {
+                    continue;
+                }
                 on_order(if signal == SIGINT { Order::Interrupt } else { Order::Leave });
             }
         })
@@ -206,9 +227,8 @@ impl Attachment {
 
     /// The end of a rank 0 that nobody waits for.
     fn orphaned(&self, on_order: &dyn Fn(Order), lost: Lost) {
-        // Two threads may notice at once. The first never gives the lock back.
-        let _ending = self.shared.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.shared.finished.load(Ordering::SeqCst) {
+        // Two threads may notice at once; and the dying mpirun will ask us to leave, which we are doing.
+        if self.advance(ORPHANED).is_err() {
             return;
         }
         on_order(Order::Orphaned);
@@ -249,7 +269,8 @@ fn end_without_launcher() {
     drop((private, shared));
 }
 
-/// Kills the other ranks (a stopped one would not leave by itself) and lets mpirun end.
+/// Kills the other ranks and mpirun. A stopped process would not leave by itself, and an mpirun that is asked to
+/// end would kill this rank first; what it leaves behind is removed by [`end_without_launcher`].
 fn end_the_others() {
     let mpirun = getppid().filter(|&pid| names_an_mpirun(pid));
     let marked = JOB_VARIABLES.iter().find_map(|name| Some((name, std::env::var_os(name)?)));
@@ -258,8 +279,9 @@ fn end_the_others() {
     for pid in others.into_iter().filter(|&pid| Some(pid) != mpirun) {
         send(pid, Signal::KILL);
     }
-    if let Some(mpirun) = mpirun.filter(|&pid| is_alive(pid)) {
-        send(mpirun, Signal::TERM);
+    if let Some(mpirun) = mpirun {
+        send(mpirun, Signal::KILL);
+        wait_until_gone(&[mpirun], Duration::from_millis(MPIRUN_PATIENCE_MS));
     }
 }
 
