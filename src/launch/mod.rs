@@ -57,6 +57,8 @@
 //! # Caveats
 //!
 //! All ranks run on this machine: the lifeline is a local socket, and processes are looked up by pid.
+//! A launcher that is killed in the few milliseconds before mpirun runs leaves two small directories behind. Under a
+//! typed mpirun, mpirun's own complaints about a dead rank land on the screen: they are not ours to redirect.
 //! Finding the job's processes by their mark needs `/proc`; elsewhere only reported pids are killed.
 
 pub mod attach;

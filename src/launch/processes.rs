@@ -183,7 +183,12 @@ mod tests {
         let mut child = sleeper();
         let pid = Pid::from_child(&child);
         assert!(is_alive(pid));
-        assert!(bearers("UNDERSTUDY_TEST_MARK", OsStr::new("a b")).contains(&pid));
+        // The kernel lets `spawn` return a moment before the new environment can be read.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !bearers("UNDERSTUDY_TEST_MARK", OsStr::new("a b")).contains(&pid) {
+            assert!(Instant::now() < deadline, "{pid} is not found by its mark");
+            std::thread::sleep(Duration::from_millis(LOOK_AGAIN_MS));
+        }
         assert!(!bearers("UNDERSTUDY_TEST_MARK", OsStr::new("a")).contains(&pid));
         assert!(descendants(getpid()).contains(&pid));
         child.kill().expect("it is ours");
