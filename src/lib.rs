@@ -4,6 +4,7 @@ pub mod args;
 pub mod check;
 pub mod driver;
 pub mod fault;
+pub mod launch;
 pub mod protocol;
 pub mod sim;
 pub mod store;

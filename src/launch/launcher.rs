@@ -1,0 +1,416 @@
+//! The launcher's wait: what can happen, and the one way out.
+//!
+//! Threads turn everything that can happen (a signal, rank 0's words, a closed socket, mpirun's end) into a
+//! [`Notice`] on one channel. The main thread reads them one by one, and leaves through [`Launcher::close`].
+
+use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
+use super::mpirun::Mpirun;
+use super::processes::{bearers, block_stops, is_alive, send, wait_until_gone};
+use super::state::{JOB_DIR_VARIABLE, MPIRUN_LOG, new_job_dir};
+use super::terminal::{End, Terminal};
+use super::{draws_a_screen, is_rank};
+use crate::args::Args;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rustix::fd::AsFd;
+use rustix::process::{Pid, Signal, getpgrp, getuid, kill_current_process_group};
+use rustix::termios::tcgetpgrp;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// mpirun that has not brought rank 0 to life after this long never will.
+const START_DEADLINE_MS: u64 = 60_000;
+/// How long rank 0 may take to leave when asked.
+const LEAVE_PATIENCE_MS: u64 = 500;
+/// How long the others may take to leave after rank 0 has said goodbye.
+const GOODBYE_PATIENCE_MS: u64 = 500;
+/// How long mpirun may take to end after its ranks are gone, and again after a SIGTERM.
+const MPIRUN_PATIENCE_MS: u64 = 300;
+/// Rank 0's last words may still be under way when mpirun has ended.
+const LAST_WORDS_MS: u64 = 100;
+/// Where MPI keeps shared memory, on systems that have it as a directory.
+const SHARED_MEMORY: &str = "/dev/shm";
+/// Exit code when the cluster broke.
+const BROKEN_EXIT_CODE: u8 = 1;
+/// Shells report death by signal as this plus the signal's number.
+const SIGNAL_EXIT_BASE: i32 = 128;
+
+/// Something that happened.
+#[derive(Debug)]
+enum Notice {
+    /// A signal came.
+    Signal(i32),
+    /// Rank 0 has connected.
+    Connected(UnixStream, Pid),
+    /// Rank 0 said something.
+    Said(Said),
+    /// Rank 0's end of the lifeline closed.
+    HungUp,
+    /// mpirun has ended.
+    MpirunEnded(io::Result<ExitStatus>),
+}
+
+/// Why the launcher leaves.
+#[derive(Debug)]
+enum Farewell {
+    /// Rank 0 said so.
+    Said(u8, End),
+    /// A signal said so; how rank 0 came to its end.
+    Signal { signal: i32, end: End },
+    /// Something died that must not; what to tell the user.
+    Broken(String),
+}
+
+/// Starts the cluster around this very binary, waits for its end, and puts the terminal back.
+///
+/// The exit code is rank 0's; 128 + n after signal n; 1 when rank 0 or mpirun died.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    match Launcher::start(args) {
+        Ok(launcher) => launcher.wait(),
+        Err(reason) => {
+            complain(&reason);
+            ExitCode::from(BROKEN_EXIT_CODE)
+        }
+    }
+}
+
+/// One line on stderr. That stderr is closed is nobody's problem any more.
+fn complain(reason: &str) {
+    let _ = writeln!(io::stderr(), "understudy: {reason}");
+}
+
+struct Launcher {
+    private: PrivateDir,
+    /// Where MPI keeps shared memory; only held to be removed in the end.
+    shared: Option<PrivateDir>,
+    /// The socket's path: the mark in the environment of all processes of this job.
+    mark: OsString,
+    notices: Receiver<Notice>,
+    mpirun: Pid,
+    mpirun_lives: bool,
+    rank_zero: Option<(UnixStream, Pid)>,
+    reported: Vec<Pid>,
+    terminal: Option<Terminal>,
+    /// Whether rank 0 reads the terminal.
+    is_interactive: bool,
+    /// Whether the kernel sends the terminal's signals to rank 0 rather than to us.
+    is_lent: bool,
+    log: PathBuf,
+}
+
+impl Launcher {
+    fn start(args: &Args) -> Result<Self, String> {
+        if is_rank() || std::env::var_os(LIFELINE_VARIABLE).is_some() {
+            return Err("this mpirun does not tell its processes their rank; use Open MPI 4 or later".into());
+        }
+        let mpirun = Mpirun::find()?;
+        let binary =
+            std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
+        let is_interactive = args.command.is_empty();
+        if is_interactive {
+            wait_for_the_foreground();
+        }
+        block_stops().map_err(|error| format!("cannot block SIGTTOU: {error}"))?;
+        let (stdin, stdout) = (io::stdin(), io::stdout());
+        let terminal = Terminal::remember(stdin.as_fd(), draws_a_screen(args).then(|| stdout.as_fd()));
+        let (tell, notices) = unbounded();
+        notice_signals(tell.clone())?;
+
+        let job_dir = new_job_dir(args).map_err(|error| error.to_string())?;
+        let log = job_dir.join(MPIRUN_LOG);
+        let private = PrivateDir::create().map_err(|error| error.to_string())?;
+        // Without shared memory that is ours to remove, MPI uses its own place.
+        let shared = PrivateDir::create_in(Path::new(SHARED_MEMORY)).ok();
+        let socket = private.socket();
+        let listener = UnixListener::bind(&socket)
+            .map_err(|error| format!("cannot make the socket {}: {error}; set TMPDIR", socket.display()))?;
+        notice_rank_zero(listener, tell.clone())?;
+
+        let ranks = args.servers + 1;
+        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+        let (out, err) = log_files(&log)?;
+        let mut command =
+            mpirun.command(ranks, &[LIFELINE_VARIABLE, SHARED_VARIABLE, JOB_DIR_VARIABLE], &binary, &arguments);
+        mpirun.keep_files_in(&mut command, private.path(), shared.as_ref().map(PrivateDir::path));
+        if let Some(shared) = &shared {
+            command.env(SHARED_VARIABLE, shared.path());
+        }
+        let child = command
+            .env(LIFELINE_VARIABLE, &socket)
+            .env(JOB_DIR_VARIABLE, &job_dir)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            // Out of the way of the terminal's Ctrl-C, which is ours to handle.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", mpirun.program.display()))?;
+        let pid = Pid::from_child(&child);
+        notice_mpirun(child, tell)?;
+        Ok(Self {
+            private,
+            shared,
+            mark: socket.into_os_string(),
+            notices,
+            mpirun: pid,
+            mpirun_lives: true,
+            rank_zero: None,
+            reported: Vec::new(),
+            terminal,
+            is_interactive,
+            is_lent: false,
+            log,
+        })
+    }
+
+    fn wait(mut self) -> ExitCode {
+        let farewell = self.watch();
+        self.close(farewell)
+    }
+
+    /// Reads notices until one of them is the end.
+    fn watch(&mut self) -> Farewell {
+        let start_deadline = Instant::now() + Duration::from_millis(START_DEADLINE_MS);
+        loop {
+            let notice = match &self.rank_zero {
+                Some(_) => self.notices.recv().ok(),
+                None => self.notices.recv_deadline(start_deadline).ok(),
+            };
+            match notice {
+                None => return Farewell::Broken(format!("rank 0 did not start within {} s", START_DEADLINE_MS / 1000)),
+                Some(Notice::Connected(stream, pid)) => {
+                    if let Err(error) = self.hand_over(stream, pid) {
+                        return Farewell::Broken(format!("cannot hand the terminal to rank 0: {error}"));
+                    }
+                }
+                Some(Notice::Said(Said::Exit(code))) => return Farewell::Said(code, End::Orderly),
+                Some(Notice::Said(Said::BreakOff(code))) => return Farewell::Said(code, End::Broken),
+                Some(Notice::Said(Said::Pids(pids))) => self.reported = to_pids(&pids),
+                Some(Notice::HungUp) => return Farewell::Broken(self.rank_zero_died()),
+                Some(Notice::MpirunEnded(status)) => {
+                    self.mpirun_lives = false;
+                    return self.last_words().unwrap_or_else(|| Farewell::Broken(self.mpirun_ended(&status)));
+                }
+                Some(Notice::Signal(SIGWINCH)) => self.tell(Told::Window),
+                Some(Notice::Signal(SIGINT)) if self.must_forward_interrupt() => self.tell(Told::Interrupt),
+                Some(Notice::Signal(signal)) => {
+                    self.tell(Told::Leave);
+                    let end = if self.rank_zero.is_some() { self.rank_zero_leaves() } else { End::Orderly };
+                    return Farewell::Signal { signal, end };
+                }
+            }
+        }
+    }
+
+    /// Gives rank 0 the terminal and the descriptors, in this order: when it has them, it may read at once.
+    fn hand_over(&mut self, stream: UnixStream, pid: Pid) -> io::Result<()> {
+        lifeline::bound_writes(&stream)?;
+        if self.is_interactive {
+            self.is_lent = self.terminal.as_ref().is_some_and(|terminal| terminal.lend(pid));
+        }
+        lifeline::send_descriptors(&stream)?;
+        self.rank_zero = Some((stream, pid));
+        // Nobody else is to connect.
+        let _ = std::fs::remove_file(self.private.socket());
+        Ok(())
+    }
+
+    /// Ctrl-C at a terminal that could not be lent (rank 0 is in another session) is meant for rank 0.
+    fn must_forward_interrupt(&self) -> bool {
+        self.is_interactive && self.terminal.is_some() && self.rank_zero.is_some() && !self.is_lent
+    }
+
+    fn tell(&self, told: Told) {
+        if let Some((stream, _)) = &self.rank_zero {
+            lifeline::tell(stream, told);
+        }
+    }
+
+    /// How rank 0 leaves when it was asked to.
+    fn rank_zero_leaves(&mut self) -> End {
+        let deadline = Instant::now() + Duration::from_millis(LEAVE_PATIENCE_MS);
+        loop {
+            match self.notices.recv_deadline(deadline) {
+                Ok(Notice::Said(Said::Exit(_))) => return End::Orderly,
+                Ok(Notice::Said(Said::BreakOff(_)) | Notice::HungUp) | Err(_) => return End::Broken,
+                Ok(Notice::MpirunEnded(_)) => self.mpirun_lives = false,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The goodbye that rank 0 may have said just before mpirun ended.
+    fn last_words(&self) -> Option<Farewell> {
+        let deadline = Instant::now() + Duration::from_millis(LAST_WORDS_MS);
+        loop {
+            match self.notices.recv_deadline(deadline).ok()? {
+                Notice::Said(Said::Exit(code)) => return Some(Farewell::Said(code, End::Orderly)),
+                Notice::Said(Said::BreakOff(code)) => return Some(Farewell::Said(code, End::Broken)),
+                Notice::HungUp => return None,
+                _ => {}
+            }
+        }
+    }
+
+    fn rank_zero_died(&self) -> String {
+        let pid = self.rank_zero.as_ref().map_or(String::new(), |(_, pid)| format!(" (pid {pid})"));
+        format!("rank 0{pid} died without a word")
+    }
+
+    fn mpirun_ended(&self, status: &io::Result<ExitStatus>) -> String {
+        let how = match status {
+            Ok(status) => status.signal().map_or_else(
+                || format!("exit status {}", status.code().unwrap_or_default()),
+                |signal| format!("signal {signal}"),
+            ),
+            Err(error) => error.to_string(),
+        };
+        match (&self.rank_zero, first_words(&self.log)) {
+            (Some(_), _) => format!("mpirun died ({how})"),
+            (None, Some(words)) => format!("mpirun could not start the ranks ({how}): {words}"),
+            (None, None) => format!("mpirun could not start the ranks ({how})"),
+        }
+    }
+
+    /// The one way out: everybody gone, the terminal whole, the reason told.
+    fn close(mut self, farewell: Farewell) -> ExitCode {
+        let end = match &farewell {
+            Farewell::Said(_, end) | Farewell::Signal { end, .. } => *end,
+            // Nothing was on the screen yet.
+            Farewell::Broken(_) if self.rank_zero.is_none() => End::Orderly,
+            Farewell::Broken(_) => End::Broken,
+        };
+        if !matches!(farewell, Farewell::Broken(_)) {
+            // mpirun ends by itself when all ranks have left.
+            self.wait_for_mpirun(GOODBYE_PATIENCE_MS);
+        }
+        self.end_everybody();
+        if let Some(terminal) = &self.terminal {
+            terminal.restore(end);
+            if self.is_lent {
+                terminal.return_foreground(Some(getpgrp()));
+            }
+        }
+        drop((self.private, self.shared.take()));
+        match farewell {
+            Farewell::Said(code, _) => ExitCode::from(code),
+            Farewell::Signal { signal, .. } => {
+                ExitCode::from(u8::try_from(SIGNAL_EXIT_BASE + signal).unwrap_or(u8::MAX))
+            }
+            Farewell::Broken(reason) => {
+                complain(&format!("{reason}; the cluster is stopped; see {}", self.log.display()));
+                ExitCode::from(BROKEN_EXIT_CODE)
+            }
+        }
+    }
+
+    /// Ranks first: an mpirun without ranks cleans up after itself and ends.
+    fn end_everybody(&mut self) {
+        for pid in self.ranks() {
+            send(pid, Signal::KILL);
+        }
+        self.wait_for_mpirun(MPIRUN_PATIENCE_MS);
+        for signal in [Signal::TERM, Signal::KILL] {
+            if self.mpirun_lives {
+                send(self.mpirun, signal);
+                self.wait_for_mpirun(MPIRUN_PATIENCE_MS);
+            }
+        }
+        // Again: mpirun may have been about to start somebody.
+        let late = self.ranks();
+        late.iter().for_each(|&pid| send(pid, Signal::KILL));
+        wait_until_gone(&late, Duration::from_millis(MPIRUN_PATIENCE_MS));
+    }
+
+    /// All living processes of this job but mpirun.
+    fn ranks(&self) -> Vec<Pid> {
+        let mut ranks = bearers(LIFELINE_VARIABLE, &self.mark);
+        if !Path::new("/proc/self/environ").exists() {
+            ranks.extend(self.reported.iter().copied().filter(|&pid| is_alive(pid)));
+        }
+        ranks.retain(|&pid| pid != self.mpirun);
+        ranks
+    }
+
+    fn wait_for_mpirun(&mut self, patience_ms: u64) {
+        let deadline = Instant::now() + Duration::from_millis(patience_ms);
+        while self.mpirun_lives {
+            match self.notices.recv_deadline(deadline) {
+                Ok(Notice::MpirunEnded(_)) => self.mpirun_lives = false,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Started with `&`, a program that wants to read the terminal stops until it is brought to the foreground.
+fn wait_for_the_foreground() {
+    let stdin = io::stdin();
+    if tcgetpgrp(stdin.as_fd()).is_ok_and(|group| group != getpgrp()) {
+        // An orphaned group is not stopped by this; then reading will fail, which is right as well.
+        let _ = kill_current_process_group(Signal::TTIN);
+    }
+}
+
+fn to_pids(pids: &[u32]) -> Vec<Pid> {
+    pids.iter().filter_map(|&pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect()
+}
+
+fn log_files(log: &Path) -> Result<(File, File), String> {
+    let failed =
+        |error: io::Error| format!("cannot write {}: {error}; name another place with --log-dir", log.display());
+    let out = File::options().create(true).append(true).open(log).map_err(failed)?;
+    let err = out.try_clone().map_err(failed)?;
+    Ok((out, err))
+}
+
+/// The first line of mpirun's log that is more than decoration.
+fn first_words(log: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(log).ok()?;
+    text.lines().map(str::trim).find(|line| line.chars().any(char::is_alphanumeric)).map(str::to_owned)
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let started = std::thread::Builder::new().name(name.into()).spawn(body);
+    started.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+fn notice_signals(tell: Sender<Notice>) -> Result<(), String> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH])
+        .map_err(|error| format!("cannot handle signals: {error}"))?;
+    thread("signals", move || {
+        for signal in &mut signals {
+            let _ = tell.send(Notice::Signal(signal));
+        }
+    })
+}
+
+fn notice_rank_zero(listener: UnixListener, tell: Sender<Notice>) -> Result<(), String> {
+    thread("lifeline", move || {
+        for stream in listener.incoming().flatten() {
+            // The directory is private already; this also tells who rank 0 is.
+            let Ok(peer) = rustix::net::sockopt::socket_peercred(&stream) else { continue };
+            let Ok(writer) = stream.try_clone() else { continue };
+            if peer.uid != getuid() && !peer.uid.is_root() {
+                continue;
+            }
+            let _ = tell.send(Notice::Connected(writer, peer.pid));
+            drop(listener);
+            lifeline::listen_to_rank_zero(stream, |said| drop(tell.send(Notice::Said(said))));
+            let _ = tell.send(Notice::HungUp);
+            return;
+        }
+    })
+}
+
+fn notice_mpirun(mut child: Child, tell: Sender<Notice>) -> Result<(), String> {
+    thread("mpirun", move || drop(tell.send(Notice::MpirunEnded(child.wait()))))
+}

@@ -1,0 +1,101 @@
+//! Starting the cluster, and leaving the terminal whole whatever happens to it.
+//!
+//! Nobody should have to type `mpirun`. The binary that a user starts is the *launcher*: it starts
+//! mpirun around itself, lends its terminal to rank 0, and is the one process that does nothing else
+//! but wait, so that it is still there to put the terminal back when rank 0 is not.
+//!
+//! ```text
+//!   shell ── launcher ──────────── mpirun ─┬─ rank 0: console, client, metadata server
+//!              │  └─ lifeline (socket) ────┼──┘
+//!              └ the terminal, lent        ├─ rank 1: server
+//!                                          └─ rank 2: server
+//! ```
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`mpirun`] | finding mpirun, telling its kinds apart, its command line |
+//! | `launcher` | the launcher's wait: what can happen, and the one way out |
+//! | [`lifeline`] | the socket between launcher and rank 0: what is said on it, and how descriptors travel |
+//! | [`attach`] | rank 0's end: take the terminal, follow orders, notice that one has been orphaned |
+//! | [`byhand`] | rank 0 without a launcher, under an mpirun that a person typed |
+//! | [`terminal`] | remembering a terminal, lending it, putting it back |
+//! | [`processes`] | who is alive, who belongs to this job, and when a rank must leave |
+//! | [`state`] | the directory of logs and history |
+//!
+//! # The lifeline
+//!
+//! mpirun forwards a rank's standard input and output through pipes, which no line editor likes and
+//! which costs a copy each way. So mpirun gets no terminal at all. Instead the launcher listens on a
+//! socket in a private directory; rank 0 connects; the launcher sends its own descriptors 0, 1 and 2
+//! over it, and rank 0 makes them its own. A terminal, a pipe, a file: all behave as if rank 0 had
+//! been started in the shell.
+//!
+//! The open socket then is the proof of life in both directions. The kernel closes it when a process
+//! dies, however it dies. Rank 0 says its exit code on it before it leaves; a socket that closes
+//! without one means that rank 0 was killed. The other way round, rank 0 learns from the closed socket
+//! that the launcher is gone.
+//!
+//! # Whose death means what
+//!
+//! | who dies | who notices | what follows |
+//! |---|---|---|
+//! | rank 0 | launcher (lifeline), the other ranks ([`ParentWatch`]) | the job ends, exit code 1 |
+//! | another rank | the protocol | nothing here: the job goes on |
+//! | mpirun | launcher (child), every rank ([`ParentWatch`]) | the job ends, exit code 1 |
+//! | launcher | rank 0 (lifeline) | rank 0 puts the terminal back and ends the job |
+//!
+//! Whoever ends the job also looks for processes that carry this job's mark in their environment and
+//! kills what does not leave by itself: a stopped process would otherwise stay for ever.
+//!
+//! # Job control
+//!
+//! Under Open MPI every rank is a process group of its own, in the background, within the user's
+//! session. The launcher makes rank 0's group the terminal's foreground group, and takes it back in the
+//! end. Under MPICH ranks live in a session of their own: there the descriptor alone is enough to read
+//! and write, but the kernel sends window-size signals to the launcher, who passes them on.
+//!
+//! # Caveats
+//!
+//! All ranks run on this machine: the lifeline is a local socket, and processes are looked up by pid.
+//! A launcher that is killed in the few milliseconds before mpirun runs leaves two small directories behind. Under a
+//! typed mpirun, mpirun's own complaints about a dead rank land on the screen: they are not ours to redirect.
+//! Finding the job's processes by their mark needs `/proc`; elsewhere only reported pids are killed.
+
+pub mod attach;
+pub mod byhand;
+mod launcher;
+pub mod lifeline;
+pub mod mpirun;
+pub mod processes;
+pub mod state;
+pub mod terminal;
+
+pub use attach::{Attachment, Order, attach};
+pub use byhand::guardian;
+pub use launcher::run;
+pub use processes::{ParentWatch, block_terminal_signals};
+pub use state::{job_dir, state_dir};
+
+use crate::args::Args;
+use rustix::termios::isatty;
+
+/// Any of these in the environment: this process was started by an mpirun.
+const RANK_VARIABLES: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"];
+
+/// Whether this process is a rank (started by an mpirun), not the launcher.
+#[must_use]
+pub fn is_rank() -> bool {
+    RANK_VARIABLES.iter().any(|name| std::env::var_os(name).is_some())
+}
+
+/// Whether the arguments and `TERM` ask for line mode, whatever stdin and stdout are.
+#[must_use]
+pub fn asks_for_line_mode(args: &Args) -> bool {
+    args.plain || !args.command.is_empty() || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Whether the launcher's (or the shell's) terminal will hold a full screen, which must be put back after a crash.
+#[must_use]
+pub fn draws_a_screen(args: &Args) -> bool {
+    !asks_for_line_mode(args) && isatty(std::io::stdin()) && isatty(std::io::stdout())
+}

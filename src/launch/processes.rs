@@ -1,0 +1,213 @@
+//! Who is alive, who belongs to this job, and when a rank must leave.
+//!
+//! A rank can lose those it depends on without being told: mpirun dies and the rank is adopted by
+//! another process; rank 0 dies and the servers would serve nobody. Both show in the process table.
+//! [`ParentWatch`] looks there, from the main loop when it has time ([`ParentWatch::parent_is_alive`])
+//! and, since a main loop may hang in a call into MPI, also from a thread of its own
+//! ([`ParentWatch::exit_when_orphaned`]).
+
+use nix::sys::signal::{SigSet, Signal as BlockableSignal};
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process, test_kill_process};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the watching thread looks.
+const WATCH_INTERVAL_MS: u64 = 250;
+/// How often a wait for somebody's end looks again.
+const LOOK_AGAIN_MS: u64 = 10;
+/// Exit code of a process that leaves because those it depended on are gone.
+pub const ORPHAN_EXIT_CODE: i32 = 1;
+
+/// Notices that mpirun or rank 0 is gone. Clones share what they know.
+#[derive(Debug, Clone)]
+pub struct ParentWatch {
+    parent: Option<Pid>,
+    /// 0: not known yet.
+    rank_zero: Arc<AtomicI32>,
+}
+
+impl Default for ParentWatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ParentWatch {
+    /// Remembers who the parent is. Make it early: a parent that died before is not noticed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { parent: getppid(), rank_zero: Arc::new(AtomicI32::new(0)) }
+    }
+
+    /// Tells which process rank 0 is. Only on this machine; it is not watched before.
+    pub fn rank_zero_is(&self, pid: u32) {
+        self.rank_zero.store(i32::try_from(pid).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Whether mpirun, and rank 0 if known, still live. Costs a few system calls: ask it some ten times a second.
+    #[must_use]
+    pub fn parent_is_alive(&self) -> bool {
+        let rank_zero = Pid::from_raw(self.rank_zero.load(Ordering::Relaxed));
+        getppid() == self.parent && rank_zero.is_none_or(|pid| pid == getpid() || is_alive(pid))
+    }
+
+    /// Ends this process soon after mpirun or rank 0 has gone, even if its main loop hangs.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn exit_when_orphaned(&self) -> std::io::Result<()> {
+        let watch = self.clone();
+        std::thread::Builder::new().name("parent-watch".into()).spawn(move || {
+            while watch.parent_is_alive() {
+                std::thread::sleep(Duration::from_millis(WATCH_INTERVAL_MS));
+            }
+            // Not `std::process::exit`: MPI's exit handlers may wait for those who are gone.
+            signal_hook::low_level::exit(ORPHAN_EXIT_CODE)
+        })?;
+        Ok(())
+    }
+}
+
+/// Keeps the terminal's keys from stopping or interrupting this rank: they are meant for rank 0's prompt.
+///
+/// For ranks other than 0. Call it before other threads start: they inherit it.
+///
+/// # Errors
+/// When the system refuses.
+pub fn block_terminal_signals() -> std::io::Result<()> {
+    block(&[BlockableSignal::SIGINT, BlockableSignal::SIGQUIT, BlockableSignal::SIGTSTP])?;
+    block_stops()
+}
+
+/// Lets this process touch the terminal from the background: without it, setting modes or the foreground group
+/// stops the process. A blocked SIGTTOU counts as ignored; a blocked SIGTTIN turns a read into an error.
+///
+/// # Errors
+/// When the system refuses.
+pub fn block_stops() -> std::io::Result<()> {
+    block(&[BlockableSignal::SIGTTOU, BlockableSignal::SIGTTIN])
+}
+
+/// Blocks SIGTSTP: a stopped rank 0 would leave its launcher waiting before a dead screen.
+pub(crate) fn block_suspend() -> std::io::Result<()> {
+    block(&[BlockableSignal::SIGTSTP])
+}
+
+fn block(signals: &[BlockableSignal]) -> std::io::Result<()> {
+    signals.iter().copied().collect::<SigSet>().thread_block().map_err(Into::into)
+}
+
+/// Whether a process lives on this machine. One that has died but was not yet buried does not.
+#[must_use]
+pub fn is_alive(pid: Pid) -> bool {
+    if test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
+        return false;
+    }
+    stat(pid).is_none_or(|(state, _)| state != 'Z' && state != 'X')
+}
+
+/// State letter and parent from `/proc/<pid>/stat`.
+fn stat(pid: Pid) -> Option<(char, i32)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything, so read from behind it.
+    let mut fields = text.get(text.rfind(')')? + 1..)?.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+/// The processes of this machine; none where there is no `/proc`.
+fn everybody() -> impl Iterator<Item = Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+}
+
+/// Living processes, other than this one, whose environment holds `name=value`.
+///
+/// A job's processes are told by such a mark and not by pid or parent: it survives the death of mpirun,
+/// holds for processes that were started later, and a pid that the system has given to somebody else does not have it.
+#[must_use]
+pub fn bearers(name: &str, value: &OsStr) -> Vec<Pid> {
+    let mark = [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let bears = |&pid: &Pid| {
+        std::fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environment| environment.split(|&byte| byte == 0).any(|variable| variable == mark))
+    };
+    everybody().filter(|&pid| pid != getpid()).filter(bears).filter(|&pid| is_alive(pid)).collect()
+}
+
+/// Living processes below `ancestor` in the tree, other than this one.
+#[must_use]
+pub fn descendants(ancestor: Pid) -> Vec<Pid> {
+    let parents: Vec<(Pid, i32)> = everybody().filter_map(|pid| Some((pid, stat(pid)?.1))).collect();
+    let mut found = vec![ancestor];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent.as_raw_nonzero().get()).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found.into_iter().skip(1).filter(|&pid| pid != getpid() && is_alive(pid)).collect()
+}
+
+/// Waits until none of `pids` lives; false when time is up.
+pub(crate) fn wait_until_gone(pids: &[Pid], patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        if !pids.iter().any(|&pid| is_alive(pid)) {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(LOOK_AGAIN_MS));
+    }
+}
+
+/// Sends a signal; a process that is already gone is no error.
+pub(crate) fn send(pid: Pid, signal: Signal) {
+    let _ = kill_process(pid, signal);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn sleeper() -> std::process::Child {
+        Command::new("sleep").arg("60").env("UNDERSTUDY_TEST_MARK", "a b").spawn().expect("sleep exists")
+    }
+
+    #[test]
+    fn a_process_is_found_by_its_mark_until_it_is_dead() {
+        let mut child = sleeper();
+        let pid = Pid::from_child(&child);
+        assert!(is_alive(pid));
+        // The kernel lets `spawn` return a moment before the new environment can be read.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !bearers("UNDERSTUDY_TEST_MARK", OsStr::new("a b")).contains(&pid) {
+            assert!(Instant::now() < deadline, "{pid} is not found by its mark");
+            std::thread::sleep(Duration::from_millis(LOOK_AGAIN_MS));
+        }
+        assert!(!bearers("UNDERSTUDY_TEST_MARK", OsStr::new("a")).contains(&pid));
+        assert!(descendants(getpid()).contains(&pid));
+        child.kill().expect("it is ours");
+        // Dead but not waited for: it must count as gone.
+        assert!(wait_until_gone(&[pid], Duration::from_secs(5)));
+        assert!(!bearers("UNDERSTUDY_TEST_MARK", OsStr::new("a b")).contains(&pid));
+        child.wait().expect("it is ours");
+        assert!(!is_alive(pid));
+    }
+
+    #[test]
+    fn the_watch_sees_rank_zero_die() {
+        let watch = ParentWatch::new();
+        assert!(watch.parent_is_alive());
+        let mut child = sleeper();
+        watch.rank_zero_is(child.id());
+        assert!(watch.parent_is_alive());
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+        assert!(!watch.parent_is_alive());
+    }
+}
