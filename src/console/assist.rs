@@ -4,7 +4,7 @@
 use super::answer::Palette;
 use super::commands::{COMMANDS, CommandSpec, Group, Kind, Parameter, find};
 use super::knowledge::{Knowledge, Standing};
-use super::parse::{Token, is_repeat, lex, quote};
+use super::parse::{QuoteError, Token, is_repeat, lex, quote};
 
 /// At most this many completions are offered at once.
 pub const COMPLETIONS_MAX: usize = 60;
@@ -147,7 +147,8 @@ pub fn highlight(line: &str, palette: &Palette) -> String {
         } else if !command_seen {
             command_seen = true;
             command_style(&token.bytes, unfinished, palette)
-        } else if error.is_some() && i + 1 == tokens.len() {
+        } else if i + 1 == tokens.len() && matches!(error, Some(QuoteError::Adjacent { .. })) {
+            // An open quote is no mistake yet: the word is still being typed.
             palette.error
         } else if word.contains(['"', '\'']) {
             palette.value
@@ -255,7 +256,8 @@ mod tests {
         assert_eq!(highlight("gte a", &p), "\x1b[31mgte\x1b[0m a");
         assert_eq!(highlight("ge", &p), "ge");
         assert_eq!(highlight("5 get 'a b'", &p), "\x1b[33m5\x1b[0m \x1b[1;36mget\x1b[0m \x1b[32m'a b'\x1b[0m");
-        assert_eq!(highlight("get 'a", &p), "\x1b[1;36mget\x1b[0m \x1b[31m'a\x1b[0m");
+        assert_eq!(highlight("get 'a", &p), "\x1b[1;36mget\x1b[0m \x1b[32m'a\x1b[0m");
+        assert_eq!(highlight("get 'a'b", &p), "\x1b[1;36mget\x1b[0m \x1b[31m'a'\x1b[0mb");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The console: what a person types and presses, and what comes back.
 //!
-//! A line of input becomes a [`Request`](parse::Request), a key press becomes the very same
-//! [`Action`](commands::Action), a [`Session`](session::Session) carries it out at the driver's
-//! [`Desk`](crate::driver::Desk), and an [`Answer`](answer::Answer) says what became of it. How an
+//! A line of input becomes a [`Request`], a key press becomes the very same
+//! [`Action`], a [`Session`] carries it out at the driver's
+//! [`Desk`](crate::driver::Desk), and an [`Answer`] says what became of it. How an
 //! answer looks is decided last: with types on the prompt, raw in line mode.
 //!
 //! | file | what it holds |

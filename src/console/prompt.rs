@@ -12,15 +12,16 @@
 //!   thread that hands each text to rustyline, which repaints the line below it. When the queue is full
 //!   the text is dropped: nothing that prints may hold anything up.
 //! - **The state in the prompt** changes while nobody types: a thread looks every
-//!   [`STATE_INTERVAL`] and asks for a repaint. rustyline measures a prompt once for each line, so within
-//!   one line the text keeps its width ([`fit`]).
+//!   `STATE_INTERVAL` and asks for a repaint. rustyline measures a prompt once for each line, so within
+//!   one line the text keeps its width (`fit`).
 //! - **Between two prompts**, while a command waits for a failover, the terminal stays without echo, so
 //!   that what is typed ahead does not smear; Ctrl-C then interrupts a repeated command.
 //!
 //! # Caveats
 //!
 //! A key that is pressed while a command is waiting takes effect when the prompt is back. Ctrl-R and a
-//! completion that waits for a key hold back what is to be printed until they are done.
+//! completion that waits for a key hold back what is to be printed until they are done. Ctrl-C also drops
+//! what was typed in the same moment behind it: rustyline does not keep what it has read then.
 
 use super::ExitStatus;
 use super::answer::{Answer, Palette};
