@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod check;
+pub mod console;
 pub mod driver;
 pub mod fault;
 pub mod launch;

@@ -1,0 +1,223 @@
+//! What comes back, and its two ways of being written.
+//!
+//! On the prompt an answer shows its type, as redis-cli does on a terminal: a value in quotes, a number
+//! as `(integer) 1`, a list numbered. In line mode it is raw, as redis-cli gives it to a pipe: the bytes
+//! of the value alone.
+//!
+//! # Caveats
+//!
+//! The prompt shows the first [`SHOWN_BYTES_MAX`] bytes of a value and the first [`SHOWN_ITEMS_MAX`] keys
+//! of a list, and says what it left out. Line mode leaves nothing out.
+
+use super::parse::quote_always;
+use crate::driver::Outcome;
+use crate::store::{Bytes, Reply};
+
+/// The prompt shows no more bytes of one value.
+pub const SHOWN_BYTES_MAX: usize = 16 * 1024;
+/// The prompt shows no more keys of one list.
+pub const SHOWN_ITEMS_MAX: usize = 1000;
+
+/// What became of an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Done.
+    Ok,
+    /// There is nothing, and nothing was changed.
+    Nil,
+    /// A value of the store.
+    Value(Bytes),
+    /// A number.
+    Integer(i64),
+    /// Keys.
+    List(Vec<Bytes>),
+    /// Lines to read, without a newline at the end.
+    Text(String),
+    /// Refused: what and why.
+    Error(String),
+    /// No answer came in time: it may or may not have happened.
+    Unknown,
+    /// The console ends now.
+    Quit,
+}
+
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done(Reply::Ok) => Self::Ok,
+            Outcome::Done(Reply::Nil) => Self::Nil,
+            Outcome::Done(Reply::Value(value)) => Self::Value(value),
+            Outcome::Done(Reply::Integer(number)) => Self::Integer(number),
+            Outcome::Done(Reply::Keys(keys)) => Self::List(keys),
+            Outcome::Done(Reply::Error(error)) => Self::Error(error.to_string()),
+            Outcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<Result<(), String>> for Answer {
+    fn from(result: Result<(), String>) -> Self {
+        result.map_or_else(Self::Error, |()| Self::Ok)
+    }
+}
+
+/// The escape sequences of the prompt, by what they are for.
+#[derive(Debug, Clone, Copy)]
+pub struct Palette {
+    /// A value, a quoted word.
+    pub value: &'static str,
+    /// A number.
+    pub number: &'static str,
+    /// A refusal, an unknown command.
+    pub error: &'static str,
+    /// `(nil)`, `(unknown)`.
+    pub absent: &'static str,
+    /// What is there to help and can be overlooked.
+    pub faint: &'static str,
+    /// A known command.
+    pub command: &'static str,
+    /// The prompt.
+    pub prompt: &'static str,
+    /// Back to normal.
+    pub end: &'static str,
+}
+
+impl Palette {
+    /// The sixteen colours that every theme of a terminal defines legibly.
+    pub const COLOR: Palette = Palette {
+        value: "\x1b[32m",
+        number: "\x1b[33m",
+        error: "\x1b[31m",
+        absent: "\x1b[35m",
+        faint: "\x1b[90m",
+        command: "\x1b[1;36m",
+        prompt: "\x1b[1m",
+        end: "\x1b[0m",
+    };
+    /// No colour: only bold and dim.
+    pub const MONO: Palette = Palette {
+        value: "",
+        number: "",
+        error: "",
+        absent: "",
+        faint: "\x1b[2m",
+        command: "\x1b[1m",
+        prompt: "\x1b[1m",
+        end: "\x1b[0m",
+    };
+
+    /// `text` in `style`; without any escape sequence when the style is empty.
+    #[must_use]
+    pub fn paint(&self, style: &str, text: &str) -> String {
+        if style.is_empty() { text.to_owned() } else { format!("{style}{text}{}", self.end) }
+    }
+}
+
+impl Answer {
+    /// As line mode writes it, newline included.
+    pub fn write_raw(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Ok => out.extend_from_slice(b"OK"),
+            Self::Nil => out.extend_from_slice(b"(nil)"),
+            Self::Value(value) => out.extend_from_slice(value),
+            Self::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Self::List(keys) => out.extend_from_slice(&keys.join(&b'\n')),
+            Self::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Error(why) => out.extend_from_slice(format!("(error) {why}").as_bytes()),
+            Self::Unknown => out.extend_from_slice(b"(unknown)"),
+            Self::Quit => return,
+        }
+        out.push(b'\n');
+    }
+
+    /// As the prompt shows it, newline included.
+    #[must_use]
+    pub fn pretty(&self, palette: &Palette) -> String {
+        let mut text = match self {
+            Self::Ok => "OK".to_owned(),
+            Self::Nil => palette.paint(palette.absent, "(nil)"),
+            Self::Value(value) => pretty_value(value, palette),
+            Self::Integer(number) => palette.paint(palette.number, &format!("(integer) {number}")),
+            Self::List(keys) => pretty_list(keys, palette),
+            Self::Text(text) => text.clone(),
+            Self::Error(why) => palette.paint(palette.error, &format!("(error) {why}")),
+            Self::Unknown => {
+                let explained = "no answer came in time: it may or may not have happened; GET the key to see";
+                format!("{} {explained}", palette.paint(palette.absent, "(unknown)"))
+            }
+            Self::Quit => return String::new(),
+        };
+        text.push('\n');
+        text
+    }
+}
+
+fn pretty_value(value: &Bytes, palette: &Palette) -> String {
+    if value.len() <= SHOWN_BYTES_MAX {
+        return palette.paint(palette.value, &quote_always(value));
+    }
+    let head = palette.paint(palette.value, &quote_always(&value[..SHOWN_BYTES_MAX]));
+    let rest = format!("… the first {SHOWN_BYTES_MAX} of {} bytes (line mode gives them all)", value.len());
+    format!("{head}\n{}", palette.paint(palette.faint, &rest))
+}
+
+fn pretty_list(keys: &[Bytes], palette: &Palette) -> String {
+    if keys.is_empty() {
+        return palette.paint(palette.faint, "(empty list)");
+    }
+    let shown = &keys[..keys.len().min(SHOWN_ITEMS_MAX)];
+    let digits = shown.len().to_string().len();
+    let line =
+        |(i, key): (usize, &Bytes)| format!("{:>digits$}) {}", i + 1, palette.paint(palette.value, &quote_always(key)));
+    let mut lines: Vec<_> = shown.iter().enumerate().map(line).collect();
+    if shown.len() < keys.len() {
+        let rest = format!("… and {} more (KEYS with a narrower glob, or COUNT)", keys.len() - shown.len());
+        lines.push(palette.paint(palette.faint, &rest));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Palette = Palette { faint: "", command: "", prompt: "", ..Palette::MONO };
+
+    fn raw(answer: &Answer) -> Vec<u8> {
+        let mut out = Vec::new();
+        answer.write_raw(&mut out);
+        out
+    }
+
+    #[test]
+    fn line_mode_gives_the_bytes_alone() {
+        assert_eq!(raw(&Answer::Value(b"a\n\xff".as_slice().into())), b"a\n\xff\n");
+        assert_eq!(raw(&Answer::Nil), b"(nil)\n");
+        assert_eq!(raw(&Answer::Integer(-7)), b"-7\n");
+        assert_eq!(raw(&Answer::List(vec!["a".into(), "b c".into()])), b"a\nb c\n");
+        assert_eq!(raw(&Answer::List(vec![])), b"\n");
+        assert_eq!(raw(&Answer::Error("no".into())), b"(error) no\n");
+        assert_eq!(raw(&Answer::Unknown), b"(unknown)\n");
+        assert_eq!(raw(&Answer::Quit), b"");
+    }
+
+    #[test]
+    fn the_prompt_shows_types() {
+        assert_eq!(Answer::Value("1".into()).pretty(&PLAIN), "\"1\"\n");
+        assert_eq!(Answer::Value(b"a\x1b[2J\xff\"".as_slice().into()).pretty(&PLAIN), "\"a\\x1b[2J\\xff\\\"\"\n");
+        assert_eq!(Answer::Integer(1).pretty(&PLAIN), "(integer) 1\n");
+        assert_eq!(Answer::Nil.pretty(&PLAIN), "(nil)\n");
+        assert_eq!(Answer::List(vec!["k".into(), "l".into()]).pretty(&PLAIN), "1) \"k\"\n2) \"l\"\n");
+        assert!(Answer::Unknown.pretty(&PLAIN).starts_with("(unknown) no answer"));
+        assert_eq!(Answer::Nil.pretty(&Palette::COLOR), "\x1b[35m(nil)\x1b[0m\n");
+    }
+
+    #[test]
+    fn the_prompt_says_what_it_leaves_out() {
+        let long = Answer::Value(vec![b'x'; 1 << 20].into()).pretty(&PLAIN);
+        assert!(long.len() < SHOWN_BYTES_MAX + 100 && long.contains("of 1048576 bytes"), "{}", long.len());
+        let many = Answer::List((0..5000).map(|i| Bytes::from(i.to_string())).collect()).pretty(&PLAIN);
+        assert_eq!(many.lines().count(), SHOWN_ITEMS_MAX + 1);
+        assert!(many.contains("and 4000 more") && many.starts_with("   1) \"0\"\n"));
+    }
+}

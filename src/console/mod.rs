@@ -1,0 +1,59 @@
+//! The console: what a person types and presses, and what comes back.
+//!
+//! A line of input becomes a [`Request`], a key press becomes the very same
+//! [`Action`], a [`Session`] carries it out at the driver's
+//! [`Desk`](crate::driver::Desk), and an [`Answer`] says what became of it. How an
+//! answer looks is decided last: with types on the prompt, raw in line mode.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`commands`] | the one table of commands: parser, help, completion, hints and README derive from it |
+//! | [`keys`] | the one table of keys: bindings, key bar and README derive from it |
+//! | [`parse`] | bytes into words (quotes and escapes as in redis-cli), words into a request |
+//! | [`knowledge`] | what the console has to know of the cluster to be helpful |
+//! | [`session`] | carries an action out |
+//! | [`answer`] | what comes back, and its two ways of being written |
+//! | [`assist`] | completion, hints and highlighting as plain functions |
+//! | [`prompt`] | the interactive prompt at the foot of the dashboard |
+//! | [`line_mode`] | one command a line in, one answer a line out, for scripts and pipes |
+//!
+//! # Caveats
+//!
+//! The prompt reads the terminal through rustyline, so a line that is *typed* is text; a line that is
+//! piped into line mode may hold any bytes. Both may name any byte by an escape such as `"\xff"`.
+
+pub mod answer;
+pub mod assist;
+pub mod commands;
+pub mod keys;
+pub mod knowledge;
+pub mod line_mode;
+pub mod parse;
+pub mod prompt;
+pub mod session;
+
+pub use answer::Answer;
+pub use commands::{Action, Who};
+pub use knowledge::{Knowledge, Picture, ServerPicture, Standing};
+pub use line_mode::{run_commands, run_lines};
+pub use parse::Request;
+pub use prompt::{PrintHandle, PromptConfig, run_prompt};
+pub use session::{Session, Sight};
+
+/// How a console ends: the exit status of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// All went well (also: an answer was `(unknown)`, or the reader of our output went away).
+    Success,
+    /// At least one command was answered `(error)`.
+    AnsweredError,
+}
+
+impl From<ExitStatus> for std::process::ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Success => Self::SUCCESS,
+            ExitStatus::AnsweredError => Self::FAILURE,
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The console against a cluster that is one thread and one store: what is typed, what comes back, byte
+//! for byte, and which orders reach which rank.
+
+use crossbeam_channel::Receiver;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use understudy::console::knowledge::{FixedKnowledge, Picture, ServerPicture, Standing};
+use understudy::console::{Answer, ExitStatus, Knowledge, Session, Sight, keys, parse, run_commands, run_lines};
+use understudy::driver::{Ask, ClusterStatus, Desk, Outcome, RankStatus, ViewRecord};
+use understudy::fault::Control;
+use understudy::protocol::{Event, Incarnation, METADATA, Member, Rank, Reason, Time, View, ViewNumber};
+use understudy::store::{ClientId, LogEntry, Seq, Store};
+
+/// How long commands on keys that start with `slow` take.
+const SLOW: Duration = Duration::from_millis(600);
+
+/// A cluster of a metadata server and servers 1 and 2, where every order is carried out at once.
+#[derive(Default)]
+struct Cluster {
+    store: Store,
+    down: BTreeMap<Rank, bool>,
+    paused: BTreeMap<Rank, bool>,
+    primary: Option<Rank>,
+    view: u64,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Cluster {
+    /// A session at a fresh cluster, and the log of orders and notes that reached it.
+    fn session() -> (Session, Arc<Mutex<Vec<String>>>) {
+        let (desk, asks) = Desk::new();
+        let mut cluster = Cluster { primary: Some(Rank(1)), view: 1, ..Cluster::default() };
+        let log = Arc::clone(&cluster.log);
+        std::thread::spawn(move || cluster.serve(&asks));
+        (Session::new(desk, Arc::new(FixedKnowledge::default()), Sight::Cluster), log)
+    }
+
+    fn serve(&mut self, asks: &Receiver<Ask>) {
+        for ask in asks {
+            match ask {
+                Ask::Execute { command, answer } => {
+                    if command.key().is_some_and(|key| key.starts_with(b"slow")) {
+                        std::thread::sleep(SLOW);
+                    }
+                    let outcome = if command.key().is_some_and(|key| key.starts_with(b"lost")) {
+                        Outcome::Unknown
+                    } else if command.is_read() {
+                        Outcome::Done(self.store.read(&command))
+                    } else {
+                        let op = self.store.op().next();
+                        let seq = Seq(op.0);
+                        let acked = Seq(op.0 - 1);
+                        Outcome::Done(self.store.apply(LogEntry { op, client: ClientId(0), seq, acked, command }))
+                    };
+                    let _ = answer.send(outcome);
+                }
+                Ask::Control { to, control, answer } => {
+                    self.note(format!("{to}: {control:?}"));
+                    let _ = answer.send(self.control(to, &control));
+                }
+                Ask::Status { answer } => {
+                    let _ = answer.send(self.status());
+                }
+                Ask::Note { event } => match event {
+                    Event::Operator { what } => self.note(format!("note: {what}")),
+                    other => self.note(format!("{other:?}")),
+                },
+                Ask::Quit => return,
+            }
+        }
+    }
+
+    fn note(&self, line: String) {
+        self.log.lock().expect("nobody panics while holding the log").push(line);
+    }
+
+    fn control(&mut self, to: Rank, control: &Control) -> Result<(), String> {
+        match control {
+            Control::Crash => {
+                self.down.insert(to, true);
+                self.view += 1;
+                self.primary = [Rank(1), Rank(2)].into_iter().find(|rank| !self.down.contains_key(rank));
+            }
+            Control::Recover => drop(self.down.remove(&to)),
+            Control::Pause => drop(self.paused.insert(to, true)),
+            Control::Resume => drop(self.paused.remove(&to)),
+            Control::Duplicate { .. } => return Err("refused".into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> ClusterStatus {
+        let member = |rank| Member { rank, incarnation: Incarnation(1) };
+        let servers = [Rank(1), Rank(2)];
+        let role = |rank: &Rank| match rank {
+            rank if self.down.contains_key(rank) => "DOWN",
+            rank if self.paused.contains_key(rank) => "PAUSED",
+            rank if self.primary == Some(*rank) => "PRIMARY",
+            _ => "BACKUP",
+        };
+        let view = self.primary.map(|primary| {
+            let backups = servers.into_iter().filter(|rank| *rank != primary && !self.down.contains_key(rank));
+            let backups = backups.map(member).collect();
+            Arc::new(View { number: ViewNumber(self.view), epoch: 0, primary: member(primary), backups })
+        });
+        let metadata = RankStatus { rank: METADATA, pid: 100, role: "METADATA".into(), server: None };
+        let server = |rank: Rank| RankStatus {
+            rank,
+            pid: 100 + rank.0,
+            role: role(&rank).into(),
+            server: Some((self.store.len() as u64, self.store.op(), 1)),
+        };
+        let record = |view: &Arc<View>| ViewRecord {
+            at: Time(1_000_000_000),
+            view: Arc::clone(view),
+            reason: Reason::PrimarySilent { primary: member(Rank(1)), silent_ms: 51 },
+            asked_by: Some(Rank(2)),
+        };
+        ClusterStatus {
+            primary: self.primary,
+            ranks: std::iter::once(metadata).chain(servers.map(server)).collect(),
+            views: view.iter().map(record).collect(),
+            view,
+            now: Time(4_200_000_000),
+        }
+    }
+}
+
+/// Runs a script on a fresh cluster.
+fn play(script: &[u8]) -> (Vec<u8>, ExitStatus, Vec<String>) {
+    let (session, log) = Cluster::session();
+    let mut out = Vec::new();
+    let status = run_lines(script, &mut out, &session).expect("memory can be read and written");
+    let _ = session.desk().status();
+    let log = log.lock().expect("the cluster lives").clone();
+    (out, status, log)
+}
+
+/// The same, as text, when all went well.
+#[track_caller]
+fn answers(script: &str) -> String {
+    let (out, status, _) = play(script.as_bytes());
+    assert_eq!(status, ExitStatus::Success, "{}", String::from_utf8_lossy(&out));
+    String::from_utf8(out).expect("these answers are text")
+}
+
+/// The one error that a script is answered.
+#[track_caller]
+fn error(script: &str) -> String {
+    let (out, status, _) = play(script.as_bytes());
+    let out = String::from_utf8(out).expect("these answers are text");
+    assert_eq!(status, ExitStatus::AnsweredError, "{out}");
+    out.lines().find_map(|line| line.strip_prefix("(error) ")).expect("there is an error").to_owned()
+}
+
+#[test]
+fn every_data_command_answers_raw() {
+    assert_eq!(answers("PUT a 1\nGET a\nDELETE a\nGET a\n"), "OK\n1\n1\n(nil)\n");
+    assert_eq!(
+        answers("set k v\nadd k w\nupdate k x\nget k\nupdate new y\nadd new z\n"),
+        "OK\n(nil)\nOK\nx\n(nil)\nOK\n"
+    );
+    assert_eq!(answers("del k\nappend k ab\nappend k c\nget k\ncount\n"), "0\n2\n3\nabc\n1\n");
+    assert_eq!(
+        answers("put b 1\nput a 1\nput user:1 1\nkeys\nkeys u*\nkeys none"),
+        "OK\nOK\nOK\na\nb\nuser:1\nuser:1\n\n"
+    );
+    assert_eq!(answers("3 INCR n"), "1\n2\n3\n");
+}
+
+#[test]
+fn any_bytes_pass_through() {
+    let (out, status, _) = play(b"PUT \xff\x00k \"a\\x00\\n\\\"b\"\r\nGET \xff\x00k\nGET '\xff\x00k'\n");
+    assert_eq!((out.as_slice(), status), (&b"OK\na\0\n\"b\na\0\n\"b\n"[..], ExitStatus::Success));
+    assert_eq!(answers("PUT '' \"\"\nGET \"\"\nCOUNT"), "OK\n\n1\n");
+}
+
+#[test]
+fn comments_and_empty_lines_say_nothing_and_the_last_line_needs_no_newline() {
+    assert_eq!(answers("# a script\n\n   \n  # more\nSLEEP 0.01\nCOUNT"), "OK\n0\n");
+    assert_eq!(answers(""), "");
+}
+
+#[test]
+fn errors_make_the_exit_status_and_the_script_goes_on() {
+    let (out, status, _) = play(b"PUT a x\nINCR a\nGET a\n");
+    let expected = "OK\n(error) value is not a 64-bit integer: PUT a number first, or DELETE the key\nx\n";
+    assert_eq!((String::from_utf8_lossy(&out).as_ref(), status), (expected, ExitStatus::AnsweredError));
+    assert_eq!(error("GET"), "GET needs key: usage: GET key");
+    assert_eq!(error("GTE a"), "unknown command 'GTE': did you mean GET? HELP lists all commands");
+    assert!(error("PUT a \"b").starts_with("column 7: the quote \" is not closed"));
+    assert!(error("PUT a 'b'c").starts_with("column 10: a closing quote must be followed by a blank"));
+}
+
+#[test]
+fn an_unknown_outcome_is_no_error() {
+    assert_eq!(answers("PUT lost 1\nCOUNT\n"), "(unknown)\n0\n");
+}
+
+#[test]
+fn too_large_keys_and_values_are_refused_and_nothing_is_stored() {
+    let key = "k".repeat(1025);
+    assert!(error(&format!("PUT {key} v")).starts_with("key of 1025 bytes is too long: at most 1024 bytes"));
+    let value = "v".repeat((1 << 20) + 1);
+    assert!(error(&format!("PUT k {value}\nCOUNT")).starts_with("value of 1048577 bytes is too long"));
+    let value = "v".repeat(1 << 20);
+    assert_eq!(answers(&format!("PUT k {value}\nGET k")).len(), 3 + (1 << 20) + 1);
+}
+
+#[test]
+fn a_line_beyond_all_limits_is_skipped_and_counted() {
+    let mut script = b"PUT a 1\nPUT a ".to_vec();
+    script.resize(script.len() + (9 << 20), b'x');
+    script.extend_from_slice(b"\nGET a\n");
+    let (out, status, _) = play(&script);
+    let expected = "OK\n(error) line 2 has 9437190 bytes and was skipped: at most 8388608 bytes\n1\n";
+    assert_eq!((String::from_utf8_lossy(&out).as_ref(), status), (expected, ExitStatus::AnsweredError));
+}
+
+#[test]
+fn quit_ends_the_script_and_commands_of_the_command_line_are_lines() {
+    assert_eq!(answers("COUNT\nQUIT\nPUT a 1\n"), "0\n");
+    let (session, _) = Cluster::session();
+    let mut out = Vec::new();
+    let status = run_commands(&["PUT a 1", "GET a", "exit", "GET a"], &mut out, &session).expect("memory is written");
+    assert_eq!((out.as_slice(), status), (&b"OK\n1\n"[..], ExitStatus::Success));
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (session, _) = Cluster::session();
+    let start = Instant::now();
+    let status = run_lines(&b"100000 INCR n\nCOUNT\n"[..], Gone, &session).expect("a broken pipe is a success");
+    assert_eq!(status, ExitStatus::Success);
+    assert!(start.elapsed() < Duration::from_secs(2), "the repetition went on without a reader");
+}
+
+#[test]
+fn every_answer_is_out_before_the_next_line_is_read() {
+    let (session, _) = Cluster::session();
+    let (reader, mut writer) = io::pipe().expect("pipes are available");
+    let (mut answered, answers) = io::pipe().expect("pipes are available");
+    let console = std::thread::spawn(move || run_lines(io::BufReader::new(reader), answers, &session));
+    let mut buffer = [0; 16];
+    for (line, expected) in [("PUT a 1\n", &b"OK\n"[..]), ("GET a\n", b"1\n")] {
+        writer.write_all(line.as_bytes()).expect("the console reads");
+        let read = io::Read::read(&mut answered, &mut buffer).expect("the console answers");
+        assert_eq!(&buffer[..read], expected);
+    }
+    drop(writer);
+    assert_eq!(console.join().expect("no panic").expect("no error"), ExitStatus::Success);
+}
+
+#[test]
+fn status_and_view_are_stable_for_scripts() {
+    let before = "view 1 primary 1 backups 2\nrank 0 pid 100 role METADATA\nrank 1 pid 101 role PRIMARY keys 1 op 1 incarnation 1\nrank 2 pid 102 role BACKUP keys 1 op 1 incarnation 1\n";
+    assert_eq!(answers("PUT a 1\nSTATUS"), format!("OK\n{before}"));
+    let after = answers("CRASH primary\nSTATUS");
+    assert!(
+        after.starts_with("OK\nview 2 primary 2 backups none\nrank 0 pid 100 role METADATA\nrank 1 pid 101 role DOWN"),
+        "{after}"
+    );
+    assert_eq!(
+        answers("VIEW"),
+        "view 1 primary 1 backups 2: server 1 silent for 51 ms, asked by server 2 (3.2 s ago)\n"
+    );
+    assert_eq!(answers("CRASH 1\nCRASH 2\nSTATUS").lines().nth(2), Some("view 0 primary none backups none"));
+}
+
+#[test]
+fn orders_reach_the_ranks_they_are_for() {
+    let orders = |script: &str| {
+        let (out, status, log) = play(script.as_bytes());
+        assert_eq!(status, ExitStatus::Success, "{}", String::from_utf8_lossy(&out));
+        log
+    };
+    assert_eq!(orders("CRASH primary"), ["1: Crash"]);
+    assert_eq!(orders("crash backup\nrecover"), ["2: Crash", "2: Recover"]);
+    assert_eq!(
+        orders("PAUSE 2\nRESUME 2"),
+        ["2: Pause", "note: server 2 paused", "2: Resume", "note: server 2 goes on"]
+    );
+    let cut = ["1: Cut { peer: Rank(2), cut: true }", "2: Cut { peer: Rank(1), cut: true }", "note: link 1 – 2 cut"];
+    assert_eq!(orders("CUT primary backup"), cut);
+    assert_eq!(orders("CUT 0 2 oneway"), ["0: Cut { peer: Rank(2), cut: true }", "note: link 0 → 2 cut"]);
+    assert_eq!(orders("HEAL"), ["0: Heal", "1: Heal", "2: Heal", "note: all links healed"]);
+    let loss = ["0", "1", "2"].map(|rank| format!("{rank}: Loss {{ probability: 0.1 }}"));
+    assert_eq!(orders("LOSS 10%")[..3], loss);
+    assert_eq!(orders("DELAY 5")[2], "2: Delay { ms: 5.0 }");
+    let rate = ["1: FailureRate { probability: 0.2 }", "2: FailureRate { probability: 0.2 }", "note: failure rate 20%"];
+    assert_eq!(orders("FAILRATE 20%"), rate);
+    assert_eq!(orders("SWAP"), ["1: Swap"]);
+    assert_eq!(orders("RESET")[0], "0: Reset");
+}
+
+#[test]
+fn what_cannot_be_done_now_is_refused_with_the_reason() {
+    assert_eq!(error("CRASH 1\nCRASH 1"), "server 1 is already down: RECOVER 1 brings it back");
+    assert_eq!(error("RECOVER"), "no server is down: there is nothing to recover");
+    assert_eq!(error("RECOVER 1"), "server 1 is not down: it is primary");
+    assert_eq!(error("RESUME 1"), "server 1 is not paused: it is primary");
+    assert_eq!(error("PAUSE 2\nPAUSE 2"), "server 2 is already paused: RESUME 2 lets it go on");
+    assert_eq!(error("CRASH 7"), "there is no rank 7: choose 0, 1, 2, primary, backup");
+    assert_eq!(error("CRASH 0"), "rank 0 is no server: choose 1, 2, primary, backup");
+    assert_eq!(error("CUT 1 primary"), "rank 1 has no link to itself: name two ranks, such as CUT 1 2");
+    assert_eq!(
+        error("CRASH 2\nCRASH backup"),
+        "there is no backup right now: server 2 is down (RECOVER 2); wait, or bring it back"
+    );
+    assert_eq!(
+        error("CRASH 1\nCRASH 2\nSWAP"),
+        "there is no primary right now: servers 1, 2 are down; RECOVER brings them back"
+    );
+    assert!(error("KILL primary").starts_with("KILL needs servers that are processes"));
+}
+
+#[test]
+fn kill_is_whatever_the_driver_makes_of_it() {
+    let (session, _) = Cluster::session();
+    let session = session.with_kill(Box::new(|rank| if rank == Rank(1) { Ok(()) } else { Err("no".into()) }));
+    let mut out = Vec::new();
+    let status = run_lines(&b"KILL primary\nKILL backup\n"[..], &mut out, &session).expect("memory is written");
+    assert_eq!((out.as_slice(), status), (&b"OK\n(error) no\n"[..], ExitStatus::AnsweredError));
+}
+
+/// A session as the prompt has it, and what the screen shows.
+fn screen() -> (Session, Arc<FixedKnowledge>, Arc<Mutex<Vec<String>>>) {
+    let (session, log) = Cluster::session();
+    let server = |rank, standing| ServerPicture { rank: Rank(rank), standing };
+    let knowledge = Arc::new(FixedKnowledge::new(Picture {
+        view: ViewNumber(1),
+        primary: Some(Rank(1)),
+        backups: vec![Rank(2)],
+        servers: vec![server(1, Standing::Primary), server(2, Standing::Backup)],
+        failure_rate: 0.35,
+        ..Picture::default()
+    }));
+    let shown: Arc<dyn Knowledge> = Arc::<FixedKnowledge>::clone(&knowledge);
+    (Session::new(session.desk().clone(), shown, Sight::Screen), knowledge, log)
+}
+
+fn key(function: u8) -> &'static keys::KeySpec {
+    keys::KEYS.iter().find(|key| key.function == function).expect("there is such a key")
+}
+
+#[test]
+fn keys_toggle_what_the_screen_shows() {
+    let (session, knowledge, log) = screen();
+    let press = |function| session.perform(&key(function).action);
+    let taken = || std::mem::take(&mut *log.lock().expect("the cluster lives"));
+
+    assert_eq!(press(7), Answer::Ok);
+    assert_eq!(session.cuts(), [(Rank(1), Rank(2)), (Rank(2), Rank(1))]);
+    assert_eq!(press(7), Answer::Ok);
+    assert_eq!(session.cuts(), []);
+    let _ = session.desk().status();
+    assert!(taken().iter().filter(|line| line.contains("cut: false")).count() == 2);
+
+    assert_eq!(press(8), Answer::Ok);
+    let mut picture = knowledge.picture();
+    picture.servers[0].standing = Standing::Paused;
+    picture.primary = Some(Rank(2));
+    knowledge.set_picture(picture.clone());
+    assert_eq!(press(8), Answer::Ok);
+    let _ = session.desk().status();
+    assert_eq!(taken(), ["1: Pause", "note: server 1 paused", "1: Resume", "note: server 1 goes on"]);
+
+    assert_eq!(press(9), Answer::Ok);
+    picture.failure_rate = 0.0;
+    knowledge.set_picture(picture);
+    assert_eq!(press(9), Answer::Ok);
+    let _ = session.desk().status();
+    let rates: Vec<_> = taken().into_iter().filter(|line| line.starts_with("1: ")).collect();
+    assert_eq!(rates, ["1: FailureRate { probability: 0.0 }", "1: FailureRate { probability: 0.35 }"]);
+}
+
+#[test]
+fn a_key_means_what_the_screen_shows_and_says_why_it_cannot() {
+    let (session, knowledge, _) = screen();
+    let mut picture = knowledge.picture();
+    picture.servers[1].standing = Standing::Down;
+    picture.backups.clear();
+    knowledge.set_picture(picture);
+    let why = |function| match session.perform(&key(function).action) {
+        Answer::Error(why) => why,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(why(6), "there is no backup right now: server 2 is down (RECOVER 2); wait, or bring it back");
+    assert_eq!(
+        why(7),
+        "there is no link to cut: there is no backup right now: server 2 is down (RECOVER 2); wait, or bring it back"
+    );
+    assert_eq!(session.perform(&key(4).action), Answer::Ok);
+    assert!(matches!(session.perform(&key(1).action), Answer::Text(text) if text.contains("F5 crash primary")));
+}
+
+#[test]
+fn a_repetition_and_a_sleep_can_be_interrupted() {
+    let (session, _, _) = screen();
+    let interrupter = session.interrupter();
+    let request = |line: &[u8]| parse::request(line).expect("it is well formed").expect("it is no comment");
+    let mut answers = Vec::new();
+    session.run(&request(b"1000 INCR n"), |answer| {
+        answers.push(answer);
+        interrupter.store(answers.len() == 3, std::sync::atomic::Ordering::SeqCst);
+        true
+    });
+    assert_eq!(answers.len(), 4);
+    assert_eq!(answers[3], Answer::Error("interrupted after 3 of 1000 times".into()));
+
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let sleep = scope.spawn(|| session.run(&request(b"SLEEP 60"), |answer| matches!(answer, Answer::Error(_))));
+        while !sleep.is_finished() && start.elapsed() < Duration::from_secs(50) {
+            interrupter.store(true, std::sync::atomic::Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn events_and_latency_come_from_the_model() {
+    let (session, knowledge, _) = screen();
+    let text = |line: &[u8]| {
+        let mut out = Vec::new();
+        run_lines(line, &mut out, &session).expect("memory is written");
+        String::from_utf8(out).expect("text")
+    };
+    assert_eq!(text(b"EVENTS"), "no events yet\n");
+    (0..20).for_each(|i| knowledge.push_event(format!("event {i}")));
+    assert_eq!(text(b"EVENTS 2"), "event 18\nevent 19\n");
+    assert_eq!(text(b"EVENTS").lines().count(), 10);
+    assert_eq!(text(b"LATENCY"), "no requests yet\n");
+}
