@@ -133,7 +133,8 @@ pub fn plan(area: Rect, servers: usize) -> Plan {
     // Grids need rows, pairs leave more for the story.
     let share = if crowded { 0.30 } else { 0.42 };
     let bottom_rows = ((f32::from(inner) * share).round() as u16).clamp(5, 14);
-    let stage = Rect { x, y: y + 2, width, height: inner - bottom_rows };
+    let air = u16::from(height >= AIRY_ROWS_MIN);
+    let stage = Rect { x, y: y + 2, width, height: inner - bottom_rows - air };
     let bottom = Rect { x, y: y + height - 1 - bottom_rows, width, height: bottom_rows };
 
     let (cards, client, wiring) = if servers <= 2 { pair(stage, servers) } else { bus(stage, servers) };
@@ -141,8 +142,10 @@ pub fn plan(area: Rect, servers: usize) -> Plan {
     Plan { header, notice, cards, client, wiring, failover, latency, events, keys }
 }
 
+/// From this height on a blank row parts the cards from what is below.
+const AIRY_ROWS_MIN: u16 = 22;
 const SIDE_BY_SIDE_COLS_MIN: u16 = 100;
-const SIDE_COLS: u16 = 34;
+const SIDE_COLS: u16 = 32;
 const LATENCY_COLS: u16 = 34;
 
 /// Wide: events left, failover and latency right. Narrow: the failover in one line above the events,
@@ -156,8 +159,8 @@ fn bottom_panels(notice: Rect, bottom: Rect) -> (Rect, Rect, Rect, Rect) {
         return (notice, Rect { height: 1, ..bottom }, latency, events);
     }
     let side = SIDE_COLS + (width - SIDE_BY_SIDE_COLS_MIN) / 5;
-    let events = Rect { width: width - side - 2, ..bottom };
-    let right = Rect { x: x + width - side, y, width: side, height };
+    let events = Rect { width: width - side, ..bottom };
+    let right = Rect { x: x + width - side, y, width: side - 1, height };
     let failover = Rect { height: 5, ..right };
     let latency = Rect { y: y + 6, height: height - 6, ..right };
     (notice, failover, latency, events)

@@ -91,6 +91,9 @@ pub enum Notice {
     Quit,
 }
 
+/// The content of the key bar for a state of the model.
+pub type KeyBar = Box<dyn Fn(&Model) -> Vec<KeyHint> + Send>;
+
 /// What the dashboard's thread works with.
 pub struct Stage {
     /// Shared with the prompt.
@@ -98,7 +101,7 @@ pub struct Stage {
     /// The looks.
     pub theme: Theme,
     /// The key bar for the state of the model.
-    pub keys: Box<dyn Fn(&Model) -> Vec<KeyHint> + Send>,
+    pub keys: KeyBar,
     /// Now, by the clock of [`Notice::Asked`] and (on one host) of the reports.
     pub clock: Box<dyn Fn() -> Time + Send>,
     /// Columns and rows of the whole terminal.

@@ -361,6 +361,12 @@ impl Model {
         primary.into_iter().chain(anybody).find_map(Server::status).map_or(self.setup.failure_rate, |s| s.failure_rate)
     }
 
+    /// True when there is something that must not be overlooked.
+    #[must_use]
+    pub fn has_notice(&self) -> bool {
+        self.unsafe_notice.is_some() || self.why.is_some()
+    }
+
     /// The request that waits for its answer, and since when.
     #[must_use]
     pub fn outstanding(&self) -> Option<(Time, &str)> {

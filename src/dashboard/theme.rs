@@ -260,7 +260,7 @@ const DARK: Palette = Palette {
     client: 252,
     flash: (232, 222),
     alarm: (231, 160),
-    link: 240,
+    link: 243,
     request: 231,
     prepare: 213,
     ok: 84,

@@ -28,6 +28,7 @@ use super::panels::{card, client, events, failover, header, keybar, latency, lin
 use super::theme::{self, Theme};
 use crate::protocol::Time;
 use ratatui::Frame;
+use ratatui::layout::Rect;
 use std::borrow::Cow;
 
 /// One key of the key bar.
@@ -37,13 +38,30 @@ pub struct KeyHint {
     pub key: Cow<'static, str>,
     /// What that does now.
     pub label: Cow<'static, str>,
+    /// The same in fewer letters, for narrow terminals.
+    pub brief: Cow<'static, str>,
     /// False: it would only say why it can do nothing now.
     pub enabled: bool,
 }
 
-impl From<(&'static str, &'static str)> for KeyHint {
-    fn from((key, label): (&'static str, &'static str)) -> Self {
-        Self { key: key.into(), label: label.into(), enabled: true }
+impl KeyHint {
+    /// A key that does something.
+    #[must_use]
+    pub fn new(key: impl Into<Cow<'static, str>>, label: impl Into<Cow<'static, str>>) -> Self {
+        let label = label.into();
+        Self { key: key.into(), brief: label.clone(), label, enabled: true }
+    }
+
+    /// With fewer letters for narrow terminals.
+    #[must_use]
+    pub fn brief(self, brief: impl Into<Cow<'static, str>>) -> Self {
+        Self { brief: brief.into(), ..self }
+    }
+
+    /// Dimmed unless it would do something now.
+    #[must_use]
+    pub fn enabled(self, enabled: bool) -> Self {
+        Self { enabled, ..self }
     }
 }
 
@@ -60,8 +78,14 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
         return;
     }
     let plan = layout::plan(area, model.servers().len());
-    header::draw(buffer, plan.header, model, theme, now);
-    header::draw_notice(buffer, plan.notice, model, theme, now);
+    let beside_notice = plan.latency.y == plan.notice.y && !plan.latency.is_empty();
+    header::draw(buffer, plan.header, model, theme, now, beside_notice);
+    if !(beside_notice && model.has_notice()) {
+        latency::draw(buffer, plan.latency, model, theme);
+    }
+    // What must not be overlooked takes the whole row.
+    let whole = Rect { width: area.width, ..plan.notice };
+    header::draw_notice(buffer, if model.has_notice() { whole } else { plan.notice }, model, theme);
     for (server, place) in model.servers().iter().zip(&plan.cards) {
         card::draw(buffer, *place, model, server, theme, now);
     }
@@ -71,7 +95,6 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
     }
     events::draw(buffer, plan.events, model, theme);
     failover::draw(buffer, plan.failover, model, theme, now);
-    latency::draw(buffer, plan.latency, model, theme);
     keybar::draw(buffer, plan.keys, keys, theme);
     theme::plain(theme, buffer);
 }

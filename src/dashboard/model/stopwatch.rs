@@ -141,7 +141,7 @@ impl Stopwatch {
     }
 
     pub(super) fn mark(&mut self, at: Time, mark: Mark) {
-        if matches!(mark, Mark::Answer { .. }) && !self.failover.is_some_and(|f| !f.is_over()) {
+        if matches!(mark, Mark::Answer { .. }) && self.failover.is_none_or(|f| f.is_over()) {
             return; // Thousands a second, and nobody waits for one.
         }
         let answers = self.marks.iter().filter(|(_, m)| matches!(m, Mark::Answer { .. })).count();
@@ -169,11 +169,9 @@ impl Stopwatch {
                         failover = Some(Failover::new(at, rank));
                     }
                 }
-                Mark::FalseAlarm { rank } => {
-                    if failover.is_some_and(|f| f.lost == rank && f.decide.is_none()) {
-                        failover = None;
-                        before = before.filter(Failover::is_over);
-                    }
+                Mark::FalseAlarm { rank } if failover.is_some_and(|f| f.lost == rank && f.decide.is_none()) => {
+                    failover = None;
+                    before = before.filter(Failover::is_over);
                 }
                 Mark::Decided { view: _, primary: new, silent_ms } => {
                     // Nobody saw the fault itself (a cut link, say): it began when the silence did.

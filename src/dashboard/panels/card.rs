@@ -55,7 +55,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, the
         State::Paused => {
             let paused = server.paused_for(now).map_or("paused".into(), |p| format!("paused for {}", seconds(p)));
             lines.line(&paused, theme.doubt.add_modifier(Modifier::BOLD));
-            lines.line("remembers all, hears nobody", theme.faint);
+            lines.line("keeps its memory", theme.faint);
             keys(&mut lines, model, server, theme, now);
         }
         State::Primary | State::Backup => {
@@ -145,7 +145,7 @@ fn cut_from(model: &Model, rank: Rank) -> String {
 
 /// A zigzag through the whole card, borders included.
 fn crack(buffer: &mut Buffer, area: Rect, theme: &Theme, style: Style) {
-    let x = area.x + area.width * 4 / 5;
+    let x = (area.x + area.width * 4 / 5).max(area.right() - 9).min(area.right() - 4);
     for y in area.top()..area.bottom() {
         let [falling, rising] = theme.glyphs.crack;
         let even = (y - area.y).is_multiple_of(2);
@@ -161,7 +161,7 @@ fn down(lines: &mut Lines, server: &Server, theme: &Theme, now: Time) {
             let bar = gauge(theme.glyphs.gauge, over, 5);
             lines.parts(&[(&format!("back in {}", seconds(left)), theme.text), (&bar, theme.joining)]);
         }
-        None => lines.line("RECOVER restarts it", theme.text),
+        None => lines.line("until RECOVER", theme.text),
     }
     if lines.free() > 1 {
         lines.line("its memory is lost", theme.faint);
@@ -174,8 +174,9 @@ fn joining(lines: &mut Lines, server: &Server, theme: &Theme) {
         return;
     };
     let share = if all == 0 { 1.0 } else { got as f64 / all as f64 };
-    lines.line(&format!("receives the state {:.0}%", share.min(1.0) * 100.0), theme.text);
     let width = lines.body.width.min(40);
+    let what = if width >= 24 { "receiving the state: " } else { "receiving " };
+    lines.line(&format!("{what}{:.0}%", share.min(1.0) * 100.0), theme.text);
     lines.line(&gauge(theme.glyphs.gauge, share, width), theme.joining);
     lines.line(&format!("{got} of {all} keys"), theme.faint);
 }
@@ -185,11 +186,14 @@ fn progress(lines: &mut Lines, model: &Model, server: &Server, state: State, the
     let Some(status) = server.status() else { return };
     let (op, commit) = (format!("op {}", status.op), format!("commit {}", status.commit));
     let (right, style) = standing(model, server, status, state, theme, now);
-    // In small cards the keys matter more.
-    if lines.body.height < 5 && cols(&op) + cols(&commit) + cols(&right) + 4 > lines.body.width {
-        lines.parts(&[(&op, theme.text), (&commit, theme.text)]);
-    } else {
+    let width = lines.body.width;
+    if lines.body.height >= 5 || cols(&op) + cols(&commit) + cols(&right) + 4 <= width {
         lines.parts(&[(&op, theme.text), (&commit, theme.text), (&right, style)]);
+    } else if cols(&op) + cols(&commit) < width {
+        // In small cards the keys need the rows.
+        lines.line(&format!("{op} {commit}"), theme.text);
+    } else {
+        lines.line(&format!("{op}/{}", status.commit), theme.text);
     }
 }
 

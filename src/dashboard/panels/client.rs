@@ -33,7 +33,11 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     let body = Rect { x: area.x + 2, y: area.y + 1, width: area.width - 4, height: area.height - 2 };
     if body.height == 1 {
         let (text, style) = latest(model, theme, now);
-        put(buffer, body.x, body.y, body.width, &text, style);
+        put_right(buffer, body.right(), body.y, body.width, &text, style);
+        let command = model.outstanding().map(|(_, command)| command.to_owned());
+        let command = command.or(model.operations().next_back().map(|o| o.command.clone())).unwrap_or_default();
+        let room = body.width.saturating_sub(cols(&text) + 1);
+        put(buffer, body.x, body.y, room, &command, theme.strong);
         return;
     }
     members(buffer, body, model, theme);

@@ -14,13 +14,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-/// From this width on the quantiles fit beside everything else.
-const QUANTILES_COLS_MIN: u16 = 100;
-
-/// Draws the header. What does not fit is left out, the least important first.
-pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: Time) {
+/// Draws the header. What does not fit is left out, the least important first; the quantiles are, when
+/// they stand in the row below (`beside_notice`).
+pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: Time, beside_notice: bool) {
     let mut right = area.right().saturating_sub(1);
-    if let Some((p50, p99)) = model.latency().quantiles().filter(|_| area.width >= QUANTILES_COLS_MIN) {
+    if let Some((p50, p99)) = model.latency().quantiles().filter(|_| !beside_notice && area.width >= 80) {
         let text = format!("p50 {}  p99 {}", short(p50), short(p99));
         put_right(buffer, right, area.y, cols(&text), &text, theme.faint);
         right -= cols(&text) + 2;
@@ -58,7 +56,7 @@ fn primary(model: &Model, theme: &Theme) -> (String, Style) {
 }
 
 /// Draws the notice row: unsafe, why not, the state of the network; what there is of it.
-pub fn draw_notice(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, _now: Time) {
+pub fn draw_notice(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme) {
     let right = area.right();
     let mut x = area.x + 1;
     if let Some(notice) = &model.unsafe_notice {

@@ -13,24 +13,24 @@ use crate::dashboard::view::KeyHint;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-/// Draws the bar. Where not all keys fit, gaps shrink first, then the last keys are left out.
+/// Draws the bar. Where not all keys fit, gaps shrink first, then words, then the last keys are left out.
 pub fn draw(buffer: &mut Buffer, area: Rect, keys: &[KeyHint], theme: &Theme) {
     paint(buffer, area.x, area.y, area.width, theme.bar);
-    let needed = |gap: u16| keys.iter().map(|k| cols(&k.key) + 1 + cols(&k.label) + gap).sum::<u16>();
-    let gap = if needed(3) <= area.width {
-        3
-    } else if needed(2) <= area.width {
-        2
-    } else {
-        1
+    let label = |hint: &KeyHint, brief| if brief { hint.brief.clone() } else { hint.label.clone() };
+    let fits = |gap: u16, brief| {
+        let needed: u16 = keys.iter().map(|hint| cols(&hint.key) + 1 + cols(&label(hint, brief)) + gap).sum();
+        needed < area.width + gap
     };
+    let ways = [(3, false), (2, false), (1, false), (2, true)];
+    let (gap, brief) = ways.into_iter().find(|(gap, brief)| fits(*gap, *brief)).unwrap_or((1, true));
     let mut x = area.x + 1;
-    for KeyHint { key, label, enabled } in keys {
-        if x + cols(key) + 1 + cols(label) > area.right() {
+    for hint in keys {
+        let label = label(hint, brief);
+        if x + cols(&hint.key) + 1 + cols(&label) > area.right() {
             break;
         }
-        let (key_style, style) = if *enabled { (theme.bar_key, theme.bar) } else { (theme.bar_off, theme.bar_off) };
-        x = put(buffer, x, area.y, cols(key), key, key_style) + 1;
-        x = put(buffer, x, area.y, cols(label), label, style) + gap;
+        let (key_style, style) = if hint.enabled { (theme.bar_key, theme.bar) } else { (theme.bar_off, theme.bar_off) };
+        x = put(buffer, x, area.y, cols(&hint.key), &hint.key, key_style) + 1;
+        x = put(buffer, x, area.y, cols(&label), &label, style) + gap;
     }
 }

@@ -39,8 +39,8 @@ pub fn draw(buffer: &mut Buffer, plan: &Plan, model: &Model, theme: &Theme, now:
             let track = track(plan, from, to);
             if matches!(plan.wiring, Wiring::Pair { .. }) {
                 line(buffer, &track, model, theme, (from, to), now);
-            } else if model.flights().ticks(from, to, now, model.started) && from != METADATA {
-                if let Some(at) = track.first() {
+            } else if let Some(at) = track.first().filter(|_| from != METADATA) {
+                if model.setup.animated && model.flights().ticks(from, to, now, model.started) {
                     put(buffer, at.x, at.y, 1, theme.glyphs.tick, theme.faint);
                 }
             }
