@@ -37,12 +37,12 @@ pub fn draw(buffer: &mut Buffer, plan: &Plan, model: &Model, theme: &Theme, now:
     for &from in &ranks {
         for &to in ranks.iter().filter(|to| **to != from) {
             let track = track(plan, from, to);
-            if matches!(plan.wiring, Wiring::Pair { .. }) {
-                line(buffer, &track, model, theme, (from, to), now);
-            } else if let Some(at) = track.first().filter(|_| from != METADATA) {
-                if model.setup.animated && model.flights().ticks(from, to, now, model.started) {
+            match (plan.wiring, track.first()) {
+                (Wiring::Pair { .. }, _) => line(buffer, &track, model, theme, (from, to), now),
+                (_, Some(at)) if from != METADATA && ticks(model, from, to, now) => {
                     put(buffer, at.x, at.y, 1, theme.glyphs.tick, theme.faint);
                 }
+                _ => {}
             }
         }
     }
@@ -63,9 +63,13 @@ fn line(buffer: &mut Buffer, track: &[Position], model: &Model, theme: &Theme, (
     let middle = track[track.len() / 2];
     if cut {
         put(buffer, middle.x, middle.y, 1, theme.glyphs.lost, theme.bad.add_modifier(Modifier::BOLD));
-    } else if model.setup.animated && model.flights().ticks(from, to, now, model.started) {
+    } else if ticks(model, from, to, now) {
         put(buffer, middle.x, middle.y, 1, theme.glyphs.tick, theme.faint);
     }
+}
+
+fn ticks(model: &Model, from: Rank, to: Rank, now: Time) -> bool {
+    model.setup.animated && model.flights().ticks(from, to, now, model.started)
 }
 
 /// The one line of three and more servers, with a leg to each card.
