@@ -15,11 +15,11 @@ pub const FLIGHTS_MAX: usize = 48;
 /// At most this many of them on one track.
 pub const FLIGHTS_PER_TRACK_MAX: usize = 3;
 /// A message flies for this long.
-pub const FLIGHT_TIME: Duration = Duration::from_millis(620);
+pub const FLIGHT_TIME: Duration = Duration::from_millis(560);
 /// A lost one ends half way and stays there for this long.
 pub const WRECK_TIME: Duration = Duration::from_millis(700);
 /// A message that follows from another starts this much after it.
-const STAGE: Duration = Duration::from_millis(320);
+const STAGE: Duration = Duration::from_millis(420);
 /// Two messages on one track keep this distance.
 const SPACING: Duration = Duration::from_millis(110);
 /// Heartbeats seen this recently tick.

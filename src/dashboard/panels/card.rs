@@ -187,8 +187,12 @@ fn progress(lines: &mut Lines, model: &Model, server: &Server, state: State, the
     let (op, commit) = (format!("op {}", status.op), format!("commit {}", status.commit));
     let (right, style) = standing(model, server, status, state, theme, now);
     let width = lines.body.width;
-    if lines.body.height >= 5 || cols(&op) + cols(&commit) + cols(&right) + 4 <= width {
+    if cols(&op) + cols(&commit) + STANDING_COLS + 4 <= width {
         lines.parts(&[(&op, theme.text), (&commit, theme.text), (&right, style)]);
+    } else if lines.body.height >= 5 {
+        // All cards break here alike, so that their keys stand side by side.
+        lines.parts(&[(&op, theme.text), (&commit, theme.text)]);
+        lines.line(&right, style);
     } else if cols(&op) + cols(&commit) < width {
         // In small cards the keys need the rows.
         lines.line(&format!("{op} {commit}"), theme.text);
@@ -222,7 +226,10 @@ fn standing(
     }
 }
 
+/// A lease with this share left is drawn full.
 const LEASE_HEALTHY: f64 = 0.6;
+/// What [`standing`] usually takes.
+const STANDING_COLS: u16 = 17;
 
 fn keys(lines: &mut Lines, model: &Model, server: &Server, theme: &Theme, now: Time) {
     let all = server.status().map_or(0, |status| status.keys);

@@ -22,8 +22,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     if area.height < 3 {
         let x =
             put(buffer, area.x + 1, area.y, area.width - 1, "client", theme.client.add_modifier(Modifier::BOLD)) + 1;
-        let (text, style) = latest(model, theme, now);
-        put(buffer, x, area.y, area.right().saturating_sub(x), &text, style);
+        let room = area.right().saturating_sub(x);
+        let (mut text, style) = latest(model, theme, now);
+        if cols(&text) > room {
+            text = text.split(' ').next().unwrap_or_default().to_owned();
+        }
+        put(buffer, x, area.y, room, &text, style);
         return;
     }
     Block::bordered().border_set(theme.glyphs.client).border_style(theme.client).render(area, buffer);
