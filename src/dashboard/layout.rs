@@ -133,7 +133,7 @@ pub fn plan(area: Rect, servers: usize) -> Plan {
     // Grids need rows, pairs leave more for the story.
     let share = if crowded { 0.30 } else { 0.42 };
     let bottom_rows = ((f32::from(inner) * share).round() as u16).clamp(5, 14);
-    let air = u16::from(height >= AIRY_ROWS_MIN);
+    let air = u16::from(height >= AIRY_ROWS_MIN && !crowded);
     let stage = Rect { x, y: y + 2, width, height: inner - bottom_rows - air };
     let bottom = Rect { x, y: y + height - 1 - bottom_rows, width, height: bottom_rows };
 
