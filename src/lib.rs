@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 pub mod console;
+pub mod dashboard;
 pub mod driver;
 pub mod fault;
 pub mod launch;

@@ -1,0 +1,121 @@
+//! Rank 0: the client and the metadata server share a process, and a box.
+//!
+//! ```text
+//! ╭ client · metadata ─────╮
+//! │ view 4  {2, 1}         │
+//! │ GET color       red 5µs│
+//! │ PUT color red    0.3 s…│
+//! ╰────────────────────────╯
+//! ```
+
+use super::{cols, fit, put, put_right, seconds, short};
+use crate::dashboard::model::{Model, Operation};
+use crate::dashboard::theme::Theme;
+use crate::protocol::Time;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::widgets::{Block, Widget};
+
+/// Draws the box; without a border if it has but one row.
+pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: Time) {
+    if area.height < 3 {
+        let x =
+            put(buffer, area.x + 1, area.y, area.width - 1, "client", theme.client.add_modifier(Modifier::BOLD)) + 1;
+        let room = area.right().saturating_sub(x);
+        let (mut text, style) = latest(model, theme, now);
+        if cols(&text) > room {
+            text = text.split(' ').next().unwrap_or_default().to_owned();
+        }
+        put(buffer, x, area.y, room, &text, style);
+        return;
+    }
+    Block::bordered().border_set(theme.glyphs.client).border_style(theme.client).render(area, buffer);
+    let title = if area.width >= 21 { " client · metadata " } else { " client " };
+    put(buffer, area.x + 1, area.y, area.width - 2, title, theme.client.add_modifier(Modifier::BOLD));
+
+    let body = Rect { x: area.x + 2, y: area.y + 1, width: area.width - 4, height: area.height - 2 };
+    if body.height == 1 {
+        let (text, style) = latest(model, theme, now);
+        put_right(buffer, body.right(), body.y, body.width, &text, style);
+        let command = model.outstanding().map(|(_, command)| command.to_owned());
+        let command = command.or(model.operations().next_back().map(|o| o.command.clone())).unwrap_or_default();
+        let room = body.width.saturating_sub(cols(&text) + 1);
+        put(buffer, body.x, body.y, room, &command, theme.strong);
+        return;
+    }
+    members(buffer, body, model, theme);
+    operations(buffer, Rect { y: body.y + 1, height: body.height - 1, ..body }, model, theme, now);
+}
+
+/// The view as the metadata server knows it: the primary first, in its colour.
+fn members(buffer: &mut Buffer, body: Rect, model: &Model, theme: &Theme) {
+    let right = body.right();
+    let mut x = put(buffer, body.x, body.y, body.width, &format!("view {}", model.view_number()), theme.strong) + 2;
+    for (i, rank) in model.members().iter().enumerate() {
+        let (before, style) =
+            if i == 0 { ("{", theme.primary.add_modifier(Modifier::BOLD)) } else { (", ", theme.backup) };
+        x = put(buffer, x, body.y, right.saturating_sub(x), before, theme.faint);
+        x = put(buffer, x, body.y, right.saturating_sub(x), &rank.to_string(), style);
+    }
+    if !model.members().is_empty() {
+        put(buffer, x, body.y, right.saturating_sub(x), "}", theme.faint);
+    }
+}
+
+/// The latest operations, newest at the bottom, one or two rows each.
+fn operations(buffer: &mut Buffer, body: Rect, model: &Model, theme: &Theme, now: Time) {
+    let mut rows: Vec<(String, String, Style, Style)> = Vec::new();
+    let outstanding = model.outstanding().map(|(since, command)| {
+        (command.to_owned(), format!("{} …", seconds(now.since(since))), theme.strong, theme.doubt)
+    });
+    let finished = model.operations().rev().enumerate().map(|(age, operation)| {
+        let newest = age == 0 && model.outstanding().is_none();
+        let style = if newest { theme.strong } else { theme.faint };
+        (
+            operation.command.clone(),
+            answer(operation),
+            style,
+            if newest { outcome(operation, theme) } else { theme.faint },
+        )
+    });
+    for (command, answer, style, answer_style) in outstanding.into_iter().chain(finished) {
+        let fits = cols(&command) + 1 + cols(&answer) <= body.width;
+        let row = if fits {
+            vec![(command, answer, style, answer_style)]
+        } else {
+            vec![(String::new(), answer, style, answer_style), (command, String::new(), style, answer_style)]
+        };
+        if rows.len() + row.len() > usize::from(body.height) {
+            break;
+        }
+        rows.extend(row);
+    }
+    let top = body.y + (body.height - rows.len() as u16).min(1);
+    for (i, (command, answer, style, answer_style)) in rows.iter().rev().enumerate() {
+        let y = top + i as u16;
+        put(buffer, body.x, y, body.width, command, *style);
+        put_right(buffer, body.right(), y, body.width, &fit(answer, body.width), *answer_style);
+    }
+}
+
+fn answer(operation: &Operation) -> String {
+    format!("{} {}", fit(&operation.reply, 18), short(operation.took))
+}
+
+fn outcome(operation: &Operation, theme: &Theme) -> Style {
+    if operation.reply.starts_with("(error)") || operation.reply.starts_with("(unknown)") {
+        theme.bad
+    } else {
+        theme.ok.add_modifier(Modifier::BOLD)
+    }
+}
+
+/// One short line: what is waited for, or what came last.
+fn latest(model: &Model, theme: &Theme, now: Time) -> (String, Style) {
+    match (model.outstanding(), model.operations().next_back()) {
+        (Some((since, _)), _) => (format!("{} …", seconds(now.since(since))), theme.doubt),
+        (None, Some(operation)) => (answer(operation), outcome(operation, theme)),
+        (None, None) => (String::new(), theme.text),
+    }
+}

@@ -1,0 +1,241 @@
+//! Whole screens.
+
+use crate::scenes::{Scene, keys};
+use proptest::prelude::*;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::{Color, Modifier, Style};
+use std::fmt::Write;
+use understudy::args::ThemeName;
+use understudy::dashboard::{Theme, layout, view};
+
+/// Draws the scene on a terminal of this size and answers the dashboard's part of it.
+fn draw(scene: &Scene, theme: &Theme, cols: u16, rows: u16) -> Buffer {
+    let (dashboard_rows, _) = layout::split(cols, rows);
+    draw_area(scene, theme, cols, dashboard_rows)
+}
+
+fn draw_area(scene: &Scene, theme: &Theme, cols: u16, rows: u16) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(cols, rows)).unwrap();
+    terminal.draw(|frame| view::draw(frame, &scene.model, theme, &keys(), scene.now)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn dark() -> Theme {
+    Theme::new(ThemeName::Dark, false)
+}
+
+/// The signs, then the styles, each style with a letter of its own in the order of appearance.
+fn grids(buffer: &Buffer) -> String {
+    let mut styles: Vec<Style> = Vec::new();
+    let (mut signs, mut letters) = (String::new(), String::new());
+    for y in 0..buffer.area.height {
+        let (mut sign_row, mut letter_row) = (String::new(), String::new());
+        for x in 0..buffer.area.width {
+            let cell = &buffer[(x, y)];
+            sign_row.push_str(cell.symbol());
+            letter_row.push(letter(&mut styles, cell.style()));
+        }
+        let _ = writeln!(signs, "{}", sign_row.trim_end());
+        let _ = writeln!(letters, "{}", letter_row.trim_end());
+    }
+    let mut legend = String::new();
+    for (style, letter) in styles.iter().zip('a'..) {
+        let _ = writeln!(legend, "{letter} {}", describe(*style));
+    }
+    format!("{signs}\n{letters}\n{legend}")
+}
+
+fn letter(styles: &mut Vec<Style>, style: Style) -> char {
+    if describe(style).is_empty() {
+        return ' ';
+    }
+    let known = styles.iter().position(|s| *s == style).unwrap_or_else(|| {
+        styles.push(style);
+        styles.len() - 1
+    });
+    ('a'..).nth(known).unwrap()
+}
+
+fn describe(style: Style) -> String {
+    let mut words = Vec::new();
+    if let Some(Color::Indexed(n)) = style.fg {
+        words.push(format!("fg {n}"));
+    }
+    if let Some(Color::Indexed(n)) = style.bg {
+        words.push(format!("bg {n}"));
+    }
+    for (flag, word) in [(Modifier::BOLD, "bold"), (Modifier::DIM, "dim"), (Modifier::REVERSED, "reversed")] {
+        if style.add_modifier.contains(flag) {
+            words.push(word.to_owned());
+        }
+    }
+    words.join(" ")
+}
+
+fn check(name: &str, scene: &Scene) {
+    for (cols, rows) in [(80, 24), (100, 30)] {
+        let picture = grids(&draw(scene, &dark(), cols, rows));
+        insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
+            insta::assert_snapshot!(format!("{name}_{cols}x{rows}"), picture);
+        });
+    }
+}
+
+#[test]
+fn two_fresh_servers() {
+    check("two_fresh_servers", &Scene::formed(2));
+}
+
+#[test]
+fn a_put_in_flight() {
+    check("a_put_in_flight", &Scene::put(2, 480));
+}
+
+#[test]
+fn the_primary_is_down() {
+    check("the_primary_is_down", &Scene::crashed(2, 30));
+}
+
+#[test]
+fn the_backup_has_taken_over() {
+    check("the_backup_has_taken_over", &Scene::taken_over(2, 300));
+}
+
+#[test]
+fn the_crashed_server_joins() {
+    check("the_crashed_server_joins", &Scene::joining(2));
+}
+
+#[test]
+fn the_primary_is_paused() {
+    check("the_primary_is_paused", &Scene::paused());
+}
+
+#[test]
+fn a_link_is_cut() {
+    check("a_link_is_cut", &Scene::cut());
+}
+
+#[test]
+fn nobody_has_the_data() {
+    check("nobody_has_the_data", &Scene::lost());
+}
+
+#[test]
+fn a_member_differs() {
+    check("a_member_differs", &Scene::differing());
+}
+
+#[test]
+fn one_server() {
+    check("one_server", &Scene::written(1));
+}
+
+#[test]
+fn three_servers() {
+    check("three_servers", &Scene::put(3, 480));
+}
+
+#[test]
+fn five_servers() {
+    check("five_servers", &Scene::put(5, 480));
+}
+
+#[test]
+fn eight_servers() {
+    check("eight_servers", &Scene::joining(8));
+}
+
+#[test]
+fn small_terminals() {
+    for (cols, rows) in [(60, 18), (79, 30), (40, 10)] {
+        for servers in [2, 8] {
+            let picture = grids(&draw(&Scene::taken_over(servers, 1_500), &dark(), cols, rows));
+            insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
+                insta::assert_snapshot!(format!("small_{servers}_servers_{cols}x{rows}"), picture);
+            });
+        }
+    }
+}
+
+/// Every scene that the themes are tried on.
+fn all_scenes() -> Vec<Scene> {
+    let mut scenes = vec![Scene::paused(), Scene::cut(), Scene::lost(), Scene::differing()];
+    for servers in 1..=8 {
+        scenes.push(Scene::new(servers));
+        scenes.push(Scene::put(servers, 480));
+        if servers > 1 {
+            scenes.extend([Scene::crashed(servers, 30), Scene::taken_over(servers, 300), Scene::joining(servers)]);
+        }
+    }
+    for scene in &mut scenes {
+        scene.model.unsafe_notice = Some("the lease is ignored on purpose".into());
+    }
+    scenes
+}
+
+#[test]
+fn the_mono_theme_has_no_colour() {
+    for ascii in [false, true] {
+        let theme = Theme::new(ThemeName::Mono, ascii);
+        for scene in all_scenes() {
+            for cell in &draw(&scene, &theme, 100, 30).content {
+                assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset), "{cell:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ascii_is_ascii_also_where_the_values_are_not() {
+    for name in [ThemeName::Dark, ThemeName::Light, ThemeName::ColorBlind, ThemeName::Mono] {
+        let theme = Theme::new(name, true);
+        for scene in all_scenes() {
+            for (cols, rows) in [(60, 18), (80, 24), (100, 30)] {
+                for cell in &draw(&scene, &theme, cols, rows).content {
+                    assert!(cell.symbol().is_ascii() && cell.symbol().len() == 1, "{cell:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Takes the styles away and asks whether the states can still be told apart.
+#[test]
+fn a_state_is_told_by_word_and_border() {
+    use understudy::dashboard::State::{Backup, Dead, Down, Idle, Joining, Paused, Primary};
+    for ascii in [false, true] {
+        let theme = Theme::new(ThemeName::Mono, ascii);
+        let states = [Primary, Backup, Joining, Idle, Down, Paused, Dead];
+        for (i, a) in states.iter().enumerate() {
+            for b in &states[..i] {
+                assert_ne!(theme.card(*a).1, theme.card(*b).1, "{a} and {b} have the same border");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_screen_does_not_move_between_two_looks_at_the_same_time() {
+    let scene = Scene::joining(2);
+    assert_eq!(draw(&scene, &dark(), 100, 30), draw(&scene, &dark(), 100, 30));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn any_size_is_drawn(cols in 1u16..200, rows in 1u16..80, servers in 1u32..=8, what in 0usize..5, ascii: bool) {
+        let servers = if what > 1 { servers.max(2) } else { servers };
+        let scene = match what {
+            0 => Scene::new(servers),
+            1 => Scene::put(servers, 480),
+            2 => Scene::crashed(servers, 500),
+            3 => Scene::taken_over(servers, 100),
+            _ => Scene::joining(servers),
+        };
+        draw_area(&scene, &Theme::new(ThemeName::Dark, ascii), cols, rows);
+    }
+}
