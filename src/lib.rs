@@ -1,5 +1,7 @@
 //! Understudy: a replicated key-value store on MPI that can be broken on purpose and watched as it survives.
 
+#[cfg(feature = "mpi")]
+pub mod app;
 pub mod args;
 pub mod check;
 pub mod console;
@@ -10,3 +12,4 @@ pub mod launch;
 pub mod protocol;
 pub mod sim;
 pub mod store;
+pub mod transport;

@@ -7,6 +7,7 @@ use crate::fault::Control;
 use crate::protocol::{Event, Outcome, Rank, Time, View, ViewNumber, ViewRecord};
 use crate::store::{Command, OpNumber};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,9 +63,17 @@ impl ClusterStatus {
 }
 
 /// The console's end of the channel. Clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Desk {
     asks: Sender<Ask>,
+    /// Wakes the loop that serves the other end.
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
 }
 
 /// At most this many wishes wait for the loop.
@@ -76,8 +85,20 @@ impl Desk {
     /// A desk and the end that the loop serves.
     #[must_use]
     pub fn new() -> (Self, Receiver<Ask>) {
+        Self::waking(|| {})
+    }
+
+    /// The same; `wake` is called whenever something was handed in, for a loop that does not wait on the channel.
+    #[must_use]
+    pub fn waking(wake: impl Fn() + Send + Sync + 'static) -> (Self, Receiver<Ask>) {
         let (asks, served) = bounded(ASKS_MAX);
-        (Self { asks }, served)
+        (Self { asks, wake: Arc::new(wake) }, served)
+    }
+
+    fn hand_in(&self, ask: Ask) -> Option<()> {
+        self.asks.send(ask).ok()?;
+        (self.wake)();
+        Some(())
     }
 
     /// Runs one command and waits for its outcome.
@@ -102,17 +123,17 @@ impl Desk {
 
     /// Tells the events what an operator did.
     pub fn note(&self, what: impl Into<String>) {
-        let _ = self.asks.send(Ask::Note { event: Event::Operator { what: what.into() } });
+        self.hand_in(Ask::Note { event: Event::Operator { what: what.into() } });
     }
 
     /// Ends the cluster.
     pub fn quit(&self) {
-        let _ = self.asks.send(Ask::Quit);
+        self.hand_in(Ask::Quit);
     }
 
     fn ask<T>(&self, make: impl FnOnce(Sender<T>) -> Ask) -> Option<T> {
         let (answer, answered) = bounded(1);
-        self.asks.send(make(answer)).ok()?;
+        self.hand_in(make(answer))?;
         answered.recv_timeout(ANSWER_DEADLINE).ok()
     }
 }

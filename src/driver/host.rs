@@ -378,6 +378,12 @@ impl FrontHost {
         &self.client
     }
 
+    /// The number that the next command will have.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.client.next_seq()
+    }
+
     /// Asks for a command.
     pub fn submit(&mut self, now: Time, command: Command, sink: &mut Sink<'_>) -> Seq {
         let seq = self.client.submit(now, command, &mut self.outbox);

@@ -1,10 +1,35 @@
 //! The loop that runs a node on a transport.
+//!
+//! ```text
+//!   ┌─▶ receive packets ─▶ look at the clock ─▶ host: messages, orders, time ─▶ frames leave ─▶ wait ─┐
+//!   └────────────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`host`] | what lives on a rank, still a plain value; the simulator runs the same |
+//! | [`outlet`] | the way out of a host: past injected network faults |
+//! | [`observer`] | what a rank has to tell, bounded |
+//! | [`server_rank`] | the loop of a server's rank |
+//! | [`console_rank`] | the loop of rank 0 |
+//! | [`desk`] | where the console hands in its wishes |
+//! | [`link`] | packets out, packets in, who has to be woken |
+//! | [`pace`] | how a rank waits |
+//! | [`clock`], [`log`] | the clock, the log file |
 
+pub mod clock;
+pub mod console_rank;
 pub mod desk;
 pub mod host;
+pub mod link;
+pub mod log;
 pub mod observer;
 pub mod outlet;
+pub mod pace;
+pub mod server_rank;
 
 pub use crate::protocol::{Outcome, ViewRecord};
+pub use console_rank::{ConsoleRank, News};
 pub use desk::{Ask, ClusterStatus, Desk, RankStatus};
 pub use host::{FrontHost, ServerHost, Setup, Sink};
+pub use link::Link;

@@ -94,6 +94,12 @@ impl Client {
         self.view.as_ref()
     }
 
+    /// The number that the next request will have.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.last_seq.next()
+    }
+
     /// Takes the oldest finished operation.
     pub fn pop_completion(&mut self) -> Option<Completion> {
         self.completions.pop_front()

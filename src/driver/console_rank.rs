@@ -1,0 +1,475 @@
+//! The loop of rank 0: the console's client, the metadata server, and what the console is told.
+//!
+//! What a person asks comes in over the [`Desk`](super::Desk); what happens goes out as [`News`]. The loop
+//! itself neither draws nor reads the terminal, so it never waits for one.
+
+use super::clock;
+use super::desk::{Ask, ClusterStatus, RankStatus};
+use super::host::{FrontHost, Sink};
+use super::link::Link;
+use super::log::Log;
+use super::pace::Pace;
+use crate::fault::Control;
+use crate::protocol::{Event, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time};
+use crate::store::Seq;
+use crate::transport::{Packet, Transport};
+use crossbeam_channel::{Receiver, Sender};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// An order that is not carried out within this long has failed.
+const CONTROL_DEADLINE: Duration = Duration::from_millis(1_000);
+/// `STATUS` waits this long for the reports of all ranks; who has not answered is shown as last known.
+const STATUS_DEADLINE: Duration = Duration::from_millis(150);
+/// The operating system is asked this often how the ranks' processes are.
+const PROCESS_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The most wishes taken from the desk in one turn.
+const ASKS_PER_TURN_MAX: usize = 256;
+/// Leaving waits this long for the others to be told.
+const LEAVE_DEADLINE: Duration = Duration::from_millis(100);
+
+/// What the console is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// A rank's report.
+    Observation(Box<Observation>),
+    /// The client sent a request.
+    Asked { at: Time, command: String },
+    /// The client's request ended.
+    Answered { at: Time, command: String, reply: String, took: Duration },
+    /// A rank's process has ended.
+    Gone { rank: Rank },
+    /// A rank's process was stopped, or goes on.
+    Stopped { rank: Rank, stopped: bool },
+    /// An order about the network was carried out by a rank.
+    Network { rank: Rank, control: Control },
+    /// Why nobody is served, or that somebody is again.
+    Why(Option<String>),
+}
+
+/// How a rank's process is, and what it last said.
+#[derive(Debug, Clone)]
+struct Known {
+    pid: u32,
+    /// Its process can be looked at and signalled from here.
+    local: bool,
+    status: Option<ServerStatus>,
+    stopped: bool,
+    gone: bool,
+}
+
+struct PendingStatus {
+    answer: Sender<ClusterStatus>,
+    missing: BTreeSet<Rank>,
+    deadline: Time,
+}
+
+struct PendingControl {
+    to: Rank,
+    control: Control,
+    answer: Sender<Result<(), String>>,
+    deadline: Time,
+}
+
+/// Rank 0.
+pub struct ConsoleRank<'a, T> {
+    link: &'a mut Link<T>,
+    front: FrontHost,
+    asks: Receiver<Ask>,
+    /// Told what happens; must not wait.
+    news: Box<dyn FnMut(News) + 'a>,
+    /// Whether somebody wants to see single requests.
+    tell_requests: bool,
+    log: Log,
+    host_name: String,
+    known: BTreeMap<Rank, Known>,
+    executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
+    controls: BTreeMap<u64, PendingControl>,
+    statuses: Vec<PendingStatus>,
+    last_control: u64,
+    next_process_check: Time,
+    why: Option<String>,
+    sends: Vec<(Rank, Message)>,
+}
+
+impl<'a, T: Transport> ConsoleRank<'a, T> {
+    /// Rank 0 with its client and metadata server, serving `asks`.
+    pub fn new(
+        link: &'a mut Link<T>,
+        front: FrontHost,
+        asks: Receiver<Ask>,
+        log: Log,
+        host_name: String,
+        tell_requests: bool,
+        news: Box<dyn FnMut(News) + 'a>,
+    ) -> Self {
+        Self {
+            link,
+            front,
+            asks,
+            news,
+            tell_requests,
+            log,
+            host_name,
+            known: BTreeMap::new(),
+            executing: BTreeMap::new(),
+            controls: BTreeMap::new(),
+            statuses: Vec::new(),
+            last_control: 0,
+            next_process_check: Time::default(),
+            why: None,
+            sends: Vec::new(),
+        }
+    }
+
+    /// Runs until somebody asks to quit. True when all ranks are alive, so that MPI can end the orderly way.
+    pub fn run(mut self) -> bool {
+        let mut pace = Pace::new(clock::now());
+        loop {
+            let mut inbox = self.link.receive();
+            let now = clock::now();
+            let mut worked = !inbox.is_empty();
+            for (from, packet) in inbox.drain(..) {
+                self.link.heard(from, now);
+                self.on_packet(now, from, packet);
+            }
+            self.link.handled(inbox);
+            for _ in 0..ASKS_PER_TURN_MAX {
+                let Ok(ask) = self.asks.try_recv() else { break };
+                worked = true;
+                if matches!(ask, Ask::Quit) {
+                    return self.leave(now);
+                }
+                self.on_ask(now, ask);
+            }
+            self.with_front(now, |front, sink| front.tick(now, sink));
+            self.finish_asks(now);
+            if now >= self.next_process_check {
+                self.next_process_check = now + PROCESS_CHECK_INTERVAL;
+                self.check_processes();
+                self.tell_why();
+            }
+            if let Some(observation) = self.front.report(now) {
+                (self.news)(News::Observation(Box::new(observation)));
+            }
+            self.link.flush(now);
+            self.log.tick(now);
+            let expecting = !self.executing.is_empty() || self.link.unsent() > 0;
+            pace.wait(now, worked, expecting, self.deadline(), &self.link.doorbell);
+        }
+    }
+
+    fn deadline(&self) -> Time {
+        let controls = self.controls.values().map(|control| control.deadline);
+        let statuses = self.statuses.iter().map(|status| status.deadline);
+        let asked = controls.chain(statuses).min().unwrap_or(Time::NEVER);
+        self.front.deadline().min(self.front.report_deadline()).min(self.next_process_check).min(asked)
+    }
+
+    fn with_front<R>(&mut self, now: Time, act: impl FnOnce(&mut FrontHost, &mut Sink<'_>) -> R) -> R {
+        let (log, sends) = (&mut self.log, &mut self.sends);
+        let mut sink =
+            Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| log.event(now, event) };
+        let result = act(&mut self.front, &mut sink);
+        for (to, message) in self.sends.drain(..) {
+            self.link.push(to, &Packet::Message(message));
+        }
+        while let Some(completion) = self.front.pop_completion() {
+            let Some((answer, text)) = self.executing.remove(&completion.seq) else { continue };
+            if self.tell_requests {
+                let reply = match &completion.outcome {
+                    Outcome::Done(reply) => reply.to_string(),
+                    Outcome::Unknown => "(unknown)".to_owned(),
+                };
+                let took = completion.returned.since(completion.call);
+                (self.news)(News::Answered { at: completion.returned, command: text, reply, took });
+            }
+            let _ = answer.send(completion.outcome);
+        }
+        result
+    }
+
+    // ---- packets -------------------------------------------------------------------------------
+
+    fn on_packet(&mut self, now: Time, from: Rank, packet: Packet) {
+        match packet {
+            Packet::Message(message) => self.with_front(now, |front, sink| front.handle(now, from, message, sink)),
+            Packet::Observation(observation) => self.on_observation(from, observation),
+            Packet::ControlDone { id, result } => {
+                if let Some(pending) = self.controls.remove(&id) {
+                    if result.is_ok() {
+                        self.tell_network(pending.to, pending.control);
+                    }
+                    let _ = pending.answer.send(result);
+                }
+            }
+            Packet::Hello { pid, host } => {
+                let local = host == self.host_name;
+                self.known.insert(from, Known { pid, local, status: None, stopped: false, gone: false });
+            }
+            Packet::Control { .. } | Packet::Start(_) => {}
+        }
+    }
+
+    fn on_observation(&mut self, from: Rank, observation: Box<Observation>) {
+        if observation.rank != from {
+            return;
+        }
+        if let (Some(known), Some(status)) = (self.known.get_mut(&from), &observation.server) {
+            known.status = Some(status.clone());
+        }
+        for pending in &mut self.statuses {
+            pending.missing.remove(&from);
+        }
+        (self.news)(News::Observation(observation));
+    }
+
+    fn tell_network(&mut self, rank: Rank, control: Control) {
+        let network =
+            matches!(control, Control::Cut { .. } | Control::Loss { .. } | Control::Delay { .. } | Control::Heal);
+        if network {
+            (self.news)(News::Network { rank, control });
+        }
+    }
+
+    // ---- asks ----------------------------------------------------------------------------------
+
+    fn on_ask(&mut self, now: Time, ask: Ask) {
+        match ask {
+            Ask::Execute { command, answer } => {
+                let text = if self.tell_requests { command.to_string() } else { String::new() };
+                if self.tell_requests {
+                    (self.news)(News::Asked { at: now, command: text.clone() });
+                }
+                let seq = self.front.next_seq();
+                self.executing.insert(seq, (answer, text));
+                self.with_front(now, |front, sink| front.submit(now, command, sink));
+            }
+            Ask::Control { to, control, answer } => self.on_control(now, to, control, answer),
+            Ask::Status { answer } => {
+                let alive = self.known.iter().filter(|(_, known)| !known.stopped && !known.gone);
+                let missing: BTreeSet<Rank> = alive.map(|(rank, _)| *rank).collect();
+                for rank in &missing {
+                    self.link.push(*rank, &Packet::Control { id: 0, control: Control::Observe });
+                }
+                self.statuses.push(PendingStatus { answer, missing, deadline: now + STATUS_DEADLINE });
+            }
+            Ask::Note { event } => self.front.note(now, &event),
+            Ask::Quit => {}
+        }
+    }
+
+    fn on_control(&mut self, now: Time, to: Rank, control: Control, answer: Sender<Result<(), String>>) {
+        if to == METADATA {
+            let result = self.with_front(now, |front, sink| front.control(now, &control, sink));
+            if result.is_ok() {
+                self.tell_network(to, control);
+            }
+            let _ = answer.send(result);
+            return;
+        }
+        let Some(known) = self.known.get(&to).cloned() else {
+            let _ = answer.send(Err(format!("there is no rank {to}, or it has not started yet")));
+            return;
+        };
+        match control {
+            _ if known.gone => {
+                drop(answer.send(Err(format!("server {to} is dead: its process {} is gone", known.pid))))
+            }
+            Control::Pause | Control::Resume if known.local => {
+                drop(answer.send(self.stop_process(to, &known, control == Control::Pause)));
+            }
+            _ if known.stopped => {
+                let why = format!("server {to} is paused and hears nothing: RESUME {to} first");
+                drop(answer.send(Err(why)));
+            }
+            control => {
+                self.last_control += 1;
+                let id = self.last_control;
+                self.link.push(to, &Packet::Control { id, control: control.clone() });
+                let deadline = now + CONTROL_DEADLINE;
+                self.controls.insert(id, PendingControl { to, control, answer, deadline });
+            }
+        }
+    }
+
+    /// A real pause: the process itself is stopped, or goes on.
+    fn stop_process(&mut self, rank: Rank, known: &Known, stop: bool) -> Result<(), String> {
+        if known.stopped == stop {
+            return Err(format!("server {rank} is {} paused", if stop { "already" } else { "not" }));
+        }
+        signal(known.pid, if stop { Signal::STOP } else { Signal::CONT })
+            .map_err(|error| format!("process {} cannot be signalled: {error}", known.pid))?;
+        self.set_stopped(rank, stop);
+        Ok(())
+    }
+
+    fn set_stopped(&mut self, rank: Rank, stopped: bool) {
+        if let Some(known) = self.known.get_mut(&rank)
+            && known.stopped != stopped
+        {
+            known.stopped = stopped;
+            (self.news)(News::Stopped { rank, stopped });
+        }
+    }
+
+    fn finish_asks(&mut self, now: Time) {
+        let late: Vec<u64> = self.controls.iter().filter(|(_, c)| now >= c.deadline).map(|(id, _)| *id).collect();
+        for pending in late.into_iter().filter_map(|id| self.controls.remove(&id)) {
+            let why = format!("rank {} did not answer within {} ms", pending.to, CONTROL_DEADLINE.as_millis());
+            let _ = pending.answer.send(Err(why));
+        }
+        let mut at = 0;
+        while at < self.statuses.len() {
+            if self.statuses[at].missing.is_empty() || now >= self.statuses[at].deadline {
+                let pending = self.statuses.remove(at);
+                let _ = pending.answer.send(self.status(now));
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn status(&self, now: Time) -> ClusterStatus {
+        let metadata = self.front.metadata().expect("rank 0 is the metadata server");
+        let view = metadata.view().cloned();
+        let serving = |rank: &Rank| {
+            self.known.get(rank).is_some_and(|known| {
+                !known.stopped && !known.gone && known.status.as_ref().is_some_and(|s| s.role == Role::Primary)
+            })
+        };
+        let own = RankStatus { rank: METADATA, pid: std::process::id(), role: "METADATA".to_owned(), server: None };
+        let others = self.known.iter().map(|(rank, known)| RankStatus {
+            rank: *rank,
+            pid: known.pid,
+            role: role_word(known),
+            server: known.status.as_ref().map(|s| (s.keys, s.op, s.incarnation.0)),
+        });
+        ClusterStatus {
+            primary: view.as_ref().map(|view| view.primary.rank).filter(serving),
+            view,
+            ranks: std::iter::once(own).chain(others).collect(),
+            views: metadata.records().iter().cloned().collect(),
+            now,
+        }
+    }
+
+    // ---- processes -----------------------------------------------------------------------------
+
+    fn check_processes(&mut self) {
+        for rank in self.known.keys().copied().collect::<Vec<_>>() {
+            let known = &self.known[&rank];
+            if !known.local || known.gone {
+                continue;
+            }
+            match process_state(known.pid) {
+                ProcessState::Gone => {
+                    self.known.get_mut(&rank).expect("just seen").gone = true;
+                    (self.news)(News::Gone { rank });
+                }
+                state => self.set_stopped(rank, state == ProcessState::Stopped),
+            }
+        }
+    }
+
+    /// One sentence when nobody can be served: which rule blocks, and what would unblock it.
+    fn tell_why(&mut self) {
+        let metadata = self.front.metadata().expect("rank 0 is the metadata server");
+        let why = metadata.view().and_then(|view| {
+            let is_alive = |rank: Rank| {
+                let known = self.known.get(&rank)?;
+                let status = known.status.as_ref()?;
+                let member = view.member_on(rank)?;
+                Some(
+                    !known.gone
+                        && !known.stopped
+                        && status.incarnation == member.incarnation
+                        && status.role != Role::Down,
+                )
+            };
+            let lost: Vec<String> = view
+                .members()
+                .filter(|member| is_alive(member.rank) == Some(false))
+                .map(|member| member.rank.to_string())
+                .collect();
+            let all = lost.len() == view.members().count();
+            all.then(|| {
+                format!(
+                    "nobody is served: every server of view {} ({}) has lost its memory or is paused, and no other may \
+                     take over. RESUME a paused one, or RESET to start over empty",
+                    view.number,
+                    lost.join(", ")
+                )
+            })
+        });
+        if why != self.why {
+            self.why.clone_from(&why);
+            (self.news)(News::Why(why));
+        }
+    }
+
+    fn leave(mut self, now: Time) -> bool {
+        let mut all_alive = true;
+        for (rank, known) in &self.known {
+            all_alive &= !known.gone;
+            if known.stopped {
+                let _ = signal(known.pid, Signal::CONT);
+            }
+            if !known.gone {
+                self.link.push(*rank, &Packet::Control { id: 0, control: Control::Leave });
+            }
+        }
+        self.with_front(now, |front, sink| front.give_up(now, sink));
+        let until = now + LEAVE_DEADLINE;
+        loop {
+            self.link.flush(clock::now());
+            if self.link.unsent() == 0 || clock::now() >= until {
+                break;
+            }
+            let inbox = self.link.receive();
+            drop(inbox);
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        self.log.event(now, &Event::Operator { what: "the end".to_owned() });
+        self.log.flush();
+        all_alive
+    }
+}
+
+fn role_word(known: &Known) -> String {
+    let word = match &known.status {
+        _ if known.gone => "DEAD",
+        _ if known.stopped => "PAUSED",
+        None => "IDLE",
+        Some(status) if status.paused => "PAUSED",
+        Some(status) => return status.role.to_string().to_ascii_uppercase(),
+    };
+    word.to_owned()
+}
+
+fn signal(pid: u32, signal: Signal) -> rustix::io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+    kill_process(pid, signal)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ProcessState {
+    Running,
+    Stopped,
+    Gone,
+}
+
+fn process_state(pid: u32) -> ProcessState {
+    // The state follows the command name, which stands in parentheses and may contain anything.
+    let stat = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return ProcessState::Gone,
+        Err(_) => return ProcessState::Running,
+    };
+    match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+        Some('T' | 't') => ProcessState::Stopped,
+        Some('Z' | 'X') => ProcessState::Gone,
+        _ => ProcessState::Running,
+    }
+}

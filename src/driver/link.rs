@@ -1,0 +1,99 @@
+//! A rank's way to the others: packets out, packets in, and who has to be woken.
+
+use crate::protocol::{Rank, Time};
+use crate::transport::wire::{Outgoing, Packet, decode};
+use crate::transport::{Doorbell, Transport};
+use std::time::Duration;
+
+/// A peer that was not heard for this long is probably asleep: a frame for it comes with a ring.
+const ASLEEP_AFTER: Duration = Duration::from_micros(100);
+
+/// Transport, frames being filled, and the doorbell.
+#[derive(Debug)]
+pub struct Link<T> {
+    transport: T,
+    outgoing: Outgoing,
+    /// The bell, once the job's number is known.
+    pub doorbell: Doorbell,
+    heard: Vec<Time>,
+    garbage: u64,
+    inbox: Vec<(Rank, Packet)>,
+}
+
+impl<T: Transport> Link<T> {
+    /// The way of this rank to all others.
+    pub fn new(transport: T, doorbell: Doorbell) -> Self {
+        let ranks = transport.ranks();
+        Self {
+            outgoing: Outgoing::new(ranks),
+            heard: vec![Time::default(); ranks as usize],
+            garbage: 0,
+            inbox: Vec::new(),
+            doorbell,
+            transport,
+        }
+    }
+
+    /// This rank.
+    pub fn rank(&self) -> Rank {
+        self.transport.rank()
+    }
+
+    /// Frames, or rests of frames, that could not be understood.
+    pub fn garbage(&self) -> u64 {
+        self.garbage
+    }
+
+    /// Takes in all packets that have arrived. Look at the clock *after* this: a server that was held up
+    /// between the two would otherwise judge its lease by an old time.
+    pub fn receive(&mut self) -> Vec<(Rank, Packet)> {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let garbage = &mut self.garbage;
+        self.transport.receive(&mut |from, frame| {
+            if decode(frame, |packet| inbox.push((from, packet))).is_err() {
+                *garbage += 1;
+            }
+        });
+        inbox
+    }
+
+    /// Gives the emptied inbox back, to be used again, and notes who was heard.
+    pub fn handled(&mut self, inbox: Vec<(Rank, Packet)>) {
+        debug_assert!(inbox.is_empty());
+        self.inbox = inbox;
+    }
+
+    /// `from` was heard at `now`.
+    pub fn heard(&mut self, from: Rank, now: Time) {
+        if let Some(heard) = self.heard.get_mut(from.0 as usize) {
+            *heard = now;
+        }
+    }
+
+    /// Adds a packet to the frame for `to`.
+    pub fn push(&mut self, to: Rank, packet: &Packet) {
+        self.outgoing.push(&mut self.transport, to, packet);
+    }
+
+    /// Everything leaves; who probably sleeps is woken.
+    pub fn flush(&mut self, now: Time) {
+        self.outgoing.flush(&mut self.transport);
+        for to in self.outgoing.take_sent() {
+            let heard = self.heard.get_mut(to.0 as usize);
+            if let Some(heard) = heard.filter(|heard| now.since(**heard) > ASLEEP_AFTER) {
+                *heard = now;
+                self.doorbell.ring(to);
+            }
+        }
+    }
+
+    /// Frames that peers have not taken yet.
+    pub fn unsent(&self) -> usize {
+        self.transport.unsent()
+    }
+
+    /// The transport, to end it.
+    pub fn into_transport(self) -> T {
+        self.transport
+    }
+}
