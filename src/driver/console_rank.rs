@@ -129,7 +129,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         loop {
             let mut inbox = self.link.receive();
             let now = clock::now();
-            let mut worked = !inbox.is_empty();
+            let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
             for (from, packet) in inbox.drain(..) {
                 self.link.heard(from, now);
                 self.on_packet(now, from, packet);

@@ -35,7 +35,7 @@ pub fn run<T: Transport>(
     loop {
         let mut inbox = link.receive();
         let now = clock::now();
-        let worked = !inbox.is_empty();
+        let worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let mut told_to_leave = false;
         {
             let mut sink =

@@ -25,9 +25,14 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Doorbell {
     socket: Arc<OwnedFd>,
-    peers: Vec<Option<SocketAddrUnix>>,
-    /// A peer could not be rung: it sleeps on another host.
-    has_remote: bool,
+    peers: Vec<Peer>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    address: SocketAddrUnix,
+    /// The last ring did not reach it: it has no bell yet, or sleeps on another host and cannot ring us either.
+    out_of_reach: bool,
 }
 
 /// Rings one rank's bell; for threads of the same process.
@@ -63,8 +68,9 @@ impl Doorbell {
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
         bind(&socket, &address(job, rank)?)?;
-        let peers = (0..ranks).map(|peer| address(job, Rank(peer)).map(Some)).collect::<io::Result<_>>()?;
-        Ok(Self { socket: Arc::new(socket), peers, has_remote: false })
+        let peer = |peer| Ok(Peer { address: address(job, Rank(peer))?, out_of_reach: false });
+        let peers = (0..ranks).map(peer).collect::<io::Result<_>>()?;
+        Ok(Self { socket: Arc::new(socket), peers })
     }
 
     /// A handle with which threads of this process wake this rank.
@@ -75,23 +81,19 @@ impl Doorbell {
         Ok(Ringer { socket: Arc::clone(&self.socket), address: address(job, rank)? })
     }
 
-    /// Wakes a peer. One that cannot be reached is never rung again.
+    /// Wakes a peer.
     pub fn ring(&mut self, peer: Rank) {
-        let Some(place) = self.peers.get_mut(peer.0 as usize) else { return };
-        let Some(address) = place else { return };
-        match sendto(&*self.socket, &[1], SendFlags::DONTWAIT, address) {
+        if let Some(peer) = self.peers.get_mut(peer.0 as usize) {
+            let result = sendto(&*self.socket, &[1], SendFlags::DONTWAIT, &peer.address);
             // A full queue means that it has been rung often enough.
-            Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS) => {}
-            Err(_) => {
-                *place = None;
-                self.has_remote = true;
-            }
+            let full = [rustix::io::Errno::AGAIN, rustix::io::Errno::NOBUFS];
+            peer.out_of_reach = result.is_err_and(|error| !full.contains(&error));
         }
     }
 
     /// Sleeps until somebody rings, for at most `nap`.
     pub fn sleep(&self, nap: Duration) {
-        let longest = if self.has_remote { Self::NAP_REMOTE_MAX } else { Self::NAP_MAX };
+        let longest = if self.peers.iter().any(|peer| peer.out_of_reach) { Self::NAP_REMOTE_MAX } else { Self::NAP_MAX };
         let nap = nap.min(longest);
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(nap.subsec_nanos()) };
         let mut waiting = [PollFd::new(&*self.socket, PollFlags::IN)];
@@ -119,7 +121,18 @@ mod tests {
             sleeper.sleep(Doorbell::NAP_MAX);
         }
         assert!(begun.elapsed() < Doorbell::NAP_MAX * 25, "50 sleeps with a ring each took {:?}", begun.elapsed());
-        other.ring(Rank(7));
-        assert!(!other.has_remote, "a rank that does not exist is not rung");
+        other.ring(Rank(0));
+        assert!(other.peers.iter().all(|peer| !peer.out_of_reach));
+    }
+
+    #[test]
+    fn who_cannot_be_rung_now_may_be_rung_later() {
+        let job = 0xbe11_1000 | u64::from(std::process::id());
+        let mut early = Doorbell::open(job, Rank(0), 2).unwrap();
+        early.ring(Rank(1));
+        assert!(early.peers[1].out_of_reach);
+        let _late = Doorbell::open(job, Rank(1), 2).unwrap();
+        early.ring(Rank(1));
+        assert!(!early.peers[1].out_of_reach);
     }
 }

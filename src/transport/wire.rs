@@ -38,6 +38,18 @@ pub enum Packet {
     Hello { pid: u32, host: String },
 }
 
+impl Packet {
+    /// True for what comes at regular intervals whether or not anything happens: no reason to stay awake.
+    #[must_use]
+    pub fn is_background(&self) -> bool {
+        match self {
+            Self::Message(message) => message.is_background(),
+            Self::Observation(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// What rank 0 knows and the others do not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
