@@ -16,6 +16,7 @@ pub struct Link<T> {
     /// The bell, once the job's number is known.
     pub doorbell: Doorbell,
     heard: Vec<Time>,
+    last_flush: Time,
     garbage: u64,
     inbox: Vec<(Rank, Packet)>,
 }
@@ -27,6 +28,7 @@ impl<T: Transport> Link<T> {
         Self {
             outgoing: Outgoing::new(ranks),
             heard: vec![Time::default(); ranks as usize],
+            last_flush: Time::default(),
             garbage: 0,
             inbox: Vec::new(),
             doorbell,
@@ -78,9 +80,12 @@ impl<T: Transport> Link<T> {
     /// Everything leaves; who probably sleeps is woken.
     pub fn flush(&mut self, now: Time) {
         self.outgoing.flush(&mut self.transport);
+        // A rank that has slept, or was held up, does not know how old is what it has just heard.
+        let late = now.since(self.last_flush) > ASLEEP_AFTER;
+        self.last_flush = now;
         for to in self.outgoing.take_sent() {
-            let heard = self.heard.get_mut(to.0 as usize);
-            if let Some(heard) = heard.filter(|heard| now.since(**heard) > ASLEEP_AFTER) {
+            let Some(heard) = self.heard.get_mut(to.0 as usize) else { continue };
+            if late || now.since(*heard) > ASLEEP_AFTER {
                 *heard = now;
                 self.doorbell.ring(to);
             }

@@ -83,7 +83,8 @@ pub fn run<T: Transport>(
             }
         }
         let due = host.deadline().min(host.report_deadline()).min(next_check);
-        pace.wait(now, worked, link.unsent() > 0, due, &link.doorbell);
+        let expecting = link.unsent() > 0 || host.server().is_some_and(|server| server.queued() > 0);
+        pace.wait(now, worked, expecting, due, &link.doorbell);
     }
 }
 
