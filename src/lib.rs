@@ -42,7 +42,6 @@
 //!   [`sim::chaos`] should strike with it too.
 //! * a **panel**: a file in [`dashboard::panels`], a rectangle in [`dashboard::layout`].
 
-#[cfg(feature = "mpi")]
 pub mod app;
 pub mod args;
 pub mod check;

@@ -10,6 +10,9 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
+    if args.sim {
+        return understudy::app::run_sim(&args);
+    }
     #[cfg(feature = "mpi")]
     if launch::is_rank() {
         return understudy::app::run_rank(&args);
