@@ -280,7 +280,8 @@ fn tell_stderr(model: &Mutex<Model>, news: News) {
             }
             model.why = why;
         }
-        News::Asked { .. } | News::Answered { .. } | News::Network { .. } => {}
+        News::Answered { at, command, reply, took } => model.answered(at, command, reply, took),
+        News::Asked { .. } | News::Network { .. } => {}
     }
 }
 

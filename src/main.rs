@@ -1,5 +1,7 @@
 //! Arguments → launcher, rank, or tool.
 
+#![forbid(unsafe_code)]
+
 use clap::Parser;
 use std::process::ExitCode;
 use understudy::args::Args;

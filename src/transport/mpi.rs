@@ -6,12 +6,14 @@
 //! frames are given back. A buffer whose send never completes is never freed, for MPI may still read it.
 //!
 //! Why the raw calls: the safe ones drop return codes, and their requests borrow the buffer for a scope,
-//! while a frame here lives as long as it travels. This is one of the two files with `unsafe` code.
+//! while a frame here lives as long as it travels. This is the one file with `unsafe` code.
 //!
 //! # Caveats
 //!
 //! MPI is initialised for use by one thread ([`mpi::Threading::Funneled`]): all calls come from the
 //! thread that created the [`MpiTransport`].
+
+#![allow(unsafe_code, reason = "MPI is a library in C")]
 
 use super::Transport;
 use crate::protocol::Rank;
