@@ -348,9 +348,8 @@ impl World {
             Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
         let front = self.fronts.get_mut(&rank).unwrap_or_else(|| panic!("there is no client {rank}"));
         act(front, now, &mut sink);
-        let epoch = front.client().view().map_or(0, |view| view.epoch);
         while let Some(completion) = front.pop_completion() {
-            let operation = Operation::new(ClientId(rank.0), epoch, completion);
+            let operation = Operation::new(ClientId(rank.0), completion);
             self.invariants.on_answer(&operation);
             self.history.push(operation);
         }
