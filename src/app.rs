@@ -16,11 +16,13 @@ use crate::console::{
 use crate::dashboard::{self, KeyHint, Model, Notice, Painter, Stage, State, Theme, lock};
 use crate::driver::console_rank::{ConsoleRank, News};
 use crate::driver::log::Log;
-use crate::driver::{Desk, FrontHost, Link, Setup, clock, server_rank};
+use crate::driver::{Desk, Doors, FrontHost, Link, Respawn, Setup, clock, server_rank};
 use crate::fault::Control;
 use crate::launch::{self, Attachment, Order, ParentWatch};
-use crate::protocol::{Config, METADATA, Rank, Timing};
+use crate::protocol::{Config, Incarnation, METADATA, Rank, Timing};
 use crate::store::Bytes;
+#[cfg(target_os = "linux")]
+use crate::transport::keeper;
 use crate::transport::mpi::MpiTransport;
 use crate::transport::wire::{Start, encode};
 use crate::transport::{Doorbell, Packet, Transport};
@@ -42,6 +44,10 @@ const COMPLETIONS_MAX: usize = 200;
 /// Runs this process as the rank that it is.
 #[must_use]
 pub fn run_rank(args: &Args) -> ExitCode {
+    // A replacement is rank 0 of a world of its own, and no console.
+    if args.replaces.is_some() {
+        return run_server(args);
+    }
     let first = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"].iter().find_map(|name| std::env::var(name).ok());
     if first.as_deref() == Some("0") { run_console(args) } else { run_server(args) }
 }
@@ -86,13 +92,20 @@ fn exit_soon(code: u8) {
 fn run_server(args: &Args) -> ExitCode {
     let watch = ParentWatch::new();
     let _ = launch::block_terminal_signals();
+    // Before any thread. A rank without a keeper works as well, until the second of them dies.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = keeper::start() {
+        eprintln!("understudy: no keeper for this rank's connections: {error}");
+    }
     let _ = watch.exit_when_orphaned();
-    let mut transport = match MpiTransport::init() {
-        Ok(transport) => transport,
-        Err(error) => return fail(&error.to_string()),
-    };
+    let place = args.replaces.map(|place| (Rank(place.rank), place.ranks));
+    let mut transport =
+        match place.map_or_else(MpiTransport::init, |(rank, ranks)| MpiTransport::init_replacement(rank, ranks)) {
+            Ok(transport) => transport,
+            Err(error) => return fail(&error.to_string()),
+        };
     let is_orphan = || !watch.parent_is_alive();
-    let start = match server_rank::wait_for_start(&mut transport, &is_orphan) {
+    let (start, early) = match server_rank::wait_for_start(&mut transport, &is_orphan) {
         Ok(start) => start,
         Err(error) => return fail(&error),
     };
@@ -108,11 +121,18 @@ fn run_server(args: &Args) -> ExitCode {
     let log = Log::create(launch::job_dir(args).ok().as_deref(), rank, clock::now());
     let setup = setup(args, transport.ranks(), &start);
     let mut link = Link::new(transport, doorbell);
+    link.put_back(early);
     link.push(METADATA, &Packet::Hello { pid: std::process::id(), host });
-    match server_rank::run(&mut link, server_rank::host(rank, setup), log, &is_orphan) {
+    let host = server_rank::host(rank, start.incarnation, setup);
+    match server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan) {
         server_rank::Ended::Told => {
             exit_soon(0);
-            link.into_transport().finalize();
+            let transport = link.into_transport();
+            if !transport.is_whole() {
+                transport.abandon();
+                signal_hook::low_level::exit(0);
+            }
+            transport.finalize();
             ExitCode::SUCCESS
         }
         server_rank::Ended::Orphaned => {
@@ -166,7 +186,15 @@ fn run_console(args: &Args) -> ExitCode {
     }
     lock(&model).setup.servers = ranks - 1;
 
-    let start = Start { seed, pid: std::process::id(), host: host_name(), observe: true };
+    let start = Start {
+        seed,
+        pid: std::process::id(),
+        host: host_name(),
+        observe: true,
+        ranks,
+        incarnation: Incarnation(1),
+        peers: Vec::new(),
+    };
     let job = job_number(&start);
     for rank in (1..ranks).map(Rank) {
         let frame = encode(&Packet::Start(Box::new(start.clone())), Vec::new());
@@ -206,7 +234,8 @@ fn run_console(args: &Args) -> ExitCode {
             thread::Builder::new().name("dashboard".into()).spawn(move || dashboard::run(&noticed, stage, painter));
         let prompting = console.start_prompt(region, notices.clone());
         let news = forward(notices.clone());
-        let rank = ConsoleRank::new(&mut link, front, asks, log, host_name(), true, Box::new(news));
+        let rank = ConsoleRank::new(&mut link, front, asks, log, start, true, Box::new(news))
+            .with_respawn(respawn(args, ranks));
         all_alive = rank.run();
         code = prompting.and_then(|prompt| prompt.join().map_err(|_| io::Error::other("panic"))).unwrap_or(1);
         let _ = notices.send(Notice::Quit);
@@ -217,19 +246,33 @@ fn run_console(args: &Args) -> ExitCode {
         let reading = console.start_lines();
         let fold = Arc::clone(&model);
         let news = move |news| tell_stderr(&fold, news);
-        let rank = ConsoleRank::new(&mut link, front, asks, log, host_name(), false, Box::new(news));
+        let rank = ConsoleRank::new(&mut link, front, asks, log, start, false, Box::new(news))
+            .with_respawn(respawn(args, ranks));
         all_alive = rank.run();
         code = reading.and_then(|lines| lines.join().map_err(|_| io::Error::other("panic"))).unwrap_or(1);
     }
     let _ = io::stdout().flush();
     exit_soon(code);
     attached.finish(code);
-    if all_alive {
-        link.into_transport().finalize();
+    let transport = link.into_transport();
+    if all_alive && transport.is_whole() {
+        transport.finalize();
     } else {
-        link.into_transport().abandon();
+        transport.abandon();
     }
     signal_hook::low_level::exit(i32::from(code))
+}
+
+/// A replacement gets the arguments of the one whose place it takes.
+fn respawn(args: &Args, ranks: u32) -> Respawn {
+    let own: Vec<String> = std::env::args().skip(1).collect();
+    Respawn {
+        automatic: !args.no_respawn,
+        arguments: Box::new(move |rank| {
+            let place = ["--replaces".to_owned(), format!("{rank}/{ranks}")];
+            own.iter().cloned().chain(place).collect()
+        }),
+    }
 }
 
 fn on_order(order: Order, desk: Option<&Desk>, attachment: Option<&Attachment>) {
@@ -333,6 +376,12 @@ struct Console {
 }
 
 impl Console {
+    fn session(&self, sight: Sight) -> Session {
+        let desk = self.desk.clone();
+        Session::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
+            .with_kill(Box::new(move |rank| desk.kill(rank)))
+    }
+
     fn start_prompt(self, region: Sender<PrintHandle>, notices: Sender<Notice>) -> io::Result<thread::JoinHandle<u8>> {
         let (redraw, redraws) = crossbeam_channel::bounded(4);
         let redrawing = notices.clone();
@@ -343,7 +392,7 @@ impl Console {
         });
         thread::Builder::new().name("prompt".into()).spawn(move || {
             let desk = self.desk.clone();
-            let session = Session::new(self.desk, self.knowledge, Sight::Screen);
+            let session = self.session(Sight::Screen);
             let status = run_prompt(PromptConfig {
                 session: Arc::new(session),
                 history_path: Some(self.history),
@@ -362,7 +411,7 @@ impl Console {
     fn start_lines(self) -> io::Result<thread::JoinHandle<u8>> {
         thread::Builder::new().name("lines".into()).spawn(move || {
             let desk = self.desk.clone();
-            let session = Session::new(self.desk, self.knowledge, Sight::Cluster);
+            let session = self.session(Sight::Cluster);
             let status = if self.commands.is_empty() {
                 run_lines(BufReader::new(io::stdin()), io::stdout(), &session)
             } else {
