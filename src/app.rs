@@ -180,6 +180,12 @@ struct Console {
 }
 
 impl Console {
+    fn session(&self, sight: Sight) -> Session {
+        let desk = self.desk.clone();
+        Session::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
+            .with_kill(Box::new(move |rank| desk.kill(rank)))
+    }
+
     fn start_prompt(self, region: Sender<PrintHandle>, notices: Sender<Notice>) -> io::Result<thread::JoinHandle<u8>> {
         let (redraw, redraws) = crossbeam_channel::bounded(4);
         let redrawing = notices.clone();
@@ -190,7 +196,7 @@ impl Console {
         });
         thread::Builder::new().name("prompt".into()).spawn(move || {
             let desk = self.desk.clone();
-            let session = Session::new(self.desk, self.knowledge, Sight::Screen);
+            let session = self.session(Sight::Screen);
             let status = run_prompt(PromptConfig {
                 session: Arc::new(session),
                 history_path: Some(self.history),
@@ -209,7 +215,7 @@ impl Console {
     fn start_lines(self) -> io::Result<thread::JoinHandle<u8>> {
         thread::Builder::new().name("lines".into()).spawn(move || {
             let desk = self.desk.clone();
-            let session = Session::new(self.desk, self.knowledge, Sight::Cluster);
+            let session = self.session(Sight::Cluster);
             let status = if self.commands.is_empty() {
                 run_lines(BufReader::new(io::stdin()), io::stdout(), &session)
             } else {

@@ -26,6 +26,10 @@ pub struct Args {
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = recover_after)]
     pub recover_after: RecoverAfter,
 
+    /// Start no process in the place of one that was killed; RECOVER does.
+    #[arg(long)]
+    pub no_respawn: bool,
+
     /// Slows all timeouts down by this factor (0.5 to 100), to watch a failover in slow motion.
     #[arg(long, default_value_t = 1.0, value_name = "X", value_parser = pace)]
     pub pace: f64,
@@ -57,6 +61,19 @@ pub struct Args {
     /// Where logs and the command history are kept [default: $XDG_STATE_HOME/understudy]
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
+
+    /// For processes that rank 0 starts itself: the rank whose place they take, and how many ranks there are.
+    #[arg(long, hide = true, value_name = "RANK/RANKS", value_parser = place)]
+    pub replaces: Option<Place>,
+}
+
+/// Whose place a replacement takes, among how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The rank.
+    pub rank: u32,
+    /// How many ranks there are.
+    pub ranks: u32,
 }
 
 /// When a crashed server starts again.
@@ -79,6 +96,14 @@ pub enum ThemeName {
     ColorBlind,
     /// No colour at all.
     Mono,
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let numbers = text.split_once('/').and_then(|(rank, ranks)| Some((rank.parse().ok()?, ranks.parse().ok()?)));
+    match numbers {
+        Some((rank, ranks)) if 0 < rank && rank < ranks => Ok(Place { rank, ranks }),
+        _ => Err("this is for processes that rank 0 starts itself".into()),
+    }
 }
 
 fn probability(text: &str) -> Result<f64, String> {

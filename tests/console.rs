@@ -60,6 +60,7 @@ impl Cluster {
                     self.note(format!("{to}: {control:?}"));
                     let _ = answer.send(self.control(to, &control));
                 }
+                Ask::Kill { answer, .. } => drop(answer.send(Err("nothing to kill".into()))),
                 Ask::Status { answer } => {
                     let _ = answer.send(self.status());
                 }

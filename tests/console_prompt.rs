@@ -97,6 +97,7 @@ fn cluster() -> (Desk, Desk) {
                     }
                     let _ = answer.send(Ok(()));
                 }
+                Ask::Kill { answer, .. } => drop(answer.send(Err("nothing to kill".into()))),
                 Ask::Status { answer } => drop(answer.send(ClusterStatus::default())),
                 Ask::Note { .. } => {}
                 Ask::Quit => return,

@@ -4,9 +4,11 @@ use super::{Play, enter_screen, new_model, random_seed, setup};
 use crate::args::Args;
 use crate::dashboard::lock;
 use crate::driver::log::Log;
-use crate::driver::{ConsoleRank, Desk, FrontHost, Link, clock, server_rank};
+use crate::driver::{ConsoleRank, Desk, Doors, FrontHost, Link, Respawn, clock, server_rank};
 use crate::launch::{self, Attachment, Order, ParentWatch};
-use crate::protocol::{METADATA, Rank};
+use crate::protocol::{Incarnation, METADATA, Rank};
+#[cfg(target_os = "linux")]
+use crate::transport::keeper;
 use crate::transport::mpi::MpiTransport;
 use crate::transport::wire::{Start, encode};
 use crate::transport::{Doorbell, Packet, Transport};
@@ -21,6 +23,10 @@ const EXIT_DEADLINE: Duration = Duration::from_millis(400);
 /// Runs this process as the rank that it is.
 #[must_use]
 pub fn run_rank(args: &Args) -> ExitCode {
+    // A replacement is rank 0 of a world of its own, and no console.
+    if args.replaces.is_some() {
+        return run_server(args);
+    }
     let first = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"].iter().find_map(|name| std::env::var(name).ok());
     if first.as_deref() == Some("0") { run_console(args) } else { run_server(args) }
 }
@@ -50,13 +56,20 @@ fn exit_soon(code: u8) {
 fn run_server(args: &Args) -> ExitCode {
     let watch = ParentWatch::new();
     let _ = launch::block_terminal_signals();
+    // Before any thread. A rank without a keeper works as well, until the second of them dies.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = keeper::start() {
+        eprintln!("understudy: no keeper for this rank's connections: {error}");
+    }
     let _ = watch.exit_when_orphaned();
-    let mut transport = match MpiTransport::init() {
-        Ok(transport) => transport,
-        Err(error) => return fail(&error.to_string()),
-    };
+    let place = args.replaces.map(|place| (Rank(place.rank), place.ranks));
+    let mut transport =
+        match place.map_or_else(MpiTransport::init, |(rank, ranks)| MpiTransport::init_replacement(rank, ranks)) {
+            Ok(transport) => transport,
+            Err(error) => return fail(&error.to_string()),
+        };
     let is_orphan = || !watch.parent_is_alive();
-    let start = match server_rank::wait_for_start(&mut transport, &is_orphan) {
+    let (start, early) = match server_rank::wait_for_start(&mut transport, &is_orphan) {
         Ok(start) => start,
         Err(error) => return fail(&error),
     };
@@ -72,11 +85,18 @@ fn run_server(args: &Args) -> ExitCode {
     let log = Log::create(launch::job_dir(args).ok().as_deref(), rank, clock::now());
     let setup = setup(args, transport.ranks(), start.seed, start.observe);
     let mut link = Link::new(transport, doorbell);
+    link.put_back(early);
     link.push(METADATA, &Packet::Hello { pid: std::process::id(), host });
-    match server_rank::run(&mut link, server_rank::host(rank, setup), log, &is_orphan) {
+    let host = server_rank::host(rank, start.incarnation, setup);
+    match server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan) {
         server_rank::Ended::Told => {
             exit_soon(0);
-            link.into_transport().finalize();
+            let transport = link.into_transport();
+            if !transport.is_whole() {
+                transport.abandon();
+                signal_hook::low_level::exit(0);
+            }
+            transport.finalize();
             ExitCode::SUCCESS
         }
         server_rank::Ended::Orphaned => {
@@ -127,7 +147,15 @@ fn run_console(args: &Args) -> ExitCode {
     }
     lock(&model).setup.servers = ranks - 1;
 
-    let start = Start { seed, pid: std::process::id(), host: host_name(), observe: true };
+    let start = Start {
+        seed,
+        pid: std::process::id(),
+        host: host_name(),
+        observe: true,
+        ranks,
+        incarnation: Incarnation(1),
+        peers: Vec::new(),
+    };
     let job = job_number(&start);
     for rank in (1..ranks).map(Rank) {
         let frame = encode(&Packet::Start(Box::new(start.clone())), Vec::new());
@@ -152,17 +180,31 @@ fn run_console(args: &Args) -> ExitCode {
     let mut all_alive = false;
     let play = Play { args, desk: the_desk, model, painter, clock: Box::new(clock::now) };
     let code = play.run(|news, drawn| {
-        all_alive = ConsoleRank::new(&mut link, front, asks, log, host_name(), drawn, news).run();
+        all_alive =
+            ConsoleRank::new(&mut link, front, asks, log, start, drawn, news).with_respawn(respawn(args, ranks)).run();
     });
     let _ = io::stdout().flush();
     exit_soon(code);
     attached.finish(code);
-    if all_alive {
-        link.into_transport().finalize();
+    let transport = link.into_transport();
+    if all_alive && transport.is_whole() {
+        transport.finalize();
     } else {
-        link.into_transport().abandon();
+        transport.abandon();
     }
     signal_hook::low_level::exit(i32::from(code))
+}
+
+/// A replacement gets the arguments of the one whose place it takes.
+fn respawn(args: &Args, ranks: u32) -> Respawn {
+    let own: Vec<String> = std::env::args().skip(1).collect();
+    Respawn {
+        automatic: !args.no_respawn,
+        arguments: Box::new(move |rank| {
+            let place = ["--replaces".to_owned(), format!("{rank}/{ranks}")];
+            own.iter().cloned().chain(place).collect()
+        }),
+    }
 }
 
 fn on_order(order: Order, desk: Option<&Desk>, attachment: Option<&Attachment>) {

@@ -97,6 +97,22 @@ impl<T: Transport> Link<T> {
         self.transport.unsent()
     }
 
+    /// `peer`'s process is dead: nothing is sent to it any more.
+    pub fn forget(&mut self, peer: Rank) {
+        self.transport.forget(peer);
+        self.outgoing.forget(peer);
+    }
+
+    /// Packets that came before this rank could do anything with them: the next [`Link::receive`] begins with them.
+    pub fn put_back(&mut self, early: Vec<(Rank, Packet)>) {
+        self.inbox = early;
+    }
+
+    /// The transport, for what it does in the background.
+    pub fn transport(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
     /// The transport, to end it.
     pub fn into_transport(self) -> T {
         self.transport

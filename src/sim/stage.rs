@@ -134,6 +134,10 @@ impl<'a> SimStage<'a> {
             Ask::Status { answer } => {
                 let _ = answer.send(self.status());
             }
+            Ask::Kill { rank, answer } => {
+                let why = format!("in the simulator server {rank} is no process: CRASH {rank} takes its memory");
+                let _ = answer.send(Err(why));
+            }
             Ask::Note { event } => {
                 let now = self.world.now();
                 self.world.front_mut(METADATA).note(now, &event);

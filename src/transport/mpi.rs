@@ -1,27 +1,50 @@
-//! Frames over MPI: non-blocking, bounded.
+//! Frames over MPI: non-blocking, bounded, and past the death of processes.
 //!
 //! Only immediate calls are used (`MPI_Isend`, `MPI_Improbe`, `MPI_Imrecv`, `MPI_Test`), because a
 //! peer may die at any moment: with Open MPI under `--enable-recovery` a send to a dead rank "succeeds"
 //! some sixty times and then never completes. So every peer has a limit on sends under way; beyond it
 //! frames are given back. A buffer whose send never completes is never freed, for MPI may still read it.
+//! A peer that is known to be dead ([`Transport::forget`]) is sent nothing at all.
+//!
+//! # Replacements
+//!
+//! A process that is started later has a world of its own. It reaches the others, and they it, over
+//! communicators that join exactly two processes:
+//!
+//! ```text
+//!   rank 0 ── MPI_Comm_spawn ──▶ replacement         who          way to the replacement
+//!                                 │ MPI_Open_port    rank 0       the spawn's inter-communicator
+//!   rank 0 ◀──── the port ────────┘ MPI_Comm_accept  everybody    one accept, one connect each
+//!     └── the port ──▶ other rank ── MPI_Comm_connect
+//! ```
+//!
+//! Spawning, accepting and connecting block, so each runs in a side thread, on a copy of `MPI_COMM_SELF`
+//! of its own; the rank's loop goes on meanwhile and takes what has come out of it with
+//! [`Transport::take_change`]. An attempt that hangs, because the other side has died, keeps its
+//! thread and is overtaken by a newer attempt; what it still finds is thrown away.
 //!
 //! Why the raw calls: the safe ones drop return codes, and their requests borrow the buffer for a scope,
 //! while a frame here lives as long as it travels. This is the one file with `unsafe` code.
 //!
 //! # Caveats
 //!
-//! MPI is initialised for use by one thread ([`mpi::Threading::Funneled`]): all calls come from the
-//! thread that created the [`MpiTransport`].
+//! - Communicators of the dead are never freed: that would wait for the dead. A kill costs some kilobytes.
+//! - Under Open MPI 4 a replacement is reached over TCP, also on one host: the shared-memory transport
+//!   joins only processes that were started together. A TCP connection that breaks ends the survivor; see
+//!   [`super::keeper`] for why it does not break.
+//! - A process that dies in the nanoseconds in which it appends to a peer's shared-memory queue can leave
+//!   that queue torn. The peer then hears nobody, is taken for dead by the others, and has to be killed too.
 
 #![allow(unsafe_code, reason = "MPI is a library in C")]
 
-use super::Transport;
-use crate::protocol::Rank;
+use super::{Change, Transport};
+use crate::protocol::{METADATA, Rank};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use mpi::ffi;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{AsRaw, Communicator};
 use std::collections::VecDeque;
-use std::ffi::c_int;
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
 use std::mem::MaybeUninit;
 
@@ -35,18 +58,36 @@ const POOLED_MAX: usize = 128;
 const TAG: c_int = 0;
 /// The most frames received in one turn, so that sending is never put off for long.
 const FRAMES_PER_TURN_MAX: usize = 64;
+/// An inter-communicator of two processes has one rank at the other end.
+const OTHER_END: c_int = 0;
 
-/// MPI could not be started.
+/// Why MPI could not be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AlreadyInitialised;
+pub enum InitError {
+    /// It was started before in this process.
+    AlreadyInitialised,
+    /// A replacement was started, but not by `MPI_Comm_spawn`.
+    NoParent,
+}
 
-impl fmt::Display for AlreadyInitialised {
+impl fmt::Display for InitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MPI is initialised already in this process")
+        f.write_str(match self {
+            Self::AlreadyInitialised => "MPI is initialised already in this process",
+            Self::NoParent => "--replaces is for processes that rank 0 starts itself: leave it out",
+        })
     }
 }
 
-impl std::error::Error for AlreadyInitialised {}
+impl std::error::Error for InitError {}
+
+/// A communicator on its way between threads.
+#[derive(Clone, Copy)]
+struct Handle(ffi::MPI_Comm);
+
+// SAFETY: a communicator handle is a number or a pointer to something that MPI locks itself; MPI was initialised for
+// many threads, and no two threads use the same communicator at the same time.
+unsafe impl Send for Handle {}
 
 /// A frame on its way out. The buffer stays where it is until MPI is done with it.
 struct Sending {
@@ -60,50 +101,117 @@ struct Receiving {
     frame: Vec<u8>,
 }
 
-/// MPI's world as a [`Transport`].
+/// How a peer is reached.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Not at all: dead, or not connected yet.
+    None,
+    /// It was started together with this rank.
+    World,
+    /// Over a communicator of two.
+    Pair(Handle),
+}
+
+struct Peer {
+    way: Way,
+    /// Counts what was started in the background for this peer: only the newest counts.
+    attempt: u64,
+    sending: VecDeque<Sending>,
+    /// Frames that have been matched but not fully received, oldest first.
+    receiving: VecDeque<Receiving>,
+}
+
+/// What a side thread found.
+enum Found {
+    Port(String),
+    Way { spawned: bool, result: Result<Handle, String> },
+}
+
+/// MPI as a [`Transport`].
 pub struct MpiTransport {
     world: SimpleCommunicator,
     universe: Option<mpi::environment::Universe>,
     rank: Rank,
-    ranks: u32,
-    sending: Vec<VecDeque<Sending>>,
-    /// Frames that have been matched but not fully received, by sender, oldest first.
-    receiving: Vec<VecDeque<Receiving>>,
+    peers: Vec<Peer>,
+    /// Some peer may be reached over the world.
+    has_world: bool,
+    /// Peers that are reached over a communicator of two.
+    pairs: Vec<(Rank, Handle)>,
+    /// Somebody has died, or came later: then nobody may wait for everybody.
+    is_whole: bool,
+    has_threads: bool,
     arriving: usize,
     pool: Vec<Vec<u8>>,
+    tell: Sender<(Rank, u64, Found)>,
+    found: Receiver<(Rank, u64, Found)>,
 }
 
 impl fmt::Debug for MpiTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MpiTransport").field("rank", &self.rank).field("ranks", &self.ranks).finish_non_exhaustive()
+        f.debug_struct("MpiTransport").field("rank", &self.rank).field("ranks", &self.ranks()).finish_non_exhaustive()
     }
 }
 
 impl MpiTransport {
-    /// Initialises MPI.
+    /// Initialises MPI in a process that was started together with the others.
     ///
     /// # Errors
     /// When it is initialised already.
     ///
     /// # Panics
     /// When MPI gives a negative rank: never.
-    pub fn init() -> Result<Self, AlreadyInitialised> {
-        let (universe, _) = mpi::initialize_with_threading(mpi::Threading::Funneled).ok_or(AlreadyInitialised)?;
+    pub fn init() -> Result<Self, InitError> {
+        let mut transport = Self::start()?;
+        transport.rank = Rank(u32::try_from(transport.world.rank()).expect("ranks are not negative"));
+        let ranks = u32::try_from(transport.world.size()).expect("sizes are not negative");
+        transport.peers = (0..ranks).map(|_| Peer::new(Way::World)).collect();
+        transport.has_world = true;
+        Ok(transport)
+    }
+
+    /// Initialises MPI in a process that takes the place of `rank`, and was started by rank 0 for that. It reaches
+    /// nobody but rank 0 yet.
+    ///
+    /// # Errors
+    /// When it is initialised already, or rank 0 did not start this process.
+    pub fn init_replacement(rank: Rank, ranks: u32) -> Result<Self, InitError> {
+        let mut transport = Self::start()?;
+        let mut parent = MaybeUninit::<ffi::MPI_Comm>::uninit();
+        // SAFETY: MPI is initialised; it writes the handle, or the null handle.
+        let parent = unsafe {
+            ffi::MPI_Comm_get_parent(parent.as_mut_ptr());
+            parent.assume_init()
+        };
+        // SAFETY: reading a constant that MPI exports as a variable.
+        if parent == unsafe { ffi::RSMPI_COMM_NULL } {
+            return Err(InitError::NoParent);
+        }
+        transport.rank = rank;
+        transport.peers = (0..ranks).map(|_| Peer::new(Way::None)).collect();
+        transport.is_whole = false;
+        transport.set_way(METADATA, Handle(parent));
+        Ok(transport)
+    }
+
+    fn start() -> Result<Self, InitError> {
+        let (universe, threads) =
+            mpi::initialize_with_threading(mpi::Threading::Multiple).ok_or(InitError::AlreadyInitialised)?;
         let world = universe.world();
-        // SAFETY: MPI is initialised, the communicator is valid. With this, errors are return codes
-        // instead of the end of the job.
-        unsafe { ffi::MPI_Comm_set_errhandler(world.as_raw(), ffi::RSMPI_ERRORS_RETURN) };
-        let rank = Rank(u32::try_from(world.rank()).expect("ranks are not negative"));
-        let ranks = u32::try_from(world.size()).expect("sizes are not negative");
+        return_errors(Handle(world.as_raw()));
+        let (tell, found) = unbounded();
         Ok(Self {
-            sending: (0..ranks).map(|_| VecDeque::new()).collect(),
-            receiving: (0..ranks).map(|_| VecDeque::new()).collect(),
-            arriving: 0,
-            pool: Vec::new(),
             world,
             universe: Some(universe),
-            rank,
-            ranks,
+            rank: METADATA,
+            peers: Vec::new(),
+            has_world: false,
+            pairs: Vec::new(),
+            is_whole: true,
+            has_threads: threads == mpi::Threading::Multiple,
+            arriving: 0,
+            pool: Vec::new(),
+            tell,
+            found,
         })
     }
 
@@ -111,6 +219,12 @@ impl MpiTransport {
     #[must_use]
     pub fn library() -> String {
         mpi::environment::library_version().unwrap_or_else(|_| "unknown MPI".to_owned())
+    }
+
+    /// Whether everybody lives who was there at the start, and nobody else: then MPI can be ended the orderly way.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Ends MPI the orderly way. Waits for all other ranks to do the same: only when all of them are alive.
@@ -124,11 +238,11 @@ impl MpiTransport {
     }
 
     fn collect_sent(&mut self, to: usize) {
-        while let Some(first) = self.sending[to].front_mut() {
+        while let Some(first) = self.peers[to].sending.front_mut() {
             if !test(&mut first.request) {
                 return;
             }
-            let sent = self.sending[to].pop_front().expect("just seen");
+            let sent = self.peers[to].sending.pop_front().expect("just seen");
             self.recycle(sent.frame);
         }
     }
@@ -140,8 +254,9 @@ impl MpiTransport {
         }
     }
 
-    /// Matches one frame that has arrived, if any, and starts to receive it.
-    fn match_one(&mut self) -> bool {
+    /// Matches one frame that has arrived over `comm`, if any, and starts to receive it. `pair`: who is at its other
+    /// end; `None` for the world, where the sender's number tells.
+    fn match_one(&mut self, comm: Handle, pair: Option<Rank>) -> bool {
         let mut flag: c_int = 0;
         let mut message = MaybeUninit::<ffi::MPI_Message>::uninit();
         let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
@@ -150,7 +265,7 @@ impl MpiTransport {
             ffi::MPI_Improbe(
                 ffi::RSMPI_ANY_SOURCE,
                 TAG,
-                self.world.as_raw(),
+                comm.0,
                 &raw mut flag,
                 message.as_mut_ptr(),
                 status.as_mut_ptr(),
@@ -184,25 +299,30 @@ impl MpiTransport {
         }
         // SAFETY: on success MPI has written the request.
         let request = unsafe { request.assume_init() };
-        let from = usize::try_from(status.MPI_SOURCE).unwrap_or(usize::MAX);
-        match self.receiving.get_mut(from) {
-            Some(queue) => {
-                queue.push_back(Receiving { request, frame });
+        let from = match pair {
+            Some(rank) => rank.0 as usize,
+            None => usize::try_from(status.MPI_SOURCE).unwrap_or(usize::MAX),
+        };
+        let is_pair = pair.is_some();
+        match self.peers.get_mut(from).filter(|peer| matches!(peer.way, Way::Pair(_)) == is_pair && peer.is_reached()) {
+            Some(peer) => {
+                peer.receiving.push_back(Receiving { request, frame });
                 self.arriving += 1;
             }
-            None => std::mem::forget(frame), // From nobody we know; MPI may still write to it.
+            // The last words of a dead process, or from nobody we know; MPI may still write to the frame.
+            None => std::mem::forget(frame),
         }
         true
     }
 
     fn deliver_arrived(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
         let mut delivered = 0;
-        for from in 0..self.receiving.len() {
-            while let Some(first) = self.receiving[from].front_mut() {
+        for from in 0..self.peers.len() {
+            while let Some(first) = self.peers[from].receiving.front_mut() {
                 if !test(&mut first.request) {
                     break;
                 }
-                let arrived = self.receiving[from].pop_front().expect("just seen");
+                let arrived = self.peers[from].receiving.pop_front().expect("just seen");
                 self.arriving -= 1;
                 deliver(Rank(u32::try_from(from).expect("fewer ranks than u32::MAX")), &arrived.frame);
                 self.recycle(arrived.frame);
@@ -210,6 +330,64 @@ impl MpiTransport {
             }
         }
         delivered
+    }
+
+    /// From now on `peer` is reached over this communicator, and over no other.
+    fn set_way(&mut self, peer: Rank, way: Handle) {
+        self.forget(peer);
+        return_errors(way);
+        self.pairs.push((peer, way));
+        self.peers[peer.0 as usize].way = Way::Pair(way);
+    }
+
+    /// Runs `work` in a side thread, on a copy of `MPI_COMM_SELF`.
+    fn start_attempt(
+        &mut self,
+        peer: Rank,
+        spawned: bool,
+        work: impl FnOnce(Handle, &dyn Fn(Found)) -> Result<Handle, String> + Send + 'static,
+    ) {
+        let Some(known) = self.peers.get_mut(peer.0 as usize) else { return };
+        known.attempt += 1;
+        let attempt = known.attempt;
+        self.is_whole = false;
+        let tell = self.tell.clone();
+        let copy = copy_of_self();
+        let failed = tell.clone();
+        let thread = std::thread::Builder::new().name(format!("peer-{peer}")).spawn(move || {
+            let result = copy.and_then(|own| {
+                let found = work(own, &|found| drop(tell.send((peer, attempt, found))));
+                free(own);
+                found
+            });
+            let _ = tell.send((peer, attempt, Found::Way { spawned, result }));
+        });
+        if let Err(error) = thread {
+            let result = Err(format!("no thread: {error}"));
+            let _ = failed.send((peer, attempt, Found::Way { spawned, result }));
+        }
+    }
+}
+
+impl Peer {
+    fn new(way: Way) -> Self {
+        Self { way, attempt: 0, sending: VecDeque::new(), receiving: VecDeque::new() }
+    }
+
+    fn is_reached(&self) -> bool {
+        !matches!(self.way, Way::None)
+    }
+
+    /// Buffers that MPI may still use must outlive it. Returns how many frames will never arrive.
+    fn leak(&mut self) -> usize {
+        for sending in self.sending.drain(..) {
+            std::mem::forget(sending.frame);
+        }
+        let arriving = self.receiving.len();
+        for receiving in self.receiving.drain(..) {
+            std::mem::forget(receiving.frame);
+        }
+        arriving
     }
 }
 
@@ -225,48 +403,149 @@ fn test(request: &mut ffi::MPI_Request) -> bool {
     code != SUCCESS || flag != 0
 }
 
+/// With this, errors on the communicator are return codes instead of the end of the job.
+fn return_errors(comm: Handle) {
+    // SAFETY: MPI is initialised, the communicator is valid.
+    unsafe { ffi::MPI_Comm_set_errhandler(comm.0, ffi::RSMPI_ERRORS_RETURN) };
+}
+
+/// What MPI says about an error code.
+fn checked<T>(code: c_int, call: &str, value: T) -> Result<T, String> {
+    if code == SUCCESS {
+        return Ok(value);
+    }
+    let mut text = [0; ffi::MPI_MAX_ERROR_STRING as usize + 1];
+    let mut length: c_int = 0;
+    // SAFETY: the buffer is as long as MPI asks for; what it writes ends with a zero.
+    unsafe { ffi::MPI_Error_string(code, text.as_mut_ptr(), &raw mut length) };
+    Err(format!("{call}: {}", c_text(&text)))
+}
+
+fn c_text(text: &[c_char]) -> String {
+    let bytes: Vec<u8> = text.iter().map(|&byte| byte.to_ne_bytes()[0]).take_while(|&byte| byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Two threads must not act on one communicator: every side thread gets a copy. Local, so it never waits.
+fn copy_of_self() -> Result<Handle, String> {
+    let mut copy = MaybeUninit::<ffi::MPI_Comm>::uninit();
+    // SAFETY: MPI is initialised; on success it has written the handle.
+    unsafe {
+        let code = ffi::MPI_Comm_dup(ffi::RSMPI_COMM_SELF, copy.as_mut_ptr());
+        checked(code, "MPI_Comm_dup", ())?;
+        let copy = Handle(copy.assume_init());
+        return_errors(copy);
+        Ok(copy)
+    }
+}
+
+fn free(Handle(mut own): Handle) {
+    // SAFETY: a copy of `MPI_COMM_SELF` that nobody else knows; freeing it waits for nobody.
+    unsafe { ffi::MPI_Comm_free(&raw mut own) };
+}
+
+fn spawn(own: Handle, program: &CStr, arguments: &[CString]) -> Result<Handle, String> {
+    let mut arguments: Vec<*mut c_char> = arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
+    arguments.push(std::ptr::null_mut());
+    let mut way = MaybeUninit::<ffi::MPI_Comm>::uninit();
+    let mut process: c_int = 0;
+    // SAFETY: a program name, a null-terminated list of arguments (MPI only reads them; they live until after the
+    // call), one process and so one error code.
+    let code = unsafe {
+        ffi::MPI_Comm_spawn(
+            program.as_ptr(),
+            arguments.as_mut_ptr(),
+            1,
+            ffi::RSMPI_INFO_NULL,
+            0,
+            own.0,
+            way.as_mut_ptr(),
+            &raw mut process,
+        )
+    };
+    checked(code, "MPI_Comm_spawn", ())?;
+    checked(process, "the process that MPI_Comm_spawn started", ())?;
+    // SAFETY: on success MPI has written the communicator.
+    Ok(Handle(unsafe { way.assume_init() }))
+}
+
+fn accept(own: Handle, tell: &dyn Fn(Found)) -> Result<Handle, String> {
+    let mut port = [0; ffi::MPI_MAX_PORT_NAME as usize + 1];
+    // SAFETY: the buffer is as long as MPI asks for.
+    checked(unsafe { ffi::MPI_Open_port(ffi::RSMPI_INFO_NULL, port.as_mut_ptr()) }, "MPI_Open_port", ())?;
+    tell(Found::Port(c_text(&port)));
+    let mut way = MaybeUninit::<ffi::MPI_Comm>::uninit();
+    // SAFETY: the port was just opened, `own` is this thread's; on success MPI writes the communicator.
+    let code = unsafe { ffi::MPI_Comm_accept(port.as_ptr(), ffi::RSMPI_INFO_NULL, 0, own.0, way.as_mut_ptr()) };
+    // SAFETY: as above; nobody comes to this port any more.
+    unsafe { ffi::MPI_Close_port(port.as_ptr()) };
+    checked(code, "MPI_Comm_accept", ())?;
+    // SAFETY: on success MPI has written the communicator.
+    Ok(Handle(unsafe { way.assume_init() }))
+}
+
+fn go_to(own: Handle, port: &CStr) -> Result<Handle, String> {
+    let mut way = MaybeUninit::<ffi::MPI_Comm>::uninit();
+    // SAFETY: a null-terminated name, `own` is this thread's; on success MPI writes the communicator.
+    let code = unsafe { ffi::MPI_Comm_connect(port.as_ptr(), ffi::RSMPI_INFO_NULL, 0, own.0, way.as_mut_ptr()) };
+    checked(code, "MPI_Comm_connect", ())?;
+    // SAFETY: on success MPI has written the communicator.
+    Ok(Handle(unsafe { way.assume_init() }))
+}
+
 impl Transport for MpiTransport {
     fn rank(&self) -> Rank {
         self.rank
     }
 
     fn ranks(&self) -> u32 {
-        self.ranks
+        u32::try_from(self.peers.len()).expect("fewer ranks than u32::MAX")
     }
 
     fn receive(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
         let mut matched = 0;
-        while matched < FRAMES_PER_TURN_MAX && self.match_one() {
-            matched += 1;
+        if self.has_world {
+            let world = Handle(self.world.as_raw());
+            while matched < FRAMES_PER_TURN_MAX && self.match_one(world, None) {
+                matched += 1;
+            }
+        }
+        for at in 0..self.pairs.len() {
+            let (peer, way) = self.pairs[at];
+            let mut matched = 0;
+            while matched < FRAMES_PER_TURN_MAX && self.match_one(way, Some(peer)) {
+                matched += 1;
+            }
         }
         if self.arriving == 0 { 0 } else { self.deliver_arrived(deliver) }
     }
 
     fn send(&mut self, to: Rank, frame: Vec<u8>) -> Result<(), Vec<u8>> {
         let at = to.0 as usize;
+        let (comm, rank) = match self.peers[at].way {
+            Way::World => (self.world.as_raw(), at as c_int),
+            Way::Pair(way) => (way.0, OTHER_END),
+            // Lost, as on a network: the protocol is made for that.
+            Way::None => {
+                self.recycle(frame);
+                return Ok(());
+            }
+        };
         self.collect_sent(at);
-        if self.sending[at].len() >= SENDS_MAX {
+        if self.peers[at].sending.len() >= SENDS_MAX {
             return Err(frame);
         }
         let Ok(count) = c_int::try_from(frame.len()) else { return Ok(()) };
         let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
         // SAFETY: the buffer's heap memory stays where it is until the request has completed: it is
-        // kept in `sending` until `test` says so, and leaked with the transport otherwise.
+        // kept in `sending` until `test` says so, and leaked with the peer otherwise.
         let code = unsafe {
-            ffi::MPI_Isend(
-                frame.as_ptr().cast(),
-                count,
-                ffi::RSMPI_UINT8_T,
-                at as c_int,
-                TAG,
-                self.world.as_raw(),
-                request.as_mut_ptr(),
-            )
+            ffi::MPI_Isend(frame.as_ptr().cast(), count, ffi::RSMPI_UINT8_T, rank, TAG, comm, request.as_mut_ptr())
         };
         if code == SUCCESS {
             // SAFETY: on success MPI has written the request.
             let request = unsafe { request.assume_init() };
-            self.sending[at].push_back(Sending { request, frame });
+            self.peers[at].sending.push_back(Sending { request, frame });
         }
         Ok(())
     }
@@ -276,18 +555,92 @@ impl Transport for MpiTransport {
     }
 
     fn unsent(&self) -> usize {
-        self.sending.iter().map(VecDeque::len).sum()
+        self.peers.iter().map(|peer| peer.sending.len()).sum()
+    }
+
+    fn survives_a_death(&self) -> Result<(), String> {
+        let library = Self::library();
+        if !library.contains("Open MPI") {
+            let name = library.lines().next().unwrap_or("this MPI").trim();
+            return Err(format!("under {name} the other ranks do not survive the death of one; Open MPI 4 and 5 can"));
+        }
+        if !self.has_threads {
+            return Err("this Open MPI was built without MPI_THREAD_MULTIPLE, which replacements need".to_owned());
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, peer: Rank) {
+        let Some(known) = self.peers.get_mut(peer.0 as usize) else { return };
+        known.way = Way::None;
+        self.arriving -= known.leak();
+        self.pairs.retain(|(rank, _)| *rank != peer);
+        self.is_whole = false;
+    }
+
+    fn replace(&mut self, peer: Rank, arguments: &[String]) {
+        let program = std::env::current_exe().map_err(|error| format!("this program's own file: {error}"));
+        let arguments: Result<Vec<CString>, _> =
+            arguments.iter().map(|argument| CString::new(argument.as_str())).collect();
+        self.start_attempt(peer, true, move |own, _| {
+            let program = program?.into_os_string().into_encoded_bytes();
+            let program = CString::new(program).map_err(|error| error.to_string())?;
+            spawn(own, &program, &arguments.map_err(|error| error.to_string())?)
+        });
+    }
+
+    fn open(&mut self, peer: Rank) {
+        self.start_attempt(peer, false, accept);
+    }
+
+    fn connect(&mut self, peer: Rank, port: &str) {
+        let port = CString::new(port);
+        self.start_attempt(peer, false, move |own, _| go_to(own, &port.map_err(|error| error.to_string())?));
+    }
+
+    fn take_change(&mut self) -> Option<Change> {
+        loop {
+            let (peer, attempt, found) = self.found.try_recv().ok()?;
+            if self.peers[peer.0 as usize].attempt != attempt {
+                continue;
+            }
+            match found {
+                Found::Port(port) => return Some(Change::Opened { peer, port }),
+                Found::Way { spawned, result } => {
+                    let result = result.map(|way| self.set_way(peer, way));
+                    return Some(if spawned {
+                        Change::Started { peer, result }
+                    } else {
+                        Change::Connected { peer, result }
+                    });
+                }
+            }
+        }
     }
 }
 
 impl Drop for MpiTransport {
     fn drop(&mut self) {
-        // Buffers that MPI may still use must outlive it.
-        for sending in self.sending.drain(..).flatten() {
-            std::mem::forget(sending.frame);
-        }
-        for receiving in self.receiving.drain(..).flatten() {
-            std::mem::forget(receiving.frame);
+        for peer in &mut self.peers {
+            peer.leak();
         }
     }
+}
+
+/// Runs `child` in a new process that shares this one's descriptors, also those that are opened later, and nothing else.
+///
+/// # Errors
+/// When the system refuses.
+#[cfg(target_os = "linux")]
+pub(super) fn fork_sharing_descriptors(child: impl Fn()) -> Result<(), String> {
+    const STACK_BYTES: usize = 256 << 10;
+    let mut stack = vec![0; STACK_BYTES];
+    let body = Box::new(|| {
+        child();
+        0
+    });
+    // SAFETY: without `CLONE_VM` the child has its own copy of all memory, the stack that it runs on included. The
+    // caller has no other threads yet, so no lock is held that nobody in the child could release.
+    let result = unsafe { nix::sched::clone(body, &mut stack, nix::sched::CloneFlags::CLONE_FILES, None) };
+    result.map(drop).map_err(|error| error.to_string())
 }

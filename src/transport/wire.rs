@@ -10,7 +10,7 @@
 
 use super::Transport;
 use crate::fault::Control;
-use crate::protocol::{Message, Observation, Rank};
+use crate::protocol::{Incarnation, Message, Observation, Rank};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -36,6 +36,12 @@ pub enum Packet {
     Start(Box<Start>),
     /// The answer to `Start`: I am this process.
     Hello { pid: u32, host: String },
+    /// Rank 0 to every rank: this rank's process is dead, send it nothing.
+    Gone { rank: Rank },
+    /// A replacement to rank 0: `peer` can reach me under this name.
+    Opened { peer: Rank, port: String },
+    /// Rank 0 to a rank: `peer` is a new process, and can be reached under this name.
+    Connect { peer: Rank, port: String },
 }
 
 impl Packet {
@@ -61,6 +67,12 @@ pub struct Start {
     pub host: String,
     /// Whether to report.
     pub observe: bool,
+    /// How many ranks there are: a replacement cannot see that in its own world.
+    pub ranks: u32,
+    /// Which life of its server the process begins with.
+    pub incarnation: Incarnation,
+    /// To a replacement: the ranks that are to be let come.
+    pub peers: Vec<Rank>,
 }
 
 /// A frame that could not be understood.
@@ -186,6 +198,13 @@ impl Outgoing {
         }
     }
 
+    /// Drops what waits for a peer that is dead.
+    pub fn forget(&mut self, to: Rank) {
+        if let Some(frame) = self.frames.get_mut(to.0 as usize) {
+            frame.clear();
+        }
+    }
+
     /// The peers that were handed frames since the last call (some perhaps more than once).
     pub fn take_sent(&mut self) -> Vec<Rank> {
         std::mem::take(&mut self.sent)
@@ -195,7 +214,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Incarnation, Request, ViewNumber};
+    use crate::protocol::{Request, ViewNumber};
     use crate::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Reply, Seq};
     use proptest::prelude::*;
     use std::sync::Arc;
