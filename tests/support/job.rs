@@ -63,7 +63,8 @@ pub struct Place {
 }
 
 impl Place {
-    fn new() -> Self {
+    /// A fresh one.
+    pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         // Short: the program makes a socket in it, whose path must not be long.
@@ -83,7 +84,7 @@ impl Place {
     }
 
     /// What a program needs to feel at home here, and nothing that could change how it behaves.
-    fn furnish(&self, command: &mut Command) {
+    pub fn furnish(&self, command: &mut Command) {
         command.env("HOME", self.path.join("home")).env("TMPDIR", self.tmp()).env(MARK, &self.mark);
         for name in ["XDG_STATE_HOME", "NO_COLOR", "LC_ALL", "LC_CTYPE", "UNDERSTUDY_MPIRUN"] {
             command.env_remove(name);
@@ -98,8 +99,36 @@ impl Place {
         bearers(MARK, OsStr::new(&self.mark))
     }
 
+    /// The process of this rank.
+    pub fn rank(&self, rank: u32) -> Option<Pid> {
+        let mark = format!("OMPI_COMM_WORLD_RANK={rank}");
+        let bears = |pid: &Pid| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        self.processes().into_iter().find(bears)
+    }
+
+    /// The process that a user starts.
+    pub fn launcher(&self) -> Option<Pid> {
+        let ranks: Vec<_> = (0..9).map_while(|rank| self.rank(rank)).collect();
+        let is_ours = |pid: &Pid| {
+            std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program == Path::new(UNDERSTUDY))
+        };
+        self.processes().into_iter().filter(is_ours).find(|pid| !ranks.contains(pid))
+    }
+
+    /// mpirun.
+    pub fn mpirun(&self) -> Option<Pid> {
+        let is_mpirun = |pid: &Pid| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            ["mpirun", "mpiexec", "orterun", "prterun"].contains(&name.trim_end())
+        };
+        self.processes().into_iter().find(is_mpirun)
+    }
+
     /// Everything that the job logged.
-    fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         let mut text = String::new();
         let jobs = self.path.join("home/.local/state/understudy/jobs");
         for job in std::fs::read_dir(jobs).into_iter().flatten().flatten() {
@@ -112,7 +141,7 @@ impl Place {
     }
 
     /// What a job of this launcher should have removed. An mpirun that a person typed has files of its own.
-    fn litter(&self, launcher: Pid, typed: bool) -> Vec<PathBuf> {
+    pub fn litter(&self, launcher: Pid, typed: bool) -> Vec<PathBuf> {
         let files = |folder: &Path| {
             let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
             files.map(|entry| entry.path()).collect::<Vec<_>>()
@@ -250,11 +279,7 @@ impl Job {
     /// mpirun below the launcher.
     #[track_caller]
     pub fn mpirun(&self) -> Pid {
-        let is_mpirun = |pid: &Pid| {
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            ["mpirun", "mpiexec", "orterun", "prterun"].contains(&name.trim_end())
-        };
-        self.place.processes().into_iter().find(is_mpirun).unwrap_or_else(|| self.fail("no mpirun"))
+        self.place.mpirun().unwrap_or_else(|| self.fail("no mpirun"))
     }
 
     /// Fails the test, with all that is known of the job.

@@ -4,3 +4,4 @@
 
 pub mod job;
 pub mod status;
+pub mod terminal;
