@@ -92,6 +92,8 @@ pub struct ConsoleRank<'a, T> {
     executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
     controls: BTreeMap<u64, PendingControl>,
     statuses: Vec<PendingStatus>,
+    /// Who waits for a `RESET` to be carried out, and until when.
+    resets: Vec<(Sender<Result<(), String>>, Time)>,
     last_control: u64,
     next_process_check: Time,
     why: Option<String>,
@@ -123,6 +125,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             executing: BTreeMap::new(),
             controls: BTreeMap::new(),
             statuses: Vec::new(),
+            resets: Vec::new(),
             last_control: 0,
             next_process_check: Time::default(),
             why: None,
@@ -182,7 +185,8 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     fn deadline(&self) -> Time {
         let controls = self.controls.values().map(|control| control.deadline);
         let statuses = self.statuses.iter().map(|status| status.deadline);
-        let asked = controls.chain(statuses).min().unwrap_or(Time::NEVER);
+        let resets = self.resets.iter().map(|(_, deadline)| *deadline);
+        let asked = controls.chain(statuses).chain(resets).min().unwrap_or(Time::NEVER);
         self.front.deadline().min(self.front.report_deadline()).min(self.next_process_check).min(asked)
     }
 
@@ -292,6 +296,10 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     fn on_control(&mut self, now: Time, to: Rank, control: Control, answer: Sender<Result<(), String>>) {
         if to == METADATA {
             let result = self.with_front(now, |front, sink| front.control(now, &control, sink));
+            if result.is_ok() && control == Control::Reset {
+                self.resets.push((answer, now + CONTROL_DEADLINE));
+                return;
+            }
             if result.is_ok() {
                 self.tell_network(to, control);
             }
@@ -353,6 +361,15 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             let why = format!("rank {} did not answer within {} ms", pending.to, CONTROL_DEADLINE.as_millis());
             let _ = pending.answer.send(Err(why));
         }
+        let resetting = self.front.metadata().is_some_and(|metadata| metadata.is_resetting());
+        self.resets.retain(|(answer, deadline)| {
+            if resetting && now < *deadline {
+                return true;
+            }
+            let late = "no server has announced itself yet: the stores are emptied when one does".to_owned();
+            let _ = answer.send(if resetting { Err(late) } else { Ok(()) });
+            false
+        });
         let mut at = 0;
         while at < self.statuses.len() {
             if self.statuses[at].missing.is_empty() || now >= self.statuses[at].deadline {
@@ -549,6 +566,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             self.link.push(late.rank, &Packet::Control { id: 0, control: Control::Leave });
         }
         self.with_front(now, |front, sink| front.give_up(now, sink));
+        // What happened last is told before the end.
+        let observation = self.front.report_at_once(now);
+        (self.news)(News::Observation(Box::new(observation)));
         let until = now + LEAVE_DEADLINE;
         loop {
             self.link.flush(clock::now());

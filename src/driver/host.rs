@@ -479,6 +479,11 @@ impl FrontHost {
         self.outlet.observer.report(now, || (None, Vec::new(), false))
     }
 
+    /// A report without waiting.
+    pub fn report_at_once(&mut self, now: Time) -> Observation {
+        self.outlet.observer.report_now(now, || (None, Vec::new(), false))
+    }
+
     /// When [`FrontHost::report`] will have something.
     #[must_use]
     pub fn report_deadline(&self) -> Time {

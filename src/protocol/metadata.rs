@@ -166,6 +166,12 @@ impl Metadata {
         self.reset_at = Some(now);
     }
 
+    /// True while a `RESET` waits for servers to announce themselves.
+    #[must_use]
+    pub fn is_resetting(&self) -> bool {
+        self.reset_at.is_some()
+    }
+
     fn present(&self, now: Time) -> impl Iterator<Item = &Known> {
         let absent = self.config.timing.announce * ABSENT_ANNOUNCES;
         let since = self.reset_at.unwrap_or_default();

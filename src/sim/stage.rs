@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// The stage looks at the wall clock at least this often while something is going on.
 const TURN: Duration = Duration::from_millis(5);
+/// A `RESET` is carried out within this much virtual time, if a server lives.
+const RESET_MAX: Duration = Duration::from_secs(1);
 /// A stage that was held up for longer than this skips the rest: nobody wants to watch it catch up.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 
@@ -127,6 +129,12 @@ impl<'a> SimStage<'a> {
                 let result =
                     if known { self.world.control(to, &control) } else { Err(format!("there is no rank {to}")) };
                 if result.is_ok() {
+                    if control == Control::Reset {
+                        let done = |world: &World| {
+                            world.front(METADATA).metadata().is_none_or(|metadata| !metadata.is_resetting())
+                        };
+                        self.world.run_until(RESET_MAX, done);
+                    }
                     self.tell_control(to, control);
                 }
                 let _ = answer.send(result);
