@@ -119,8 +119,8 @@ fn in_order(operations: &mut [&Operation]) {
 
 fn check_key(mut operations: Vec<&Operation>) -> Verdict {
     in_order(&mut operations);
-    operations.retain(|operation| item(operation, 0).is_some());
-    let items: Vec<Item> = operations.iter().filter_map(|operation| item(operation, 0)).collect();
+    let judged = operations.into_iter().filter_map(|operation| Some((item(operation, 0)?, operation)));
+    let (items, operations): (Vec<Item>, Vec<&Operation>) = judged.unzip();
     match Search::new(&items, vec![State::Absent]).run(steps_max(items.len()), |_| true) {
         Found::Order => Verdict::Ok,
         Found::GaveUp => Verdict::Unknown,

@@ -28,8 +28,12 @@ pub struct Value {
 
 fn multiply(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
-    let folded = (product & u128::from(MODULUS)) as u64 + (product >> 61) as u64;
-    if folded >= MODULUS { folded - MODULUS } else { folded }
+    reduce((product & u128::from(MODULUS)) as u64 + (product >> 61) as u64)
+}
+
+/// Of a number below twice the modulus.
+fn reduce(number: u64) -> u64 {
+    if number >= MODULUS { number - MODULUS } else { number }
 }
 
 fn power(mut exponent: u64) -> u64 {
@@ -48,7 +52,7 @@ impl Value {
     /// The value of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        let fingerprint = bytes.iter().fold(0, |sum, byte| (multiply(sum, BASE) + u64::from(*byte) + 1) % MODULUS);
+        let fingerprint = bytes.iter().fold(0, |sum, byte| reduce(multiply(sum, BASE) + u64::from(*byte) + 1));
         let mut short = [0; SHORT_BYTES_MAX];
         if bytes.len() <= SHORT_BYTES_MAX {
             short[..bytes.len()].copy_from_slice(bytes);
@@ -59,7 +63,7 @@ impl Value {
     /// This value with `tail` behind it.
     #[must_use]
     pub fn append(&self, tail: &Value) -> Self {
-        let fingerprint = (multiply(self.fingerprint, power(tail.bytes)) + tail.fingerprint) % MODULUS;
+        let fingerprint = reduce(multiply(self.fingerprint, power(tail.bytes)) + tail.fingerprint);
         let (bytes, mut short) = (self.bytes + tail.bytes, [0; SHORT_BYTES_MAX]);
         if bytes <= SHORT_BYTES_MAX as u64 {
             let (head, rest) = short.split_at_mut(self.bytes as usize);

@@ -155,7 +155,7 @@ pub(super) struct Proposal {
 enum State {
     Joining(Joining),
     Backup(Backup),
-    Primary(Primary),
+    Primary(Box<Primary>),
 }
 
 /// One life, or several, of one server.
@@ -556,7 +556,7 @@ impl Server {
                 }
                 self.core.ahead.clear();
                 let primary = Primary::take_over(&mut self.core, now, view, out);
-                self.state = State::Primary(primary);
+                self.state = State::Primary(Box::new(primary));
             }
             return;
         }
