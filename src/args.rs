@@ -38,6 +38,10 @@ pub struct Args {
     #[arg(short = 'c', value_name = "COMMAND")]
     pub command: Vec<String>,
 
+    /// Play the cluster in the simulator, in this process: no MPI needed.
+    #[arg(long)]
+    pub sim: bool,
+
     /// Line mode: one command a line in, one answer a line out, no dashboard.
     #[arg(long)]
     pub plain: bool,

@@ -42,7 +42,8 @@
 //!   [`sim::chaos`] should strike with it too.
 //! * a **panel**: a file in [`dashboard::panels`], a rectangle in [`dashboard::layout`].
 
-#[cfg(feature = "mpi")]
+#![deny(unsafe_code)]
+
 pub mod app;
 pub mod args;
 pub mod check;

@@ -39,7 +39,7 @@ pub enum News {
     Observation(Box<Observation>),
     /// The client sent a request.
     Asked { at: Time, command: String },
-    /// The client's request ended.
+    /// The client's request ended. Without words when nobody wants to see single requests.
     Answered { at: Time, command: String, reply: String, took: Duration },
     /// A rank's process has ended.
     Gone { rank: Rank },
@@ -82,7 +82,7 @@ pub struct ConsoleRank<'a, T> {
     asks: Receiver<Ask>,
     /// Told what happens; must not wait.
     news: Box<dyn FnMut(News) + 'a>,
-    /// Whether somebody wants to see single requests.
+    /// Whether somebody wants to see single requests: their words cost time.
     tell_requests: bool,
     log: Log,
     start: Start,
@@ -196,14 +196,13 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         }
         while let Some(completion) = self.front.pop_completion() {
             let Some((answer, text)) = self.executing.remove(&completion.seq) else { continue };
-            if self.tell_requests {
-                let reply = match &completion.outcome {
-                    Outcome::Done(reply) => reply.to_string(),
-                    Outcome::Unknown => "(unknown)".to_owned(),
-                };
-                let took = completion.returned.since(completion.call);
-                (self.news)(News::Answered { at: completion.returned, command: text, reply, took });
-            }
+            let reply = match &completion.outcome {
+                _ if !self.tell_requests => String::new(),
+                Outcome::Done(reply) => reply.to_string(),
+                Outcome::Unknown => "(unknown)".to_owned(),
+            };
+            let took = completion.returned.since(completion.call);
+            (self.news)(News::Answered { at: completion.returned, command: text, reply, took });
             let _ = answer.send(completion.outcome);
         }
         result

@@ -35,6 +35,8 @@
 //! - A process that dies in the nanoseconds in which it appends to a peer's shared-memory queue can leave
 //!   that queue torn. The peer then hears nobody, is taken for dead by the others, and has to be killed too.
 
+#![allow(unsafe_code, reason = "MPI is a library in C")]
+
 use super::{Change, Transport};
 use crate::protocol::{METADATA, Rank};
 use crossbeam_channel::{Receiver, Sender, unbounded};

@@ -280,7 +280,11 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_frame_is_refused_without_panic(packets in prop::collection::vec(packet(), 1..5), at: usize, bit in 0u8..8) {
+        fn a_damaged_frame_is_refused_without_panic(
+            packets in prop::collection::vec(packet(), 1..5),
+            at: usize,
+            bit in 0u8..8,
+        ) {
             let mut frame = packets.iter().fold(vec![WIRE_VERSION], |frame, packet| encode(packet, frame));
             let at = at % frame.len();
             frame[at] ^= 1 << bit;
