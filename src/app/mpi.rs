@@ -13,6 +13,7 @@ use crate::transport::mpi::MpiTransport;
 use crate::transport::wire::{Start, encode};
 use crate::transport::{Doorbell, Packet, Transport};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 /// After the goodbye a rank that still hangs in MPI is ended.
 const EXIT_DEADLINE: Duration = Duration::from_millis(400);
+
 /// Runs this process as the rank that it is.
 #[must_use]
 pub fn run_rank(args: &Args) -> ExitCode {
@@ -54,61 +56,67 @@ fn exit_soon(code: u8) {
 // ---- servers -----------------------------------------------------------------------------------
 
 fn run_server(args: &Args) -> ExitCode {
-    let watch = ParentWatch::new();
     let _ = launch::block_terminal_signals();
-    // Before any thread. A rank without a keeper works as well, until the second of them dies.
+    // Named after mpirun, which is this process's parent, but not that of the rank itself.
+    let logs = launch::job_dir(args).ok();
     #[cfg(target_os = "linux")]
-    if let Err(error) = keeper::start() {
-        eprintln!("understudy: no keeper for this rank's connections: {error}");
-    }
+    return keeper::keep(|keeper| serve(args, logs.as_deref(), &|pid| keeper.rank_zero_is(pid)));
+    #[cfg(not(target_os = "linux"))]
+    return ExitCode::from(serve(args, logs.as_deref(), &|_| {}));
+}
+
+/// A server's rank, from beginning to end.
+fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
+    let watch = ParentWatch::new();
     let _ = watch.exit_when_orphaned();
-    let place = args.replaces.map(|place| (Rank(place.rank), place.ranks));
-    let mut transport =
-        match place.map_or_else(MpiTransport::init, |(rank, ranks)| MpiTransport::init_replacement(rank, ranks)) {
-            Ok(transport) => transport,
-            Err(error) => return fail(&error.to_string()),
-        };
+    let transport = match args.replaces {
+        Some(place) => MpiTransport::init_replacement(Rank(place.rank), place.ranks),
+        None => MpiTransport::init(),
+    };
+    let mut transport = match transport {
+        Ok(transport) => transport,
+        Err(error) => return complain(&error.to_string()),
+    };
     let is_orphan = || !watch.parent_is_alive();
     let (start, early) = match server_rank::wait_for_start(&mut transport, &is_orphan) {
         Ok(start) => start,
-        Err(error) => return fail(&error),
+        Err(error) => return complain(&error),
     };
     let host = host_name();
     if start.host == host {
         watch.rank_zero_is(start.pid);
+        rank_zero_is(start.pid);
     }
     let rank = transport.rank();
     let doorbell = match Doorbell::open(job_number(&start), rank, transport.ranks()) {
         Ok(doorbell) => doorbell,
-        Err(error) => return fail(&format!("no doorbell: {error}")),
+        Err(error) => return complain(&format!("no doorbell: {error}")),
     };
-    let log = Log::create(launch::job_dir(args).ok().as_deref(), rank, clock::now());
+    let log = Log::create(logs, rank, clock::now());
     let setup = setup(args, transport.ranks(), start.seed, start.observe);
     let mut link = Link::new(transport, doorbell);
     link.put_back(early);
     link.push(METADATA, &Packet::Hello { pid: std::process::id(), host });
     let host = server_rank::host(rank, start.incarnation, setup);
-    match server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan) {
-        server_rank::Ended::Told => {
-            exit_soon(0);
-            let transport = link.into_transport();
-            if !transport.is_whole() {
-                transport.abandon();
-                signal_hook::low_level::exit(0);
-            }
-            transport.finalize();
-            ExitCode::SUCCESS
-        }
-        server_rank::Ended::Orphaned => {
-            link.into_transport().abandon();
-            signal_hook::low_level::exit(1)
-        }
+    let ended = server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan);
+    let transport = link.into_transport();
+    if ended == server_rank::Ended::Told && transport.is_whole() {
+        exit_soon(0);
+        transport.finalize();
+        return 0;
     }
+    transport.abandon();
+    signal_hook::low_level::exit(i32::from(ended == server_rank::Ended::Orphaned))
+}
+
+/// The exit code of a rank that could not begin.
+fn complain(why: &str) -> u8 {
+    eprintln!("understudy: {why}");
+    1
 }
 
 fn fail(why: &str) -> ExitCode {
-    eprintln!("understudy: {why}");
-    ExitCode::FAILURE
+    ExitCode::from(complain(why))
 }
 
 // ---- console -----------------------------------------------------------------------------------
@@ -130,7 +138,7 @@ fn run_console(args: &Args) -> ExitCode {
     let now = clock::now();
     let seed = args.seed.unwrap_or_else(random_seed);
     let model = new_model(args, seed, now);
-    let painter = match screen.then(|| enter_screen()).transpose() {
+    let painter = match screen.then(enter_screen).transpose() {
         Ok(painter) => painter,
         Err(error) => return fail(&format!("the terminal cannot be drawn on: {error}")),
     };

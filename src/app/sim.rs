@@ -16,7 +16,7 @@ pub fn run_sim(args: &Args) -> ExitCode {
     let world = World::new(setup(args, args.servers + 1, seed, true));
     let clock = VirtualClock::default();
     let screen = isatty(io::stdin()) && isatty(io::stdout()) && !launch::asks_for_line_mode(args);
-    let painter = match screen.then(|| enter_screen()).transpose() {
+    let painter = match screen.then(enter_screen).transpose() {
         Ok(painter) => painter,
         Err(error) => {
             eprintln!("understudy: the terminal cannot be drawn on: {error}");

@@ -627,21 +627,20 @@ impl Drop for MpiTransport {
     }
 }
 
-/// Runs `child` in a new process that shares this one's descriptors, also those that are opened later, and nothing
-/// else.
+/// Runs `child` in a new process that shares this one's table of descriptors and nothing else. What it returns is the
+/// exit code of that process.
 ///
 /// # Errors
 /// When the system refuses.
 #[cfg(target_os = "linux")]
-pub(super) fn fork_sharing_descriptors(child: impl Fn()) -> Result<(), String> {
+pub(super) fn fork_sharing_descriptors(child: impl Fn() -> u8) -> Result<rustix::process::Pid, String> {
     const STACK_BYTES: usize = 256 << 10;
     let mut stack = vec![0; STACK_BYTES];
-    let body = Box::new(|| {
-        child();
-        0
-    });
+    let body = Box::new(|| isize::from(child()));
+    let (flags, at_end) = (nix::sched::CloneFlags::CLONE_FILES, nix::sys::signal::Signal::SIGCHLD as c_int);
     // SAFETY: without `CLONE_VM` the child has its own copy of all memory, the stack that it runs on included. The
     // caller has no other threads yet, so no lock is held that nobody in the child could release.
-    let result = unsafe { nix::sched::clone(body, &mut stack, nix::sched::CloneFlags::CLONE_FILES, None) };
-    result.map(drop).map_err(|error| error.to_string())
+    let pid = unsafe { nix::sched::clone(body, &mut stack, flags, Some(at_end)) };
+    let pid = pid.map_err(|error| error.to_string())?;
+    rustix::process::Pid::from_raw(pid.as_raw()).ok_or_else(|| "clone gave no process".to_owned())
 }
