@@ -7,7 +7,8 @@
 //! rank N   main thread: MPI and the server (driver::server_rank)
 //! ```
 
-use crate::args::{Args, RecoverAfter, ThemeName};
+use crate::args::{Args, RecoverAfter, ThemeName, Tool};
+use crate::bench;
 use crate::console::keys::KEYS;
 use crate::console::{
     ExitStatus, Knowledge, Picture, PrintHandle, PromptConfig, ServerPicture, Session, Sight, Standing, run_commands,
@@ -43,10 +44,14 @@ const COMPLETIONS_MAX: usize = 200;
 #[must_use]
 pub fn run_rank(args: &Args) -> ExitCode {
     let first = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"].iter().find_map(|name| std::env::var(name).ok());
-    if first.as_deref() == Some("0") { run_console(args) } else { run_server(args) }
+    match &args.tool {
+        _ if first.as_deref() != Some("0") => run_server(args),
+        Some(Tool::Bench(wanted)) => bench::rank::run(args, wanted),
+        None => run_console(args),
+    }
 }
 
-fn setup(args: &Args, ranks: u32, start: &Start) -> Setup {
+pub(crate) fn setup(args: &Args, ranks: u32, start: &Start) -> Setup {
     let mut config = Config::new(ranks - 1);
     config.timing = Timing::at_pace(args.pace);
     Setup {
@@ -62,19 +67,19 @@ fn setup(args: &Args, ranks: u32, start: &Start) -> Setup {
 }
 
 /// Something that only processes on one machine, able to see each other's pids, share.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     format!("{} {}", boot.trim(), pids.display())
 }
 
 /// A number that the ranks of this job share, and no other job.
-fn job_number(start: &Start) -> u64 {
+pub(crate) fn job_number(start: &Start) -> u64 {
     start.seed ^ (u64::from(start.pid) << 32)
 }
 
 /// Ends the process soon, whatever MPI is waiting for.
-fn exit_soon(code: u8) {
+pub(crate) fn exit_soon(code: u8) {
     let _ = thread::Builder::new().name("exit".into()).spawn(move || {
         thread::sleep(EXIT_DEADLINE);
         signal_hook::low_level::exit(i32::from(code));
@@ -122,7 +127,7 @@ fn run_server(args: &Args) -> ExitCode {
     }
 }
 
-fn fail(why: &str) -> ExitCode {
+pub(crate) fn fail(why: &str) -> ExitCode {
     eprintln!("understudy: {why}");
     ExitCode::FAILURE
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Parser, ValueEnum};
+use crate::bench::BenchArgs;
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// A fault-tolerant key-value store on MPI that you can break on purpose and watch survive.
@@ -53,6 +54,17 @@ pub struct Args {
     /// Where logs and the command history are kept [default: $XDG_STATE_HOME/understudy]
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
+
+    /// Something other than the console.
+    #[command(subcommand)]
+    pub tool: Option<Tool>,
+}
+
+/// What this program can do beside the console.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Tool {
+    /// Measure the store against plain MPI, on this machine, in one run.
+    Bench(BenchArgs),
 }
 
 /// When a crashed server starts again.

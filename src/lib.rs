@@ -3,6 +3,7 @@
 #[cfg(feature = "mpi")]
 pub mod app;
 pub mod args;
+pub mod bench;
 pub mod check;
 pub mod console;
 pub mod dashboard;

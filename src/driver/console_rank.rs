@@ -208,7 +208,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 let local = host == self.host_name;
                 self.known.insert(from, Known { pid, local, status: None, stopped: false, gone: false });
             }
-            Packet::Control { .. } | Packet::Start(_) => {}
+            Packet::Control { .. } | Packet::Start(_) | Packet::Play(_) => {}
         }
     }
 

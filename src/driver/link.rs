@@ -1,8 +1,9 @@
 //! A rank's way to the others: packets out, packets in, and who has to be woken.
 
 use crate::protocol::{Rank, Time};
+use crate::transport::raw::{Play, play};
 use crate::transport::wire::{Outgoing, Packet, decode};
-use crate::transport::{Doorbell, Transport};
+use crate::transport::{Doorbell, RawWire, Transport};
 use std::time::Duration;
 
 /// A peer that was not heard for this long is probably asleep: a frame for it comes with a ring.
@@ -90,6 +91,18 @@ impl<T: Transport> Link<T> {
     /// Frames that peers have not taken yet.
     pub fn unsent(&self) -> usize {
         self.transport.unsent()
+    }
+
+    /// The wire below, for the benchmark's baseline.
+    pub fn raw(&mut self) -> Option<&mut dyn RawWire> {
+        self.transport.raw()
+    }
+
+    /// Takes a part in the benchmark's baseline, until it is over. Meanwhile nothing else happens here.
+    pub fn play(&mut self, part: &Play) {
+        if let Some(wire) = self.transport.raw() {
+            play(wire, part);
+        }
     }
 
     /// The transport, to end it.

@@ -37,6 +37,7 @@ pub fn run<T: Transport>(
         let now = clock::now();
         let worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let mut told_to_leave = false;
+        let mut part = None;
         {
             let mut sink =
                 Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| log.event(now, event) };
@@ -54,6 +55,7 @@ pub fn run<T: Transport>(
                         }
                         link.push(METADATA, &Packet::ControlDone { id, result });
                     }
+                    Packet::Play(play) => part = Some(play),
                     _ => {}
                 }
             }
@@ -68,6 +70,10 @@ pub fn run<T: Transport>(
             link.push(METADATA, &Packet::Observation(Box::new(observation)));
         }
         link.flush(now);
+        if let Some(part) = part {
+            link.play(&part);
+            continue;
+        }
         log.tick(now);
         if told_to_leave {
             log.line(now, "told to leave");

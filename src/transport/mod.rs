@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`wire`] | packets, and how they share a frame |
 //! | [`mpi`] | frames over MPI: non-blocking, bounded, the only file that names the `mpi` crate |
+//! | [`raw`] | the benchmark's baseline: plain messages along the store's paths |
 //! | [`doorbell`] | how a rank sleeps, and is woken by its peers |
 //!
 //! Everything for one peer within one turn of a rank's loop leaves as one frame: batching comes for
@@ -13,9 +14,11 @@
 pub mod doorbell;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+pub mod raw;
 pub mod wire;
 
 pub use doorbell::Doorbell;
+pub use raw::RawWire;
 pub use wire::{Outgoing, Packet};
 
 use crate::protocol::Rank;
@@ -44,4 +47,9 @@ pub trait Transport {
 
     /// Frames on their way that the peers have not taken yet.
     fn unsent(&self) -> usize;
+
+    /// The wire below, for the benchmark's baseline; `None` where there is none.
+    fn raw(&mut self) -> Option<&mut dyn RawWire> {
+        None
+    }
 }

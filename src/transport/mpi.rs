@@ -13,11 +13,12 @@
 //! MPI is initialised for use by one thread ([`mpi::Threading::Funneled`]): all calls come from the
 //! thread that created the [`MpiTransport`].
 
+use super::raw::RawWire;
 use super::Transport;
 use crate::protocol::Rank;
 use mpi::ffi;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{AsRaw, Communicator};
+use mpi::traits::{AsRaw, Communicator, Destination, Source};
 use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::fmt;
@@ -31,6 +32,8 @@ const POOLED_BYTES_MAX: usize = 1 << 20;
 const POOLED_MAX: usize = 128;
 /// The tag of all frames.
 const TAG: c_int = 0;
+/// The tag of the benchmark's plain messages: they never mix with frames.
+const RAW_TAG: c_int = 1;
 /// The most frames received in one turn, so that sending is never put off for long.
 const FRAMES_PER_TURN_MAX: usize = 64;
 
@@ -275,6 +278,29 @@ impl Transport for MpiTransport {
 
     fn unsent(&self) -> usize {
         self.sending.iter().map(VecDeque::len).sum()
+    }
+
+    fn raw(&mut self) -> Option<&mut dyn RawWire> {
+        Some(self)
+    }
+}
+
+/// The benchmark's baseline: MPI's own blocking calls, as a program would use them that has nothing else to do.
+impl RawWire for MpiTransport {
+    fn send(&mut self, to: Rank, bytes: &[u8]) {
+        self.world.process_at_rank(to.0 as c_int).send_with_tag(bytes, RAW_TAG);
+    }
+
+    fn receive(&mut self, from: Option<Rank>, buffer: &mut [u8]) -> Rank {
+        let status = match from {
+            Some(rank) => self.world.process_at_rank(rank.0 as c_int).receive_into_with_tag(buffer, RAW_TAG),
+            None => self.world.any_process().receive_into_with_tag(buffer, RAW_TAG),
+        };
+        Rank(u32::try_from(status.source_rank()).unwrap_or_default())
+    }
+
+    fn has_arrived(&mut self) -> bool {
+        self.world.any_process().immediate_probe_with_tag(RAW_TAG).is_some()
     }
 }
 

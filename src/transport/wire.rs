@@ -9,6 +9,7 @@
 //! dropped with the rest of its frame, and counted.
 
 use super::Transport;
+use super::raw::Play;
 use crate::fault::Control;
 use crate::protocol::{Message, Observation, Rank};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub enum Packet {
     Start(Box<Start>),
     /// The answer to `Start`: I am this process.
     Hello { pid: u32, host: String },
+    /// The benchmark to a server: leave the protocol alone and hand plain messages on.
+    Play(Box<Play>),
 }
 
 impl Packet {
