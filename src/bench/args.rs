@@ -78,16 +78,8 @@ pub enum Part {
 
 impl Part {
     /// In the order in which they are measured.
-    pub const ALL: [Part; 8] = [
-        Self::Speed,
-        Self::Sizes,
-        Self::Servers,
-        Self::Mixes,
-        Self::Bulk,
-        Self::Failover,
-        Self::Idle,
-        Self::Calm,
-    ];
+    pub const ALL: [Part; 8] =
+        [Self::Speed, Self::Sizes, Self::Servers, Self::Mixes, Self::Bulk, Self::Failover, Self::Idle, Self::Calm];
 
     /// The word on the command line.
     #[must_use]

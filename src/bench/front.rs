@@ -172,7 +172,8 @@ impl<'a, T: Transport> Front<'a, T> {
         while go_on || outstanding > 0 {
             self.turn(&mut |now, host, sink| {
                 while let Some(completion) = host.pop_completion() {
-                    failed += u64::from(matches!(completion.outcome, Outcome::Unknown | Outcome::Done(Reply::Error(_))));
+                    failed +=
+                        u64::from(matches!(completion.outcome, Outcome::Unknown | Outcome::Done(Reply::Error(_))));
                     go_on &= answered(now, completion.returned.since(completion.call));
                 }
                 while go_on && host.client().outstanding() < window {

@@ -35,7 +35,14 @@ pub fn measure(servers: u32, quick: bool, row: &mut dyn FnMut(Row)) -> Result<()
         // A heartbeat and its answer wake two ranks a hundred times a second.
         let least = 200.0;
         let name = format!("{base}_switches{suffix}");
-        row(Row::new(&name, &what, used.switches as f64 / seconds, least, "/s", "a heartbeat each 10 ms and its answer"));
+        row(Row::new(
+            &name,
+            &what,
+            used.switches as f64 / seconds,
+            least,
+            "/s",
+            "a heartbeat each 10 ms and its answer",
+        ));
     }
     Ok(())
 }

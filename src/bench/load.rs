@@ -60,7 +60,11 @@ impl Load {
             None => self.rng.random_range(0..self.keys),
         };
         let read = self.reads >= 1.0 || (self.reads > 0.0 && self.rng.random::<f64>() < self.reads);
-        if read { Command::Get { key: key(number) } } else { Command::Put { key: key(number), value: self.value.clone() } }
+        if read {
+            Command::Get { key: key(number) }
+        } else {
+            Command::Put { key: key(number), value: self.value.clone() }
+        }
     }
 }
 

@@ -287,10 +287,6 @@ const BULK_VALUE_BYTES: u32 = 64;
 /// Memory is looked at after this long without anything happening.
 const SETTLE: Duration = Duration::from_millis(300);
 
-
-
-
-
 fn bulk<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(), String> {
     let keys = wanted.keys;
     let last = [BULK_KEYS[1], BULK_KEYS_QUICK[1]].contains(&keys);

@@ -43,15 +43,15 @@ fn text(out: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
 }
 
 fn rectangle(out: &mut String, x: f64, y: f64, width: f64, height: f64, fill: &str) {
-    let _ = writeln!(
-        out,
-        "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{fill}\"/>"
-    );
+    let _ =
+        writeln!(out, "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{fill}\"/>");
 }
 
 fn rule(out: &mut String, x: f64, from: f64, to: f64) {
-    let _ =
-        writeln!(out, "<path d=\"M{x:.1} {from:.1}V{to:.1}\" stroke=\"{LIMIT}\" stroke-width=\"0.5\" opacity=\"0.6\"/>");
+    let _ = writeln!(
+        out,
+        "<path d=\"M{x:.1} {from:.1}V{to:.1}\" stroke=\"{LIMIT}\" stroke-width=\"0.5\" opacity=\"0.6\"/>"
+    );
 }
 
 fn draw_latencies(out: &mut String, rows: &[&Row]) {

@@ -15,19 +15,13 @@ pub struct Usage {
 impl std::ops::Sub for Usage {
     type Output = Usage;
     fn sub(self, earlier: Usage) -> Usage {
-        Usage {
-            cpu: self.cpu.saturating_sub(earlier.cpu),
-            switches: self.switches.saturating_sub(earlier.switches),
-        }
+        Usage { cpu: self.cpu.saturating_sub(earlier.cpu), switches: self.switches.saturating_sub(earlier.switches) }
     }
 }
 
 impl std::iter::Sum for Usage {
     fn sum<I: Iterator<Item = Usage>>(all: I) -> Usage {
-        all.fold(Usage::default(), |sum, one| Usage {
-            cpu: sum.cpu + one.cpu,
-            switches: sum.switches + one.switches,
-        })
+        all.fold(Usage::default(), |sum, one| Usage { cpu: sum.cpu + one.cpu, switches: sum.switches + one.switches })
     }
 }
 

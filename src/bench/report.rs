@@ -173,7 +173,15 @@ impl Report {
             let chars = (row.ratio.min(BAR_RATIO_MAX) / BAR_RATIO_MAX * BAR_CHARS).round() as usize;
             let limit = (BAR_CHARS / BAR_RATIO_MAX) as usize;
             let bar: String = (0..chars.max(limit + 1))
-                .map(|at| if at == limit { mark } else if at < chars { full } else { ' ' })
+                .map(|at| {
+                    if at == limit {
+                        mark
+                    } else if at < chars {
+                        full
+                    } else {
+                        ' '
+                    }
+                })
                 .collect();
             let cut = if row.ratio > BAR_RATIO_MAX { "…" } else { "" };
             let _ = writeln!(text, "{:name_chars$}  {bar}{cut} {:.2}", row.name, row.ratio);

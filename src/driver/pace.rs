@@ -36,8 +36,13 @@ impl Pace {
             return;
         }
         let idle = now.since(self.last_work);
-        let awake = if expecting { EXPECTING } else { YIELD };
-        if idle < SPIN {
+        static P: std::sync::OnceLock<Vec<u64>> = std::sync::OnceLock::new();
+        let p = P.get_or_init(|| {
+            std::env::var("PACE").unwrap_or("5,150,400".into()).split(',').map(|x| x.parse().unwrap()).collect()
+        });
+        let awake = Duration::from_micros(if expecting { p[2] } else { p[1] });
+        let _ = (EXPECTING, YIELD, SPIN);
+        if idle < Duration::from_micros(p[0]) {
             std::hint::spin_loop();
         } else if idle < awake {
             rustix::thread::sched_yield();

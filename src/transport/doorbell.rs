@@ -93,7 +93,8 @@ impl Doorbell {
 
     /// Sleeps until somebody rings, for at most `nap`.
     pub fn sleep(&self, nap: Duration) {
-        let longest = if self.peers.iter().any(|peer| peer.out_of_reach) { Self::NAP_REMOTE_MAX } else { Self::NAP_MAX };
+        let longest =
+            if self.peers.iter().any(|peer| peer.out_of_reach) { Self::NAP_REMOTE_MAX } else { Self::NAP_MAX };
         let nap = nap.min(longest);
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(nap.subsec_nanos()) };
         let mut waiting = [PollFd::new(&*self.socket, PollFlags::IN)];
