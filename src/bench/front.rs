@@ -2,7 +2,7 @@
 
 use super::load::Load;
 use super::measure::Samples;
-use crate::driver::pace::Pace;
+use crate::driver::pace::{Pace, Waiting};
 use crate::driver::{FrontHost, Link, Sink, clock};
 use crate::fault::Control;
 use crate::protocol::{Event, METADATA, Outcome, Rank, Time, View};
@@ -100,8 +100,9 @@ impl<'a, T: Transport> Front<'a, T> {
             self.link.push(to, &Packet::Message(message));
         }
         self.link.flush(now);
-        let expecting = self.host.client().outstanding() > 0 || self.link.unsent() > 0;
-        self.pace.wait(now, worked, expecting, self.host.deadline(), &self.link.doorbell);
+        let expecting = self.host.client().outstanding() > 0;
+        let waiting = Waiting { expecting, moving: self.link.is_moving(), due: self.host.deadline() };
+        self.pace.wait(now, worked, waiting, &self.link.doorbell);
         now
     }
 

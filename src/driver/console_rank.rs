@@ -8,7 +8,7 @@ use super::desk::{Ask, ClusterStatus, RankStatus};
 use super::host::{FrontHost, Sink};
 use super::link::Link;
 use super::log::Log;
-use super::pace::Pace;
+use super::pace::{Pace, Waiting};
 use crate::fault::Control;
 use crate::protocol::{Event, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time};
 use crate::store::Seq;
@@ -155,8 +155,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             }
             self.link.flush(now);
             self.log.tick(now);
-            let expecting = !self.executing.is_empty() || self.link.unsent() > 0;
-            pace.wait(now, worked, expecting, self.deadline(), &self.link.doorbell);
+            let expecting = !self.executing.is_empty();
+            let waiting = Waiting { expecting, moving: self.link.is_moving(), due: self.deadline() };
+            pace.wait(now, worked, waiting, &self.link.doorbell);
         }
     }
 

@@ -93,6 +93,11 @@ impl<T: Transport> Link<T> {
         self.transport.unsent()
     }
 
+    /// True while frames are on their way piece by piece, in or out.
+    pub fn is_moving(&self) -> bool {
+        self.transport.is_moving()
+    }
+
     /// The wire below, for the benchmark's baseline.
     pub fn raw(&mut self) -> Option<&mut dyn RawWire> {
         self.transport.raw()

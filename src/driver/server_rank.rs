@@ -4,7 +4,7 @@ use super::clock;
 use super::host::{ServerHost, Setup, Sink};
 use super::link::Link;
 use super::log::Log;
-use super::pace::Pace;
+use super::pace::{Pace, Waiting};
 use crate::fault::Control;
 use crate::protocol::{METADATA, Message, Rank, Time};
 use crate::transport::{Packet, Transport};
@@ -89,7 +89,8 @@ pub fn run<T: Transport>(
             }
         }
         let due = host.deadline().min(host.report_deadline()).min(next_check);
-        pace.wait(now, worked, link.unsent() > 0, due, &link.doorbell);
+        let waiting = Waiting { expecting: false, moving: link.is_moving(), due };
+        pace.wait(now, worked, waiting, &link.doorbell);
     }
 }
 

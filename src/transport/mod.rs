@@ -48,6 +48,11 @@ pub trait Transport {
     /// Frames on their way that the peers have not taken yet.
     fn unsent(&self) -> usize;
 
+    /// True while frames are on their way piece by piece, in or out: they move only while somebody calls.
+    fn is_moving(&self) -> bool {
+        self.unsent() > 0
+    }
+
     /// The wire below, for the benchmark's baseline; `None` where there is none.
     fn raw(&mut self) -> Option<&mut dyn RawWire> {
         None

@@ -34,8 +34,8 @@ const POOLED_MAX: usize = 128;
 const TAG: c_int = 0;
 /// The tag of the benchmark's plain messages: they never mix with frames.
 const RAW_TAG: c_int = 1;
-/// The most frames received in one turn, so that sending is never put off for long.
-const FRAMES_PER_TURN_MAX: usize = 64;
+/// A message of up to this size is never split: once it is seen, it is all there.
+const WHOLE_BYTES_MAX: usize = 2048;
 
 /// MPI could not be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,15 @@ struct Sending {
 struct Receiving {
     request: ffi::MPI_Request,
     frame: Vec<u8>,
+}
+
+/// What became of a look for frames.
+enum Matched {
+    Nothing,
+    /// A long one is on its way into `receiving`.
+    Begun,
+    /// Here it is, and from whom.
+    Whole(usize, Vec<u8>),
 }
 
 /// MPI's world as a [`Transport`].
@@ -138,15 +147,14 @@ impl MpiTransport {
         }
     }
 
-    fn recycle(&mut self, mut frame: Vec<u8>) {
+    fn recycle(&mut self, frame: Vec<u8>) {
         if self.pool.len() < POOLED_MAX && frame.capacity() <= POOLED_BYTES_MAX && frame.capacity() > 0 {
-            frame.clear();
             self.pool.push(frame);
         }
     }
 
-    /// Matches one frame that has arrived, if any, and starts to receive it.
-    fn match_one(&mut self) -> bool {
+    /// Matches one frame that has arrived, if any, and receives it or starts to.
+    fn match_one(&mut self) -> Matched {
         let mut flag: c_int = 0;
         let mut message = MaybeUninit::<ffi::MPI_Message>::uninit();
         let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
@@ -162,7 +170,7 @@ impl MpiTransport {
             )
         };
         if code != SUCCESS || flag == 0 {
-            return false;
+            return Matched::Nothing;
         }
         // SAFETY: with the flag set, MPI has written both.
         let (mut message, status) = unsafe { (message.assume_init(), status.assume_init()) };
@@ -170,8 +178,25 @@ impl MpiTransport {
         // SAFETY: `status` is that of a matched message.
         unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut count) };
         let length = usize::try_from(count).unwrap_or(0);
-        let mut frame = self.buffer();
+        let from = usize::try_from(status.MPI_SOURCE).unwrap_or(usize::MAX);
+        // A used buffer keeps its length, so that only what it grows by is filled in vain.
+        let mut frame = self.pool.pop().unwrap_or_default();
         frame.resize(length, 0);
+        let whole = length <= WHOLE_BYTES_MAX;
+        if whole {
+            // SAFETY: the buffer holds `count` bytes. This does not block: a message this short travels in
+            // one piece, and it has arrived.
+            let code = unsafe {
+                ffi::MPI_Mrecv(
+                    frame.as_mut_ptr().cast(),
+                    count,
+                    ffi::RSMPI_UINT8_T,
+                    &raw mut message,
+                    ffi::RSMPI_STATUS_IGNORE,
+                )
+            };
+            return if code == SUCCESS { Matched::Whole(from, frame) } else { Matched::Nothing };
+        }
         let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
         // SAFETY: the buffer holds `count` bytes and stays where it is (a Vec's heap memory) until the
         // request has completed: it is kept in `receiving` until `test` says so.
@@ -185,19 +210,17 @@ impl MpiTransport {
             )
         };
         if code != SUCCESS {
-            return false;
+            return Matched::Nothing;
         }
         // SAFETY: on success MPI has written the request.
         let request = unsafe { request.assume_init() };
-        let from = usize::try_from(status.MPI_SOURCE).unwrap_or(usize::MAX);
         match self.receiving.get_mut(from) {
             Some(queue) => {
                 queue.push_back(Receiving { request, frame });
-                self.arriving += 1;
             }
             None => std::mem::forget(frame), // From nobody we know; MPI may still write to it.
         }
-        true
+        Matched::Begun
     }
 
     fn deliver_arrived(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
@@ -243,11 +266,30 @@ impl Transport for MpiTransport {
         if self.unsent > 0 {
             (0..self.sending.len()).for_each(|to| self.collect_sent(to));
         }
-        let mut matched = 0;
-        while matched < FRAMES_PER_TURN_MAX && self.match_one() {
-            matched += 1;
+        // One frame a turn: it is a peer's whole turn already, and looking for another before this one is
+        // handled would put its answer off.
+        let mut delivered = 0;
+        match self.match_one() {
+            Matched::Nothing => {}
+            Matched::Begun => self.arriving += 1,
+            Matched::Whole(from, frame) => {
+                match self.receiving.get_mut(from) {
+                    // What began to arrive from the same sender before comes first.
+                    Some(earlier) if !earlier.is_empty() => {
+                        // SAFETY: a constant of the MPI library; such a request counts as completed.
+                        let request = unsafe { ffi::RSMPI_REQUEST_NULL };
+                        earlier.push_back(Receiving { request, frame });
+                        self.arriving += 1;
+                    }
+                    _ => {
+                        deliver(Rank(u32::try_from(from).expect("fewer ranks than u32::MAX")), &frame);
+                        self.recycle(frame);
+                        delivered = 1;
+                    }
+                }
+            }
         }
-        if self.arriving == 0 { 0 } else { self.deliver_arrived(deliver) }
+        if self.arriving == 0 { delivered } else { delivered + self.deliver_arrived(deliver) }
     }
 
     fn send(&mut self, to: Rank, frame: Vec<u8>) -> Result<(), Vec<u8>> {
@@ -286,11 +328,17 @@ impl Transport for MpiTransport {
     }
 
     fn buffer(&mut self) -> Vec<u8> {
-        self.pool.pop().unwrap_or_default()
+        let mut frame = self.pool.pop().unwrap_or_default();
+        frame.clear();
+        frame
     }
 
     fn unsent(&self) -> usize {
         self.unsent
+    }
+
+    fn is_moving(&self) -> bool {
+        self.unsent + self.arriving > 0
     }
 
     fn raw(&mut self) -> Option<&mut dyn RawWire> {

@@ -170,12 +170,16 @@ impl Outgoing {
 
     /// Everything that was added leaves, as far as the peers take it.
     pub fn flush(&mut self, transport: &mut impl Transport) {
-        for to in std::mem::take(&mut self.dirty) {
+        let mut at = 0;
+        while at < self.dirty.len() {
+            let to = self.dirty[at];
             if !self.frames[to.0 as usize].is_empty() {
                 self.hand_over(transport, to);
-                if !self.frames[to.0 as usize].is_empty() {
-                    self.dirty.push(to);
-                }
+            }
+            if self.frames[to.0 as usize].is_empty() {
+                self.dirty.swap_remove(at);
+            } else {
+                at += 1;
             }
         }
     }
@@ -190,8 +194,8 @@ impl Outgoing {
     }
 
     /// The peers that were handed frames since the last call (some perhaps more than once).
-    pub fn take_sent(&mut self) -> Vec<Rank> {
-        std::mem::take(&mut self.sent)
+    pub fn take_sent(&mut self) -> impl Iterator<Item = Rank> + '_ {
+        self.sent.drain(..)
     }
 }
 
