@@ -27,6 +27,10 @@ pub struct Args {
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = recover_after)]
     pub recover_after: RecoverAfter,
 
+    /// Start no process in the place of one that was killed; RECOVER does.
+    #[arg(long)]
+    pub no_respawn: bool,
+
     /// Slows all timeouts down by this factor (0.5 to 100), to watch a failover in slow motion.
     #[arg(long, default_value_t = 1.0, value_name = "X", value_parser = pace)]
     pub pace: f64,
@@ -34,6 +38,10 @@ pub struct Args {
     /// Run this command and leave; may be repeated.
     #[arg(short = 'c', value_name = "COMMAND")]
     pub command: Vec<String>,
+
+    /// Play the cluster in the simulator, in this process: no MPI needed.
+    #[arg(long)]
+    pub sim: bool,
 
     /// Line mode: one command a line in, one answer a line out, no dashboard.
     #[arg(long)]
@@ -55,6 +63,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
 
+    /// For processes that rank 0 starts itself: the rank whose place they take, and how many ranks there are.
+    #[arg(long, hide = true, value_name = "RANK/RANKS", value_parser = place)]
+    pub replaces: Option<Place>,
+
     /// Something other than the console.
     #[command(subcommand)]
     pub tool: Option<Tool>,
@@ -65,6 +77,15 @@ pub struct Args {
 pub enum Tool {
     /// Measure the store against plain MPI, on this machine, in one run.
     Bench(BenchArgs),
+}
+
+/// Whose place a replacement takes, among how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The rank.
+    pub rank: u32,
+    /// How many ranks there are.
+    pub ranks: u32,
 }
 
 /// When a crashed server starts again.
@@ -87,6 +108,14 @@ pub enum ThemeName {
     ColorBlind,
     /// No colour at all.
     Mono,
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let numbers = text.split_once('/').and_then(|(rank, ranks)| Some((rank.parse().ok()?, ranks.parse().ok()?)));
+    match numbers {
+        Some((rank, ranks)) if 0 < rank && rank < ranks => Ok(Place { rank, ranks }),
+        _ => Err("this is for processes that rank 0 starts itself".into()),
+    }
 }
 
 fn probability(text: &str) -> Result<f64, String> {

@@ -1,5 +1,7 @@
 //! Arguments → launcher, rank, or tool.
 
+#![forbid(unsafe_code)]
+
 use clap::Parser;
 use std::process::ExitCode;
 use understudy::args::{Args, Tool};
@@ -10,6 +12,9 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
+    if args.sim {
+        return understudy::app::run_sim(&args);
+    }
     #[cfg(feature = "mpi")]
     if launch::is_rank() {
         return understudy::app::run_rank(&args);

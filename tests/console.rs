@@ -60,6 +60,7 @@ impl Cluster {
                     self.note(format!("{to}: {control:?}"));
                     let _ = answer.send(self.control(to, &control));
                 }
+                Ask::Kill { answer, .. } => drop(answer.send(Err("nothing to kill".into()))),
                 Ask::Status { answer } => {
                     let _ = answer.send(self.status());
                 }
@@ -265,7 +266,10 @@ fn every_answer_is_out_before_the_next_line_is_read() {
 
 #[test]
 fn status_and_view_are_stable_for_scripts() {
-    let before = "view 1 primary 1 backups 2\nrank 0 pid 100 role METADATA\nrank 1 pid 101 role PRIMARY keys 1 op 1 incarnation 1\nrank 2 pid 102 role BACKUP keys 1 op 1 incarnation 1\n";
+    let before = "view 1 primary 1 backups 2\n\
+                  rank 0 pid 100 role METADATA\n\
+                  rank 1 pid 101 role PRIMARY keys 1 op 1 incarnation 1\n\
+                  rank 2 pid 102 role BACKUP keys 1 op 1 incarnation 1\n";
     assert_eq!(answers("PUT a 1\nSTATUS"), format!("OK\n{before}"));
     let after = answers("CRASH primary\nSTATUS");
     assert!(

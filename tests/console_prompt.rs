@@ -4,17 +4,13 @@
 //! The program in the terminal is this very test binary: [`prompt_in_a_terminal`] runs the prompt when it
 //! finds the variable [`HISTORY`] in its environment, and does nothing otherwise.
 
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
-use std::fs::File;
-use std::io::{Read, Write};
-use std::num::NonZeroU16;
-use std::os::fd::OwnedFd;
+mod support;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::terminal::{CTRL_C, CTRL_D, CTRL_L, CTRL_X, CTRL_Z, F4, F5, Size, Terminal, UP};
 use understudy::console::{Knowledge, Picture, PromptConfig, Session, Sight, run_prompt};
 use understudy::driver::{Ask, ClusterStatus, Desk, Outcome, RankStatus};
 use understudy::fault::Control;
@@ -23,15 +19,8 @@ use understudy::store::{Bytes, ClientId, LogEntry, Seq, Store};
 
 /// Where the prompt in the terminal keeps its history.
 const HISTORY: &str = "UNDERSTUDY_TEST_HISTORY";
-/// A screen must show what it should within this time, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a `GET slow` takes.
 const SLOW: Duration = Duration::from_millis(800);
-
-/// The size of the terminal.
-const ROWS: NonZeroU16 = NonZeroU16::new(24).expect("24 is not 0");
-/// The size of the terminal.
-const COLUMNS: NonZeroU16 = NonZeroU16::new(80).expect("80 is not 0");
 
 /// What the screen shows is what the cluster says.
 struct Asked(Desk);
@@ -97,6 +86,7 @@ fn cluster() -> (Desk, Desk) {
                     }
                     let _ = answer.send(Ok(()));
                 }
+                Ask::Kill { answer, .. } => drop(answer.send(Err("nothing to kill".into()))),
                 Ask::Status { answer } => drop(answer.send(ClusterStatus::default())),
                 Ask::Note { .. } => {}
                 Ask::Quit => return,
@@ -126,118 +116,18 @@ fn prompt_in_a_terminal() {
 }
 
 /// A pseudo-terminal with the prompt in it.
-struct Terminal {
-    keyboard: File,
-    line: OwnedFd,
-    screen: Arc<Mutex<vt100::Parser>>,
-    child: Child,
+fn start(history: &Path) -> Terminal {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a name"));
+    command.args(["--exact", "prompt_in_a_terminal", "--nocapture", "--test-threads=1"]).env(HISTORY, history);
+    Terminal::start(command, Size(80, 24))
 }
-
-impl Terminal {
-    fn start(history: &Path) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are pseudo-terminals");
-        grantpt(&controller).and_then(|()| unlockpt(&controller)).expect("the terminal is ours");
-        let name = ptsname(&controller, Vec::new()).expect("the terminal has a name");
-        let line = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("the terminal opens");
-        let size = Winsize { ws_row: ROWS.get(), ws_col: COLUMNS.get(), ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&line, size).expect("the terminal has a size");
-        let end = || Stdio::from(line.try_clone().expect("descriptors are left"));
-        let child = Command::new(std::env::current_exe().expect("this program has a name"))
-            .args(["--exact", "prompt_in_a_terminal", "--nocapture", "--test-threads=1"])
-            .env(HISTORY, history)
-            .env("TERM", "xterm-256color")
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .expect("this program starts");
-        let keyboard = File::from(controller);
-        let mut output = keyboard.try_clone().expect("descriptors are left");
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
-        let painted = Arc::clone(&screen);
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(read @ 1..) = output.read(&mut bytes) {
-                painted.lock().expect("no panic").process(&bytes[..read]);
-            }
-        });
-        Self { keyboard, line, screen, child }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).expect("the terminal takes keys");
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let screen = self.screen.lock().expect("no panic");
-        screen.screen().rows(0, COLUMNS.get()).map(|row| row.trim_end().to_owned()).collect()
-    }
-
-    /// The row of the cursor.
-    fn last(&self) -> String {
-        let row = usize::from(self.screen.lock().expect("no panic").screen().cursor_position().0);
-        self.lines().get(row).cloned().unwrap_or_default()
-    }
-
-    #[track_caller]
-    fn wait(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let start = Instant::now();
-        while !holds(self) {
-            assert!(start.elapsed() < PATIENCE, "no {what} on the screen:\n{}", self.lines().join("\n"));
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    #[track_caller]
-    fn wait_last(&self, expected: &str) {
-        self.wait(expected, |terminal| terminal.last() == expected);
-    }
-
-    #[track_caller]
-    fn wait_line(&self, expected: &str) {
-        self.wait(expected, |terminal| terminal.lines().iter().any(|line| line == expected));
-    }
-
-    #[track_caller]
-    fn wait_success(&mut self) {
-        let start = Instant::now();
-        loop {
-            match self.child.try_wait().expect("the program is ours") {
-                Some(status) => return assert!(status.success(), "{}", self.lines().join("\n")),
-                None => assert!(start.elapsed() < PATIENCE, "the program does not end:\n{}", self.lines().join("\n")),
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn echoes(&self) -> bool {
-        let modes = tcgetattr(&self.line).expect("the terminal is open").local_modes;
-        modes.contains(LocalModes::ECHO | LocalModes::ICANON)
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-const CTRL_C: &str = "\x03";
-const CTRL_D: &str = "\x04";
-const CTRL_L: &str = "\x0c";
-const CTRL_X: &str = "\x18";
-const CTRL_Z: &str = "\x1a";
-const F4: &str = "\x1bOS";
-const F5: &str = "\x1b[15~";
-const UP: &str = "\x1b[A";
 
 #[test]
 fn a_person_types_and_presses_keys() {
     let folder = std::env::temp_dir().join(format!("understudy-prompt-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("there is room for a history");
     let history = folder.join("sub").join("history");
-    let mut terminal = Terminal::start(&history);
+    let mut terminal = start(&history);
     terminal.wait_last("understudy[view 1 · primary 1]>");
     assert!(!terminal.echoes());
 
@@ -293,7 +183,7 @@ fn a_person_types_and_presses_keys() {
     drop(terminal);
 
     // The history is there again, without the line that began with a blank.
-    let mut terminal = Terminal::start(&history);
+    let mut terminal = start(&history);
     terminal.wait_last("understudy[view 1 · primary 1]>");
     terminal.press(&UP.repeat(4));
     terminal.wait_last("understudy[view 1 · primary 1]> GET slow");

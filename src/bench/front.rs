@@ -89,7 +89,7 @@ impl<'a, T: Transport> Front<'a, T> {
                 Packet::Observation(observation) => {
                     observed.extend(observation.events.into_iter().map(|(at, event)| (at, from, event)));
                 }
-                Packet::Control { .. } | Packet::Start(_) | Packet::Play(_) => {}
+                _ => {}
             }
         }
         refill(now, &mut self.host, &mut sink);

@@ -6,9 +6,9 @@ use super::report::Line;
 use super::{BenchArgs, Part};
 use crate::app::{exit_soon, fail, host_name, job_number, setup};
 use crate::args::Args;
-use crate::driver::{FrontHost, Link, clock};
+use crate::driver::{FrontHost, Link};
 use crate::launch::{self, Order};
-use crate::protocol::{METADATA, Rank};
+use crate::protocol::{Incarnation, METADATA, Rank};
 use crate::transport::mpi::MpiTransport;
 use crate::transport::wire::{Start, encode};
 use crate::transport::{Doorbell, Packet, Transport};
@@ -43,7 +43,15 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     let ranks = transport.ranks();
     // Only the phases of a failover need the servers' own words.
     let observe = wanted.part == Some(Part::Failover);
-    let start = Start { seed: SEED, pid: std::process::id(), host: host_name(), observe };
+    let start = Start {
+        seed: SEED,
+        pid: std::process::id(),
+        host: host_name(),
+        observe,
+        ranks,
+        incarnation: Incarnation(1),
+        peers: Vec::new(),
+    };
     for rank in (1..ranks).map(Rank) {
         let frame = encode(&Packet::Start(Box::new(start.clone())), Vec::new());
         if transport.send(rank, frame).is_err() {
@@ -56,7 +64,7 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     };
     attached.report_pids(&[std::process::id()]);
     say(&Line::Mpi(MpiTransport::library().lines().next().unwrap_or_default().split(',').next().unwrap_or("").into()));
-    let host = FrontHost::new(METADATA, std::process::id(), &setup(args, ranks, &start));
+    let host = FrontHost::new(METADATA, std::process::id(), &setup(args, ranks, start.seed, start.observe));
     let mut link = Link::new(transport, doorbell);
     let mut front = Front::new(&mut link, host, ranks - 1);
     let measured = front.wait_for_service().and_then(|()| parts::measure(&mut front, wanted));
@@ -68,7 +76,6 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
         }
     };
     let all_alive = front.leave(&measured.unwrap_or_default());
-    let _ = clock::now();
     exit_soon(code);
     attached.finish(code);
     if all_alive {

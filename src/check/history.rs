@@ -26,8 +26,8 @@ pub struct Operation {
 impl Operation {
     /// The operation that a client has just finished.
     #[must_use]
-    pub fn new(client: ClientId, epoch: u32, completion: Completion) -> Self {
-        let Completion { seq, command, outcome, call, returned } = completion;
+    pub fn new(client: ClientId, completion: Completion) -> Self {
+        let Completion { seq, command, outcome, call, returned, epoch } = completion;
         let returned = (outcome != Outcome::Unknown).then_some(returned);
         Self { client, seq, epoch, command, outcome, call, returned }
     }

@@ -3,10 +3,18 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`history`] | one client operation as the client saw it |
-//! | [`linear`] | the linearizability checker |
+//! | [`json`] | histories as lines of JSON: the files of `--history` |
+//! | [`model`] | what one key can be, and what one operation does to it |
+//! | [`linear`] | the linearizability checker, for a whole history |
+//! | [`monitor`] | the same question asked continuously, at bounded cost |
 
 pub mod history;
+pub mod json;
 pub mod linear;
+pub mod model;
+pub mod monitor;
+mod search;
 
 pub use history::Operation;
 pub use linear::{Contradiction, Verdict, check};
+pub use monitor::{Monitor, Standing};

@@ -47,7 +47,8 @@ impl fmt::Display for QuoteError {
             }
             Self::Adjacent { at } => write!(
                 f,
-                "column {}: a closing quote must be followed by a blank: put a blank there, or \\\" for a quote within quotes",
+                "column {}: a closing quote must be followed by a blank: put a blank there, or \\\" for a quote \
+                 within quotes",
                 at + 1
             ),
         }

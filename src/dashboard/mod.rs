@@ -45,6 +45,7 @@ pub use view::KeyHint;
 
 use crate::protocol::{Observation, Rank, Time};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,6 +58,10 @@ const NOTICES_PER_TURN_MAX: usize = 256;
 const IDLE_INTERVAL: Duration = Duration::from_millis(250);
 /// A window that is being resized has settled when its size stayed for this long.
 const RESIZE_SETTLED: Duration = Duration::from_millis(60);
+
+/// After a resize all rows are drawn anew, so long after the first time. The editor clears the rows where its
+/// line was before, which may be the dashboard's now, and when it gets around to that, nobody is told.
+const RESIZE_REDRAWS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(600)];
 
 /// Something for the dashboard to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,9 +141,11 @@ pub fn run<W: Write>(notices: &Receiver<Notice>, mut stage: Stage, painter: Pain
     let mut drawn = Time(0);
     let mut due = (stage.clock)();
     let mut resizing: Option<((u16, u16), Time)> = None;
+    let mut redraws: VecDeque<Time> = VecDeque::new();
     loop {
         let now = (stage.clock)();
-        match notices.recv_timeout(due.since(now).min(IDLE_INTERVAL)) {
+        let next = redraws.front().map_or(due, |redraw| due.min(*redraw));
+        match notices.recv_timeout(next.since(now).min(IDLE_INTERVAL)) {
             Ok(notice) => {
                 let urgency = fold(&stage, notice, notices);
                 match urgency {
@@ -167,9 +174,14 @@ pub fn run<W: Write>(notices: &Receiver<Notice>, mut stage: Stage, painter: Pain
             let text;
             (painter, text) = painter.resize(size.0, size.1)?;
             (stage.region)(text);
+            redraws = RESIZE_REDRAWS.map(|later| now + later).into();
             due = now;
         }
         resizing = None;
+        if redraws.pop_front_if(|redraw| now >= *redraw).is_some() {
+            painter = painter.renew()?;
+            due = now;
+        }
 
         if now >= due {
             let mut model = lock(&stage.model);

@@ -9,10 +9,13 @@ use super::host::{FrontHost, Sink};
 use super::link::Link;
 use super::log::Log;
 use super::pace::{Pace, Waiting};
+use super::server_rank::HELD_UP;
+use super::succession::{HELLO_DEADLINE, Respawn, Succession, next_process};
 use crate::fault::Control;
-use crate::protocol::{Event, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time};
+use crate::protocol::{Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time};
 use crate::store::Seq;
-use crate::transport::{Packet, Transport};
+use crate::transport::wire::Start;
+use crate::transport::{Change, Packet, Transport};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +39,7 @@ pub enum News {
     Observation(Box<Observation>),
     /// The client sent a request.
     Asked { at: Time, command: String },
-    /// The client's request ended.
+    /// The client's request ended. Without words when nobody wants to see single requests.
     Answered { at: Time, command: String, reply: String, took: Duration },
     /// A rank's process has ended.
     Gone { rank: Rank },
@@ -79,10 +82,12 @@ pub struct ConsoleRank<'a, T> {
     asks: Receiver<Ask>,
     /// Told what happens; must not wait.
     news: Box<dyn FnMut(News) + 'a>,
-    /// Whether somebody wants to see single requests.
+    /// Whether somebody wants to see single requests: their words cost time.
     tell_requests: bool,
     log: Log,
-    host_name: String,
+    start: Start,
+    respawn: Respawn,
+    succession: Succession,
     known: BTreeMap<Rank, Known>,
     executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
     controls: BTreeMap<u64, PendingControl>,
@@ -94,13 +99,13 @@ pub struct ConsoleRank<'a, T> {
 }
 
 impl<'a, T: Transport> ConsoleRank<'a, T> {
-    /// Rank 0 with its client and metadata server, serving `asks`.
+    /// Rank 0 with its client and metadata server, serving `asks`. `start` is what the other ranks were told.
     pub fn new(
         link: &'a mut Link<T>,
         front: FrontHost,
         asks: Receiver<Ask>,
         log: Log,
-        host_name: String,
+        start: Start,
         tell_requests: bool,
         news: Box<dyn FnMut(News) + 'a>,
     ) -> Self {
@@ -111,7 +116,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             news,
             tell_requests,
             log,
-            host_name,
+            start,
+            respawn: Respawn { automatic: false, arguments: Box::new(|_| Vec::new()) },
+            succession: Succession::default(),
             known: BTreeMap::new(),
             executing: BTreeMap::new(),
             controls: BTreeMap::new(),
@@ -123,12 +130,23 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         }
     }
 
+    /// The same, able to replace dead processes.
+    #[must_use]
+    pub fn with_respawn(self, respawn: Respawn) -> Self {
+        Self { respawn, ..self }
+    }
+
     /// Runs until somebody asks to quit. True when all ranks are alive, so that MPI can end the orderly way.
     pub fn run(mut self) -> bool {
         let mut pace = Pace::new(clock::now());
+        let mut turned = clock::now();
         loop {
             let mut inbox = self.link.receive();
             let now = clock::now();
+            if now.since(turned) > HELD_UP {
+                self.log.line(now, &format!("this loop was held up for {:.1?}", now.since(turned)));
+            }
+            turned = now;
             let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
             for (from, packet) in inbox.drain(..) {
                 self.link.heard(from, now);
@@ -145,9 +163,10 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             }
             self.with_front(now, |front, sink| front.tick(now, sink));
             self.finish_asks(now);
+            self.tend_succession(now);
             if now >= self.next_process_check {
                 self.next_process_check = now + PROCESS_CHECK_INTERVAL;
-                self.check_processes();
+                self.check_processes(now);
                 self.tell_why();
             }
             if let Some(observation) = self.front.report(now) {
@@ -178,14 +197,13 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         }
         while let Some(completion) = self.front.pop_completion() {
             let Some((answer, text)) = self.executing.remove(&completion.seq) else { continue };
-            if self.tell_requests {
-                let reply = match &completion.outcome {
-                    Outcome::Done(reply) => reply.to_string(),
-                    Outcome::Unknown => "(unknown)".to_owned(),
-                };
-                let took = completion.returned.since(completion.call);
-                (self.news)(News::Answered { at: completion.returned, command: text, reply, took });
-            }
+            let reply = match &completion.outcome {
+                _ if !self.tell_requests => String::new(),
+                Outcome::Done(reply) => reply.to_string(),
+                Outcome::Unknown => "(unknown)".to_owned(),
+            };
+            let took = completion.returned.since(completion.call);
+            (self.news)(News::Answered { at: completion.returned, command: text, reply, took });
             let _ = answer.send(completion.outcome);
         }
         result
@@ -200,16 +218,27 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             Packet::ControlDone { id, result } => {
                 if let Some(pending) = self.controls.remove(&id) {
                     if result.is_ok() {
+                        self.succession.note_order(pending.to, &pending.control);
                         self.tell_network(pending.to, pending.control);
                     }
                     let _ = pending.answer.send(result);
                 }
             }
             Packet::Hello { pid, host } => {
-                let local = host == self.host_name;
+                let local = host == self.start.host;
                 self.known.insert(from, Known { pid, local, status: None, stopped: false, gone: false });
+                self.welcome_successor(now, from, pid);
             }
-            Packet::Control { .. } | Packet::Start(_) | Packet::Play(_) => {}
+            Packet::Opened { peer, port } => {
+                if self.known.get(&peer).is_some_and(|known| !known.gone) {
+                    self.link.push(peer, &Packet::Connect { peer: from, port });
+                }
+            }
+            Packet::Control { .. }
+            | Packet::Start(_)
+            | Packet::Gone { .. }
+            | Packet::Connect { .. }
+            | Packet::Play(_) => {}
         }
     }
 
@@ -248,6 +277,10 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 self.with_front(now, |front, sink| front.submit(now, command, sink));
             }
             Ask::Control { to, control, answer } => self.on_control(now, to, control, answer),
+            Ask::Kill { rank, answer } => {
+                let result = self.kill(now, rank);
+                let _ = answer.send(result);
+            }
             Ask::Status { answer } => {
                 let alive = self.known.iter().filter(|(_, known)| !known.stopped && !known.gone);
                 let missing: BTreeSet<Rank> = alive.map(|(rank, _)| *rank).collect();
@@ -275,6 +308,10 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             return;
         };
         match control {
+            Control::Recover if known.gone => match self.link.transport().survives_a_death() {
+                Ok(()) => self.succession.ask(to, answer),
+                Err(why) => drop(answer.send(Err(why))),
+            },
             _ if known.gone => {
                 drop(answer.send(Err(format!("server {to} is dead: its process {} is gone", known.pid))))
             }
@@ -358,20 +395,112 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
 
     // ---- processes -----------------------------------------------------------------------------
 
-    fn check_processes(&mut self) {
+    fn check_processes(&mut self, now: Time) {
         for rank in self.known.keys().copied().collect::<Vec<_>>() {
             let known = &self.known[&rank];
             if !known.local || known.gone {
                 continue;
             }
             match process_state(known.pid) {
-                ProcessState::Gone => {
-                    self.known.get_mut(&rank).expect("just seen").gone = true;
-                    (self.news)(News::Gone { rank });
-                }
+                ProcessState::Gone => self.bury(now, rank),
                 state => self.set_stopped(rank, state == ProcessState::Stopped),
             }
         }
+    }
+
+    fn kill(&mut self, now: Time, rank: Rank) -> Result<(), String> {
+        if rank == METADATA {
+            return Err("rank 0 is this console: QUIT ends it, and the cluster with it".to_owned());
+        }
+        let known =
+            self.known.get(&rank).ok_or_else(|| format!("there is no rank {rank}, or it has not started yet"))?;
+        if known.gone {
+            return Err(format!("server {rank} is already dead"));
+        }
+        if !known.local {
+            return Err(format!("server {rank} runs on another machine: kill its process {} there", known.pid));
+        }
+        self.link.transport().survives_a_death().map_err(|why| format!("KILL would end the cluster: {why}"))?;
+        signal(known.pid, Signal::KILL).map_err(|error| format!("process {} cannot be killed: {error}", known.pid))?;
+        self.bury(now, rank);
+        Ok(())
+    }
+
+    /// A process is dead: nobody sends to it any more, nobody waits for it, somebody takes its place.
+    fn bury(&mut self, now: Time, rank: Rank) {
+        let Some(known) = self.known.get_mut(&rank) else { return };
+        (known.gone, known.stopped) = (true, false);
+        let pid = known.pid;
+        self.log.line(now, &format!("server {rank}: process {pid} is gone"));
+        self.link.forget(rank);
+        for (other, _) in self.known.iter().filter(|(_, known)| !known.gone) {
+            self.link.push(*other, &Packet::Gone { rank });
+        }
+        for pending in self.controls.extract_if(.., |_, pending| pending.to == rank).map(|(_, pending)| pending) {
+            let _ = pending.answer.send(Err(format!("server {rank} has died: its process {pid} is gone")));
+        }
+        for pending in &mut self.statuses {
+            pending.missing.remove(&rank);
+        }
+        (self.news)(News::Gone { rank });
+        if self.respawn.automatic && self.link.transport().survives_a_death().is_ok() {
+            self.succession.wish(rank);
+        }
+    }
+
+    // ---- replacements --------------------------------------------------------------------------
+
+    fn tend_succession(&mut self, now: Time) {
+        while let Some(change) = self.link.transport().take_change() {
+            match change {
+                Change::Started { peer, result: Ok(()) } => self.brief_successor(peer),
+                Change::Started { peer, result: Err(why) } => self.succession_failed(now, peer, &why),
+                Change::Opened { .. } | Change::Connected { .. } => {}
+            }
+        }
+        if let Some(late) = self.succession.under_way().filter(|u| now.since(u.since) > HELLO_DEADLINE) {
+            self.link.forget(late.rank);
+            let why = format!("it did not say hello within {} s", HELLO_DEADLINE.as_secs());
+            self.succession_failed(now, late.rank, &why);
+        }
+        if let Some(rank) = self.succession.begin(now) {
+            let arguments = (self.respawn.arguments)(rank);
+            self.link.transport().replace(rank, &arguments);
+        }
+    }
+
+    /// Tells a new process how to start: as a stranger, and whom to let come.
+    fn brief_successor(&mut self, rank: Rank) {
+        let metadata = self.front.metadata().expect("rank 0 is the metadata server");
+        let announced = metadata.known().get(&rank).map(|known| known.member.incarnation);
+        let in_view = metadata.view().and_then(|view| view.member_on(rank)).map(|member| member.incarnation);
+        let reported = self.known.get(&rank).and_then(|known| known.status.as_ref()).map(|status| status.incarnation);
+        let last = announced.max(in_view).max(reported).unwrap_or(Incarnation(0));
+        let peers = self.known.iter().filter(|(_, known)| !known.gone).map(|(peer, _)| *peer).collect();
+        let start = Start { incarnation: next_process(last), peers, ..self.start.clone() };
+        self.link.push(rank, &Packet::Start(Box::new(start)));
+        self.succession.started(rank);
+    }
+
+    fn welcome_successor(&mut self, now: Time, rank: Rank, pid: u32) {
+        let Some(since) = self.succession.arrived(rank) else { return };
+        for control in self.succession.orders(rank).to_vec() {
+            self.link.push(rank, &Packet::Control { id: 0, control });
+        }
+        let what = format!("server {rank}: process {pid} takes its place, after {} ms", now.since(since).as_millis());
+        self.note(now, what);
+    }
+
+    fn succession_failed(&mut self, now: Time, rank: Rank, why: &str) {
+        let again = self.succession.failed(rank, why);
+        let next = if again { "trying again".to_owned() } else { format!("RECOVER {rank} tries again") };
+        self.note(now, format!("server {rank}: no process takes its place: {why}; {next}"));
+    }
+
+    fn note(&mut self, now: Time, what: String) {
+        let event = Event::Operator { what };
+        self.log.event(now, &event);
+        self.front.note(now, &event);
     }
 
     /// One sentence when nobody can be served: which rule blocks, and what would unblock it.
@@ -420,6 +549,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             if !known.gone {
                 self.link.push(*rank, &Packet::Control { id: 0, control: Control::Leave });
             }
+        }
+        if let Some(late) = self.succession.under_way().filter(|under_way| under_way.started) {
+            self.link.push(late.rank, &Packet::Control { id: 0, control: Control::Leave });
         }
         self.with_front(now, |front, sink| front.give_up(now, sink));
         let until = now + LEAVE_DEADLINE;

@@ -18,6 +18,8 @@ pub enum Ask {
     Execute { command: Command, answer: Sender<Outcome> },
     /// Give an order to a rank; answered when the rank has carried it out.
     Control { to: Rank, control: Control, answer: Sender<Result<(), String>> },
+    /// Kill a rank's process; answered when the signal is sent.
+    Kill { rank: Rank, answer: Sender<Result<(), String>> },
     /// The state of the whole cluster, freshly asked from every rank.
     Status { answer: Sender<ClusterStatus> },
     /// Put a line into the events: what an operator did.
@@ -113,6 +115,14 @@ impl Desk {
     /// When the rank refuses, with the reason, or does not answer.
     pub fn control(&self, to: Rank, control: Control) -> Result<(), String> {
         self.ask(|answer| Ask::Control { to, control, answer }).unwrap_or_else(|| Err("the cluster has ended".into()))
+    }
+
+    /// Kills a rank's process.
+    ///
+    /// # Errors
+    /// Why it cannot be killed.
+    pub fn kill(&self, rank: Rank) -> Result<(), String> {
+        self.ask(|answer| Ask::Kill { rank, answer }).unwrap_or_else(|| Err("the cluster has ended".into()))
     }
 
     /// The state of the cluster.

@@ -17,6 +17,7 @@ pub struct Link<T> {
     /// The bell, once the job's number is known.
     pub doorbell: Doorbell,
     heard: Vec<Time>,
+    last_flush: Time,
     garbage: u64,
     inbox: Vec<(Rank, Packet)>,
 }
@@ -28,6 +29,7 @@ impl<T: Transport> Link<T> {
         Self {
             outgoing: Outgoing::new(ranks),
             heard: vec![Time::default(); ranks as usize],
+            last_flush: Time::default(),
             garbage: 0,
             inbox: Vec::new(),
             doorbell,
@@ -79,9 +81,12 @@ impl<T: Transport> Link<T> {
     /// Everything leaves; who probably sleeps is woken.
     pub fn flush(&mut self, now: Time) {
         self.outgoing.flush(&mut self.transport);
+        // A rank that has slept, or was held up, does not know how old is what it has just heard.
+        let late = now.since(self.last_flush) > ASLEEP_AFTER;
+        self.last_flush = now;
         for to in self.outgoing.take_sent() {
-            let heard = self.heard.get_mut(to.0 as usize);
-            if let Some(heard) = heard.filter(|heard| now.since(**heard) > ASLEEP_AFTER) {
+            let Some(heard) = self.heard.get_mut(to.0 as usize) else { continue };
+            if late || now.since(*heard) > ASLEEP_AFTER {
                 *heard = now;
                 self.doorbell.ring(to);
             }
@@ -91,6 +96,22 @@ impl<T: Transport> Link<T> {
     /// Frames that peers have not taken yet.
     pub fn unsent(&self) -> usize {
         self.transport.unsent()
+    }
+
+    /// `peer`'s process is dead: nothing is sent to it any more.
+    pub fn forget(&mut self, peer: Rank) {
+        self.transport.forget(peer);
+        self.outgoing.forget(peer);
+    }
+
+    /// Packets that came before this rank could do anything with them: the next [`Link::receive`] begins with them.
+    pub fn put_back(&mut self, early: Vec<(Rank, Packet)>) {
+        self.inbox = early;
+    }
+
+    /// The transport, for what it does in the background.
+    pub fn transport(&mut self) -> &mut T {
+        &mut self.transport
     }
 
     /// True while frames are on their way piece by piece, in or out.

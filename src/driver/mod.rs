@@ -12,6 +12,8 @@
 //! | [`observer`] | what a rank has to tell, bounded |
 //! | [`server_rank`] | the loop of a server's rank |
 //! | [`console_rank`] | the loop of rank 0 |
+//! | [`succession`] | who takes the place of a dead process |
+//! | [`doors`] | how a replacement comes to be reached by the others |
 //! | [`desk`] | where the console hands in its wishes |
 //! | [`link`] | packets out, packets in, who has to be woken |
 //! | [`pace`] | how a rank waits |
@@ -20,6 +22,7 @@
 pub mod clock;
 pub mod console_rank;
 pub mod desk;
+pub mod doors;
 pub mod host;
 pub mod link;
 pub mod log;
@@ -27,9 +30,12 @@ pub mod observer;
 pub mod outlet;
 pub mod pace;
 pub mod server_rank;
+pub mod succession;
 
 pub use crate::protocol::{Outcome, ViewRecord};
 pub use console_rank::{ConsoleRank, News};
 pub use desk::{Ask, ClusterStatus, Desk, RankStatus};
+pub use doors::Doors;
 pub use host::{FrontHost, ServerHost, Setup, Sink};
 pub use link::Link;
+pub use succession::Respawn;

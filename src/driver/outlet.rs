@@ -45,17 +45,26 @@ impl Outlet {
                 self.observer.sent(now, to, &message, false);
                 emit(to, message);
             } else {
-                self.send_through_faults(now, to, message, emit);
+                self.send_through_faults(now, to, message, emit, tell);
             }
         }
     }
 
-    fn send_through_faults(&mut self, now: Time, to: Rank, message: Message, emit: &mut dyn FnMut(Rank, Message)) {
+    fn send_through_faults(
+        &mut self,
+        now: Time,
+        to: Rank,
+        message: Message,
+        emit: &mut dyn FnMut(Rank, Message),
+        tell: &mut dyn FnMut(&Event),
+    ) {
         let fate = self.links.decide(to);
         let full = self.delayed.len() >= DELAYED_MAX;
         let lost = fate == Fate::Lost || full;
         self.observer.sent(now, to, &message, lost);
         match fate {
+            // The display has it from the observer; this is for logs and transcripts.
+            _ if lost && !message.is_background() => tell(&Event::Lost { to, message: message.to_string() }),
             _ if lost => {}
             Fate::Lost => {}
             Fate::After(Duration::ZERO) => emit(to, message),

@@ -1,17 +1,21 @@
 //! The loop of a server's rank.
 
 use super::clock;
+use super::doors::Doors;
 use super::host::{ServerHost, Setup, Sink};
 use super::link::Link;
 use super::log::Log;
 use super::pace::{Pace, Waiting};
 use crate::fault::Control;
-use crate::protocol::{METADATA, Message, Rank, Time};
+use crate::protocol::{Incarnation, METADATA, Message, Rank, Time};
+use crate::transport::wire::{Start, decode};
 use crate::transport::{Packet, Transport};
 use std::time::Duration;
 
 /// The operating system is asked this often whether this rank still has a reason to live.
 const ORPHAN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// A turn that took longer than this is worth a line in the log: no nap is that long.
+pub const HELD_UP: Duration = Duration::from_millis(30);
 
 /// Why the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +31,20 @@ pub fn run<T: Transport>(
     link: &mut Link<T>,
     mut host: ServerHost,
     mut log: Log,
+    mut doors: Doors,
     is_orphan: &dyn Fn() -> bool,
 ) -> Ended {
     let mut pace = Pace::new(clock::now());
+    let mut turned = clock::now();
     let mut next_check = clock::now() + ORPHAN_CHECK_INTERVAL;
     let mut sends: Vec<(Rank, Message)> = Vec::new();
     loop {
         let mut inbox = link.receive();
         let now = clock::now();
+        if now.since(turned) > HELD_UP {
+            log.line(now, &format!("this loop was held up for {:.1?}", now.since(turned)));
+        }
+        turned = now;
         let worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let mut told_to_leave = false;
         let mut part = None;
@@ -46,6 +56,12 @@ pub fn run<T: Transport>(
                 match packet {
                     Packet::Message(message) => host.handle(now, from, message, &mut sink),
                     Packet::Control { control: Control::Leave, .. } => told_to_leave = true,
+                    Packet::Gone { rank } => {
+                        doors.forget(rank);
+                        link.forget(rank);
+                    }
+                    Packet::Play(play) => part = Some(play),
+                    Packet::Connect { peer, port } => link.transport().connect(peer, &port),
                     Packet::Control { id, control } => {
                         let result = host.control(now, &control, &mut sink);
                         if control == Control::Observe
@@ -55,13 +71,13 @@ pub fn run<T: Transport>(
                         }
                         link.push(METADATA, &Packet::ControlDone { id, result });
                     }
-                    Packet::Play(play) => part = Some(play),
                     _ => {}
                 }
             }
             host.tick(now, &mut sink);
         }
         link.handled(inbox);
+        doors.tend(link, now, &mut log);
         for (to, message) in sends.drain(..) {
             link.push(to, &Packet::Message(message));
         }
@@ -72,6 +88,7 @@ pub fn run<T: Transport>(
         link.flush(now);
         if let Some(part) = part {
             link.play(&part);
+            turned = clock::now();
             continue;
         }
         log.tick(now);
@@ -89,40 +106,40 @@ pub fn run<T: Transport>(
             }
         }
         let due = host.deadline().min(host.report_deadline()).min(next_check);
-        let waiting = Waiting { expecting: false, moving: link.is_moving(), due };
-        pace.wait(now, worked, waiting, &link.doorbell);
+        let expecting = host.server().is_some_and(|server| server.queued() > 0);
+        pace.wait(now, worked, Waiting { expecting, moving: link.is_moving(), due }, &link.doorbell);
     }
 }
 
 /// A server's host as rank 0's first word describes it.
 #[must_use]
-pub fn host(rank: Rank, setup: Setup) -> ServerHost {
-    ServerHost::new(rank, crate::protocol::Incarnation(1), std::process::id(), setup)
+pub fn host(rank: Rank, incarnation: Incarnation, setup: Setup) -> ServerHost {
+    ServerHost::new(rank, incarnation, std::process::id(), setup)
 }
 
 /// How long a rank waits for rank 0's first word.
 pub const START_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits for rank 0's first word.
+/// Waits for rank 0's first word; also returns what came right behind it.
 ///
 /// # Errors
 /// When it does not come.
 pub fn wait_for_start<T: Transport>(
     transport: &mut T,
     is_orphan: &dyn Fn() -> bool,
-) -> Result<crate::transport::wire::Start, String> {
+) -> Result<(Start, Vec<(Rank, Packet)>), String> {
     let begun: Time = clock::now();
     loop {
         let mut start = None;
-        transport.receive(&mut |_, frame| {
-            let _ = crate::transport::wire::decode(frame, |packet| {
-                if let Packet::Start(found) = packet {
-                    start = Some(*found);
-                }
+        let mut early = Vec::new();
+        transport.receive(&mut |from, frame| {
+            let _ = decode(frame, |packet| match packet {
+                Packet::Start(found) => start = Some(*found),
+                packet => early.push((from, packet)),
             });
         });
         if let Some(start) = start {
-            return Ok(start);
+            return Ok((start, early));
         }
         if clock::now().since(begun) > START_DEADLINE || is_orphan() {
             return Err("rank 0 did not say how to start".to_owned());

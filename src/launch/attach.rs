@@ -6,7 +6,7 @@
 //! | started by | descriptors | terminal put back by |
 //! |---|---|---|
 //! | the launcher | the launcher's own, received over the lifeline | the launcher; this rank if the launcher is gone |
-//! | a person's mpirun at a terminal | the terminal, by way of [`byhand`](super::byhand) | this rank; its guardian if this rank is killed |
+//! | a person's mpirun at a terminal | the terminal: [`byhand`](super::byhand) | this rank; its guardian after a kill |
 //! | a person's mpirun in a pipe | as mpirun made them | nobody: nothing was changed |
 //!
 //! From then on a few threads wait for what may come, and call the `on_order` that was given. It runs on their
@@ -85,8 +85,8 @@ enum Holder {
     Nobody,
 }
 
-/// Takes over descriptors 0, 1 and 2 and starts to listen for orders. For rank 0, early: before threads that must not be
-/// stopped by touching the terminal, and before anything is read or written. MPI may be initialised or not.
+/// Takes over descriptors 0, 1 and 2 and starts to listen for orders. For rank 0, early: before threads that must
+/// not be stopped by touching the terminal, and before anything is read or written. MPI may be initialised or not.
 ///
 /// # Errors
 /// When the launcher does not answer, or the terminal cannot be had.

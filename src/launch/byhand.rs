@@ -9,7 +9,7 @@
 //!   screen ──── terminal ◀───────────────────────────────────────────────────── descriptor 1
 //! ```
 //!
-//! - The terminal is set to raw by rank 0, from the background, so that keys pass mpirun unchanged and Ctrl-C is a byte.
+//! - The terminal is set to raw by rank 0, from the background: keys pass mpirun unchanged, Ctrl-C is a byte.
 //! - The line editor insists on a terminal to read from: it gets a pseudo-terminal, and sets modes there as it likes.
 //! - Output goes to the terminal directly.
 //! - The kernel tells the foreground group about a new size, which is mpirun: the pump looks now and then.

@@ -83,7 +83,8 @@ impl Terminal {
         }
     }
 
-    /// Lets every key through as it is typed: no echo, no signals. Output stays cooked: a line feed returns the carriage.
+    /// Lets every key through as it is typed: no echo, no signals. Output stays cooked: a line feed returns the
+    /// carriage.
     ///
     /// # Errors
     /// When the terminal is gone.

@@ -42,6 +42,8 @@ pub struct Completion {
     pub call: Time,
     /// When it was answered or given up.
     pub returned: Time,
+    /// The epoch in which it was asked (0: the client had not learnt of any view). It has no effect in another.
+    pub epoch: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ struct Pending {
     call: Time,
     resend_at: Time,
     patience: Duration,
+    /// The epoch it was last sent in.
+    epoch: u32,
 }
 
 /// One client.
@@ -117,15 +121,16 @@ impl Client {
         let seq = self.last_seq.next();
         self.last_seq = seq;
         if let Err(error) = command.check_limits() {
-            let outcome = Outcome::Done(Reply::Error(error));
-            self.completions.push_back(Completion { seq, command, outcome, call: now, returned: now });
+            let (outcome, epoch) = (Outcome::Done(Reply::Error(error)), self.epoch());
+            self.completions.push_back(Completion { seq, command, outcome, call: now, returned: now, epoch });
             return seq;
         }
         let patience = self.timing.retry;
+        let epoch = self.epoch();
         if !command.is_read() {
             self.writes.insert(seq);
         }
-        self.pending.insert(seq, Pending { command, call: now, resend_at: now + patience, patience });
+        self.pending.insert(seq, Pending { command, call: now, resend_at: now + patience, patience, epoch });
         self.next_resend = self.next_resend.min(now + patience);
         match self.primary() {
             Some(primary) => {
@@ -194,14 +199,18 @@ impl Client {
         }
     }
 
+    fn epoch(&self) -> u32 {
+        self.view.as_ref().map_or(0, |view| view.epoch)
+    }
+
     fn primary(&self) -> Option<Rank> {
         self.view.as_ref().map(|view| view.primary.rank)
     }
 
     fn finish(&mut self, now: Time, seq: Seq, outcome: Outcome) {
-        if let Some(Pending { command, call, .. }) = self.pending.remove(&seq) {
+        if let Some(Pending { command, call, epoch, .. }) = self.pending.remove(&seq) {
             self.writes.remove(&seq);
-            self.completions.push_back(Completion { seq, command, outcome, call, returned: now });
+            self.completions.push_back(Completion { seq, command, outcome, call, returned: now, epoch });
         }
     }
 
@@ -226,13 +235,14 @@ impl Client {
     }
 
     fn repeat(&mut self, now: Time, seqs: &[Seq], out: &mut Outbox) {
-        let primary = self.primary();
+        let (primary, epoch) = (self.primary(), self.epoch());
         let patience_max = self.timing.retry * BACKOFF_MAX;
         for &seq in seqs {
             if let Some(primary) = primary {
                 out.send(primary, Message::Request(self.request(seq)));
             }
             if let Some(pending) = self.pending.get_mut(&seq) {
+                pending.epoch = epoch;
                 pending.resend_at = now + pending.patience;
                 pending.patience = (pending.patience * 2).min(patience_max);
             }
@@ -251,7 +261,7 @@ impl Client {
             seq,
             acked,
             after: self.write_before(seq),
-            epoch: self.view.as_ref().map_or(0, |view| view.epoch),
+            epoch: self.epoch(),
             command: self.pending[&seq].command.clone(),
         }
     }

@@ -186,6 +186,7 @@ impl Metadata {
         if newest {
             self.servers.insert(from, known);
         }
+        self.tick(now, out);
         let recruit = self.is_recruited(now, member);
         out.send(from, Message::Welcome { view: self.view.clone(), recruit });
     }

@@ -10,6 +10,7 @@
 //! | [`world`] | virtual time, the network, the cluster |
 //! | [`chaos`] | a random run: operations and faults, then healing |
 //! | [`invariants`] | the properties, one a file |
+//! | [`stage`] | the cluster with an audience: console and dashboard without MPI |
 //!
 //! # Caveats
 //!
@@ -18,7 +19,9 @@
 
 pub mod chaos;
 pub mod invariants;
+pub mod stage;
 pub mod world;
 
 pub use chaos::{Chaos, Outcome, Report, run};
+pub use stage::{SimStage, VirtualClock};
 pub use world::World;

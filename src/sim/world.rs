@@ -4,11 +4,13 @@ use super::invariants::{Invariants, Violation};
 use crate::check::Operation;
 use crate::driver::{FrontHost, ServerHost, Setup, Sink};
 use crate::fault::Control;
-use crate::protocol::{Event, Incarnation, METADATA, Message, Rank, Role, Time};
+use crate::protocol::{Event, Incarnation, METADATA, Message, Rank, Role, Time, ViewNumber};
 use crate::store::{ClientId, Command};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 /// A message travels at least and at most this long, in microseconds, unless a fault says otherwise.
@@ -18,15 +20,36 @@ const BACKLOG_MAX: usize = 200_000;
 /// The most lines kept of what happened last.
 const RECENT_MAX: usize = 60;
 
+/// A node and the view it is in: `n1@3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Party {
+    /// Which node.
+    pub rank: Rank,
+    /// The newest view it knows.
+    pub view: ViewNumber,
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}@{}", self.rank, self.view)
+    }
+}
+
 /// Something that happened, for transcripts and for the report of a failing seed.
 #[derive(Debug, Clone)]
 pub enum Happening {
-    /// A message was sent.
-    Sent { from: Rank, to: Rank, text: String },
+    /// A message was sent; `background` for those that are sent at regular intervals.
+    Sent { from: Party, to: Rank, text: String, background: bool },
     /// A message was lost on purpose.
-    Lost { from: Rank, to: Rank, text: String },
-    /// A node told something.
-    Told { rank: Rank, event: Event },
+    Lost { from: Party, to: Rank, text: String },
+    /// A node told something; `before` it did what it tells of, it was in that view.
+    Told { by: Party, before: Party, event: Event },
+}
+
+/// What a node wants done or told, in order.
+enum Out {
+    Send(Rank, Message),
+    Tell(Event),
 }
 
 /// One message on its way.
@@ -333,49 +356,76 @@ impl World {
 
     fn with_server(&mut self, rank: Rank, act: impl FnOnce(&mut ServerHost, Time, &mut Sink<'_>)) {
         let now = self.now;
-        let (mut sends, mut events) = (Vec::new(), Vec::new());
-        let mut sink =
-            Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
+        let (before, outs) = (self.party(rank), RefCell::new(Vec::new()));
+        let mut sink = Sink {
+            emit: &mut |to, message| outs.borrow_mut().push(Out::Send(to, message)),
+            tell: &mut |event| outs.borrow_mut().push(Out::Tell(event.clone())),
+        };
         act(self.servers.get_mut(&rank).unwrap_or_else(|| panic!("there is no server {rank}")), now, &mut sink);
-        self.take_in(rank, sends, events);
+        self.take_in(before, outs.into_inner());
         self.invariants.on_server(now, &self.servers[&rank]);
     }
 
     fn with_front(&mut self, rank: Rank, act: impl FnOnce(&mut FrontHost, Time, &mut Sink<'_>)) {
         let now = self.now;
-        let (mut sends, mut events) = (Vec::new(), Vec::new());
-        let mut sink =
-            Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
+        let (before, outs) = (self.party(rank), RefCell::new(Vec::new()));
+        let mut sink = Sink {
+            emit: &mut |to, message| outs.borrow_mut().push(Out::Send(to, message)),
+            tell: &mut |event| outs.borrow_mut().push(Out::Tell(event.clone())),
+        };
         let front = self.fronts.get_mut(&rank).unwrap_or_else(|| panic!("there is no client {rank}"));
         act(front, now, &mut sink);
-        let epoch = front.client().view().map_or(0, |view| view.epoch);
         while let Some(completion) = front.pop_completion() {
-            let operation = Operation::new(ClientId(rank.0), epoch, completion);
+            let operation = Operation::new(ClientId(rank.0), completion);
             self.invariants.on_answer(&operation);
             self.history.push(operation);
         }
-        self.take_in(rank, sends, events);
+        self.take_in(before, outs.into_inner());
     }
 
-    fn take_in(&mut self, from: Rank, sends: Vec<(Rank, Message)>, events: Vec<Event>) {
-        for event in events {
-            self.invariants.on_event(from, &event);
-            self.remember(Happening::Told { rank: from, event });
+    /// A node, and the newest view that it knows.
+    fn party(&self, rank: Rank) -> Party {
+        let view = match (self.servers.get(&rank), self.fronts.get(&rank)) {
+            (Some(host), _) => host.server().and_then(|server| server.view()),
+            (None, Some(front)) => front.metadata().map_or(front.client().view(), |metadata| metadata.view()),
+            (None, None) => None,
+        };
+        Party { rank, view: view.map_or(ViewNumber(0), |view| view.number) }
+    }
+
+    fn take_in(&mut self, before: Party, outs: Vec<Out>) {
+        let mut party = self.party(before.rank);
+        if party.view == ViewNumber(0) {
+            party = before; // A crashed server knows no view any more; what it said, it said before.
         }
-        for (to, message) in sends {
-            self.invariants.on_send(&message);
-            if self.told.is_some() || !message.is_background() {
-                self.remember(
-                    Happening::Sent { from, to, text: String::new() }.with_text(&message, self.told.is_some()),
-                );
+        for out in outs {
+            match out {
+                Out::Tell(event) => {
+                    self.invariants.on_event(party.rank, &event);
+                    self.remember(match event {
+                        Event::Lost { to, message: text } => Happening::Lost { from: party, to, text },
+                        event => Happening::Told { by: party, before, event },
+                    });
+                }
+                Out::Send(to, message) => self.launch(party, to, message),
             }
-            let travel = Duration::from_micros(self.rng.random_range(TRAVEL_US));
-            let last = self.last_arrival.entry((from, to)).or_default();
-            let arrival = (self.now + travel).max(*last);
-            *last = arrival;
-            self.sent += 1;
-            self.flying.insert((arrival, self.sent), Delivery { from, to, message });
         }
+    }
+
+    fn launch(&mut self, from: Party, to: Rank, message: Message) {
+        self.invariants.on_send(&message);
+        let background = message.is_background();
+        if self.told.is_some() || !background {
+            // Formatting costs more than the simulation itself: in full only for those who read everything.
+            let text = if self.told.is_some() { message.to_string() } else { message.name().to_owned() };
+            self.remember(Happening::Sent { from, to, text, background });
+        }
+        let travel = Duration::from_micros(self.rng.random_range(TRAVEL_US));
+        let last = self.last_arrival.entry((from.rank, to)).or_default();
+        let arrival = (self.now + travel).max(*last);
+        *last = arrival;
+        self.sent += 1;
+        self.flying.insert((arrival, self.sent), Delivery { from: from.rank, to, message });
     }
 
     fn remember(&mut self, happening: Happening) {
@@ -407,23 +457,15 @@ impl World {
     }
 }
 
-impl Happening {
-    /// Formatting costs more than the simulation itself, so it is put off until somebody reads it, where possible.
-    fn with_text(self, message: &Message, wanted: bool) -> Self {
-        let render = || if wanted { message.to_string() } else { message.name().to_owned() };
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sent { from, to, .. } => Self::Sent { from, to, text: render() },
-            other => other,
-        }
-    }
-}
-
-impl std::fmt::Display for Happening {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Sent { from, to, text } => write!(f, "n{from} → n{to} {text}"),
-            Self::Lost { from, to, text } => write!(f, "n{from} ⇥ n{to} {text}"),
-            Self::Told { rank, event } => write!(f, "n{rank} {event}"),
+            Self::Sent { from, to, text, .. } => write!(f, "{from} → n{to} {text}"),
+            Self::Lost { from, to, text } => write!(f, "{from} ⇥ n{to} {text}"),
+            Self::Told { by, before, event: Event::RoleChanged { from, to, .. } } => {
+                write!(f, "{before} {from} ⇨ {by} {to}")
+            }
+            Self::Told { by, event, .. } => write!(f, "{by} {event}"),
         }
     }
 }

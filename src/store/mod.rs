@@ -28,4 +28,4 @@ pub use command::{Command, KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, Reply, StoreErro
 pub use ids::{ClientId, OpNumber, Seq};
 pub use session::{SESSION_REPLIES_MAX, SESSIONS_MAX, Session, Sessions};
 pub use snapshot::{Chunk, Exporter, Finale, Importer, SnapshotError};
-pub use state::{LogEntry, Store, Stored};
+pub use state::{KeyPattern, LogEntry, Store, Stored};

@@ -2,7 +2,7 @@
 
 use super::command::{KEYS_REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 use super::{Bytes, ClientId, Command, OpNumber, Reply, Seq, Sessions, StoreError};
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobMatcher};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -146,18 +146,10 @@ impl Store {
     }
 
     fn matching_keys(&self, pattern: &Bytes) -> Result<Vec<Bytes>, StoreError> {
-        let text = std::str::from_utf8(pattern).map_err(|_| StoreError::BadPattern)?;
-        let matcher = (text != "*")
-            .then(|| GlobBuilder::new(text).literal_separator(false).backslash_escape(true).build())
-            .transpose()
-            .map_err(|_| StoreError::BadPattern)?
-            .map(|glob| glob.compile_matcher());
+        let pattern = KeyPattern::new(pattern)?;
         let mut bytes = 0;
         let mut keys = Vec::new();
-        for key in self.entries.keys() {
-            if matcher.as_ref().is_some_and(|m| !m.is_match(OsStr::from_bytes(key))) {
-                continue;
-            }
+        for key in self.entries.keys().filter(|key| pattern.matches(key)) {
             bytes += key.len();
             if bytes > KEYS_REPLY_BYTES_MAX {
                 return Err(StoreError::TooManyKeys);
@@ -258,6 +250,29 @@ impl Store {
             }
             None => false,
         }
+    }
+}
+
+/// The glob of a `KEYS`, ready to be compared with keys.
+#[derive(Debug, Clone)]
+pub struct KeyPattern(Option<GlobMatcher>);
+
+impl KeyPattern {
+    /// Reads a glob.
+    ///
+    /// # Errors
+    /// [`StoreError::BadPattern`].
+    pub fn new(pattern: &Bytes) -> Result<Self, StoreError> {
+        let text = std::str::from_utf8(pattern).map_err(|_| StoreError::BadPattern)?;
+        let build = || GlobBuilder::new(text).literal_separator(false).backslash_escape(true).build();
+        let glob = (text != "*").then(build).transpose().map_err(|_| StoreError::BadPattern)?;
+        Ok(Self(glob.map(|glob| glob.compile_matcher())))
+    }
+
+    /// True when the key matches.
+    #[must_use]
+    pub fn matches(&self, key: &Bytes) -> bool {
+        self.0.as_ref().is_none_or(|glob| glob.is_match(OsStr::from_bytes(key)))
     }
 }
 

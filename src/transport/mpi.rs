@@ -1,26 +1,50 @@
-//! Frames over MPI: non-blocking, bounded.
+//! Frames over MPI: non-blocking, bounded, and past the death of processes.
 //!
 //! Only immediate calls are used (`MPI_Isend`, `MPI_Improbe`, `MPI_Imrecv`, `MPI_Test`), because a
 //! peer may die at any moment: with Open MPI under `--enable-recovery` a send to a dead rank "succeeds"
 //! some sixty times and then never completes. So every peer has a limit on sends under way; beyond it
 //! frames are given back. A buffer whose send never completes is never freed, for MPI may still read it.
+//! A peer that is known to be dead ([`Transport::forget`]) is sent nothing at all.
+//!
+//! # Replacements
+//!
+//! A process that is started later has a world of its own. It reaches the others, and they it, over
+//! communicators that join exactly two processes:
+//!
+//! ```text
+//!   rank 0 ── MPI_Comm_spawn ──▶ replacement         who          way to the replacement
+//!                                 │ MPI_Open_port    rank 0       the spawn's inter-communicator
+//!   rank 0 ◀──── the port ────────┘ MPI_Comm_accept  everybody    one accept, one connect each
+//!     └── the port ──▶ other rank ── MPI_Comm_connect
+//! ```
+//!
+//! Spawning, accepting and connecting block, so each runs in a side thread, on a copy of `MPI_COMM_SELF`
+//! of its own; the rank's loop goes on meanwhile and takes what has come out of it with
+//! [`Transport::take_change`]. An attempt that hangs, because the other side has died, keeps its
+//! thread and is overtaken by a newer attempt; what it still finds is thrown away.
 //!
 //! Why the raw calls: the safe ones drop return codes, and their requests borrow the buffer for a scope,
-//! while a frame here lives as long as it travels. This is one of the two files with `unsafe` code.
+//! while a frame here lives as long as it travels. This is the one file with `unsafe` code.
 //!
 //! # Caveats
 //!
-//! MPI is initialised for use by one thread ([`mpi::Threading::Funneled`]): all calls come from the
-//! thread that created the [`MpiTransport`].
+//! - Communicators of the dead are never freed: that would wait for the dead. A kill costs some kilobytes.
+//! - Under Open MPI 4 a replacement is reached over TCP, also on one host: the shared-memory transport
+//!   joins only processes that were started together. A TCP connection that breaks ends the survivor; see
+//!   [`super::keeper`] for why it does not break.
+//! - A process that dies in the nanoseconds in which it appends to a peer's shared-memory queue can leave
+//!   that queue torn. The peer then hears nobody, is taken for dead by the others, and has to be killed too.
 
-use super::Transport;
-use super::raw::RawWire;
-use crate::protocol::Rank;
+#![allow(unsafe_code, reason = "MPI is a library in C")]
+
+use super::{Change, RawWire, Transport};
+use crate::protocol::{METADATA, Rank};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use mpi::ffi;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{AsRaw, Communicator, Destination, Source};
 use std::collections::VecDeque;
-use std::ffi::c_int;
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
 use std::mem::MaybeUninit;
 
@@ -36,18 +60,36 @@ const TAG: c_int = 0;
 const RAW_TAG: c_int = 1;
 /// A message of up to this size is never split: once it is seen, it is all there.
 const WHOLE_BYTES_MAX: usize = 2048;
+/// An inter-communicator of two processes has one rank at the other end.
+const OTHER_END: c_int = 0;
 
-/// MPI could not be started.
+/// Why MPI could not be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AlreadyInitialised;
+pub enum InitError {
+    /// It was started before in this process.
+    AlreadyInitialised,
+    /// A replacement was started, but not by `MPI_Comm_spawn`.
+    NoParent,
+}
 
-impl fmt::Display for AlreadyInitialised {
+impl fmt::Display for InitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MPI is initialised already in this process")
+        f.write_str(match self {
+            Self::AlreadyInitialised => "MPI is initialised already in this process",
+            Self::NoParent => "--replaces is for processes that rank 0 starts itself: leave it out",
+        })
     }
 }
 
-impl std::error::Error for AlreadyInitialised {}
+impl std::error::Error for InitError {}
+
+/// A communicator on its way between threads.
+#[derive(Clone, Copy)]
+struct Handle(ffi::MPI_Comm);
+
+// SAFETY: a communicator handle is a number or a pointer to something that MPI locks itself; MPI was initialised for
+// many threads, and no two threads use the same communicator at the same time.
+unsafe impl Send for Handle {}
 
 /// A frame on its way out. The buffer stays where it is until MPI is done with it.
 struct Sending {
@@ -67,56 +109,123 @@ enum Matched {
     /// A long one is on its way into `receiving`.
     Begun,
     /// Here it is, and from whom.
-    Whole(usize, Vec<u8>),
+    Whole(Rank, Vec<u8>),
 }
 
-/// MPI's world as a [`Transport`].
+/// How a peer is reached.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Not at all: dead, or not connected yet.
+    None,
+    /// It was started together with this rank.
+    World,
+    /// Over a communicator of two.
+    Pair(Handle),
+}
+
+struct Peer {
+    way: Way,
+    /// Counts what was started in the background for this peer: only the newest counts.
+    attempt: u64,
+    sending: VecDeque<Sending>,
+    /// Frames that have been matched but not fully received, oldest first.
+    receiving: VecDeque<Receiving>,
+}
+
+/// What a side thread found.
+enum Found {
+    Port(String),
+    Way { spawned: bool, result: Result<Handle, String> },
+}
+
+/// MPI as a [`Transport`].
 pub struct MpiTransport {
     world: SimpleCommunicator,
     universe: Option<mpi::environment::Universe>,
     rank: Rank,
-    ranks: u32,
-    sending: Vec<VecDeque<Sending>>,
-    /// How many there are in `sending`.
-    unsent: usize,
-    /// Frames that have been matched but not fully received, by sender, oldest first.
-    receiving: Vec<VecDeque<Receiving>>,
+    peers: Vec<Peer>,
+    /// Some peer may be reached over the world.
+    has_world: bool,
+    /// Peers that are reached over a communicator of two.
+    pairs: Vec<(Rank, Handle)>,
+    /// Somebody has died, or came later: then nobody may wait for everybody.
+    is_whole: bool,
+    has_threads: bool,
     arriving: usize,
+    /// Frames that MPI has not taken entirely, of all peers.
+    unsent: usize,
     pool: Vec<Vec<u8>>,
+    tell: Sender<(Rank, u64, Found)>,
+    found: Receiver<(Rank, u64, Found)>,
 }
 
 impl fmt::Debug for MpiTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MpiTransport").field("rank", &self.rank).field("ranks", &self.ranks).finish_non_exhaustive()
+        f.debug_struct("MpiTransport").field("rank", &self.rank).field("ranks", &self.ranks()).finish_non_exhaustive()
     }
 }
 
 impl MpiTransport {
-    /// Initialises MPI.
+    /// Initialises MPI in a process that was started together with the others.
     ///
     /// # Errors
     /// When it is initialised already.
     ///
     /// # Panics
     /// When MPI gives a negative rank: never.
-    pub fn init() -> Result<Self, AlreadyInitialised> {
-        let (universe, _) = mpi::initialize_with_threading(mpi::Threading::Funneled).ok_or(AlreadyInitialised)?;
+    pub fn init() -> Result<Self, InitError> {
+        let mut transport = Self::start()?;
+        transport.rank = Rank(u32::try_from(transport.world.rank()).expect("ranks are not negative"));
+        let ranks = u32::try_from(transport.world.size()).expect("sizes are not negative");
+        transport.peers = (0..ranks).map(|_| Peer::new(Way::World)).collect();
+        transport.has_world = true;
+        Ok(transport)
+    }
+
+    /// Initialises MPI in a process that takes the place of `rank`, and was started by rank 0 for that. It reaches
+    /// nobody but rank 0 yet.
+    ///
+    /// # Errors
+    /// When it is initialised already, or rank 0 did not start this process.
+    pub fn init_replacement(rank: Rank, ranks: u32) -> Result<Self, InitError> {
+        let mut transport = Self::start()?;
+        let mut parent = MaybeUninit::<ffi::MPI_Comm>::uninit();
+        // SAFETY: MPI is initialised; it writes the handle, or the null handle.
+        let parent = unsafe {
+            ffi::MPI_Comm_get_parent(parent.as_mut_ptr());
+            parent.assume_init()
+        };
+        // SAFETY: reading a constant that MPI exports as a variable.
+        if parent == unsafe { ffi::RSMPI_COMM_NULL } {
+            return Err(InitError::NoParent);
+        }
+        transport.rank = rank;
+        transport.peers = (0..ranks).map(|_| Peer::new(Way::None)).collect();
+        transport.is_whole = false;
+        transport.set_way(METADATA, Handle(parent));
+        Ok(transport)
+    }
+
+    fn start() -> Result<Self, InitError> {
+        let (universe, threads) =
+            mpi::initialize_with_threading(mpi::Threading::Multiple).ok_or(InitError::AlreadyInitialised)?;
         let world = universe.world();
-        // SAFETY: MPI is initialised, the communicator is valid. With this, errors are return codes
-        // instead of the end of the job.
-        unsafe { ffi::MPI_Comm_set_errhandler(world.as_raw(), ffi::RSMPI_ERRORS_RETURN) };
-        let rank = Rank(u32::try_from(world.rank()).expect("ranks are not negative"));
-        let ranks = u32::try_from(world.size()).expect("sizes are not negative");
+        return_errors(Handle(world.as_raw()));
+        let (tell, found) = unbounded();
         Ok(Self {
-            sending: (0..ranks).map(|_| VecDeque::new()).collect(),
-            unsent: 0,
-            receiving: (0..ranks).map(|_| VecDeque::new()).collect(),
-            arriving: 0,
-            pool: Vec::new(),
             world,
             universe: Some(universe),
-            rank,
-            ranks,
+            rank: METADATA,
+            peers: Vec::new(),
+            has_world: false,
+            pairs: Vec::new(),
+            is_whole: true,
+            has_threads: threads == mpi::Threading::Multiple,
+            arriving: 0,
+            unsent: 0,
+            pool: Vec::new(),
+            tell,
+            found,
         })
     }
 
@@ -124,6 +233,12 @@ impl MpiTransport {
     #[must_use]
     pub fn library() -> String {
         mpi::environment::library_version().unwrap_or_else(|_| "unknown MPI".to_owned())
+    }
+
+    /// Whether everybody lives who was there at the start, and nobody else: then MPI can be ended the orderly way.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Ends MPI the orderly way. Waits for all other ranks to do the same: only when all of them are alive.
@@ -137,11 +252,11 @@ impl MpiTransport {
     }
 
     fn collect_sent(&mut self, to: usize) {
-        while let Some(first) = self.sending[to].front_mut() {
+        while let Some(first) = self.peers[to].sending.front_mut() {
             if !test(&mut first.request) {
                 return;
             }
-            let sent = self.sending[to].pop_front().expect("just seen");
+            let sent = self.peers[to].sending.pop_front().expect("just seen");
             self.unsent -= 1;
             self.recycle(sent.frame);
         }
@@ -153,8 +268,9 @@ impl MpiTransport {
         }
     }
 
-    /// Matches one frame that has arrived, if any, and receives it or starts to.
-    fn match_one(&mut self) -> Matched {
+    /// Matches one frame that has arrived over `comm`, if any, and receives it or starts to. `pair`: who is at its
+    /// other end; `None` for the world, where the sender's number tells.
+    fn match_one(&mut self, comm: Handle, pair: Option<Rank>) -> Matched {
         let mut flag: c_int = 0;
         let mut message = MaybeUninit::<ffi::MPI_Message>::uninit();
         let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
@@ -163,7 +279,7 @@ impl MpiTransport {
             ffi::MPI_Improbe(
                 ffi::RSMPI_ANY_SOURCE,
                 TAG,
-                self.world.as_raw(),
+                comm.0,
                 &raw mut flag,
                 message.as_mut_ptr(),
                 status.as_mut_ptr(),
@@ -178,14 +294,14 @@ impl MpiTransport {
         // SAFETY: `status` is that of a matched message.
         unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut count) };
         let length = usize::try_from(count).unwrap_or(0);
-        let from = usize::try_from(status.MPI_SOURCE).unwrap_or(usize::MAX);
         // A used buffer keeps its length, so that only what it grows by is filled in vain.
         let mut frame = self.pool.pop().unwrap_or_default();
         frame.resize(length, 0);
-        let whole = length <= WHOLE_BYTES_MAX;
-        if whole {
-            // SAFETY: the buffer holds `count` bytes. This does not block: a message this short travels in
-            // one piece, and it has arrived.
+        let from = pair.unwrap_or_else(|| Rank(u32::try_from(status.MPI_SOURCE).unwrap_or(u32::MAX)));
+        let is_pair = pair.is_some();
+        if length <= WHOLE_BYTES_MAX {
+            // SAFETY: the buffer holds `count` bytes. This does not block: a message this short travels in one
+            // piece, and it has arrived.
             let code = unsafe {
                 ffi::MPI_Mrecv(
                     frame.as_mut_ptr().cast(),
@@ -195,7 +311,10 @@ impl MpiTransport {
                     ffi::RSMPI_STATUS_IGNORE,
                 )
             };
-            return if code == SUCCESS { Matched::Whole(from, frame) } else { Matched::Nothing };
+            return match self.peer_over(from, is_pair) {
+                Some(_) if code == SUCCESS => Matched::Whole(from, frame),
+                _ => Matched::Nothing,
+            };
         }
         let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
         // SAFETY: the buffer holds `count` bytes and stays where it is (a Vec's heap memory) until the
@@ -214,23 +333,52 @@ impl MpiTransport {
         }
         // SAFETY: on success MPI has written the request.
         let request = unsafe { request.assume_init() };
-        match self.receiving.get_mut(from) {
-            Some(queue) => {
-                queue.push_back(Receiving { request, frame });
+        match self.peer_over(from, is_pair) {
+            Some(peer) => {
+                peer.receiving.push_back(Receiving { request, frame });
+                self.arriving += 1;
+                Matched::Begun
             }
-            None => std::mem::forget(frame), // From nobody we know; MPI may still write to it.
+            None => {
+                // The last words of a dead process, or from nobody we know; MPI may still write to the frame.
+                std::mem::forget(frame);
+                Matched::Nothing
+            }
         }
-        Matched::Begun
+    }
+
+    /// The peer `from`, if it is reached this way.
+    fn peer_over(&mut self, from: Rank, is_pair: bool) -> Option<&mut Peer> {
+        let peer = self.peers.get_mut(from.0 as usize)?;
+        (matches!(peer.way, Way::Pair(_)) == is_pair && peer.is_reached()).then_some(peer)
+    }
+
+    /// One frame a turn: it is a sender's whole turn already, and looking for another one before this one is
+    /// handled would put its answer off.
+    fn receive_one(&mut self, comm: Handle, pair: Option<Rank>, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
+        let Matched::Whole(from, frame) = self.match_one(comm, pair) else { return 0 };
+        let earlier = &mut self.peers[from.0 as usize].receiving;
+        if earlier.is_empty() {
+            deliver(from, &frame);
+            self.recycle(frame);
+            return 1;
+        }
+        // What began to arrive from the same sender before comes first.
+        // SAFETY: a constant of the MPI library; such a request counts as completed.
+        let request = unsafe { ffi::RSMPI_REQUEST_NULL };
+        earlier.push_back(Receiving { request, frame });
+        self.arriving += 1;
+        0
     }
 
     fn deliver_arrived(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
         let mut delivered = 0;
-        for from in 0..self.receiving.len() {
-            while let Some(first) = self.receiving[from].front_mut() {
+        for from in 0..self.peers.len() {
+            while let Some(first) = self.peers[from].receiving.front_mut() {
                 if !test(&mut first.request) {
                     break;
                 }
-                let arrived = self.receiving[from].pop_front().expect("just seen");
+                let arrived = self.peers[from].receiving.pop_front().expect("just seen");
                 self.arriving -= 1;
                 deliver(Rank(u32::try_from(from).expect("fewer ranks than u32::MAX")), &arrived.frame);
                 self.recycle(arrived.frame);
@@ -238,6 +386,64 @@ impl MpiTransport {
             }
         }
         delivered
+    }
+
+    /// From now on `peer` is reached over this communicator, and over no other.
+    fn set_way(&mut self, peer: Rank, way: Handle) {
+        self.forget(peer);
+        return_errors(way);
+        self.pairs.push((peer, way));
+        self.peers[peer.0 as usize].way = Way::Pair(way);
+    }
+
+    /// Runs `work` in a side thread, on a copy of `MPI_COMM_SELF`.
+    fn start_attempt(
+        &mut self,
+        peer: Rank,
+        spawned: bool,
+        work: impl FnOnce(Handle, &dyn Fn(Found)) -> Result<Handle, String> + Send + 'static,
+    ) {
+        let Some(known) = self.peers.get_mut(peer.0 as usize) else { return };
+        known.attempt += 1;
+        let attempt = known.attempt;
+        self.is_whole = false;
+        let tell = self.tell.clone();
+        let copy = copy_of_self();
+        let failed = tell.clone();
+        let thread = std::thread::Builder::new().name(format!("peer-{peer}")).spawn(move || {
+            let result = copy.and_then(|own| {
+                let found = work(own, &|found| drop(tell.send((peer, attempt, found))));
+                free(own);
+                found
+            });
+            let _ = tell.send((peer, attempt, Found::Way { spawned, result }));
+        });
+        if let Err(error) = thread {
+            let result = Err(format!("no thread: {error}"));
+            let _ = failed.send((peer, attempt, Found::Way { spawned, result }));
+        }
+    }
+}
+
+impl Peer {
+    fn new(way: Way) -> Self {
+        Self { way, attempt: 0, sending: VecDeque::new(), receiving: VecDeque::new() }
+    }
+
+    fn is_reached(&self) -> bool {
+        !matches!(self.way, Way::None)
+    }
+
+    /// Buffers that MPI may still use must outlive it. Returns how many frames will never arrive.
+    fn leak(&mut self) -> usize {
+        for sending in self.sending.drain(..) {
+            std::mem::forget(sending.frame);
+        }
+        let arriving = self.receiving.len();
+        for receiving in self.receiving.drain(..) {
+            std::mem::forget(receiving.frame);
+        }
+        arriving
     }
 }
 
@@ -253,74 +459,150 @@ fn test(request: &mut ffi::MPI_Request) -> bool {
     code != SUCCESS || flag != 0
 }
 
+/// With this, errors on the communicator are return codes instead of the end of the job.
+fn return_errors(comm: Handle) {
+    // SAFETY: MPI is initialised, the communicator is valid.
+    unsafe { ffi::MPI_Comm_set_errhandler(comm.0, ffi::RSMPI_ERRORS_RETURN) };
+}
+
+/// What MPI says about an error code.
+fn checked<T>(code: c_int, call: &str, value: T) -> Result<T, String> {
+    if code == SUCCESS {
+        return Ok(value);
+    }
+    let mut text = [0; ffi::MPI_MAX_ERROR_STRING as usize + 1];
+    let mut length: c_int = 0;
+    // SAFETY: the buffer is as long as MPI asks for; what it writes ends with a zero.
+    unsafe { ffi::MPI_Error_string(code, text.as_mut_ptr(), &raw mut length) };
+    Err(format!("{call}: {}", c_text(&text)))
+}
+
+fn c_text(text: &[c_char]) -> String {
+    let bytes: Vec<u8> = text.iter().map(|&byte| byte.to_ne_bytes()[0]).take_while(|&byte| byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Two threads must not act on one communicator: every side thread gets a copy. Local, so it never waits.
+fn copy_of_self() -> Result<Handle, String> {
+    let mut copy = MaybeUninit::<ffi::MPI_Comm>::uninit();
+    // SAFETY: MPI is initialised; on success it has written the handle.
+    unsafe {
+        let code = ffi::MPI_Comm_dup(ffi::RSMPI_COMM_SELF, copy.as_mut_ptr());
+        checked(code, "MPI_Comm_dup", ())?;
+        let copy = Handle(copy.assume_init());
+        return_errors(copy);
+        Ok(copy)
+    }
+}
+
+fn free(Handle(mut own): Handle) {
+    // SAFETY: a copy of `MPI_COMM_SELF` that nobody else knows; freeing it waits for nobody.
+    unsafe { ffi::MPI_Comm_free(&raw mut own) };
+}
+
+fn spawn(own: Handle, program: &CStr, arguments: &[CString]) -> Result<Handle, String> {
+    let mut arguments: Vec<*mut c_char> = arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
+    arguments.push(std::ptr::null_mut());
+    let mut way = MaybeUninit::<ffi::MPI_Comm>::uninit();
+    let mut process: c_int = 0;
+    // SAFETY: a program name, a null-terminated list of arguments (MPI only reads them; they live until after the
+    // call), one process and so one error code.
+    let code = unsafe {
+        ffi::MPI_Comm_spawn(
+            program.as_ptr(),
+            arguments.as_mut_ptr(),
+            1,
+            ffi::RSMPI_INFO_NULL,
+            0,
+            own.0,
+            way.as_mut_ptr(),
+            &raw mut process,
+        )
+    };
+    checked(code, "MPI_Comm_spawn", ())?;
+    checked(process, "the process that MPI_Comm_spawn started", ())?;
+    // SAFETY: on success MPI has written the communicator.
+    Ok(Handle(unsafe { way.assume_init() }))
+}
+
+fn accept(own: Handle, tell: &dyn Fn(Found)) -> Result<Handle, String> {
+    let mut port = [0; ffi::MPI_MAX_PORT_NAME as usize + 1];
+    // SAFETY: the buffer is as long as MPI asks for.
+    checked(unsafe { ffi::MPI_Open_port(ffi::RSMPI_INFO_NULL, port.as_mut_ptr()) }, "MPI_Open_port", ())?;
+    tell(Found::Port(c_text(&port)));
+    let mut way = MaybeUninit::<ffi::MPI_Comm>::uninit();
+    // SAFETY: the port was just opened, `own` is this thread's; on success MPI writes the communicator.
+    let code = unsafe { ffi::MPI_Comm_accept(port.as_ptr(), ffi::RSMPI_INFO_NULL, 0, own.0, way.as_mut_ptr()) };
+    // SAFETY: as above; nobody comes to this port any more.
+    unsafe { ffi::MPI_Close_port(port.as_ptr()) };
+    checked(code, "MPI_Comm_accept", ())?;
+    // SAFETY: on success MPI has written the communicator.
+    Ok(Handle(unsafe { way.assume_init() }))
+}
+
+fn go_to(own: Handle, port: &CStr) -> Result<Handle, String> {
+    let mut way = MaybeUninit::<ffi::MPI_Comm>::uninit();
+    // SAFETY: a null-terminated name, `own` is this thread's; on success MPI writes the communicator.
+    let code = unsafe { ffi::MPI_Comm_connect(port.as_ptr(), ffi::RSMPI_INFO_NULL, 0, own.0, way.as_mut_ptr()) };
+    checked(code, "MPI_Comm_connect", ())?;
+    // SAFETY: on success MPI has written the communicator.
+    Ok(Handle(unsafe { way.assume_init() }))
+}
+
 impl Transport for MpiTransport {
     fn rank(&self) -> Rank {
         self.rank
     }
 
     fn ranks(&self) -> u32 {
-        self.ranks
+        u32::try_from(self.peers.len()).expect("fewer ranks than u32::MAX")
     }
 
     fn receive(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
         if self.unsent > 0 {
-            (0..self.sending.len()).for_each(|to| self.collect_sent(to));
+            (0..self.peers.len()).for_each(|to| self.collect_sent(to));
         }
-        // One frame a turn: it is a peer's whole turn already, and looking for another before this one is
-        // handled would put its answer off.
         let mut delivered = 0;
-        match self.match_one() {
-            Matched::Nothing => {}
-            Matched::Begun => self.arriving += 1,
-            Matched::Whole(from, frame) => {
-                match self.receiving.get_mut(from) {
-                    // What began to arrive from the same sender before comes first.
-                    Some(earlier) if !earlier.is_empty() => {
-                        // SAFETY: a constant of the MPI library; such a request counts as completed.
-                        let request = unsafe { ffi::RSMPI_REQUEST_NULL };
-                        earlier.push_back(Receiving { request, frame });
-                        self.arriving += 1;
-                    }
-                    _ => {
-                        deliver(Rank(u32::try_from(from).expect("fewer ranks than u32::MAX")), &frame);
-                        self.recycle(frame);
-                        delivered = 1;
-                    }
-                }
-            }
+        if self.has_world {
+            delivered += self.receive_one(Handle(self.world.as_raw()), None, deliver);
+        }
+        for at in 0..self.pairs.len() {
+            let (peer, way) = self.pairs[at];
+            delivered += self.receive_one(way, Some(peer), deliver);
         }
         if self.arriving == 0 { delivered } else { delivered + self.deliver_arrived(deliver) }
     }
 
     fn send(&mut self, to: Rank, frame: Vec<u8>) -> Result<(), Vec<u8>> {
         let at = to.0 as usize;
+        let (comm, rank) = match self.peers[at].way {
+            Way::World => (self.world.as_raw(), at as c_int),
+            Way::Pair(way) => (way.0, OTHER_END),
+            // Lost, as on a network: the protocol is made for that.
+            Way::None => {
+                self.recycle(frame);
+                return Ok(());
+            }
+        };
         self.collect_sent(at);
-        if self.sending[at].len() >= SENDS_MAX {
+        if self.peers[at].sending.len() >= SENDS_MAX {
             return Err(frame);
         }
         let Ok(count) = c_int::try_from(frame.len()) else { return Ok(()) };
         let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
         // SAFETY: the buffer's heap memory stays where it is until the request has completed: it is
-        // kept in `sending` until `test` says so, and leaked with the transport otherwise.
+        // kept in `sending` until `test` says so, and leaked with the peer otherwise.
         let code = unsafe {
-            ffi::MPI_Isend(
-                frame.as_ptr().cast(),
-                count,
-                ffi::RSMPI_UINT8_T,
-                at as c_int,
-                TAG,
-                self.world.as_raw(),
-                request.as_mut_ptr(),
-            )
+            ffi::MPI_Isend(frame.as_ptr().cast(), count, ffi::RSMPI_UINT8_T, rank, TAG, comm, request.as_mut_ptr())
         };
         if code == SUCCESS {
             // SAFETY: on success MPI has written the request.
             let mut request = unsafe { request.assume_init() };
-            // A small frame is usually copied into the receiver's queue at once.
+            // A short frame is usually copied into the receiver's queue at once.
             if test(&mut request) {
                 self.recycle(frame);
             } else {
-                self.sending[at].push_back(Sending { request, frame });
+                self.peers[at].sending.push_back(Sending { request, frame });
                 self.unsent += 1;
             }
         }
@@ -344,9 +626,97 @@ impl Transport for MpiTransport {
     fn raw(&mut self) -> Option<&mut dyn RawWire> {
         Some(self)
     }
+
+    fn survives_a_death(&self) -> Result<(), String> {
+        let library = Self::library();
+        if !library.contains("Open MPI") {
+            let name = library.lines().next().unwrap_or("this MPI").trim();
+            return Err(format!("under {name} the other ranks do not survive the death of one; Open MPI 4 and 5 can"));
+        }
+        if !self.has_threads {
+            return Err("this Open MPI was built without MPI_THREAD_MULTIPLE, which replacements need".to_owned());
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, peer: Rank) {
+        let Some(known) = self.peers.get_mut(peer.0 as usize) else { return };
+        known.way = Way::None;
+        self.unsent -= known.sending.len();
+        self.arriving -= known.leak();
+        self.pairs.retain(|(rank, _)| *rank != peer);
+        self.is_whole = false;
+    }
+
+    fn replace(&mut self, peer: Rank, arguments: &[String]) {
+        let program = std::env::current_exe().map_err(|error| format!("this program's own file: {error}"));
+        let arguments: Result<Vec<CString>, _> =
+            arguments.iter().map(|argument| CString::new(argument.as_str())).collect();
+        self.start_attempt(peer, true, move |own, _| {
+            let program = program?.into_os_string().into_encoded_bytes();
+            let program = CString::new(program).map_err(|error| error.to_string())?;
+            spawn(own, &program, &arguments.map_err(|error| error.to_string())?)
+        });
+    }
+
+    fn open(&mut self, peer: Rank) {
+        self.start_attempt(peer, false, accept);
+    }
+
+    fn connect(&mut self, peer: Rank, port: &str) {
+        let port = CString::new(port);
+        self.start_attempt(peer, false, move |own, _| go_to(own, &port.map_err(|error| error.to_string())?));
+    }
+
+    fn take_change(&mut self) -> Option<Change> {
+        loop {
+            let (peer, attempt, found) = self.found.try_recv().ok()?;
+            if self.peers[peer.0 as usize].attempt != attempt {
+                continue;
+            }
+            match found {
+                Found::Port(port) => return Some(Change::Opened { peer, port }),
+                Found::Way { spawned, result } => {
+                    let result = result.map(|way| self.set_way(peer, way));
+                    return Some(if spawned {
+                        Change::Started { peer, result }
+                    } else {
+                        Change::Connected { peer, result }
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Drop for MpiTransport {
+    fn drop(&mut self) {
+        for peer in &mut self.peers {
+            peer.leak();
+        }
+    }
+}
+
+/// Runs `child` in a new process that shares this one's descriptors, also those that are opened later, and nothing else.
+///
+/// # Errors
+/// When the system refuses.
+#[cfg(target_os = "linux")]
+pub(super) fn fork_sharing_descriptors(child: impl Fn()) -> Result<(), String> {
+    const STACK_BYTES: usize = 256 << 10;
+    let mut stack = vec![0; STACK_BYTES];
+    let body = Box::new(|| {
+        child();
+        0
+    });
+    // SAFETY: without `CLONE_VM` the child has its own copy of all memory, the stack that it runs on included. The
+    // caller has no other threads yet, so no lock is held that nobody in the child could release.
+    let result = unsafe { nix::sched::clone(body, &mut stack, nix::sched::CloneFlags::CLONE_FILES, None) };
+    result.map(drop).map_err(|error| error.to_string())
 }
 
 /// The benchmark's baseline: MPI's own blocking calls, as a program would use them that has nothing else to do.
+/// Only among ranks that were started together.
 impl RawWire for MpiTransport {
     fn send(&mut self, to: Rank, bytes: &[u8]) {
         self.world.process_at_rank(to.0 as c_int).send_with_tag(bytes, RAW_TAG);
@@ -362,17 +732,5 @@ impl RawWire for MpiTransport {
 
     fn has_arrived(&mut self) -> bool {
         self.world.any_process().immediate_probe_with_tag(RAW_TAG).is_some()
-    }
-}
-
-impl Drop for MpiTransport {
-    fn drop(&mut self) {
-        // Buffers that MPI may still use must outlive it.
-        for sending in self.sending.drain(..).flatten() {
-            std::mem::forget(sending.frame);
-        }
-        for receiving in self.receiving.drain(..).flatten() {
-            std::mem::forget(receiving.frame);
-        }
     }
 }

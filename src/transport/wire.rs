@@ -11,7 +11,7 @@
 use super::Transport;
 use super::raw::Play;
 use crate::fault::Control;
-use crate::protocol::{Message, Observation, Rank};
+use crate::protocol::{Incarnation, Message, Observation, Rank};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -39,6 +39,12 @@ pub enum Packet {
     Hello { pid: u32, host: String },
     /// The benchmark to a server: leave the protocol alone and hand plain messages on.
     Play(Box<Play>),
+    /// Rank 0 to every rank: this rank's process is dead, send it nothing.
+    Gone { rank: Rank },
+    /// A replacement to rank 0: `peer` can reach me under this name.
+    Opened { peer: Rank, port: String },
+    /// Rank 0 to a rank: `peer` is a new process, and can be reached under this name.
+    Connect { peer: Rank, port: String },
 }
 
 impl Packet {
@@ -64,6 +70,12 @@ pub struct Start {
     pub host: String,
     /// Whether to report.
     pub observe: bool,
+    /// How many ranks there are: a replacement cannot see that in its own world.
+    pub ranks: u32,
+    /// Which life of its server the process begins with.
+    pub incarnation: Incarnation,
+    /// To a replacement: the ranks that are to be let come.
+    pub peers: Vec<Rank>,
 }
 
 /// A frame that could not be understood.
@@ -193,6 +205,13 @@ impl Outgoing {
         }
     }
 
+    /// Drops what waits for a peer that is dead.
+    pub fn forget(&mut self, to: Rank) {
+        if let Some(frame) = self.frames.get_mut(to.0 as usize) {
+            frame.clear();
+        }
+    }
+
     /// The peers that were handed frames since the last call (some perhaps more than once).
     pub fn take_sent(&mut self) -> impl Iterator<Item = Rank> + '_ {
         self.sent.drain(..)
@@ -202,7 +221,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Incarnation, Request, ViewNumber};
+    use crate::protocol::{Request, ViewNumber};
     use crate::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Reply, Seq};
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -268,7 +287,11 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_frame_is_refused_without_panic(packets in prop::collection::vec(packet(), 1..5), at: usize, bit in 0u8..8) {
+        fn a_damaged_frame_is_refused_without_panic(
+            packets in prop::collection::vec(packet(), 1..5),
+            at: usize,
+            bit in 0u8..8,
+        ) {
             let mut frame = packets.iter().fold(vec![WIRE_VERSION], |frame, packet| encode(packet, frame));
             let at = at % frame.len();
             frame[at] ^= 1 << bit;

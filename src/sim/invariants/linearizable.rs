@@ -10,12 +10,6 @@ use crate::check::{Operation, Verdict, check};
 pub fn judge(history: &[Operation]) -> Result<(), Violation> {
     match check(history) {
         Verdict::Ok | Verdict::Unknown => Ok(()),
-        Verdict::Failed(contradiction) => {
-            let mut what = String::from("no order explains");
-            for operation in &contradiction.window {
-                what.push_str(&format!("\n    {operation}"));
-            }
-            Err(Violation::new("linearizable", what))
-        }
+        Verdict::Failed(contradiction) => Err(Violation::new("linearizable", contradiction.to_string())),
     }
 }

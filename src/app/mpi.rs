@@ -1,0 +1,242 @@
+//! This process as a rank under mpirun: who does what, and how it ends.
+
+use super::{Play, enter_screen, new_model, random_seed, setup};
+use crate::args::{Args, Tool};
+use crate::bench;
+use crate::dashboard::lock;
+use crate::driver::log::Log;
+use crate::driver::{ConsoleRank, Desk, Doors, FrontHost, Link, Respawn, clock, server_rank};
+use crate::launch::{self, Attachment, Order, ParentWatch};
+use crate::protocol::{Incarnation, METADATA, Rank};
+#[cfg(target_os = "linux")]
+use crate::transport::keeper;
+use crate::transport::mpi::MpiTransport;
+use crate::transport::wire::{Start, encode};
+use crate::transport::{Doorbell, Packet, Transport};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+/// After the goodbye a rank that still hangs in MPI is ended.
+const EXIT_DEADLINE: Duration = Duration::from_millis(400);
+/// Runs this process as the rank that it is.
+#[must_use]
+pub fn run_rank(args: &Args) -> ExitCode {
+    // A replacement is rank 0 of a world of its own, and no console.
+    if args.replaces.is_some() {
+        return run_server(args);
+    }
+    let first = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"].iter().find_map(|name| std::env::var(name).ok());
+    match &args.tool {
+        _ if first.as_deref() != Some("0") => run_server(args),
+        Some(Tool::Bench(wanted)) => bench::rank::run(args, wanted),
+        None => run_console(args),
+    }
+}
+
+/// Something that only processes on one machine, able to see each other's pids, share.
+pub(crate) fn host_name() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", boot.trim(), pids.display())
+}
+
+/// A number that the ranks of this job share, and no other job.
+pub(crate) fn job_number(start: &Start) -> u64 {
+    start.seed ^ (u64::from(start.pid) << 32)
+}
+
+/// Ends the process soon, whatever MPI is waiting for.
+pub(crate) fn exit_soon(code: u8) {
+    let _ = thread::Builder::new().name("exit".into()).spawn(move || {
+        thread::sleep(EXIT_DEADLINE);
+        signal_hook::low_level::exit(i32::from(code));
+    });
+}
+
+// ---- servers -----------------------------------------------------------------------------------
+
+fn run_server(args: &Args) -> ExitCode {
+    let watch = ParentWatch::new();
+    let _ = launch::block_terminal_signals();
+    // Before any thread. A rank without a keeper works as well, until the second of them dies.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = keeper::start() {
+        eprintln!("understudy: no keeper for this rank's connections: {error}");
+    }
+    let _ = watch.exit_when_orphaned();
+    let place = args.replaces.map(|place| (Rank(place.rank), place.ranks));
+    let mut transport =
+        match place.map_or_else(MpiTransport::init, |(rank, ranks)| MpiTransport::init_replacement(rank, ranks)) {
+            Ok(transport) => transport,
+            Err(error) => return fail(&error.to_string()),
+        };
+    let is_orphan = || !watch.parent_is_alive();
+    let (start, early) = match server_rank::wait_for_start(&mut transport, &is_orphan) {
+        Ok(start) => start,
+        Err(error) => return fail(&error),
+    };
+    let host = host_name();
+    if start.host == host {
+        watch.rank_zero_is(start.pid);
+    }
+    let rank = transport.rank();
+    let doorbell = match Doorbell::open(job_number(&start), rank, transport.ranks()) {
+        Ok(doorbell) => doorbell,
+        Err(error) => return fail(&format!("no doorbell: {error}")),
+    };
+    let log = Log::create(launch::job_dir(args).ok().as_deref(), rank, clock::now());
+    let setup = setup(args, transport.ranks(), start.seed, start.observe);
+    let mut link = Link::new(transport, doorbell);
+    link.put_back(early);
+    link.push(METADATA, &Packet::Hello { pid: std::process::id(), host });
+    let host = server_rank::host(rank, start.incarnation, setup);
+    match server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan) {
+        server_rank::Ended::Told => {
+            exit_soon(0);
+            let transport = link.into_transport();
+            if !transport.is_whole() {
+                transport.abandon();
+                signal_hook::low_level::exit(0);
+            }
+            transport.finalize();
+            ExitCode::SUCCESS
+        }
+        server_rank::Ended::Orphaned => {
+            link.into_transport().abandon();
+            signal_hook::low_level::exit(1)
+        }
+    }
+}
+
+pub(crate) fn fail(why: &str) -> ExitCode {
+    eprintln!("understudy: {why}");
+    ExitCode::FAILURE
+}
+
+// ---- console -----------------------------------------------------------------------------------
+
+fn run_console(args: &Args) -> ExitCode {
+    let desk: Arc<OnceLock<Desk>> = Arc::default();
+    let attachment: Arc<OnceLock<Attachment>> = Arc::default();
+    let orders = { (Arc::clone(&desk), Arc::clone(&attachment)) };
+    let attached = launch::attach(args, move |order| on_order(order, orders.0.get(), orders.1.get()));
+    let attached = match attached {
+        Ok(attached) => attached,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let _ = attachment.set(attached.clone());
+    break_off_on_panic(&attached);
+    let screen = attached.stdin_is_terminal() && attached.stdout_is_terminal() && !launch::asks_for_line_mode(args);
+
+    // The screen comes up while MPI does.
+    let now = clock::now();
+    let seed = args.seed.unwrap_or_else(random_seed);
+    let model = new_model(args, seed, now);
+    let painter = match screen.then(|| enter_screen()).transpose() {
+        Ok(painter) => painter,
+        Err(error) => return fail(&format!("the terminal cannot be drawn on: {error}")),
+    };
+    let mut transport = match MpiTransport::init() {
+        Ok(transport) => transport,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let ranks = transport.ranks();
+    if ranks < 2 {
+        attached.break_off(1);
+        return fail(
+            "there is no server: start it without mpirun, or with at least two ranks (mpirun -n 3 understudy)",
+        );
+    }
+    lock(&model).setup.servers = ranks - 1;
+
+    let start = Start {
+        seed,
+        pid: std::process::id(),
+        host: host_name(),
+        observe: true,
+        ranks,
+        incarnation: Incarnation(1),
+        peers: Vec::new(),
+    };
+    let job = job_number(&start);
+    for rank in (1..ranks).map(Rank) {
+        let frame = encode(&Packet::Start(Box::new(start.clone())), Vec::new());
+        if transport.send(rank, frame).is_err() {
+            return fail("MPI takes no messages");
+        }
+    }
+    let doorbell = match Doorbell::open(job, METADATA, ranks) {
+        Ok(doorbell) => doorbell,
+        Err(error) => return fail(&format!("no doorbell: {error}")),
+    };
+    let (the_desk, asks) = match doorbell.ringer(job, METADATA) {
+        Ok(ringer) => Desk::waking(move || ringer.ring()),
+        Err(error) => return fail(&format!("no doorbell: {error}")),
+    };
+    let _ = desk.set(the_desk.clone());
+    attached.report_pids(&[std::process::id()]);
+
+    let front = FrontHost::new(METADATA, std::process::id(), &setup(args, ranks, start.seed, start.observe));
+    let log = Log::create(launch::job_dir(args).ok().as_deref(), METADATA, clock::now());
+    let mut link = Link::new(transport, doorbell);
+    let mut all_alive = false;
+    let play = Play { args, desk: the_desk, model, painter, clock: Box::new(clock::now) };
+    let code = play.run(|news, drawn| {
+        all_alive =
+            ConsoleRank::new(&mut link, front, asks, log, start, drawn, news).with_respawn(respawn(args, ranks)).run();
+    });
+    let _ = io::stdout().flush();
+    exit_soon(code);
+    attached.finish(code);
+    let transport = link.into_transport();
+    if all_alive && transport.is_whole() {
+        transport.finalize();
+    } else {
+        transport.abandon();
+    }
+    signal_hook::low_level::exit(i32::from(code))
+}
+
+/// A replacement gets the arguments of the one whose place it takes.
+fn respawn(args: &Args, ranks: u32) -> Respawn {
+    let own: Vec<String> = std::env::args().skip(1).collect();
+    Respawn {
+        automatic: !args.no_respawn,
+        arguments: Box::new(move |rank| {
+            let place = ["--replaces".to_owned(), format!("{rank}/{ranks}")];
+            own.iter().cloned().chain(place).collect()
+        }),
+    }
+}
+
+fn on_order(order: Order, desk: Option<&Desk>, attachment: Option<&Attachment>) {
+    match order {
+        // What the person at the prompt is doing is broken off; the others are told to leave.
+        Order::Leave | Order::Interrupt => {
+            if let Some(desk) = desk {
+                desk.quit();
+                thread::sleep(EXIT_DEADLINE / 2);
+            }
+            let code = if order == Order::Interrupt { 130 } else { 143 };
+            if let Some(attachment) = attachment {
+                attachment.break_off(code);
+            }
+            signal_hook::low_level::exit(i32::from(code));
+        }
+        Order::Orphaned => {}
+    }
+}
+
+/// A panic in any thread of rank 0 ends the cluster: the screen first, then the message.
+fn break_off_on_panic(attached: &Attachment) {
+    let attached = attached.clone();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        attached.break_off(101);
+        before(info);
+        signal_hook::low_level::exit(101);
+    }));
+}

@@ -1,0 +1,185 @@
+//! The simulator as a stage: the same console and dashboard over a cluster on virtual time, without MPI.
+//!
+//! Virtual time follows the wall clock, so that a person can watch. What a person asks comes in over the
+//! [`Desk`](crate::driver::Desk) and what happens goes out as [`News`], exactly as on rank 0 over MPI: the
+//! console and the dashboard cannot tell the difference, but for the processes that are none.
+
+use super::World;
+use crate::driver::{Ask, ClusterStatus, News, RankStatus};
+use crate::fault::Control;
+use crate::protocol::{METADATA, Outcome, Rank, Role, Time};
+use crate::store::Seq;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The stage looks at the wall clock at least this often while something is going on.
+const TURN: Duration = Duration::from_millis(5);
+/// A stage that was held up for longer than this skips the rest: nobody wants to watch it catch up.
+const CATCH_UP_MAX: Duration = Duration::from_millis(500);
+
+/// Virtual time, readable from every thread.
+#[derive(Debug, Clone, Default)]
+pub struct VirtualClock(Arc<AtomicU64>);
+
+impl VirtualClock {
+    /// Virtual time now.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        Time(self.0.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, now: Time) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
+}
+
+/// A world with an audience.
+pub struct SimStage<'a> {
+    world: World,
+    clock: VirtualClock,
+    asks: Receiver<Ask>,
+    news: Box<dyn FnMut(News) + 'a>,
+    executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
+    /// How much of the history has been told.
+    answered: usize,
+    told_violation: bool,
+}
+
+impl<'a> SimStage<'a> {
+    /// `world` serves `asks` and tells `news`; `clock` shows its time.
+    #[must_use]
+    pub fn new(world: World, clock: VirtualClock, asks: Receiver<Ask>, news: Box<dyn FnMut(News) + 'a>) -> Self {
+        Self { world, clock, asks, news, executing: BTreeMap::new(), answered: 0, told_violation: false }
+    }
+
+    /// Plays until somebody asks to quit.
+    pub fn run(mut self) {
+        let mut last = Instant::now();
+        loop {
+            let passed = last.elapsed().min(CATCH_UP_MAX);
+            last = Instant::now();
+            self.world.run_for(passed);
+            self.clock.set(self.world.now());
+            self.after_turn();
+            match self.asks.recv_timeout(TURN) {
+                Ok(Ask::Quit) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(ask) => {
+                    self.on_ask(ask);
+                    // A request takes microseconds of virtual time: do not make its sender wait a turn.
+                    self.settle();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Lets virtual time run ahead by the little that an undisturbed request needs.
+    fn settle(&mut self) {
+        self.world.run_for(Duration::from_micros(300));
+        self.clock.set(self.world.now());
+        self.after_turn();
+    }
+
+    fn after_turn(&mut self) {
+        for at in self.answered..self.world.history().len() {
+            let operation = &self.world.history()[at];
+            let Some((answer, command)) = self.executing.remove(&operation.seq) else { continue };
+            let outcome = operation.outcome.clone();
+            let reply = match &outcome {
+                Outcome::Done(reply) => reply.to_string(),
+                Outcome::Unknown => "(unknown)".to_owned(),
+            };
+            let now = self.world.now();
+            let took = operation.returned.unwrap_or(now).since(operation.call);
+            (self.news)(News::Answered { at: now, command, reply, took });
+            let _ = answer.send(outcome);
+        }
+        self.answered = self.world.history().len();
+        let now = self.world.now();
+        for rank in self.world.servers().keys().copied().collect::<Vec<_>>() {
+            if let Some(observation) = self.world.server_mut(rank).report(now, false) {
+                (self.news)(News::Observation(Box::new(observation)));
+            }
+        }
+        if let Some(observation) = self.world.front_mut(METADATA).report(now) {
+            (self.news)(News::Observation(Box::new(observation)));
+        }
+        if let Some(violation) = self.world.violation().filter(|_| !self.told_violation) {
+            self.told_violation = true;
+            (self.news)(News::Why(Some(format!("violated: {violation}"))));
+        }
+    }
+
+    fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Execute { command, answer } => {
+                let text = command.to_string();
+                (self.news)(News::Asked { at: self.world.now(), command: text.clone() });
+                let seq = self.world.front(METADATA).next_seq();
+                self.executing.insert(seq, (answer, text));
+                self.world.submit(METADATA, command);
+            }
+            Ask::Control { to, control, answer } => {
+                let known = to == METADATA || self.world.servers().contains_key(&to);
+                let result =
+                    if known { self.world.control(to, &control) } else { Err(format!("there is no rank {to}")) };
+                if result.is_ok() {
+                    self.tell_control(to, control);
+                }
+                let _ = answer.send(result);
+            }
+            Ask::Status { answer } => {
+                let _ = answer.send(self.status());
+            }
+            Ask::Kill { rank, answer } => {
+                let why = format!("in the simulator server {rank} is no process: CRASH {rank} takes its memory");
+                let _ = answer.send(Err(why));
+            }
+            Ask::Note { event } => {
+                let now = self.world.now();
+                self.world.front_mut(METADATA).note(now, &event);
+            }
+            Ask::Quit => {}
+        }
+    }
+
+    fn tell_control(&mut self, rank: Rank, control: Control) {
+        match control {
+            Control::Pause => (self.news)(News::Stopped { rank, stopped: true }),
+            Control::Resume => (self.news)(News::Stopped { rank, stopped: false }),
+            Control::Cut { .. } | Control::Loss { .. } | Control::Delay { .. } | Control::Heal => {
+                (self.news)(News::Network { rank, control });
+            }
+            _ => {}
+        }
+    }
+
+    fn status(&self) -> ClusterStatus {
+        let pid = std::process::id();
+        let own = RankStatus { rank: METADATA, pid, role: "METADATA".to_owned(), server: None };
+        let servers = self.world.servers().values().map(|host| {
+            let role = if host.is_paused() { "PAUSED".to_owned() } else { self.world.role(host.rank()).to_string() };
+            let server = host.server().map_or((0, Default::default(), 0), |server| {
+                (server.store().len() as u64, server.op(), server.member().incarnation.0)
+            });
+            RankStatus { rank: host.rank(), pid, role: role.to_ascii_uppercase(), server: Some(server) }
+        });
+        let view = self.world.front(METADATA).metadata().and_then(|metadata| metadata.view()).cloned();
+        let serves = |rank: &Rank| !self.world.servers()[rank].is_paused() && self.world.role(*rank) == Role::Primary;
+        ClusterStatus {
+            primary: view.as_ref().map(|view| view.primary.rank).filter(serves),
+            ranks: std::iter::once(own).chain(servers).collect(),
+            views: self
+                .world
+                .front(METADATA)
+                .metadata()
+                .map(|metadata| metadata.records().iter().cloned().collect())
+                .unwrap_or_default(),
+            view,
+            now: self.world.now(),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the tests of the whole program share.
+
+#![allow(dead_code, reason = "every test program uses its own part")]
+
+pub mod job;
+pub mod status;
+pub mod terminal;

@@ -1,0 +1,106 @@
+//! What `STATUS` says in line mode, read the way a script would read it.
+
+use std::fmt;
+
+/// The answer to one `STATUS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub view: u64,
+    pub primary: Option<u32>,
+    pub backups: Vec<u32>,
+    /// One for each rank, in order.
+    pub ranks: Vec<RankLine>,
+}
+
+/// A line about one rank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankLine {
+    pub rank: u32,
+    pub pid: i32,
+    pub role: String,
+    /// For servers.
+    pub server: Option<ServerPart>,
+}
+
+/// The part of the line that only servers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerPart {
+    pub keys: u64,
+    pub op: u64,
+    pub incarnation: u64,
+}
+
+impl Status {
+    /// Reads the whole answer; panics when it is not exactly in the stable format.
+    #[track_caller]
+    pub fn parse(text: &str) -> Self {
+        let status = read(text).unwrap_or_else(|| panic!("no STATUS:\n{text}"));
+        assert_eq!(status.to_string(), text, "not exactly the stable format");
+        status
+    }
+
+    pub fn role(&self, rank: u32) -> &str {
+        &self.rank(rank).role
+    }
+
+    pub fn server(&self, rank: u32) -> ServerPart {
+        self.rank(rank).server.unwrap_or_else(|| panic!("rank {rank} is no server:\n{self}"))
+    }
+
+    pub fn pid(&self, rank: u32) -> i32 {
+        self.rank(rank).pid
+    }
+
+    fn rank(&self, rank: u32) -> &RankLine {
+        self.ranks.iter().find(|line| line.rank == rank).unwrap_or_else(|| panic!("no rank {rank}:\n{self}"))
+    }
+
+    /// Whether this server is the primary and these are its backups, all of them by role as well.
+    pub fn is_led_by(&self, primary: u32, backups: &[u32]) -> bool {
+        self.primary == Some(primary)
+            && self.role(primary) == "PRIMARY"
+            && self.backups == backups
+            && backups.iter().all(|rank| self.role(*rank) == "BACKUP")
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let primary = self.primary.map_or("none".to_owned(), |rank| rank.to_string());
+        let backups: Vec<_> = self.backups.iter().map(u32::to_string).collect();
+        let backups = if backups.is_empty() { "none".to_owned() } else { backups.join(",") };
+        write!(f, "view {} primary {primary} backups {backups}", self.view)?;
+        for line in &self.ranks {
+            write!(f, "\nrank {} pid {} role {}", line.rank, line.pid, line.role)?;
+            if let Some(ServerPart { keys, op, incarnation }) = line.server {
+                write!(f, " keys {keys} op {op} incarnation {incarnation}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(text: &str) -> Option<Status> {
+    let mut lines = text.lines();
+    let first: Vec<_> = lines.next()?.split(' ').collect();
+    let ["view", view, "primary", primary, "backups", backups] = first[..] else { return None };
+    let backups = match backups {
+        "none" => Vec::new(),
+        list => list.split(',').map(|rank| rank.parse().ok()).collect::<Option<_>>()?,
+    };
+    let primary = if primary == "none" { None } else { Some(primary.parse().ok()?) };
+    Some(Status { view: view.parse().ok()?, primary, backups, ranks: lines.map(read_rank).collect::<Option<_>>()? })
+}
+
+fn read_rank(line: &str) -> Option<RankLine> {
+    let words: Vec<_> = line.split(' ').collect();
+    let ["rank", rank, "pid", pid, "role", role, server @ ..] = &words[..] else { return None };
+    let server = match server {
+        [] => None,
+        ["keys", keys, "op", op, "incarnation", incarnation] => {
+            Some(ServerPart { keys: keys.parse().ok()?, op: op.parse().ok()?, incarnation: incarnation.parse().ok()? })
+        }
+        _ => return None,
+    };
+    Some(RankLine { rank: rank.parse().ok()?, pid: pid.parse().ok()?, role: (*role).to_owned(), server })
+}

@@ -1,0 +1,304 @@
+//! House style, checked by an ordinary test: what a compiler does not mind and a reader does.
+//!
+//! Each test reads the sources and lists every place that breaks its rule, so that one run shows all of them.
+
+use std::path::{Path, PathBuf};
+use understudy::console::{commands, keys};
+
+/// A file with more lines than this wants to be two.
+const FILE_LINES_MAX: usize = 900;
+/// As rustfmt has it; comments and strings are not formatted by it.
+const LINE_COLUMNS_MAX: usize = 120;
+/// All that may lie at the top of the repository, besides what begins with a dot and what git ignores.
+const TOP_LEVEL: &[&str] = &["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "assets", "src", "tests"];
+/// What the build makes there.
+const BUILT: &[&str] = &["target"];
+/// The one file that may be unsafe: MPI is foreign ground.
+const MAY_BE_UNSAFE: &[&str] = &["src/transport/mpi.rs"];
+/// The files that may print without further ado. Answers are written where an error can be returned.
+const MAY_PRINT: &[&str] = &["src/app.rs", "src/sim/chaos.rs"];
+
+/// Who may import whom, from the ground up: each room only those that stand above it in this table.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("args", &[]),
+    ("store", &[]),
+    ("protocol", &["store"]),
+    ("fault", &["protocol"]),
+    ("check", &["store", "protocol"]),
+    ("transport", &["store", "protocol", "fault"]),
+    ("launch", &["args"]),
+    ("driver", &["store", "protocol", "fault", "transport"]),
+    ("sim", &["store", "protocol", "fault", "check", "driver"]),
+    ("console", &["store", "protocol", "fault", "driver"]),
+    ("dashboard", &["args", "store", "protocol", "fault"]),
+    (
+        "app",
+        &[
+            "args",
+            "store",
+            "protocol",
+            "fault",
+            "check",
+            "transport",
+            "launch",
+            "driver",
+            "sim",
+            "console",
+            "dashboard",
+        ],
+    ),
+];
+
+/// The rooms that are plain values: time and chance are handed in, and nothing else comes from outside.
+const PURE: &[&str] = &["store", "protocol", "fault"];
+/// What would make them something else.
+const IMPURE: &[&str] = &[
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "Instant::now",
+    "SystemTime::now",
+    "std::thread",
+    "std::net",
+    "std::fs",
+    "std::io",
+    "std::env",
+    "std::process",
+    "rand::rng",
+    "rand::random",
+    "HashMap",
+    "HashSet",
+    "std::{",
+];
+
+/// A source file.
+struct Source {
+    /// From the top of the repository.
+    name: String,
+    text: String,
+}
+
+impl Source {
+    /// The room it belongs to, if it is part of the library.
+    fn room(&self) -> Option<&str> {
+        let inside = self.name.strip_prefix("src/")?;
+        Some(inside.split('/').next()?.trim_end_matches(".rs"))
+    }
+
+    /// Lines without their comments, with their numbers; blank where there was nothing else.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(at, line)| (at + 1, line.split("//").next().unwrap_or_default()))
+    }
+
+    /// As [`Source::code`], without the tests at the end of the file.
+    fn code_before_tests(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.code().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+    }
+
+    fn at(&self, number: usize, what: &str) -> String {
+        format!("{}:{number}: {what}", self.name)
+    }
+}
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All Rust files below these folders.
+fn sources(folders: &[&str]) -> Vec<Source> {
+    let mut files = Vec::new();
+    for folder in folders {
+        collect(&top().join(folder), &mut files);
+    }
+    files.sort();
+    let source = |path: PathBuf| Source {
+        text: std::fs::read_to_string(&path).expect("sources are text"),
+        name: path.strip_prefix(top()).expect("it is below the top").display().to_string(),
+    };
+    files.into_iter().map(source).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("the folder exists") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+#[track_caller]
+fn none(faults: &[String]) {
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+fn is_part_of_a_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Whether `word` stands in the line, not as a part of a longer name.
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        !line[..at].ends_with(is_part_of_a_name) && !line[at + word.len()..].starts_with(is_part_of_a_name)
+    })
+}
+
+/// Whether a macro of this name is called.
+fn calls_macro(line: &str, name: &str) -> bool {
+    has_word(line, name) && line.contains(&format!("{name}!"))
+}
+
+#[test]
+fn files_begin_by_saying_what_they_are_for() {
+    let silent = |source: &Source| !source.text.starts_with("//! ");
+    let faults: Vec<_> = sources(&["src", "tests"]).into_iter().filter(silent).map(|source| source.name).collect();
+    none(&faults);
+}
+
+#[test]
+fn files_and_lines_are_not_too_long() {
+    let mut faults = Vec::new();
+    for source in sources(&["src", "tests"]) {
+        let lines = source.text.lines().count();
+        if lines > FILE_LINES_MAX {
+            faults.push(source.at(lines, "too many lines"));
+        }
+        for (at, line) in source.text.lines().enumerate() {
+            if line.chars().count() > LINE_COLUMNS_MAX {
+                faults.push(source.at(at + 1, "too many columns"));
+            }
+            if line.ends_with(char::is_whitespace) {
+                faults.push(source.at(at + 1, "white space at the end"));
+            }
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn only_foreign_ground_is_unsafe() {
+    let mut faults = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| !MAY_BE_UNSAFE.contains(&source.name.as_str())) {
+        let is_unsafe = |line: &str| has_word(line, "unsafe") || line.contains("allow(unsafe_code");
+        let places = source.code().filter(|(_, line)| is_unsafe(line));
+        faults.extend(places.map(|(at, line)| source.at(at, line)));
+    }
+    none(&faults);
+}
+
+#[test]
+fn nothing_is_left_undone_and_no_test_is_left_out() {
+    let mut faults = Vec::new();
+    for source in sources(&["src", "tests"]) {
+        let left_out = format!("#[{}", "ignore");
+        for (at, line) in source.code() {
+            if ["todo", "unimplemented", "dbg"].iter().any(|name| calls_macro(line, name)) || line.contains(&left_out) {
+                faults.push(source.at(at, line));
+            }
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn only_the_edges_of_the_program_print() {
+    let mut faults = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| !MAY_PRINT.contains(&source.name.as_str())) {
+        let prints = |line: &str| ["print", "println", "eprint", "eprintln"].iter().any(|name| calls_macro(line, name));
+        let places = source.code_before_tests().filter(|(_, line)| prints(line));
+        faults.extend(places.map(|(at, line)| source.at(at, line)));
+    }
+    none(&faults);
+}
+
+#[test]
+fn the_core_is_a_value() {
+    let mut faults = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| source.room().is_some_and(|room| PURE.contains(&room))) {
+        for (at, line) in source.code() {
+            if let Some(impure) = IMPURE.iter().find(|impure| line.contains(**impure)) {
+                faults.push(source.at(at, impure));
+            }
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn only_the_transport_names_mpi() {
+    let names = |line: &str| {
+        let path = |(at, _): (usize, &str)| !line[..at].ends_with(|c| is_part_of_a_name(c) || c == ':');
+        line.match_indices("mpi::").any(path) || line.trim_start().starts_with("use mpi")
+    };
+    let mut faults = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| source.room() != Some("transport")) {
+        let places = source.code().filter(|(_, line)| names(line));
+        faults.extend(places.map(|(at, line)| source.at(at, line)));
+    }
+    none(&faults);
+}
+
+#[test]
+fn every_room_imports_only_what_is_below_it() {
+    let is_room = |name: &str| ROOMS.iter().any(|(room, _)| *room == name);
+    let mut faults = Vec::new();
+    for (at, (room, below)) in ROOMS.iter().enumerate() {
+        for other in below.iter().filter(|other| !ROOMS[..at].iter().any(|(room, _)| room == *other)) {
+            faults.push(format!("the table: {other} is not below {room}"));
+        }
+    }
+    for source in sources(&["src"]) {
+        let Some(room) = source.room().filter(|room| !["lib", "main"].contains(room)) else { continue };
+        let Some((_, below)) = ROOMS.iter().find(|(known, _)| *known == room) else {
+            faults.push(format!("{}: the room {room} is not in the table", source.name));
+            continue;
+        };
+        for (at, line) in source.code() {
+            for other in imported(line).filter(|other| is_room(other) && *other != room && !below.contains(other)) {
+                faults.push(source.at(at, &format!("{room} must not import {other}")));
+            }
+        }
+    }
+    none(&faults);
+}
+
+/// The names that directly follow the name of this crate.
+fn imported(line: &str) -> impl Iterator<Item = &str> {
+    ["crate::", "super::super::"].into_iter().flat_map(move |start| {
+        line.match_indices(start).map(move |(at, _)| {
+            let rest = &line[at + start.len()..];
+            &rest[..rest.find(|c| !is_part_of_a_name(c)).unwrap_or(rest.len())]
+        })
+    })
+}
+
+#[test]
+fn the_top_of_the_repository_is_tidy() {
+    let names = std::fs::read_dir(top()).expect("the repository can be read").map(|entry| {
+        let name = entry.expect("the repository can be read").file_name();
+        name.into_string().expect("names are text")
+    });
+    let unknown = |name: &String| {
+        !name.starts_with('.') && !TOP_LEVEL.contains(&name.as_str()) && !BUILT.contains(&name.as_str())
+    };
+    none(&names.filter(unknown).collect::<Vec<_>>());
+}
+
+/// What stands in the README between `<!-- name -->` and `<!-- /name -->`.
+fn readme_part(readme: &str, name: &str) -> String {
+    let (start, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+    let part = readme.split_once(&start).and_then(|(_, rest)| rest.split_once(&end)).map(|(part, _)| part);
+    part.unwrap_or_else(|| panic!("README.md has no {start} … {end}")).trim().to_owned()
+}
+
+#[test]
+fn the_tables_of_the_readme_are_those_of_the_program() {
+    let Ok(readme) = std::fs::read_to_string(top().join("README.md")) else {
+        panic!("there is no README.md");
+    };
+    for (name, table) in [("commands", commands::markdown_tables()), ("keys", keys::markdown_table())] {
+        let table = table.trim();
+        assert!(readme_part(&readme, name) == table, "README.md must have between its marks for {name}:\n\n{table}\n");
+    }
+}
