@@ -73,7 +73,7 @@ impl<'a, T: Transport> Front<'a, T> {
     pub fn turn(&mut self, refill: &mut dyn FnMut(Time, &mut FrontHost, &mut Sink<'_>)) -> Time {
         let mut inbox = self.link.receive();
         let now = clock::now();
-        let worked = inbox.iter().any(|(_, packet)| !packet.is_background());
+        let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let (sends, events) = (&mut self.sends, &mut self.events);
         let mut sink = Sink {
             emit: &mut |to, message| sends.push((to, message)),
@@ -81,7 +81,7 @@ impl<'a, T: Transport> Front<'a, T> {
         };
         let mut observed = Vec::new();
         for (from, packet) in inbox.drain(..) {
-            self.link.heard(from, now);
+            self.link.heard(from, &packet, now);
             match packet {
                 Packet::Message(message) => self.host.handle(now, from, message, &mut sink),
                 Packet::Hello { pid, .. } => drop(self.pids.insert(from, pid)),
@@ -97,6 +97,7 @@ impl<'a, T: Transport> Front<'a, T> {
         self.link.handled(inbox);
         self.events.extend(observed);
         for (to, message) in self.sends.drain(..) {
+            worked |= !message.is_background();
             self.link.push(to, &Packet::Message(message));
         }
         self.link.flush(now);

@@ -149,7 +149,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             turned = now;
             let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
             for (from, packet) in inbox.drain(..) {
-                self.link.heard(from, now);
+                self.link.heard(from, &packet, now);
                 self.on_packet(now, from, packet);
             }
             self.link.handled(inbox);

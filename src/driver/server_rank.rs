@@ -45,14 +45,14 @@ pub fn run<T: Transport>(
             log.line(now, &format!("this loop was held up for {:.1?}", now.since(turned)));
         }
         turned = now;
-        let worked = inbox.iter().any(|(_, packet)| !packet.is_background());
+        let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let mut told_to_leave = false;
         let mut part = None;
         {
             let mut sink =
                 Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| log.event(now, event) };
             for (from, packet) in inbox.drain(..) {
-                link.heard(from, now);
+                link.heard(from, &packet, now);
                 match packet {
                     Packet::Message(message) => host.handle(now, from, message, &mut sink),
                     Packet::Control { control: Control::Leave, .. } => told_to_leave = true,
@@ -79,6 +79,8 @@ pub fn run<T: Transport>(
         link.handled(inbox);
         doors.tend(link, now, &mut log);
         for (to, message) in sends.drain(..) {
+            // Who asks will be answered, and should be awake then.
+            worked |= !message.is_background();
             link.push(to, &Packet::Message(message));
         }
         host.set_garbage(link.garbage());
