@@ -21,7 +21,9 @@ const SMALL: Size = Size(80, 24);
 /// No dice, and who is down stays down until it is told otherwise.
 const BY_HAND: &[&str] = &["--failure-rate", "0", "--recover-after", "never", "--seed", "7"];
 /// Without job control: nothing here puts the terminal back, so whatever is whole was made so by the program.
-const SHELL: &str = r#""$@"; echo "exit status $?"; read -r _ && seq -f 'line %g' 60; read -r _"#;
+/// When the launcher was killed the shell comes first, and its reads fail until it is in the foreground again.
+const SHELL: &str =
+    r#""$@"; echo "exit status $?"; until read -r _; do sleep 0.05; done; seq -f 'line %g' 60; read -r _"#;
 
 /// A terminal with a shell in it that runs the program.
 struct Screen {

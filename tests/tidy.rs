@@ -15,8 +15,8 @@ const TOP_LEVEL: &[&str] = &["Cargo.toml", "Cargo.lock", "LICENSE", "README.md",
 const BUILT: &[&str] = &["target"];
 /// The one file that may be unsafe: MPI is foreign ground.
 const MAY_BE_UNSAFE: &[&str] = &["src/transport/mpi.rs"];
-/// The files that may print without further ado. Answers are written where an error can be returned.
-const MAY_PRINT: &[&str] = &["src/app.rs", "src/sim/chaos.rs"];
+/// The files (or folders) that may print without further ado. Answers are written where an error can be returned.
+const MAY_PRINT: &[&str] = &["src/app.rs", "src/app/", "src/sim/chaos.rs"];
 
 /// Who may import whom, from the ground up: each room only those that stand above it in this table.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -165,7 +165,7 @@ fn files_and_lines_are_not_too_long() {
             faults.push(source.at(lines, "too many lines"));
         }
         for (at, line) in source.text.lines().enumerate() {
-            if line.chars().count() > LINE_COLUMNS_MAX {
+            if line.chars().count() > LINE_COLUMNS_MAX && !cannot_be_broken(line) {
                 faults.push(source.at(at + 1, "too many columns"));
             }
             if line.ends_with(char::is_whitespace) {
@@ -174,6 +174,11 @@ fn files_and_lines_are_not_too_long() {
         }
     }
     none(&faults);
+}
+
+/// A row of a table in a comment, and a raw string.
+fn cannot_be_broken(line: &str) -> bool {
+    line.starts_with("//! |") || line.contains("r#\"")
 }
 
 #[test]
@@ -204,7 +209,7 @@ fn nothing_is_left_undone_and_no_test_is_left_out() {
 #[test]
 fn only_the_edges_of_the_program_print() {
     let mut faults = Vec::new();
-    for source in sources(&["src"]).iter().filter(|source| !MAY_PRINT.contains(&source.name.as_str())) {
+    for source in sources(&["src"]).iter().filter(|source| !MAY_PRINT.iter().any(|may| source.name.starts_with(may))) {
         let prints = |line: &str| ["print", "println", "eprint", "eprintln"].iter().any(|name| calls_macro(line, name));
         let places = source.code_before_tests().filter(|(_, line)| prints(line));
         faults.extend(places.map(|(at, line)| source.at(at, line)));
@@ -233,7 +238,9 @@ fn only_the_transport_names_mpi() {
     };
     let mut faults = Vec::new();
     for source in sources(&["src"]).iter().filter(|source| source.room() != Some("transport")) {
-        let places = source.code().filter(|(_, line)| names(line));
+        // A file may have a module of that name.
+        let has_own = source.code().any(|(_, line)| line.trim_end().ends_with("mod mpi;"));
+        let places = source.code().filter(|(_, line)| !has_own && names(line));
         faults.extend(places.map(|(at, line)| source.at(at, line)));
     }
     none(&faults);

@@ -13,8 +13,7 @@ use understudy::check::{Verdict, check};
 use understudy::driver::Setup;
 use understudy::fault::Control;
 use understudy::protocol::{Config, CrashPoint, Event, METADATA, Outcome, Rank, Rule};
-use understudy::sim::World;
-use understudy::sim::world::Happening;
+use understudy::sim::{Record, What, World};
 use understudy::store::{self, Bytes};
 
 /// Waiting commands give up after this much virtual time.
@@ -36,13 +35,14 @@ impl Stage {
         let detail = self.detail;
         let Some(world) = &mut self.world else { return String::new() };
         let mut text = String::new();
-        for (_, happening) in world.take_happenings() {
-            let hidden = match &happening {
-                Happening::Sent { background, .. } => *background,
-                Happening::Told { event: Event::Applied { .. }, .. } => !detail,
+        for happening in world.take_happenings() {
+            let hidden = match &happening.what {
+                What::Told(Event::Applied { .. }) => !detail,
+                // The script itself says what was done.
+                What::Done(_) => true,
                 _ => false,
             };
-            if !hidden {
+            if !hidden && !happening.is_background() {
                 let _ = writeln!(text, "{happening}");
             }
         }
@@ -66,14 +66,14 @@ impl Stage {
         let seed = args.take_key("seed").map_or(Ok(1), str::parse)?;
         let mut world = World::new(Setup { config, seed, failure_rate: 0.0, recover_after, observe: false });
         if raw {
-            world.collect_happenings(true);
+            world.record(Record::Everything);
         } else {
             let primary = Rank(1);
             world.run_until(SETTLE_MAX, |w| {
                 w.servers()[&primary].server().is_some_and(|server| server.serves_reads(w.now()))
             });
             world.run_for(Duration::from_millis(5));
-            world.collect_happenings(true);
+            world.record(Record::Everything);
         }
         self.world = Some(world);
         Ok(String::new())

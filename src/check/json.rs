@@ -359,7 +359,9 @@ mod tests {
 
         #[test]
         fn hostile_lines_are_refused_in_words(
-            noise in prop::collection::vec(any::<u8>(), 0..200), operation in operations(), cut in any::<prop::sample::Index>(),
+            noise in prop::collection::vec(any::<u8>(), 0..200),
+            operation in operations(),
+            cut in any::<prop::sample::Index>(),
         ) {
             let _ = read(&noise[..]);
             let mut line = to_line(&operation).into_bytes();

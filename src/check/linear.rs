@@ -124,8 +124,8 @@ fn check_key(mut operations: Vec<&Operation>) -> Verdict {
     match Search::new(&items, vec![State::Absent]).run(steps_max(items.len()), |_| true) {
         Found::Order => Verdict::Ok,
         Found::GaveUp => Verdict::Unknown,
-        Found::Stuck(at) => {
-            let window = shortest_window(&items, at);
+        Found::Stuck => {
+            let window = shortest_window(&items, first_contradiction(&items, &[State::Absent]));
             let window = window.into_iter().map(|at| operations[at].clone()).collect();
             Verdict::Failed(Box::new(Contradiction { key: None, window }))
         }
@@ -148,11 +148,11 @@ fn check_whole(mut operations: Vec<&Operation>) -> Verdict {
         }
     }
     let keys = vec![State::Absent; names.len()];
-    match Search::new(&items, keys).run(steps_max(items.len()), |_| true) {
+    match Search::new(&items, keys.clone()).run(steps_max(items.len()), |_| true) {
         Found::Order => Verdict::Ok,
         Found::GaveUp => Verdict::Unknown,
-        Found::Stuck(at) => {
-            let until = items[at].end.unwrap_or(Time::NEVER);
+        Found::Stuck => {
+            let until = first_contradiction(&items, &keys);
             let mut window: Vec<Operation> =
                 sources.into_iter().filter(|op| op.returned.is_some_and(|end| end <= until)).cloned().collect();
             window.sort_by_key(|operation| operation.returned);
@@ -184,10 +184,23 @@ fn item_of_all_keys(operation: &Operation, names: &BTreeSet<&Bytes>) -> Option<I
     Some(Item { call: operation.call, end: operation.returned, action, answer: Some(answer) })
 }
 
-/// The fewest of the latest items up to the return of `stuck` that contradict themselves whatever the key
+/// The earliest return up to which the items contradict themselves: found by halving, because what
+/// contradicts itself still does so when more is known.
+fn first_contradiction(items: &[Item], keys: &[State]) -> Time {
+    let mut ends: Vec<Time> = items.iter().filter_map(|item| item.end).collect();
+    ends.sort_unstable();
+    let fails = |until: Time| {
+        let known = |item: &Item| Item { end: item.end.filter(|end| *end <= until), ..item.clone() };
+        let so_far: Vec<Item> = items.iter().filter(|item| item.call <= until).map(known).collect();
+        Search::new(&so_far, keys.to_vec()).run(steps_max(so_far.len()), |_| true) == Found::Stuck
+    };
+    let at = ends.partition_point(|until| !fails(*until));
+    ends.get(at).or(ends.last()).copied().unwrap_or(Time::NEVER)
+}
+
+/// The fewest of the latest items up to `until` that contradict themselves whatever the key
 /// was before. Items that hang over an edge may have happened outside, so they need not happen inside.
-fn shortest_window(items: &[Item], stuck: usize) -> Vec<usize> {
-    let until = items[stuck].end.unwrap_or(Time::NEVER);
+fn shortest_window(items: &[Item], until: Time) -> Vec<usize> {
     for from in items.iter().rev().map(|item| item.call).filter(|call| *call <= until) {
         let mut inside: Vec<usize> = (0..items.len())
             .filter(|&i| items[i].call <= until && items[i].end.is_none_or(|end| end >= from))
@@ -226,7 +239,7 @@ fn contradicts(items: &[Item], inside: &[usize], from: Option<Time>, until: Time
     let cut = |item: &Item| Item { end: item.end.filter(|_| is_whole(item)), ..item.clone() };
     let window: Vec<Item> = inside.iter().map(|&i| cut(&items[i])).collect();
     let start = if from.is_some() { State::Any } else { State::Absent };
-    matches!(Search::new(&window, vec![start]).run(WINDOW_STEPS_MAX, |_| true), Found::Stuck(_))
+    matches!(Search::new(&window, vec![start]).run(WINDOW_STEPS_MAX, |_| true), Found::Stuck)
 }
 
 #[cfg(test)]

@@ -204,6 +204,37 @@ impl Act {
         }
     }
 
+    /// The state that this command brings about when it is answered so (or, with `None`, somehow), if it
+    /// changes anything; [`State::Any`] when that depends on the state before.
+    #[must_use]
+    pub fn brings(&self, answer: Option<&Answer>) -> Option<State> {
+        if answer.is_some_and(|answer| self.changes_nothing(answer)) {
+            return None;
+        }
+        match (self, answer) {
+            (Self::Get, _) => None,
+            (Self::Put(value) | Self::Add(value) | Self::Update(value), _) => Some(State::Present(*value)),
+            (Self::Delete, _) => Some(State::Absent),
+            (Self::Incr, Some(Answer::Integer(number))) => Some(State::Present(Value::of_integer(*number))),
+            (Self::Append(_) | Self::Incr, _) => Some(State::Any),
+        }
+    }
+
+    /// The one state in which this command can be answered so, if there is only one.
+    #[must_use]
+    pub fn needs(&self, answer: &Answer) -> Option<State> {
+        match (self, answer) {
+            (Self::Get, Answer::Value(value)) => Some(State::Present(*value)),
+            (Self::Get | Self::Update(_), Answer::Nil)
+            | (Self::Add(_), Answer::Ok)
+            | (Self::Delete, Answer::Integer(0)) => Some(State::Absent),
+            (Self::Incr, Answer::Integer(number)) if *number != 1 => {
+                number.checked_sub(1).map(|before| State::Present(Value::of_integer(before)))
+            }
+            _ => None,
+        }
+    }
+
     /// True when this answer says that the command changed nothing, whatever the state was.
     #[must_use]
     pub fn changes_nothing(&self, answer: &Answer) -> bool {
@@ -327,6 +358,10 @@ mod tests {
                     prop_assert!(other == answer || act.admits(state, &other).is_none());
                 }
                 prop_assert!(!act.changes_nothing(&answer) || after == state);
+                prop_assert!(act.needs(&answer).is_none_or(|needed| needed == state), "{:?}", command);
+                let brings = act.brings(Some(&answer));
+                prop_assert!(brings.is_none_or(|brought| brought == State::Any || brought == after), "{:?}", command);
+                prop_assert!(brings.is_some() || after == state, "{:?}", command);
                 state = after;
             }
         }

@@ -4,8 +4,10 @@
 //! in the list may come next; what is chosen is taken out of the list; when nothing fits, the last choice
 //! is taken back (Wing and Gong, 1993; the list and the memory of what was tried: Lowe, 2017).
 //!
-//! Four observations keep the search short:
+//! Some observations keep the search short:
 //!
+//! * A state that is left for another must not be needed any more: when an answer still to be explained can
+//!   only be given in that state, something that is still to come must bring the state back.
 //! * Operations return in about the order in which they happened, so candidates are tried in that order.
 //! * An answer that says that nothing was changed (that of a read, or `(nil)`), and fits, can be put first
 //!   without loss: there is nothing to try besides.
@@ -41,6 +43,23 @@ pub(super) struct Item {
 }
 
 impl Item {
+    fn key(&self) -> Option<u32> {
+        if let Action::One { key, .. } = self.action { Some(key) } else { None }
+    }
+
+    /// The state that this brings about; [`State::Any`] when that depends.
+    fn brings(&self) -> Option<(u32, State)> {
+        let Action::One { key, act } = self.action else { return None };
+        act.brings(self.answer.as_ref()).map(|state| (key, state))
+    }
+
+    /// The one state in which this can be answered so. What need not happen needs nothing.
+    fn needs(&self) -> Option<(u32, State)> {
+        let Action::One { key, act } = self.action else { return None };
+        self.end?;
+        act.needs(self.answer.as_ref()?).map(|state| (key, state))
+    }
+
     fn changes_nothing(&self) -> bool {
         match (&self.action, &self.answer) {
             (Action::One { act, .. }, Some(answer)) => act.changes_nothing(answer),
@@ -55,8 +74,8 @@ impl Item {
 pub(super) enum Found {
     /// There is an order (and whoever was asked wanted no other).
     Order,
-    /// There is none. No attempt came past the return of this item.
-    Stuck(usize),
+    /// There is none.
+    Stuck,
     /// It took too many steps.
     GaveUp,
 }
@@ -77,11 +96,18 @@ pub(super) struct Search<'a> {
     class: Vec<u32>,
     /// Items whose answer says that they changed nothing.
     changes_nothing: Vec<bool>,
+    /// The states that matter: who brings them about, who needs them.
+    states: HashMap<(u32, State), u32>,
+    brings: Vec<u32>,
+    needs: Vec<u32>,
+    /// For every state that matters: items not placed that bring it about, and that need it.
+    bringers: Vec<u32>,
+    needers: Vec<u32>,
+    /// Per key: items not placed that may bring about anything.
+    wild: Vec<u32>,
     /// The list: node `2i` is the call of item `i`, `2i + 1` its return, the last node is both ends.
     next: Vec<u32>,
     prev: Vec<u32>,
-    /// Where a node stood in the full list.
-    place: Vec<u32>,
     keys: Vec<State>,
     present: i64,
     digest: u128,
@@ -89,8 +115,12 @@ pub(super) struct Search<'a> {
     open: usize,
     tried: HashSet<u128>,
     path: Vec<Choice>,
-    furthest: u32,
 }
+
+/// No state that matters.
+const NONE: u32 = u32::MAX;
+/// Any state.
+const WILD: u32 = u32::MAX - 1;
 
 /// A number that looks random: the finaliser of SplitMix64, twice.
 fn scatter(seed: u64) -> u128 {
@@ -123,6 +153,25 @@ impl<'a> Search<'a> {
                 *classes.entry((&item.action, &item.answer)).or_insert(fresh)
             })
             .collect();
+        let mut states: HashMap<(u32, State), u32> = HashMap::new();
+        let mut number = |state: Option<(u32, State)>| match state {
+            None => NONE,
+            Some((_, State::Any)) => WILD,
+            Some(state) => {
+                let fresh = u32::try_from(states.len()).expect("histories have fewer operations");
+                *states.entry(state).or_insert(fresh)
+            }
+        };
+        let brings: Vec<u32> = items.iter().map(|item| number(item.brings())).collect();
+        let needs: Vec<u32> = items.iter().map(|item| number(item.needs())).collect();
+        let count = |of: &[u32]| {
+            let mut counts = vec![0; states.len()];
+            of.iter().filter(|state| **state < WILD).for_each(|state| counts[*state as usize] += 1);
+            counts
+        };
+        let mut wild = vec![0; keys.len()];
+        let wild_items = items.iter().zip(&brings).filter(|(_, brings)| **brings == WILD);
+        wild_items.filter_map(|(item, _)| item.key()).for_each(|key| wild[key as usize] += 1);
         let mut nodes: Vec<(Time, u32)> = Vec::with_capacity(items.len() * 2);
         for (node, item) in (0u32..).step_by(2).zip(items) {
             nodes.push((item.call, node));
@@ -135,22 +184,25 @@ impl<'a> Search<'a> {
             items,
             class,
             changes_nothing: items.iter().map(Item::changes_nothing).collect(),
+            bringers: count(&brings),
+            needers: count(&needs),
+            states,
+            brings,
+            needs,
+            wild,
             next: vec![0; ends + 1],
             prev: vec![0; ends + 1],
-            place: vec![0; ends + 1],
             present: keys.iter().filter(|key| matches!(key, State::Present(_))).count().cast_signed() as i64,
             digest: (0u32..).zip(&keys).fold(0, |digest, (key, state)| digest ^ share_of_state(key, *state)),
             keys,
             open: items.iter().filter(|item| item.end.is_some()).count(),
             tried: HashSet::new(),
             path: Vec::new(),
-            furthest: 0,
         };
         let mut last = ends as u32;
-        for (place, &(_, node)) in (1u32..).zip(&nodes) {
+        for &(_, node) in &nodes {
             search.next[last as usize] = node;
             search.prev[node as usize] = last;
-            search.place[node as usize] = place;
             last = node;
         }
         search.next[last as usize] = ends as u32;
@@ -200,7 +252,7 @@ impl<'a> Search<'a> {
             } else {
                 after = self.take_back();
                 if after.is_none() {
-                    return if found_any { Found::Order } else { Found::Stuck(self.stuck_at()) };
+                    return if found_any { Found::Order } else { Found::Stuck };
                 }
             }
         }
@@ -208,7 +260,7 @@ impl<'a> Search<'a> {
     }
 
     /// Whatever may come next, in the order in which it returned.
-    fn collect(&mut self, candidates: &mut Vec<(Time, u32)>) {
+    fn collect(&self, candidates: &mut Vec<(Time, u32)>) {
         candidates.clear();
         let mut node = self.next[self.items.len() * 2];
         while node & 1 == 0 && (node as usize) < self.items.len() * 2 {
@@ -216,14 +268,7 @@ impl<'a> Search<'a> {
             candidates.push((self.items[item as usize].end.unwrap_or(Time::NEVER), item));
             node = self.next[node as usize];
         }
-        self.furthest = self.furthest.max(self.place[node as usize]);
         candidates.sort_unstable();
-    }
-
-    /// The items whose return no attempt came past.
-    fn stuck_at(&self) -> usize {
-        let node = self.place.iter().position(|place| *place == self.furthest).unwrap_or_default();
-        node / 2
     }
 
     /// Places something that fits and can change nothing, here or elsewhere.
@@ -257,7 +302,8 @@ impl<'a> Search<'a> {
             }
             let Some(Some((key, state))) = self.outcome(item) else { continue };
             let before = self.keys[key as usize];
-            if self.would_hide_the_last(item) || (end == Time::NEVER && state == before) {
+            let useless = end == Time::NEVER && state == before;
+            if useless || self.would_hide_the_last(item) || (state != before && self.is_needed(item, key, before)) {
                 continue;
             }
             self.lift(item);
@@ -299,6 +345,14 @@ impl<'a> Search<'a> {
         self.items[last.item as usize].end.is_none() && last.undo.is_some_and(|(written, _)| written == key)
     }
 
+    /// True when something that is not placed needs `state`, and nothing that is not placed could bring it back.
+    fn is_needed(&self, item: u32, key: u32, state: State) -> bool {
+        let Some(&number) = self.states.get(&(key, state)) else { return false };
+        let others = |of: &[u32], mine: &[u32]| of[number as usize] - u32::from(mine[item as usize] == number);
+        let wild = self.wild[key as usize] - u32::from(self.brings[item as usize] == WILD);
+        wild == 0 && others(&self.needers, &self.needs) > 0 && others(&self.bringers, &self.brings) == 0
+    }
+
     fn take_back(&mut self) -> Option<(Time, u32)> {
         while let Some(Choice { item, forced, undo }) = self.path.pop() {
             if let Some((key, before)) = undo {
@@ -325,6 +379,7 @@ impl<'a> Search<'a> {
             self.unlink(item * 2 + 1);
             self.open -= 1;
         }
+        self.count(item, u32::wrapping_sub);
         self.digest ^= scatter(u64::from(item));
     }
 
@@ -333,8 +388,23 @@ impl<'a> Search<'a> {
             self.relink(item * 2 + 1);
             self.open += 1;
         }
+        self.count(item, u32::wrapping_add);
         self.relink(item * 2);
         self.digest ^= scatter(u64::from(item));
+    }
+
+    fn count(&mut self, item: u32, change: fn(u32, u32) -> u32) {
+        let (brings, needs) = (self.brings[item as usize], self.needs[item as usize]);
+        if brings < WILD {
+            self.bringers[brings as usize] = change(self.bringers[brings as usize], 1);
+        } else if brings == WILD
+            && let Some(key) = self.items[item as usize].key()
+        {
+            self.wild[key as usize] = change(self.wild[key as usize], 1);
+        }
+        if needs < WILD {
+            self.needers[needs as usize] = change(self.needers[needs as usize], 1);
+        }
     }
 
     fn unlink(&mut self, node: u32) {

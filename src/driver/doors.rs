@@ -4,8 +4,8 @@
 //!   replacement ── Opened(port for n3) ──▶ rank 0 ── Connect(port) ──▶ n3 ── MPI_Comm_connect ──▶ replacement
 //! ```
 //!
-//! Whoever was started later opens, so of two that are new at the same time exactly one does. A peer that does not come,
-//! because it is paused, or dies on its way, gets a new door after a while.
+//! Whoever was started later opens, so of two that are new at the same time exactly one does. A peer that does not
+//! come, because it is paused, or dies on its way, gets a new door after a while.
 
 use super::link::Link;
 use super::log::Log;

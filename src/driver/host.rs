@@ -105,6 +105,11 @@ impl ServerHost {
         self.outbox.detail = detail;
     }
 
+    /// The way out, for those who want to know what was lost.
+    pub fn outlet_mut(&mut self) -> &mut Outlet {
+        &mut self.outlet
+    }
+
     /// Frames from peers that could not be understood so far.
     pub fn set_garbage(&mut self, garbage: u64) {
         self.garbage = garbage;
@@ -387,6 +392,11 @@ impl FrontHost {
         self.client.next_seq()
     }
 
+    /// The way out, for those who want to know what was lost.
+    pub fn outlet_mut(&mut self) -> &mut Outlet {
+        &mut self.outlet
+    }
+
     /// Asks for a command.
     pub fn submit(&mut self, now: Time, command: Command, sink: &mut Sink<'_>) -> Seq {
         let seq = self.client.submit(now, command, &mut self.outbox);
@@ -447,7 +457,7 @@ impl FrontHost {
         }
         match (control, &mut self.metadata) {
             (Control::Reset, Some(metadata)) => {
-                metadata.reset(now, &mut self.outbox);
+                metadata.reset(now);
                 self.after(now, sink);
                 Ok(())
             }

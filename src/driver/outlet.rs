@@ -16,6 +16,10 @@ pub struct Outlet {
     links: Links,
     delayed: BTreeMap<(Time, u64), (Rank, Message)>,
     sent: u64,
+    /// How many messages have left.
+    left: u64,
+    /// What was lost on purpose, with the number that had left before; kept only for those who ask for detail.
+    lost: Option<Vec<(u64, Rank, Message)>>,
     /// What is told about it.
     pub observer: Observer,
 }
@@ -24,7 +28,19 @@ impl Outlet {
     /// Perfect links.
     #[must_use]
     pub fn new(rank: Rank, seed: u64, observer: Observer) -> Self {
-        Self { rank, links: Links::new(seed, u64::from(rank.0)), delayed: BTreeMap::new(), sent: 0, observer }
+        let (links, delayed) = (Links::new(seed, u64::from(rank.0)), BTreeMap::new());
+        Self { rank, links, delayed, sent: 0, left: 0, lost: None, observer }
+    }
+
+    /// Starts to keep what is lost on purpose, for [`Outlet::take_lost`].
+    pub fn keep_lost(&mut self) {
+        self.lost.get_or_insert_default();
+    }
+
+    /// What was lost on purpose since the last call, each with the number of messages that left before it
+    /// since this rank began, and that number now.
+    pub fn take_lost(&mut self) -> (Vec<(u64, Rank, Message)>, u64) {
+        (self.lost.as_mut().map(std::mem::take).unwrap_or_default(), self.left)
     }
 
     /// Hands on everything in `outbox`, events to the observer (and to `tell`), messages to `emit` or to their fate.
@@ -43,31 +59,29 @@ impl Outlet {
         for (to, message) in outbox.sends.drain(..) {
             if perfect || to == self.rank {
                 self.observer.sent(now, to, &message, false);
+                self.left += u64::from(to != self.rank);
                 emit(to, message);
             } else {
-                self.send_through_faults(now, to, message, emit, tell);
+                self.send_through_faults(now, to, message, emit);
             }
         }
     }
 
-    fn send_through_faults(
-        &mut self,
-        now: Time,
-        to: Rank,
-        message: Message,
-        emit: &mut dyn FnMut(Rank, Message),
-        tell: &mut dyn FnMut(&Event),
-    ) {
+    fn send_through_faults(&mut self, now: Time, to: Rank, message: Message, emit: &mut dyn FnMut(Rank, Message)) {
         let fate = self.links.decide(to);
         let full = self.delayed.len() >= DELAYED_MAX;
         let lost = fate == Fate::Lost || full;
         self.observer.sent(now, to, &message, lost);
         match fate {
-            // The display has it from the observer; this is for logs and transcripts.
-            _ if lost && !message.is_background() => tell(&Event::Lost { to, message: message.to_string() }),
-            _ if lost => {}
+            _ if lost => {
+                let left = self.left;
+                self.lost.iter_mut().for_each(|kept| kept.push((left, to, message.clone())));
+            }
             Fate::Lost => {}
-            Fate::After(Duration::ZERO) => emit(to, message),
+            Fate::After(Duration::ZERO) => {
+                self.left += 1;
+                emit(to, message);
+            }
             Fate::After(wait) => self.hold(now + wait, to, message),
             Fate::Twice(first, second) => {
                 self.hold(now + first, to, message.clone());
@@ -88,6 +102,7 @@ impl Outlet {
                 return;
             }
             let (to, message) = first.remove();
+            self.left += 1;
             emit(to, message);
         }
     }

@@ -1,8 +1,8 @@
 //! Who takes the place of a dead process.
 //!
 //! Rank 0 starts replacements one after the other, in a side thread of the transport. What it has to remember about
-//! that is here: who waits for a replacement, which one is under way, whom to tell, and which orders about the network a
-//! rank had been given, so that its successor lives under the same conditions.
+//! that is here: who waits for a replacement, which one is under way, whom to tell, and which orders about the network
+//! a rank had been given, so that its successor lives under the same conditions.
 
 use crate::fault::Control;
 use crate::protocol::{Incarnation, Rank, Time};

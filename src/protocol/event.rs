@@ -106,8 +106,6 @@ pub enum Event {
     Spared { drawn: f64 },
     /// A crashed server started again, empty.
     Recovered { incarnation: Incarnation },
-    /// An injected fault of the network swallowed a message.
-    Lost { to: Rank, message: String },
     /// A client got no answer in time.
     GaveUp { client: ClientId, seq: Seq },
     /// Anything an operator did, in words.
@@ -144,7 +142,6 @@ impl fmt::Display for Event {
             }
             Self::Spared { drawn } => write!(f, "dice {drawn:.2} spared the last server with the data"),
             Self::Recovered { incarnation } => write!(f, "restarted empty, incarnation {incarnation}"),
-            Self::Lost { to, message } => write!(f, "⇥ n{to} {message}"),
             Self::GaveUp { client, seq } => write!(f, "client {client} gave up on request {seq}: outcome unknown"),
             Self::Operator { what } => f.write_str(what),
         }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub const VIEW_RECORDS_MAX: usize = 1024;
 /// A server that has not announced itself for this many announce intervals is not counted as there.
 const ABSENT_ANNOUNCES: u32 = 8;
+/// After a `RESET` the servers have this many announce intervals to show that they live.
+const RESET_ANNOUNCES: u32 = 3;
 
 /// A view and how it came about.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,9 +52,10 @@ pub struct Known {
 pub struct Metadata {
     config: Config,
     started: Option<Time>,
+    ticked: Time,
     view: Option<Arc<View>>,
-    /// `RESET` was asked while no server was there.
-    reset_due: bool,
+    /// `RESET` was asked, then: only servers that have announced themselves since are known to live.
+    reset_at: Option<Time>,
     servers: BTreeMap<Rank, Known>,
     records: VecDeque<ViewRecord>,
     requests: u64,
@@ -65,8 +68,9 @@ impl Metadata {
         Self {
             config,
             started: None,
+            ticked: Time::default(),
             view: None,
-            reset_due: false,
+            reset_at: None,
             servers: BTreeMap::new(),
             records: VecDeque::new(),
             requests: 0,
@@ -120,39 +124,53 @@ impl Metadata {
 
     /// Does what time asks for.
     pub fn tick(&mut self, now: Time, out: &mut Outbox) {
-        let started = *self.started.get_or_insert(now);
-        if self.view.is_some() && !self.reset_due {
-            return;
-        }
-        let present = self.present(now).count();
-        let all = present == self.config.servers as usize;
-        let waited = now.since(started) >= self.config.timing.formation;
-        if all || (waited && present > 0) {
-            self.form(now, out);
-        }
+        self.started.get_or_insert(now);
+        self.ticked = now;
+        self.form_if_due(now, out);
     }
 
     /// When [`Metadata::tick`] wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Time {
-        match (self.started, &self.view) {
-            (Some(started), None) => started + self.config.timing.formation,
-            _ => Time::NEVER,
+        // When nobody is there by then, the first announcement decides.
+        self.forming_until().filter(|until| *until > self.ticked).unwrap_or(Time::NEVER)
+    }
+
+    /// True while a view of empty servers is to be formed.
+    #[must_use]
+    pub fn is_forming(&self) -> bool {
+        self.forming_until().is_some()
+    }
+
+    /// While a view of empty servers is to be formed: how long to wait for those that are missing.
+    fn forming_until(&self) -> Option<Time> {
+        let timing = &self.config.timing;
+        match (self.reset_at, self.started, &self.view) {
+            (Some(reset), ..) => Some(reset + timing.announce * RESET_ANNOUNCES),
+            (None, Some(started), None) => Some(started + timing.formation),
+            _ => None,
         }
     }
 
-    /// Starts over with empty stores: the operator's explicit word.
-    pub fn reset(&mut self, now: Time, out: &mut Outbox) {
-        self.reset_due = true;
-        self.started = Some(now);
-        if self.present(now).next().is_some() {
+    fn form_if_due(&mut self, now: Time, out: &mut Outbox) {
+        let Some(until) = self.forming_until() else { return };
+        let present = self.present(now).count();
+        if present == self.config.servers as usize || (now >= until && present > 0) {
             self.form(now, out);
         }
     }
 
+    /// Starts over with empty stores: the operator's explicit word. The servers that announce themselves
+    /// from now on make the new view; whoever was heard before may be gone.
+    pub fn reset(&mut self, now: Time) {
+        self.reset_at = Some(now);
+    }
+
     fn present(&self, now: Time) -> impl Iterator<Item = &Known> {
         let absent = self.config.timing.announce * ABSENT_ANNOUNCES;
-        self.servers.values().filter(move |known| known.role != Role::Down && now.since(known.heard) < absent)
+        let since = self.reset_at.unwrap_or_default();
+        let lives = move |known: &&Known| known.heard >= since && now.since(known.heard) < absent;
+        self.servers.values().filter(move |known| known.role != Role::Down && lives(known))
     }
 
     /// Makes a view of empty servers: the first one, or the first of a new epoch.
@@ -162,7 +180,7 @@ impl Metadata {
         let primary = members.remove(0);
         let (number, epoch) =
             self.view.as_ref().map_or((ViewNumber(1), 1), |view| (view.number.next(), view.epoch + 1));
-        self.reset_due = false;
+        self.reset_at = None;
         let view = View { number, epoch, primary, backups: members };
         self.accept(now, Arc::new(view), Reason::Formed, None, out);
     }
@@ -186,7 +204,7 @@ impl Metadata {
         if newest {
             self.servers.insert(from, known);
         }
-        self.tick(now, out);
+        self.form_if_due(now, out);
         let recruit = self.is_recruited(now, member);
         out.send(from, Message::Welcome { view: self.view.clone(), recruit });
     }
@@ -208,6 +226,12 @@ impl Metadata {
         }
     }
 
+    /// True when a later life of the server has shown up: a view that it asked for before would be led by nobody.
+    fn is_over(&self, member: Member) -> bool {
+        let newer = |known: &Known| known.member.incarnation > member.incarnation;
+        self.config.rules.on(Rule::Incarnation) && self.servers.get(&member.rank).is_some_and(newer)
+    }
+
     /// The compare of the compare-and-swap. `to` must follow the current view, be asked for by its own
     /// primary, which must be a member now; and bring in only servers whose newest life it is, on the
     /// word of the present primary.
@@ -221,12 +245,9 @@ impl Metadata {
             && to.epoch == view.epoch
             && asker.rank == from
             && is_member(asker)
+            && !self.is_over(asker)
             && !to.backups.contains(&asker)
-            && to.backups.iter().all(|&backup| {
-                is_member(backup)
-                    || (may_bring_in
-                        && self.servers.get(&backup.rank).is_none_or(|k| k.member.incarnation <= backup.incarnation))
-            })
+            && to.backups.iter().all(|&backup| is_member(backup) || (may_bring_in && !self.is_over(backup)))
     }
 
     fn accept(&mut self, now: Time, view: Arc<View>, reason: Reason, asked_by: Option<Rank>, out: &mut Outbox) {

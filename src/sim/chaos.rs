@@ -1,14 +1,19 @@
 //! A random run: operations and faults, then all faults end and the cluster must heal.
+//!
+//! A seed and a [`Chaos`] decide everything. The seed also decides the weather of the run: how often the dice
+//! crash the primary, how long a crashed server stays down, whether a server is left idle, whether values are so
+//! big that a transfer takes many parts, and whether an operator says `RESET` now and then.
 
 use super::World;
+use super::coverage::{Coverage, Fault};
+use super::happening::{Happening, Record};
 use super::invariants::{Violation, heals, linearizable};
 use crate::driver::Setup;
 use crate::fault::Control;
-use crate::protocol::{Config, Rank, Role, Rules, Server};
+use crate::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server};
 use crate::store::{Bytes, Command};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What kind of run it is. Together with the seed it decides everything.
@@ -34,6 +39,22 @@ impl Default for Chaos {
     }
 }
 
+impl Chaos {
+    /// The command line that repeats the run of a seed.
+    #[must_use]
+    pub fn command(&self, seed: u64) -> String {
+        let Self { servers, clients, operations, window, faults, rules } = self;
+        let mut command =
+            format!("understudy fuzz --seeds {seed}..{} --servers {servers} --clients {clients}", seed + 1);
+        command.push_str(&format!(" --operations {operations} --window {window}"));
+        if *faults != u32::MAX {
+            command.push_str(&format!(" --faults {faults}"));
+        }
+        rules.switched_off().for_each(|rule| command.push_str(&format!(" --without {rule}")));
+        command
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -50,10 +71,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Operations that clients finished.
     pub operations: usize,
-    /// How often what happened.
-    pub situations: BTreeMap<&'static str, u64>,
-    /// The last events before the end, in the common notation.
-    pub last_events: Vec<String>,
+    /// Faults and situations.
+    pub coverage: Coverage,
 }
 
 /// Clients think for up to this long between two requests, in microseconds.
@@ -62,44 +81,78 @@ const THINK_US: std::ops::Range<u64> = 1..6_000;
 const FAULT_GAP_US: std::ops::Range<u64> = 500..60_000;
 /// Few keys, so that operations meet.
 const KEYS: u32 = 4;
+/// More keys for big values, so that a transfer takes many parts.
+const BIG_KEYS: u32 = 32;
+const BIG_VALUE_BYTES: usize = 20 << 10;
+
+/// What the seed alone decides.
+struct Weather {
+    failure_rate: f64,
+    recover_after: Duration,
+    one_idle: bool,
+    big_values: bool,
+    resets: bool,
+}
+
+impl Weather {
+    fn of(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(1);
+        let mut pick = |choices: &[u64]| choices[rng.random_range(0..choices.len())];
+        Self {
+            failure_rate: pick(&[0, 0, 2, 10]) as f64 / 100.0,
+            recover_after: Duration::from_millis(pick(&[0, 5, 100, 400])),
+            one_idle: pick(&[0, 0, 1]) == 1,
+            big_values: pick(&[0, 0, 0, 1]) == 1,
+            resets: pick(&[0, 0, 0, 0, 0, 1]) == 1,
+        }
+    }
+}
 
 /// One run.
 #[must_use]
 pub fn run(seed: u64, chaos: &Chaos) -> Report {
     let mut world = start(seed, chaos);
     let outcome = drive(&mut world, seed, chaos);
-    let mut situations = std::mem::take(&mut world.invariants_mut().situations);
-    for (name, count) in world.injected().clone() {
-        *situations.entry(name).or_default() += count;
-    }
     Report {
         operations: world.history().len(),
-        situations,
-        last_events: world.recent().map(|(at, what)| format!("{at:>14} {what}")).collect(),
+        coverage: world.invariants().coverage.clone(),
         outcome: outcome.map_or_else(Outcome::Violated, |()| Outcome::Clean),
     }
+}
+
+/// The same run once more, with what happened: the last of it before its end, or everything.
+#[must_use]
+pub fn replay(seed: u64, chaos: &Chaos, record: Record) -> (Outcome, Vec<Happening>) {
+    let mut world = start(seed, chaos);
+    world.record(record);
+    let outcome = drive(&mut world, seed, chaos);
+    (outcome.map_or_else(Outcome::Violated, |()| Outcome::Clean), world.take_happenings())
 }
 
 /// The world of a run, before its first step.
 #[must_use]
 pub fn start(seed: u64, chaos: &Chaos) -> World {
+    let weather = Weather::of(seed);
     let mut config = Config::new(chaos.servers);
-    config.clients = chaos.clients - 1;
+    config.clients = chaos.clients.saturating_sub(1);
     config.rules = chaos.rules;
-    // A timeout would hide a request that is never answered: let patience outlast the faults, mostly.
-    let setup = Setup {
-        config,
-        seed,
-        failure_rate: [0.0, 0.0, 0.02, 0.1][(seed % 4) as usize],
-        recover_after: Some(Duration::from_millis([0, 5, 100, 400][(seed / 4 % 4) as usize])),
-        observe: false,
-    };
-    World::new(setup)
+    if weather.one_idle && chaos.servers > 2 {
+        config.replicas -= 1;
+    }
+    let (failure_rate, recover_after) = (weather.failure_rate, Some(weather.recover_after));
+    World::new(Setup { config, seed, failure_rate, recover_after, observe: false })
 }
 
 fn drive(world: &mut World, seed: u64, chaos: &Chaos) -> Result<(), Violation> {
+    let weather = Weather::of(seed);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut monkey = Monkey { rng: ChaCha8Rng::seed_from_u64(!seed), faults_left: chaos.faults, paused: Vec::new() };
+    let mut monkey = Monkey {
+        rng: ChaCha8Rng::seed_from_u64(!seed),
+        faults_left: chaos.faults,
+        paused: Vec::new(),
+        resets: weather.resets,
+    };
     let clients = world.clients();
     let mut next_request = world.now();
     let mut next_fault = world.now() + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
@@ -110,7 +163,7 @@ fn drive(world: &mut World, seed: u64, chaos: &Chaos) -> Result<(), Violation> {
         check(world)?;
         if world.now() >= next_request {
             let client = clients[rng.random_range(0..clients.len())];
-            let command = random_command(&mut rng, client, asked);
+            let command = random_command(&mut rng, client, asked, weather.big_values);
             let think = Duration::from_micros(rng.random_range(THINK_US));
             if world.front(client).client().outstanding() < chaos.window {
                 world.submit(client, command);
@@ -135,6 +188,7 @@ fn check(world: &World) -> Result<(), Violation> {
 
 /// All faults end.
 pub fn heal_all(world: &mut World) {
+    world.note("all faults end");
     let ranks: Vec<Rank> = world.servers().keys().copied().chain(world.clients()).collect();
     for rank in ranks {
         let _ = world.control(rank, &Control::Heal);
@@ -148,14 +202,26 @@ pub fn heal_all(world: &mut World) {
             }
         }
     }
+    // An epoch that died before it began holds nothing; only an operator can say so.
+    let newest = world.front(METADATA).metadata().and_then(|metadata| metadata.records().back());
+    let stillborn = newest.is_some_and(|record| record.reason == Reason::Formed && record.view.epoch > 1);
+    if stillborn && world.holders().is_empty() {
+        let _ = world.control(METADATA, &Control::Reset);
+    }
 }
 
-fn random_command(rng: &mut ChaCha8Rng, client: Rank, number: u32) -> Command {
+fn random_command(rng: &mut ChaCha8Rng, client: Rank, number: u32, big_values: bool) -> Command {
     let key = Bytes::from(format!("k{}", rng.random_range(0..KEYS)));
     let counter = Bytes::from(format!("n{}", rng.random_range(0..2)));
     let list = Bytes::from(format!("l{}", rng.random_range(0..2)));
+    let big = Bytes::from(format!("b{}", rng.random_range(0..BIG_KEYS)));
     let value = Bytes::from(format!("v{client}.{number}"));
     match rng.random_range(0..100) {
+        0..15 if big_values => {
+            let value = format!("{number:x}").repeat(BIG_VALUE_BYTES / 4).into();
+            Command::Put { key: big, value }
+        }
+        15..20 if big_values => Command::Get { key: big },
         0..30 => Command::Put { key, value },
         30..55 => Command::Get { key },
         55..60 => Command::Get { key: counter },
@@ -173,6 +239,7 @@ struct Monkey {
     rng: ChaCha8Rng,
     faults_left: u32,
     paused: Vec<Rank>,
+    resets: bool,
 }
 
 impl Monkey {
@@ -182,85 +249,77 @@ impl Monkey {
         }
         self.faults_left -= 1;
         let servers: Vec<Rank> = world.servers().keys().copied().collect();
-        let ranks: Vec<Rank> = servers.iter().copied().chain(world.clients()).collect();
         let victim = servers[self.rng.random_range(0..servers.len())];
-        let (a, b) = (ranks[self.rng.random_range(0..ranks.len())], ranks[self.rng.random_range(0..ranks.len())]);
-        let everywhere = |world: &mut World, control: &Control| {
-            for rank in &ranks {
-                let _ = world.control(*rank, control);
-            }
-        };
-        let name = match self.rng.random_range(0..100) {
-            0..25 => {
-                // The last server with the data is spared: without it there is nothing left to judge. So is one
-                // that has just asked to be the last.
-                let any =
-                    |test: fn(&Server) -> bool| world.servers().values().filter_map(|host| host.server()).any(test);
-                let asked = world.servers()[&victim].server().is_some_and(Server::has_proposed);
-                let last = world.holders().iter().all(|holder| *holder == victim);
-                if last || asked || any(Server::is_doomed) {
-                    return;
-                }
-                let _ = world.control(victim, &Control::Crash);
-                "fault: crash"
-            }
-            25..40 => {
-                let _ = world.control(victim, &Control::Pause);
+        let fault = match self.rng.random_range(0..100) {
+            0..24 => crash(world, victim),
+            24..39 => {
                 self.paused.push(victim);
-                "fault: pause"
+                give(world, victim, &Control::Pause, "pause").then_some(Fault::Pause)
             }
-            40..55 => {
-                let Some(victim) = self.paused.pop() else { return };
-                let _ = world.control(victim, &Control::Resume);
-                "fault: resume"
+            39..54 => self
+                .paused
+                .pop()
+                .and_then(|victim| give(world, victim, &Control::Resume, "resume").then_some(Fault::Resume)),
+            54..66 => Some(self.cut(world, &servers)),
+            66..79 => Some(everywhere(world, &Control::Heal, Fault::Heal)),
+            79..83 => {
+                let probability = f64::from(self.rng.random_range(0..30_u32)) / 100.0;
+                Some(everywhere(world, &Control::Loss { probability }, Fault::Loss))
             }
-            55..67 => {
-                let _ = world.control(a, &Control::Cut { peer: b, cut: true });
-                if self.rng.random_range(0..2) == 0 {
-                    let _ = world.control(b, &Control::Cut { peer: a, cut: true });
-                    "fault: cut both ways"
-                } else {
-                    "fault: cut one way"
-                }
+            83..86 => {
+                let ms = f64::from(self.rng.random_range(0..15_u32));
+                Some(everywhere(world, &Control::Delay { ms }, Fault::Delay))
             }
-            67..80 => {
-                everywhere(world, &Control::Heal);
-                "fault: heal"
-            }
-            80..84 => {
-                let probability = self.rng.random_range(0..30) as f64 / 100.0;
-                everywhere(world, &Control::Loss { probability });
-                "fault: loss"
-            }
-            84..87 => {
-                everywhere(world, &Control::Delay { ms: f64::from(self.rng.random_range(0..15_u32)) });
-                "fault: delay"
-            }
-            87..90 => {
-                everywhere(world, &Control::Duplicate { probability: 0.2 });
-                "fault: duplication"
-            }
-            90..94 => {
-                everywhere(world, &Control::Reorder { probability: 0.2 });
-                "fault: reordering"
-            }
+            86..89 => Some(everywhere(world, &Control::Duplicate { probability: 0.2 }, Fault::Duplication)),
+            89..93 => Some(everywhere(world, &Control::Reorder { probability: 0.2 }, Fault::Reordering)),
+            93 if self.resets => give(world, METADATA, &Control::Reset, "reset").then_some(Fault::Reset),
             _ => {
                 let primary = world.primary().unwrap_or(victim);
-                let _ = world.control(primary, &Control::Swap);
-                "fault: swap"
+                give(world, primary, &Control::Swap, "swap").then_some(Fault::Swap)
             }
         };
-        world.count_injected(name);
+        if let Some(fault) = fault {
+            world.invariants_mut().coverage.inject(fault);
+        }
+    }
+
+    fn cut(&mut self, world: &mut World, servers: &[Rank]) -> Fault {
+        let ranks: Vec<Rank> = servers.iter().copied().chain(world.clients()).collect();
+        let a = servers[self.rng.random_range(0..servers.len())];
+        let b = ranks[self.rng.random_range(0..ranks.len())];
+        let (a, b) = if self.rng.random_range(0..2) == 0 { (a, b) } else { (b, a) };
+        give(world, a, &Control::Cut { peer: b, cut: true }, &format!("cut from {b}:"));
+        if self.rng.random_range(0..2) == 0 {
+            return if a == METADATA || b == METADATA { Fault::CutMetadata } else { Fault::CutOneWay };
+        }
+        give(world, b, &Control::Cut { peer: a, cut: true }, &format!("cut from {a}:"));
+        if a == METADATA || b == METADATA { Fault::CutMetadata } else { Fault::CutBothWays }
     }
 }
 
-/// Runs a seed and prints everything that happens, in the common notation.
-pub fn trace(seed: u64, chaos: &Chaos) {
-    let mut world = start(seed, chaos);
-    world.collect_happenings(true);
-    let outcome = drive(&mut world, seed, chaos);
-    for (at, what) in world.take_happenings() {
-        println!("{at:>14} {what}");
+/// The last server with the data is spared: without it there is nothing left to judge. So is one that has just
+/// asked to be the last, and every server while it is not known who begins a new epoch.
+fn crash(world: &mut World, victim: Rank) -> Option<Fault> {
+    let any = |test: fn(&Server) -> bool| world.servers().values().filter_map(|host| host.server()).any(test);
+    let asked = world.servers()[&victim].server().is_some_and(Server::has_proposed);
+    let last = world.holders().iter().all(|holder| *holder == victim);
+    let forming = world.front(METADATA).metadata().is_none_or(|metadata| metadata.is_forming());
+    if last || asked || forming || any(Server::is_doomed) {
+        return None;
     }
-    println!("{outcome:?}");
+    give(world, victim, &Control::Crash, "crash").then_some(Fault::Crash)
+}
+
+fn give(world: &mut World, rank: Rank, control: &Control, what: &str) -> bool {
+    world.note(format!("{what} {rank}"));
+    world.control(rank, control).is_ok()
+}
+
+fn everywhere(world: &mut World, control: &Control, fault: Fault) -> Fault {
+    world.note(format!("{fault}"));
+    let ranks: Vec<Rank> = world.servers().keys().copied().chain(world.clients()).collect();
+    for rank in ranks {
+        let _ = world.control(rank, control);
+    }
+    fault
 }

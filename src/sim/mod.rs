@@ -9,6 +9,8 @@
 //! |---|---|
 //! | [`world`] | virtual time, the network, the cluster |
 //! | [`chaos`] | a random run: operations and faults, then healing |
+//! | [`coverage`] | which faults and situations a run has met |
+//! | [`happening`] | what happens, line by line, in the common notation |
 //! | [`invariants`] | the properties, one a file |
 //! | [`stage`] | the cluster with an audience: console and dashboard without MPI |
 //!
@@ -18,10 +20,14 @@
 //! turn of its own: the batching of the real loop is covered by the tests over MPI.
 
 pub mod chaos;
+pub mod coverage;
+pub mod happening;
 pub mod invariants;
 pub mod stage;
 pub mod world;
 
-pub use chaos::{Chaos, Outcome, Report, run};
+pub use chaos::{Chaos, Outcome, Report, replay, run};
+pub use coverage::{Coverage, Fault, Situation};
+pub use happening::{Happening, Record, What};
 pub use stage::{SimStage, VirtualClock};
 pub use world::World;

@@ -1,5 +1,7 @@
 //! Virtual time, the network, the cluster.
 
+use super::coverage::Situation;
+use super::happening::{Happening, Record, What};
 use super::invariants::{Invariants, Violation};
 use crate::check::Operation;
 use crate::driver::{FrontHost, ServerHost, Setup, Sink};
@@ -8,9 +10,7 @@ use crate::protocol::{Event, Incarnation, METADATA, Message, Rank, Role, Time, V
 use crate::store::{ClientId, Command};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::time::Duration;
 
 /// A message travels at least and at most this long, in microseconds, unless a fault says otherwise.
@@ -19,38 +19,6 @@ const TRAVEL_US: std::ops::Range<u64> = 3..60;
 const BACKLOG_MAX: usize = 200_000;
 /// The most lines kept of what happened last.
 const RECENT_MAX: usize = 60;
-
-/// A node and the view it is in: `n1@3`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Party {
-    /// Which node.
-    pub rank: Rank,
-    /// The newest view it knows.
-    pub view: ViewNumber,
-}
-
-impl fmt::Display for Party {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "n{}@{}", self.rank, self.view)
-    }
-}
-
-/// Something that happened, for transcripts and for the report of a failing seed.
-#[derive(Debug, Clone)]
-pub enum Happening {
-    /// A message was sent; `background` for those that are sent at regular intervals.
-    Sent { from: Party, to: Rank, text: String, background: bool },
-    /// A message was lost on purpose.
-    Lost { from: Party, to: Rank, text: String },
-    /// A node told something; `before` it did what it tells of, it was in that view.
-    Told { by: Party, before: Party, event: Event },
-}
-
-/// What a node wants done or told, in order.
-enum Out {
-    Send(Rank, Message),
-    Tell(Event),
-}
 
 /// One message on its way.
 #[derive(Debug, Clone)]
@@ -75,11 +43,9 @@ pub struct World {
     sent: u64,
     delivered: u64,
     history: Vec<Operation>,
-    recent: VecDeque<(Time, Happening)>,
-    /// Told to the caller of [`World::take_happenings`], when it asked for it.
-    told: Option<Vec<(Time, Happening)>>,
+    record: Record,
+    happenings: VecDeque<Happening>,
     invariants: Invariants,
-    injected: BTreeMap<&'static str, u64>,
     violation: Option<Violation>,
 }
 
@@ -108,10 +74,9 @@ impl World {
             sent: 0,
             delivered: 0,
             history: Vec::new(),
-            recent: VecDeque::new(),
-            told: None,
+            record: Record::Nothing,
+            happenings: VecDeque::new(),
             invariants,
-            injected: BTreeMap::new(),
             violation: None,
             setup,
         }
@@ -188,26 +153,10 @@ impl World {
         &mut self.invariants
     }
 
-    /// Counts a fault that was injected.
-    pub fn count_injected(&mut self, name: &'static str) {
-        *self.injected.entry(name).or_default() += 1;
-    }
-
-    /// The faults that were injected.
-    #[must_use]
-    pub fn injected(&self) -> &BTreeMap<&'static str, u64> {
-        &self.injected
-    }
-
     /// The first thing that should never have happened.
     #[must_use]
     pub fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()
-    }
-
-    /// The last things that happened, oldest first.
-    pub fn recent(&self) -> impl Iterator<Item = &(Time, Happening)> {
-        self.recent.iter()
     }
 
     /// Messages delivered so far.
@@ -222,14 +171,34 @@ impl World {
         self.flying.len()
     }
 
-    /// Starts to collect (or drops) everything that happens.
-    pub fn collect_happenings(&mut self, collect: bool) {
-        self.told = collect.then(Vec::new);
+    /// Says how much of what happens is to be kept from now on.
+    pub fn record(&mut self, record: Record) {
+        self.record = record;
+        if record != Record::Nothing {
+            self.servers.values_mut().for_each(|server| server.outlet_mut().keep_lost());
+            self.fronts.values_mut().for_each(|front| front.outlet_mut().keep_lost());
+        }
     }
 
-    /// What happened since the last call.
-    pub fn take_happenings(&mut self) -> Vec<(Time, Happening)> {
-        self.told.as_mut().map(std::mem::take).unwrap_or_default()
+    /// What was kept since the last call, oldest first.
+    pub fn take_happenings(&mut self) -> Vec<Happening> {
+        std::mem::take(&mut self.happenings).into()
+    }
+
+    /// Puts what was done to the cluster among what happens.
+    pub fn note(&mut self, what: impl Into<String>) {
+        let view = self.view_of(METADATA);
+        self.remember(METADATA, view, What::Done(what.into()));
+    }
+
+    /// The newest view that a rank knows.
+    fn view_of(&self, rank: Rank) -> ViewNumber {
+        let view = match (self.servers.get(&rank), self.fronts.get(&rank)) {
+            (Some(host), _) => host.server().and_then(|server| server.view()),
+            (None, Some(front)) => front.metadata().map_or(front.client().view(), |metadata| metadata.view()),
+            (None, None) => None,
+        };
+        view.map_or(ViewNumber(0), |view| view.number)
     }
 
     /// The server that the metadata server names primary.
@@ -270,13 +239,22 @@ impl World {
         } else {
             self.with_front(to, |front, now, sink| result = front.control(now, control, sink));
         }
-        if *control == Control::Resume && result.is_ok() {
-            for delivery in self.backlog.remove(&to).unwrap_or_default() {
-                self.deliver(delivery);
-            }
+        if result.is_ok() && matches!(control, Control::Resume | Control::Crash) {
+            self.wake(to);
         }
         self.after_step();
         result
+    }
+
+    /// A server that was stopped finds what has arrived meanwhile.
+    fn wake(&mut self, rank: Rank) {
+        let replaced = self.view_now().is_none_or(|view| view.primary.rank != rank);
+        if replaced && self.role(rank) == Role::Primary {
+            self.invariants.coverage.meet(Situation::ZombieWoke);
+        }
+        for delivery in self.backlog.remove(&rank).unwrap_or_default() {
+            self.deliver(delivery);
+        }
     }
 
     /// Does the next thing that is due, at most up to `until`. False when nothing was due.
@@ -343,99 +321,111 @@ impl World {
             return;
         }
         self.delivered += 1;
-        if self.servers.contains_key(&to) {
-            self.invariants.on_delivery(from, to, &message);
+        if let Some(server) = self.servers.get(&to) {
+            self.invariants.on_delivery(self.now, server, &message);
             self.with_server(to, |server, now, sink| {
                 server.handle(now, from, message, sink);
                 server.tick(now, sink);
             });
         } else {
+            if let (Message::ChangeView { to: view, .. }, Some(current)) = (&message, self.view_now()) {
+                let (asked, current) = (view.number, current.number);
+                self.invariants.on_change_view(from, asked, current);
+            }
             self.with_front(to, |front, now, sink| front.handle(now, from, message, sink));
         }
     }
 
     fn with_server(&mut self, rank: Rank, act: impl FnOnce(&mut ServerHost, Time, &mut Sink<'_>)) {
-        let now = self.now;
-        let (before, outs) = (self.party(rank), RefCell::new(Vec::new()));
-        let mut sink = Sink {
-            emit: &mut |to, message| outs.borrow_mut().push(Out::Send(to, message)),
-            tell: &mut |event| outs.borrow_mut().push(Out::Tell(event.clone())),
-        };
-        act(self.servers.get_mut(&rank).unwrap_or_else(|| panic!("there is no server {rank}")), now, &mut sink);
-        self.take_in(before, outs.into_inner());
+        let (now, before) = (self.now, self.view_of(rank));
+        let (mut sends, mut events) = (Vec::new(), Vec::new());
+        let mut sink =
+            Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
+        let host = self.servers.get_mut(&rank).unwrap_or_else(|| panic!("there is no server {rank}"));
+        act(host, now, &mut sink);
+        let lost = host.outlet_mut().take_lost();
+        self.take_in(rank, before, sends, lost, events);
         self.invariants.on_server(now, &self.servers[&rank]);
     }
 
     fn with_front(&mut self, rank: Rank, act: impl FnOnce(&mut FrontHost, Time, &mut Sink<'_>)) {
-        let now = self.now;
-        let (before, outs) = (self.party(rank), RefCell::new(Vec::new()));
-        let mut sink = Sink {
-            emit: &mut |to, message| outs.borrow_mut().push(Out::Send(to, message)),
-            tell: &mut |event| outs.borrow_mut().push(Out::Tell(event.clone())),
-        };
+        let (now, before) = (self.now, self.view_of(rank));
+        let (mut sends, mut events) = (Vec::new(), Vec::new());
+        let mut sink =
+            Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
         let front = self.fronts.get_mut(&rank).unwrap_or_else(|| panic!("there is no client {rank}"));
         act(front, now, &mut sink);
+        let lost = front.outlet_mut().take_lost();
         while let Some(completion) = front.pop_completion() {
             let operation = Operation::new(ClientId(rank.0), completion);
             self.invariants.on_answer(&operation);
             self.history.push(operation);
         }
-        self.take_in(before, outs.into_inner());
+        self.take_in(rank, before, sends, lost, events);
     }
 
-    /// A node, and the newest view that it knows.
-    fn party(&self, rank: Rank) -> Party {
-        let view = match (self.servers.get(&rank), self.fronts.get(&rank)) {
-            (Some(host), _) => host.server().and_then(|server| server.view()),
-            (None, Some(front)) => front.metadata().map_or(front.client().view(), |metadata| metadata.view()),
-            (None, None) => None,
-        };
-        Party { rank, view: view.map_or(ViewNumber(0), |view| view.number) }
-    }
-
-    fn take_in(&mut self, before: Party, outs: Vec<Out>) {
-        let mut party = self.party(before.rank);
-        if party.view == ViewNumber(0) {
-            party = before; // A crashed server knows no view any more; what it said, it said before.
-        }
-        for out in outs {
-            match out {
-                Out::Tell(event) => {
-                    self.invariants.on_event(party.rank, &event);
-                    self.remember(match event {
-                        Event::Lost { to, message: text } => Happening::Lost { from: party, to, text },
-                        event => Happening::Told { by: party, before, event },
-                    });
-                }
-                Out::Send(to, message) => self.launch(party, to, message),
+    /// What a rank has told and sent, and the messages that were lost between those that it sent.
+    fn take_in(
+        &mut self,
+        from: Rank,
+        before: ViewNumber,
+        sends: Vec<(Rank, Message)>,
+        (lost, left): (Vec<(u64, Rank, Message)>, u64),
+        events: Vec<Event>,
+    ) {
+        // What left before a crash has left: the crash is told after it.
+        let crash = events.iter().position(|event| matches!(event, Event::Crashed { .. })).unwrap_or(events.len());
+        let mut events = events.into_iter();
+        self.tell(from, before, events.by_ref().take(crash));
+        let mut lost = lost.into_iter().peekable();
+        let first = left - sends.len() as u64;
+        for (number, (to, message)) in (first..).zip(sends) {
+            while let Some((_, to, message)) = lost.next_if(|(left_before, ..)| *left_before <= number) {
+                self.remember(from, before, What::Lost { to, message });
             }
+            self.send(from, before, to, message);
+        }
+        for (_, to, message) in lost {
+            self.remember(from, before, What::Lost { to, message });
+        }
+        self.tell(from, before, events);
+    }
+
+    fn tell(&mut self, from: Rank, before: ViewNumber, events: impl Iterator<Item = Event>) {
+        for event in events {
+            self.invariants.on_event(from, &event, &self.servers);
+            self.remember(from, before, What::Told(event));
         }
     }
 
-    fn launch(&mut self, from: Party, to: Rank, message: Message) {
-        self.invariants.on_send(&message);
-        let background = message.is_background();
-        if self.told.is_some() || !background {
-            // Formatting costs more than the simulation itself: in full only for those who read everything.
-            let text = if self.told.is_some() { message.to_string() } else { message.name().to_owned() };
-            self.remember(Happening::Sent { from, to, text, background });
+    fn send(&mut self, from: Rank, before: ViewNumber, to: Rank, message: Message) {
+        self.invariants.on_send(from, &message);
+        if self.record != Record::Nothing {
+            self.remember(from, before, What::Sent { to, message: message.clone() });
         }
         let travel = Duration::from_micros(self.rng.random_range(TRAVEL_US));
-        let last = self.last_arrival.entry((from.rank, to)).or_default();
+        let last = self.last_arrival.entry((from, to)).or_default();
         let arrival = (self.now + travel).max(*last);
         *last = arrival;
         self.sent += 1;
-        self.flying.insert((arrival, self.sent), Delivery { from: from.rank, to, message });
+        self.flying.insert((arrival, self.sent), Delivery { from, to, message });
     }
 
-    fn remember(&mut self, happening: Happening) {
-        if let Some(told) = &mut self.told {
-            told.push((self.now, happening.clone()));
+    fn remember(&mut self, rank: Rank, before: ViewNumber, what: What) {
+        if self.record == Record::Nothing {
+            return;
         }
-        if self.recent.len() == RECENT_MAX {
-            self.recent.pop_front();
+        let view = self.view_of(rank).max(before);
+        let happening = Happening { at: self.now, rank, before, view, what };
+        if self.record == Record::Recent {
+            if happening.is_background() {
+                return;
+            }
+            if self.happenings.len() == RECENT_MAX {
+                self.happenings.pop_front();
+            }
         }
-        self.recent.push_back((self.now, happening));
+        self.happenings.push_back(happening);
     }
 
     fn after_step(&mut self) {
@@ -454,18 +444,5 @@ impl World {
     #[must_use]
     pub fn role(&self, rank: Rank) -> Role {
         self.servers[&rank].server().map_or(Role::Down, |server| server.role())
-    }
-}
-
-impl fmt::Display for Happening {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sent { from, to, text, .. } => write!(f, "{from} → n{to} {text}"),
-            Self::Lost { from, to, text } => write!(f, "{from} ⇥ n{to} {text}"),
-            Self::Told { by, before, event: Event::RoleChanged { from, to, .. } } => {
-                write!(f, "{before} {from} ⇨ {by} {to}")
-            }
-            Self::Told { by, event, .. } => write!(f, "{by} {event}"),
-        }
     }
 }

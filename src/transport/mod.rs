@@ -75,10 +75,12 @@ pub trait Transport {
     /// tells when it is there. It runs this very binary with these arguments.
     fn replace(&mut self, _peer: Rank, _arguments: &[String]) {}
 
-    /// Lets `peer` come, in the background: [`Change::Opened`] tells under which name, [`Change::Connected`] that it has.
+    /// Lets `peer` come, in the background: [`Change::Opened`] tells under which name, [`Change::Connected`] that it
+    /// has.
     fn open(&mut self, _peer: Rank) {}
 
-    /// Goes to `peer`, which has opened under this name, in the background: [`Change::Connected`] tells when it is reached.
+    /// Goes to `peer`, which has opened under this name, in the background: [`Change::Connected`] tells when it is
+    /// reached.
     fn connect(&mut self, _peer: Rank, _port: &str) {}
 
     /// The next thing that has come out of what was started in the background.

@@ -697,7 +697,8 @@ impl Drop for MpiTransport {
     }
 }
 
-/// Runs `child` in a new process that shares this one's descriptors, also those that are opened later, and nothing else.
+/// Runs `child` in a new process that shares this one's descriptors, also those that are opened later, and nothing
+/// else.
 ///
 /// # Errors
 /// When the system refuses.

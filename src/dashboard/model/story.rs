@@ -77,7 +77,7 @@ impl Story {
 #[must_use]
 pub fn sentence(rank: Rank, event: &Event) -> Option<(Tone, String)> {
     Some(match event {
-        Event::Applied { .. } | Event::Lost { .. } => return None,
+        Event::Applied { .. } => return None,
         // `Crashed`, `Recovered`, `Forgot` and the transfer tell the rest.
         Event::RoleChanged { to: Role::Down | Role::Idle | Role::Joining, .. } => return None,
         Event::RoleChanged { from, to, view } => (Tone::Turn, format!("server {rank} {from} → {to}, view {view}")),

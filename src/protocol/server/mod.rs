@@ -16,11 +16,13 @@
 //! | [`joining`] | idle and joining: empty, or receiving the state |
 //! | [`backup`] | acknowledges every write, grants leases, suspects |
 //! | [`primary`] | orders writes, answers clients, looks after its peers |
+//! | [`held`] | requests that a primary cannot serve yet |
 //!
 //! The log holds only what is not yet known to be committed: a write that every member has
 //! acknowledged is applied and forgotten, so the log needs no trimming of its own.
 
 pub mod backup;
+pub mod held;
 pub mod joining;
 pub mod primary;
 

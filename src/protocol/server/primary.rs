@@ -1,5 +1,6 @@
 //! The primary: orders writes, answers clients, and looks after its peers.
 
+use super::held::{Doomed, Held};
 use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX};
 use crate::protocol::message::{Message, Reason, Request, SnapshotPart};
 use crate::protocol::view::{Incarnation, METADATA, Member, Rank, View};
@@ -9,10 +10,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The most requests that wait because they cannot be served yet; more are dropped, and their clients repeat them.
-pub const HELD_MAX: usize = 16_384;
-/// The most bytes of keys and values in requests that wait (16 MiB).
-pub const HELD_BYTES_MAX: usize = 16 << 20;
 /// Parts of a snapshot that may be under way without an acknowledgement.
 const TRANSFER_WINDOW: u64 = 4;
 /// The most writes repeated to one peer at a time.
@@ -31,10 +28,11 @@ pub struct Primary {
     /// No proposal is sent before this.
     next_proposal: Time,
     /// Requests that cannot be served yet.
-    held: VecDeque<(Request, Option<Doom>)>,
+    held: Held,
+    /// Reads that wait for a lease.
+    unleased: Held,
     /// A request that makes this server crash, as soon as a backup has proved that it lives.
     doomed: Option<Doomed>,
-    held_bytes: usize,
     /// Per client: its newest write in the log.
     logged: BTreeMap<ClientId, Seq>,
     /// Crash instead of answering this write.
@@ -45,14 +43,6 @@ pub struct Primary {
     served: BTreeMap<Rank, Incarnation>,
 }
 
-#[derive(Debug)]
-struct Doomed {
-    request: Request,
-    doom: Doom,
-    /// Only a heartbeat sent from here on, and answered, proves that a backup lives.
-    since: Time,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The backups do not all have this view's log yet: nobody is served.
@@ -61,7 +51,8 @@ enum Phase {
     /// Everything is being committed, then `to` takes over; afterwards nothing may be served in this view.
     HandingOver {
         to: Rank,
-        told: bool,
+        /// `None` while the log is being drained; then when to tell again.
+        tell_at: Option<Time>,
         deadline: Time,
     },
 }
@@ -172,8 +163,8 @@ impl Primary {
             peers: view.backups.iter().map(peer).collect(),
             next_heartbeat: now,
             next_proposal: now,
-            held: VecDeque::new(),
-            held_bytes: 0,
+            held: Held::default(),
+            unleased: Held::default(),
             doomed: None,
             logged: core.log.iter().map(|entry| (entry.client, entry.seq)).collect(),
             crash_instead_of_answering: None,
@@ -232,7 +223,7 @@ impl Primary {
     /// True when this primary answers (reads also need [`Primary::has_leases`]).
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        matches!(self.phase, Phase::Serving | Phase::HandingOver { told: false, .. })
+        matches!(self.phase, Phase::Serving | Phase::HandingOver { tell_at: None, .. })
     }
 
     /// True while nobody else can be primary.
@@ -248,7 +239,7 @@ impl Primary {
     }
 
     pub(super) fn is_doomed(&self) -> bool {
-        self.doomed.is_some() || self.crash_instead_of_answering.is_some() || self.held.iter().any(|(_, d)| d.is_some())
+        self.doomed.is_some() || self.crash_instead_of_answering.is_some() || self.held.has_doomed()
     }
 
     pub(super) fn has_given_up_a_peer(&self) -> bool {
@@ -258,7 +249,7 @@ impl Primary {
     /// How many requests wait.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.unleased.len()
     }
 
     /// The servers that are receiving the state now, with the number of keys sent.
@@ -272,9 +263,9 @@ impl Primary {
     }
 
     pub(super) fn take_held(&mut self) -> impl Iterator<Item = Request> + '_ {
-        self.held_bytes = 0;
         let doomed = self.doomed.take().map(|doomed| doomed.request);
-        doomed.into_iter().chain(self.held.drain(..).map(|(request, _)| request))
+        let held = std::iter::from_fn(|| self.held.pop().or_else(|| self.unleased.pop()));
+        doomed.into_iter().chain(held.map(|(request, _)| request))
     }
 
     // ---- clients -------------------------------------------------------------------------------
@@ -289,19 +280,11 @@ impl Primary {
     ) {
         let full = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX;
         if self.phase != Phase::Serving || self.doomed.is_some() || (full && !request.command.is_read()) {
-            self.hold(request, doom);
+            self.held.push(request, doom);
             return;
         }
         self.serve(core, now, request, doom, out);
         self.advance(core, now, out);
-    }
-
-    fn hold(&mut self, request: Request, doom: Option<Doom>) {
-        let bytes = request.command.size_bytes();
-        if self.held.len() < HELD_MAX && self.held_bytes + bytes <= HELD_BYTES_MAX {
-            self.held_bytes += bytes;
-            self.held.push_back((request, doom));
-        }
     }
 
     fn serve(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
@@ -353,7 +336,7 @@ impl Primary {
         } else if self.has_leases(core, now) {
             Self::answer(core, request.client, request.seq, core.store.read(&request.command), out);
         } else {
-            self.hold(request, None);
+            self.unleased.push(request, None);
         }
     }
 
@@ -468,9 +451,11 @@ impl Primary {
                 self.phase = Phase::Serving;
                 out.tell(Event::Serving { view: core.view_number(), op: core.store.op() });
             }
-            Phase::HandingOver { to, told, deadline } if settled && !*told => {
-                *told = true;
-                *deadline = now + core.config.timing.silence * 2;
+            Phase::HandingOver { to, tell_at, deadline } if settled && tell_at.is_none_or(|at| now >= at) => {
+                if tell_at.is_none() {
+                    *deadline = now + core.config.timing.silence * 2;
+                }
+                *tell_at = Some(now + core.config.timing.retry);
                 out.send(*to, Message::Handover { view: core.view_number(), op: core.op() });
             }
             _ => {}
@@ -486,13 +471,16 @@ impl Primary {
         {
             self.serve(core, now, request, Some(doom), out);
         }
+        while self.unleased.len() > 0 && self.has_leases(core, now) {
+            let Some((request, _)) = self.unleased.pop() else { break };
+            self.serve(core, now, request, None, out);
+        }
         for _ in 0..self.held.len() {
             let blocked = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX || core.crashed.is_some();
             if blocked || self.doomed.is_some() {
                 break;
             }
-            let Some((request, doom)) = self.held.pop_front() else { break };
-            self.held_bytes -= request.command.size_bytes();
+            let Some((request, doom)) = self.held.pop() else { break };
             self.serve(core, now, request, doom, out);
         }
         // Without backups nothing else would commit what was just logged.
@@ -683,7 +671,7 @@ impl Primary {
         let view = core.view.as_ref().expect("a primary has a view");
         let lost = |peer: &&Peer| peer.restarted || now.since(peer.heard) > timing.silence;
         let candidates = || self.peers.values().filter(|peer| peer.could_replace());
-        let undecided = matches!(self.phase, Phase::HandingOver { told: true, deadline, .. } if now >= deadline);
+        let undecided = matches!(self.phase, Phase::HandingOver { tell_at: Some(_), deadline, .. } if now >= deadline);
         let reason = if let Some(peer) = candidates().find(lost) {
             let silent_ms = u64::try_from(now.since(peer.heard).as_millis()).unwrap_or(u64::MAX);
             let backup = peer.member;
@@ -720,7 +708,7 @@ impl Primary {
             return Err("there is no backup to hand over to: RECOVER one first".into());
         };
         let deadline = now + core.config.timing.silence * 2;
-        self.phase = Phase::HandingOver { to: backup.member.rank, told: false, deadline };
+        self.phase = Phase::HandingOver { to: backup.member.rank, tell_at: None, deadline };
         Ok(())
     }
 
@@ -737,7 +725,7 @@ impl Primary {
         self.let_go(now, timing.silence);
         self.repeat(core, now, out);
         self.propose(core, now, out);
-        if let Phase::HandingOver { told: false, deadline, .. } = self.phase
+        if let Phase::HandingOver { tell_at: None, deadline, .. } = self.phase
             && now >= deadline
         {
             self.phase = Phase::Serving; // It could not be drained in time; nothing was given away yet.

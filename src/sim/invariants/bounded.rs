@@ -4,7 +4,7 @@ use super::Violation;
 use crate::driver::ServerHost;
 use crate::protocol::Rank;
 use crate::protocol::server::LOG_OPS_MAX;
-use crate::protocol::server::primary::HELD_MAX;
+use crate::protocol::server::held::HELD_MAX;
 use std::collections::BTreeMap;
 
 /// Looks at the queues of all servers.
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub fn check(servers: &BTreeMap<Rank, ServerHost>) -> Result<(), Violation> {
     for host in servers.values() {
         let queued = host.server().map_or(0, |server| server.queued());
-        if queued > LOG_OPS_MAX * 2 + HELD_MAX {
+        if queued > LOG_OPS_MAX * 2 + HELD_MAX * 2 {
             return Err(Violation::new(
                 "bounded",
                 format!("server {} holds {queued} things in its queues", host.rank()),

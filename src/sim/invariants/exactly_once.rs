@@ -9,7 +9,8 @@ use std::collections::HashMap;
 #[derive(Debug, Default)]
 pub struct ExactlyOnce {
     effects: HashMap<(ClientId, Seq), OpNumber>,
-    replies: HashMap<(ClientId, Seq), Reply>,
+    /// With the server that answered last.
+    replies: HashMap<(ClientId, Seq), (Reply, Rank)>,
 }
 
 impl ExactlyOnce {
@@ -26,18 +27,24 @@ impl ExactlyOnce {
         Err(Violation::new("exactly_once", what))
     }
 
-    /// A server answers a request. `Ok(true)`: it is a write that was answered before.
+    /// A server answers a request. `Ok(Some(_))`: it is a write that was answered before, last by this server.
     ///
     /// # Errors
     /// When it was answered differently before.
-    pub fn on_reply(&mut self, client: ClientId, seq: Seq, reply: &Reply) -> Result<bool, Violation> {
+    pub fn on_reply(
+        &mut self,
+        from: Rank,
+        client: ClientId,
+        seq: Seq,
+        reply: &Reply,
+    ) -> Result<Option<Rank>, Violation> {
         if !self.effects.contains_key(&(client, seq)) {
-            return Ok(false); // A read: its answers may differ, the client takes the first.
+            return Ok(None); // A read: its answers may differ, the client takes the first.
         }
-        match self.replies.insert((client, seq), reply.clone()) {
-            None => Ok(false),
-            Some(first) if first == *reply => Ok(true),
-            Some(first) => {
+        match self.replies.insert((client, seq), (reply.clone(), from)) {
+            None => Ok(None),
+            Some((first, before)) if first == *reply => Ok(Some(before)),
+            Some((first, _)) => {
                 let what = format!("request c{client}#{seq} was answered {first}, then {reply}");
                 Err(Violation::new("exactly_once", what))
             }

@@ -20,11 +20,15 @@ pub mod one_server;
 pub mod prefix;
 pub mod views;
 
+use super::coverage::{Coverage, Situation};
 use crate::check::Operation;
 use crate::driver::ServerHost;
-use crate::protocol::{Config, Event, Message, Metadata, Rank, Time};
+use crate::protocol::{Config, CrashPoint, Event, Message, Metadata, Rank, Reason, Role, Time, ViewNumber};
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// A transfer with this part has more than may be under way at once: it has to be acknowledged on the way.
+const MANY_PARTS: u64 = 4;
 
 /// Something that should never have happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +62,12 @@ pub struct Invariants {
     exactly_once: exactly_once::ExactlyOnce,
     /// The first violation found between two checks.
     found: Option<Violation>,
-    /// How often something worth counting happened, by name.
-    pub situations: BTreeMap<&'static str, u64>,
+    /// What has been met.
+    pub coverage: Coverage,
+    /// Who asked for which view, first.
+    asked: BTreeMap<ViewNumber, Rank>,
+    /// The last view whose primary began with uncommitted writes.
+    with_tail: ViewNumber,
 }
 
 impl Invariants {
@@ -72,13 +80,10 @@ impl Invariants {
             durability: durability::Durability::default(),
             exactly_once: exactly_once::ExactlyOnce::default(),
             found: None,
-            situations: BTreeMap::new(),
+            coverage: Coverage::default(),
+            asked: BTreeMap::new(),
+            with_tail: ViewNumber(0),
         }
-    }
-
-    /// Counts a situation.
-    pub fn count(&mut self, situation: &'static str) {
-        *self.situations.entry(situation).or_default() += 1;
     }
 
     fn note(&mut self, result: Result<(), Violation>) {
@@ -88,54 +93,113 @@ impl Invariants {
     }
 
     /// A message arrives at a server.
-    pub fn on_delivery(&mut self, _from: Rank, _to: Rank, message: &Message) {
-        if let Message::Refused { .. } = message {
-            self.count("refused by a newer view");
+    pub fn on_delivery(&mut self, now: Time, host: &ServerHost, message: &Message) {
+        let Some(server) = host.server() else { return };
+        match message {
+            Message::Refused { .. } => self.coverage.meet(Situation::Refused),
+            Message::Prepare { entry, view, .. } => {
+                let current = server.view().is_some_and(|mine| mine.number == *view);
+                if current && server.role() == Role::Backup && entry.op > server.op().next() {
+                    self.coverage.meet(Situation::PrepareOvertaken);
+                }
+            }
+            Message::Request(request) => match server.as_primary() {
+                None => self.coverage.meet(Situation::WrongServer),
+                Some(primary) => {
+                    if request.command.is_read() && primary.is_serving() && !server.serves_reads(now) {
+                        self.coverage.meet(Situation::ReadWithoutLease);
+                    }
+                }
+            },
+            _ => {}
+        }
+    }
+
+    /// A server asks for a view, and this is the current one.
+    pub fn on_change_view(&mut self, from: Rank, asked: ViewNumber, current: ViewNumber) {
+        let first = *self.asked.entry(asked).or_insert(from);
+        if first != from {
+            self.coverage.meet(Situation::TwoAskers);
+        }
+        if asked <= current {
+            self.coverage.meet(Situation::LateChangeView);
         }
     }
 
     /// A node sends a message.
-    pub fn on_send(&mut self, message: &Message) {
-        if let Message::Reply { client, seq, reply, .. } = message {
-            let result = self.exactly_once.on_reply(*client, *seq, reply);
-            if let Ok(true) = result {
-                self.count("repeated request answered from the client table");
+    pub fn on_send(&mut self, from: Rank, message: &Message) {
+        match message {
+            Message::Reply { client, seq, reply, .. } => {
+                let result = self.exactly_once.on_reply(from, *client, *seq, reply);
+                if let Ok(Some(before)) = result {
+                    self.coverage.meet(Situation::RepeatedAnswer);
+                    if before != from {
+                        self.coverage.meet(Situation::RepeatedElsewhere);
+                    }
+                }
+                self.note(result.map(|_| ()));
             }
-            self.note(result.map(|_| ()));
+            Message::StartView { view, tail, .. } if !tail.is_empty() && view.number > self.with_tail => {
+                self.with_tail = view.number;
+                self.coverage.meet(Situation::BegunWithTail);
+            }
+            Message::Snapshot { index: MANY_PARTS, .. } => self.coverage.meet(Situation::LongTransfer),
+            _ => {}
         }
     }
 
     /// A node tells an event.
-    pub fn on_event(&mut self, rank: Rank, event: &Event) {
-        match event {
+    pub fn on_event(&mut self, rank: Rank, event: &Event, servers: &BTreeMap<Rank, ServerHost>) {
+        let server = |rank: Rank| servers.get(&rank).and_then(ServerHost::server);
+        let situation = match event {
             Event::Applied { op, client, seq } => {
                 let result = self.exactly_once.on_applied(rank, *op, *client, *seq);
                 self.note(result);
+                let primary = server(rank).and_then(|server| server.as_primary());
+                if primary.is_none_or(|primary| primary.transfers().next().is_none()) {
+                    return;
+                }
+                Situation::WriteDuringTransfer
             }
-            Event::Crashed { at: Some((point, _)), .. } => self.count(match point {
-                crate::protocol::CrashPoint::Arrival => "crash on arrival",
-                crate::protocol::CrashPoint::BeforePrepare => "crash before Prepare",
-                crate::protocol::CrashPoint::AfterPrepare => "crash after Prepare",
-                crate::protocol::CrashPoint::BeforeReply => "crash before the answer",
-            }),
-            Event::Crashed { at: None, .. } => self.count("crash between requests"),
-            Event::Suspected { .. } => self.count("suspicion"),
-            Event::TransferStarted { .. } => self.count("transfer started"),
-            Event::TransferDone { .. } => self.count("transfer done"),
-            Event::Forgot { .. } => self.count("state forgotten"),
-            Event::GaveUp { .. } => self.count("outcome unknown"),
-            _ => {}
-        }
-        if let Event::ViewChanged { reason, .. } = event {
-            self.count(match reason {
-                crate::protocol::Reason::Formed => "view formed",
-                crate::protocol::Reason::PrimarySilent { .. } => "failover",
-                crate::protocol::Reason::BackupSilent { .. } => "backup removed",
-                crate::protocol::Reason::Restarted { .. } => "restarted backup removed",
-                crate::protocol::Reason::Joined { .. } => "server joined",
-                crate::protocol::Reason::Handover => "handover",
-            });
-        }
+            Event::Crashed { at: Some((point, _)), .. } => match point {
+                CrashPoint::Arrival => Situation::CrashOnArrival,
+                CrashPoint::BeforePrepare => Situation::CrashBeforePrepare,
+                CrashPoint::AfterPrepare => Situation::CrashAfterPrepare,
+                CrashPoint::BeforeReply => Situation::CrashBeforeReply,
+            },
+            Event::Crashed { at: None, .. } => Situation::CrashBetween,
+            Event::Spared { .. } => Situation::Spared,
+            Event::Suspected { .. } => Situation::Suspicion,
+            Event::TransferStarted { .. } => Situation::TransferStarted,
+            Event::TransferDone { .. } => Situation::TransferDone,
+            Event::Forgot { .. } => Situation::Forgot,
+            Event::GaveUp { .. } => Situation::Unknown,
+            Event::RoleChanged { from: Role::Joining, to: Role::Down, .. } => Situation::JoinInterrupted,
+            Event::RoleChanged { from: Role::Idle, to: Role::Joining, .. } => Situation::IdleRecruited,
+            Event::ViewChanged { reason, view, .. } => {
+                let joining = |host: &ServerHost| host.server().is_some_and(|server| server.receiving().is_some());
+                let failed_over = matches!(reason, Reason::PrimarySilent { .. });
+                if failed_over && servers.values().any(joining) {
+                    self.coverage.meet(Situation::JoinFailedOver);
+                }
+                match reason {
+                    Reason::Formed => Situation::Formed,
+                    Reason::PrimarySilent { primary, .. } => {
+                        self.coverage.meet(Situation::Failover);
+                        if server(primary.rank).is_none_or(|old| old.member() != *primary || view.contains(*primary)) {
+                            return;
+                        }
+                        Situation::FalseSuspicion
+                    }
+                    Reason::BackupSilent { .. } => Situation::BackupRemoved,
+                    Reason::Restarted { .. } => Situation::RestartedRemoved,
+                    Reason::Joined { .. } => Situation::Joined,
+                    Reason::Handover => Situation::HandedOver,
+                }
+            }
+            _ => return,
+        };
+        self.coverage.meet(situation);
     }
 
     /// A client has an answer.
