@@ -13,6 +13,8 @@ mod sim;
 
 #[cfg(feature = "mpi")]
 pub use mpi::run_rank;
+#[cfg(feature = "mpi")]
+pub(crate) use mpi::{exit_soon, fail, host_name, job_number};
 pub use sim::run_sim;
 
 use crate::args::{Args, RecoverAfter, ThemeName};
@@ -39,7 +41,7 @@ const TRANSCRIPT_TAIL_LINES: usize = 40;
 /// Keys offered by completion come from the screen: at most this many.
 const COMPLETIONS_MAX: usize = 200;
 
-fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup {
+pub(crate) fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup {
     let mut config = Config::new(ranks - 1);
     config.timing = Timing::at_pace(args.pace);
     Setup {

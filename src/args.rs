@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Parser, ValueEnum};
+use crate::bench::BenchArgs;
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// A fault-tolerant key-value store on MPI that you can break on purpose and watch survive.
@@ -65,6 +66,17 @@ pub struct Args {
     /// For processes that rank 0 starts itself: the rank whose place they take, and how many ranks there are.
     #[arg(long, hide = true, value_name = "RANK/RANKS", value_parser = place)]
     pub replaces: Option<Place>,
+
+    /// Something other than the console.
+    #[command(subcommand)]
+    pub tool: Option<Tool>,
+}
+
+/// What this program can do beside the console.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Tool {
+    /// Measure the store against plain MPI, on this machine, in one run.
+    Bench(BenchArgs),
 }
 
 /// Whose place a replacement takes, among how many.

@@ -46,6 +46,7 @@
 
 pub mod app;
 pub mod args;
+pub mod bench;
 pub mod check;
 pub mod console;
 pub mod dashboard;

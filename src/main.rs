@@ -4,8 +4,8 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use understudy::args::Args;
-use understudy::launch;
+use understudy::args::{Args, Tool};
+use understudy::{bench, launch};
 
 fn main() -> ExitCode {
     if let Some(code) = launch::guardian() {
@@ -19,5 +19,8 @@ fn main() -> ExitCode {
     if launch::is_rank() {
         return understudy::app::run_rank(&args);
     }
-    launch::run(&args)
+    match &args.tool {
+        Some(Tool::Bench(wanted)) if wanted.part.is_none() => bench::run(&args, wanted),
+        _ => launch::run(&args),
+    }
 }

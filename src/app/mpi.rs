@@ -1,7 +1,8 @@
 //! This process as a rank under mpirun: who does what, and how it ends.
 
 use super::{Play, enter_screen, new_model, random_seed, setup};
-use crate::args::Args;
+use crate::args::{Args, Tool};
+use crate::bench;
 use crate::dashboard::lock;
 use crate::driver::log::Log;
 use crate::driver::{ConsoleRank, Desk, Doors, FrontHost, Link, Respawn, clock, server_rank};
@@ -30,23 +31,27 @@ pub fn run_rank(args: &Args) -> ExitCode {
         return run_server(args);
     }
     let first = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"].iter().find_map(|name| std::env::var(name).ok());
-    if first.as_deref() == Some("0") { run_console(args) } else { run_server(args) }
+    match &args.tool {
+        _ if first.as_deref() != Some("0") => run_server(args),
+        Some(Tool::Bench(wanted)) => bench::rank::run(args, wanted),
+        None => run_console(args),
+    }
 }
 
 /// Something that only processes on one machine, able to see each other's pids, share.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     format!("{} {}", boot.trim(), pids.display())
 }
 
 /// A number that the ranks of this job share, and no other job.
-fn job_number(start: &Start) -> u64 {
+pub(crate) fn job_number(start: &Start) -> u64 {
     start.seed ^ (u64::from(start.pid) << 32)
 }
 
 /// Ends the process soon, whatever MPI is waiting for.
-fn exit_soon(code: u8) {
+pub(crate) fn exit_soon(code: u8) {
     let _ = thread::Builder::new().name("exit".into()).spawn(move || {
         thread::sleep(EXIT_DEADLINE);
         signal_hook::low_level::exit(i32::from(code));
@@ -115,7 +120,7 @@ fn complain(why: &str) -> u8 {
     1
 }
 
-fn fail(why: &str) -> ExitCode {
+pub(crate) fn fail(why: &str) -> ExitCode {
     ExitCode::from(complain(why))
 }
 

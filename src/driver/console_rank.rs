@@ -8,7 +8,7 @@ use super::desk::{Ask, ClusterStatus, RankStatus};
 use super::host::{FrontHost, Sink};
 use super::link::Link;
 use super::log::Log;
-use super::pace::Pace;
+use super::pace::{Pace, Waiting};
 use super::server_rank::HELD_UP;
 use super::succession::{HELLO_DEADLINE, Respawn, Succession, next_process};
 use crate::fault::Control;
@@ -152,7 +152,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             turned = now;
             let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
             for (from, packet) in inbox.drain(..) {
-                self.link.heard(from, now);
+                self.link.heard(from, &packet, now);
                 self.on_packet(now, from, packet);
             }
             self.link.handled(inbox);
@@ -177,8 +177,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             }
             self.link.flush(now);
             self.log.tick(now);
-            let expecting = !self.executing.is_empty() || self.link.unsent() > 0;
-            pace.wait(now, worked, expecting, self.deadline(), &self.link.doorbell);
+            let expecting = !self.executing.is_empty();
+            let waiting = Waiting { expecting, moving: self.link.is_moving(), due: self.deadline() };
+            pace.wait(now, worked, waiting, &self.link.doorbell);
         }
     }
 
@@ -237,7 +238,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                     self.link.push(peer, &Packet::Connect { peer: from, port });
                 }
             }
-            Packet::Control { .. } | Packet::Start(_) | Packet::Gone { .. } | Packet::Connect { .. } => {}
+            Packet::Control { .. }
+            | Packet::Start(_)
+            | Packet::Gone { .. }
+            | Packet::Connect { .. }
+            | Packet::Play(_) => {}
         }
     }
 

@@ -248,6 +248,9 @@ impl ServerHost {
 
     /// The report that is due, if one is; with `at_once`, in any case.
     pub fn report(&mut self, now: Time, at_once: bool) -> Option<Observation> {
+        if !self.setup.observe && !at_once {
+            return None;
+        }
         let changed = self.server.as_mut().map(|server| server.store_mut().take_changed_if_any()).unwrap_or_default();
         let role = self.server.as_ref().map_or(Role::Down, Server::role);
         if changed.is_some() || self.reported_role != Some(role) {

@@ -1,12 +1,16 @@
 //! A rank's way to the others: packets out, packets in, and who has to be woken.
 
 use crate::protocol::{Rank, Time};
+use crate::transport::raw::{Play, play};
 use crate::transport::wire::{Outgoing, Packet, decode};
-use crate::transport::{Doorbell, Transport};
+use crate::transport::{Doorbell, RawWire, Transport};
 use std::time::Duration;
 
-/// A peer that was not heard for this long is probably asleep: a frame for it comes with a ring.
-const ASLEEP_AFTER: Duration = Duration::from_micros(100);
+/// A peer that did not do anything but its background chores for this long is probably asleep (it stays awake for
+/// twice as long, see [`super::pace`]): a frame for it comes with a ring.
+const ASLEEP_AFTER: Duration = Duration::from_millis(10);
+/// Once rung, a peer needs no second ring for this long.
+const RING_INTERVAL: Duration = Duration::from_micros(100);
 
 /// Transport, frames being filled, and the doorbell.
 #[derive(Debug)]
@@ -15,7 +19,9 @@ pub struct Link<T> {
     outgoing: Outgoing,
     /// The bell, once the job's number is known.
     pub doorbell: Doorbell,
+    /// When each peer last did something, as far as was heard here.
     heard: Vec<Time>,
+    rung: Vec<Time>,
     last_flush: Time,
     garbage: u64,
     inbox: Vec<(Rank, Packet)>,
@@ -28,6 +34,7 @@ impl<T: Transport> Link<T> {
         Self {
             outgoing: Outgoing::new(ranks),
             heard: vec![Time::default(); ranks as usize],
+            rung: vec![Time::default(); ranks as usize],
             last_flush: Time::default(),
             garbage: 0,
             inbox: Vec::new(),
@@ -65,9 +72,9 @@ impl<T: Transport> Link<T> {
         self.inbox = inbox;
     }
 
-    /// `from` was heard at `now`.
-    pub fn heard(&mut self, from: Rank, now: Time) {
-        if let Some(heard) = self.heard.get_mut(from.0 as usize) {
+    /// `packet` came from `from`: unless it is a chore of the background, that rank is awake.
+    pub fn heard(&mut self, from: Rank, packet: &Packet, now: Time) {
+        if let Some(heard) = self.heard.get_mut(from.0 as usize).filter(|_| !packet.is_background()) {
             *heard = now;
         }
     }
@@ -84,9 +91,10 @@ impl<T: Transport> Link<T> {
         let late = now.since(self.last_flush) > ASLEEP_AFTER;
         self.last_flush = now;
         for to in self.outgoing.take_sent() {
-            let Some(heard) = self.heard.get_mut(to.0 as usize) else { continue };
-            if late || now.since(*heard) > ASLEEP_AFTER {
-                *heard = now;
+            let at = to.0 as usize;
+            let asleep = late || now.since(self.heard[at]) > ASLEEP_AFTER;
+            if asleep && now.since(self.rung[at]) > RING_INTERVAL {
+                self.rung[at] = now;
                 self.doorbell.ring(to);
             }
         }
@@ -111,6 +119,23 @@ impl<T: Transport> Link<T> {
     /// The transport, for what it does in the background.
     pub fn transport(&mut self) -> &mut T {
         &mut self.transport
+    }
+
+    /// True while frames are on their way piece by piece, in or out.
+    pub fn is_moving(&self) -> bool {
+        self.transport.is_moving()
+    }
+
+    /// The wire below, for the benchmark's baseline.
+    pub fn raw(&mut self) -> Option<&mut dyn RawWire> {
+        self.transport.raw()
+    }
+
+    /// Takes a part in the benchmark's baseline, until it is over. Meanwhile nothing else happens here.
+    pub fn play(&mut self, part: &Play) {
+        if let Some(wire) = self.transport.raw() {
+            play(wire, part);
+        }
     }
 
     /// The transport, to end it.

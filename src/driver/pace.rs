@@ -3,17 +3,35 @@
 //! While there is work a rank does not wait at all. When there was some a moment ago, it spins, then
 //! yields (there may be more ranks than cores: a spinning rank starves the one it waits for). When
 //! nothing has come for a while it sleeps at its doorbell until somebody rings or something is due.
+//!
+//! How long is a while? Falling asleep is cheap, waking up is not: where other programs want the cores
+//! as well, a sleeper waits for its turn like everybody else, 20 ms a hop on a busy machine with a slow
+//! scheduler tick, and every hop of a request pays it. So a rank sleeps only when the last request lies
+//! longer back than such a turn takes. Heartbeats and reports are no work: an idle cluster sleeps.
 
 use crate::protocol::Time;
 use crate::transport::Doorbell;
 use std::time::Duration;
 
-/// After work, look again at once for this long.
-const SPIN: Duration = Duration::from_micros(5);
+/// After work, look again at once for this long: an answer that comes at once comes in this time.
+const SPIN: Duration = Duration::from_micros(50);
+/// A long frame that is on its way moves only while both sides look after it: then for this long.
+const SPIN_MOVING: Duration = Duration::from_millis(1);
 /// Then let others run in between, for this long.
-const YIELD: Duration = Duration::from_micros(150);
+const AWAKE: Duration = Duration::from_millis(20);
 /// A rank that waits for an answer stays awake for this long.
-const EXPECTING: Duration = Duration::from_micros(400);
+const EXPECTING: Duration = Duration::from_millis(50);
+
+/// What a rank that has nothing to do waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// An answer to something it sent is on its way.
+    pub expecting: bool,
+    /// Frames are being sent or received, piece by piece.
+    pub moving: bool,
+    /// At this moment there is something to do in any case.
+    pub due: Time,
+}
 
 /// The state of waiting.
 #[derive(Debug)]
@@ -28,21 +46,21 @@ impl Pace {
         Self { last_work: now }
     }
 
-    /// The end of a turn: waits as long as makes sense, at most until `due`. `expecting`: an answer to
-    /// something this rank sent is on its way.
-    pub fn wait(&mut self, now: Time, worked: bool, expecting: bool, due: Time, doorbell: &Doorbell) {
+    /// The end of a turn: waits as long as makes sense.
+    pub fn wait(&mut self, now: Time, worked: bool, waiting: Waiting, doorbell: &Doorbell) {
         if worked {
             self.last_work = now;
             return;
         }
         let idle = now.since(self.last_work);
-        let awake = if expecting { EXPECTING } else { YIELD };
-        if idle < SPIN {
+        let spin = if waiting.moving { SPIN_MOVING } else { SPIN };
+        let awake = if waiting.expecting { EXPECTING } else { AWAKE };
+        if idle < spin {
             std::hint::spin_loop();
         } else if idle < awake {
             rustix::thread::sched_yield();
-        } else if due > now {
-            doorbell.sleep(due.since(now));
+        } else if waiting.due > now {
+            doorbell.sleep(waiting.due.since(now));
         }
     }
 }

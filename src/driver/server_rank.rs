@@ -5,7 +5,7 @@ use super::doors::Doors;
 use super::host::{ServerHost, Setup, Sink};
 use super::link::Link;
 use super::log::Log;
-use super::pace::Pace;
+use super::pace::{Pace, Waiting};
 use crate::fault::Control;
 use crate::protocol::{Incarnation, METADATA, Message, Rank, Time};
 use crate::transport::wire::{Start, decode};
@@ -45,13 +45,14 @@ pub fn run<T: Transport>(
             log.line(now, &format!("this loop was held up for {:.1?}", now.since(turned)));
         }
         turned = now;
-        let worked = inbox.iter().any(|(_, packet)| !packet.is_background());
+        let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let mut told_to_leave = false;
+        let mut part = None;
         {
             let mut sink =
                 Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| log.event(now, event) };
             for (from, packet) in inbox.drain(..) {
-                link.heard(from, now);
+                link.heard(from, &packet, now);
                 match packet {
                     Packet::Message(message) => host.handle(now, from, message, &mut sink),
                     Packet::Control { control: Control::Leave, .. } => told_to_leave = true,
@@ -59,6 +60,7 @@ pub fn run<T: Transport>(
                         doors.forget(rank);
                         link.forget(rank);
                     }
+                    Packet::Play(play) => part = Some(play),
                     Packet::Connect { peer, port } => link.transport().connect(peer, &port),
                     Packet::Control { id, control } => {
                         let result = host.control(now, &control, &mut sink);
@@ -77,6 +79,8 @@ pub fn run<T: Transport>(
         link.handled(inbox);
         doors.tend(link, now, &mut log);
         for (to, message) in sends.drain(..) {
+            // Who asks will be answered, and should be awake then.
+            worked |= !message.is_background();
             link.push(to, &Packet::Message(message));
         }
         host.set_garbage(link.garbage());
@@ -84,6 +88,11 @@ pub fn run<T: Transport>(
             link.push(METADATA, &Packet::Observation(Box::new(observation)));
         }
         link.flush(now);
+        if let Some(part) = part {
+            link.play(&part);
+            turned = clock::now();
+            continue;
+        }
         log.tick(now);
         if told_to_leave {
             log.line(now, "told to leave");
@@ -99,8 +108,8 @@ pub fn run<T: Transport>(
             }
         }
         let due = host.deadline().min(host.report_deadline()).min(next_check);
-        let expecting = link.unsent() > 0 || host.server().is_some_and(|server| server.queued() > 0);
-        pace.wait(now, worked, expecting, due, &link.doorbell);
+        let expecting = host.server().is_some_and(|server| server.queued() > 0);
+        pace.wait(now, worked, Waiting { expecting, moving: link.is_moving(), due }, &link.doorbell);
     }
 }
 

@@ -9,7 +9,7 @@ use super::message::{Message, Request};
 use super::view::{METADATA, Rank, View};
 use super::{Event, Outbox, Time, Timing};
 use crate::store::{ClientId, Command, Reply, SESSION_REPLIES_MAX, Seq};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub struct Client {
     view: Option<Arc<View>>,
     last_seq: Seq,
     pending: BTreeMap<Seq, Pending>,
+    /// Those of them that are writes.
+    writes: BTreeSet<Seq>,
     completions: VecDeque<Completion>,
     next_view_question: Time,
     /// No pending request needs to be looked at before this.
@@ -80,6 +82,7 @@ impl Client {
             view: None,
             last_seq: Seq(0),
             pending: BTreeMap::new(),
+            writes: BTreeSet::new(),
             completions: VecDeque::new(),
             next_view_question: Time::default(),
             next_resend: Time::NEVER,
@@ -124,6 +127,9 @@ impl Client {
         }
         let patience = self.timing.retry;
         let epoch = self.epoch();
+        if !command.is_read() {
+            self.writes.insert(seq);
+        }
         self.pending.insert(seq, Pending { command, call: now, resend_at: now + patience, patience, epoch });
         self.next_resend = self.next_resend.min(now + patience);
         match self.primary() {
@@ -203,6 +209,7 @@ impl Client {
 
     fn finish(&mut self, now: Time, seq: Seq, outcome: Outcome) {
         if let Some(Pending { command, call, epoch, .. }) = self.pending.remove(&seq) {
+            self.writes.remove(&seq);
             self.completions.push_back(Completion { seq, command, outcome, call, returned: now, epoch });
         }
     }
@@ -244,8 +251,7 @@ impl Client {
     }
 
     fn write_before(&self, seq: Seq) -> Seq {
-        let mut before = self.pending.range(..seq).rev();
-        before.find(|(_, pending)| !pending.command.is_read()).map_or(Seq(0), |(seq, _)| *seq)
+        self.writes.range(..seq).next_back().copied().unwrap_or_default()
     }
 
     fn request(&self, seq: Seq) -> Request {

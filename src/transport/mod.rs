@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`wire`] | packets, and how they share a frame |
 //! | [`mpi`] | frames over MPI: non-blocking, bounded, the only file that names the `mpi` crate |
+//! | [`raw`] | the benchmark's baseline: plain messages along the store's paths |
 //! | [`keeper`] | why the death of a process stays silent on the network |
 //! | [`doorbell`] | how a rank sleeps, and is woken by its peers |
 //!
@@ -16,9 +17,11 @@ pub mod doorbell;
 pub mod keeper;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+pub mod raw;
 pub mod wire;
 
 pub use doorbell::Doorbell;
+pub use raw::RawWire;
 pub use wire::{Outgoing, Packet};
 
 use crate::protocol::Rank;
@@ -48,6 +51,15 @@ pub trait Transport {
     /// Frames on their way that the peers have not taken yet.
     fn unsent(&self) -> usize;
 
+    /// True while frames are on their way piece by piece, in or out: they move only while somebody calls.
+    fn is_moving(&self) -> bool {
+        self.unsent() > 0
+    }
+
+    /// The wire below, for the benchmark's baseline; `None` where there is none.
+    fn raw(&mut self) -> Option<&mut dyn RawWire> {
+        None
+    }
     /// Whether the others go on when a rank's process dies.
     ///
     /// # Errors

@@ -37,12 +37,12 @@
 
 #![allow(unsafe_code, reason = "MPI is a library in C")]
 
-use super::{Change, Transport};
+use super::{Change, RawWire, Transport};
 use crate::protocol::{METADATA, Rank};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mpi::ffi;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{AsRaw, Communicator};
+use mpi::traits::{AsRaw, Communicator, Destination, Source};
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
@@ -56,8 +56,10 @@ const POOLED_BYTES_MAX: usize = 1 << 20;
 const POOLED_MAX: usize = 128;
 /// The tag of all frames.
 const TAG: c_int = 0;
-/// The most frames received in one turn, so that sending is never put off for long.
-const FRAMES_PER_TURN_MAX: usize = 64;
+/// The tag of the benchmark's plain messages: they never mix with frames.
+const RAW_TAG: c_int = 1;
+/// A message of up to this size is never split: once it is seen, it is all there.
+const WHOLE_BYTES_MAX: usize = 2048;
 /// An inter-communicator of two processes has one rank at the other end.
 const OTHER_END: c_int = 0;
 
@@ -101,6 +103,15 @@ struct Receiving {
     frame: Vec<u8>,
 }
 
+/// What became of a look for frames.
+enum Matched {
+    Nothing,
+    /// A long one is on its way into `receiving`.
+    Begun,
+    /// Here it is, and from whom.
+    Whole(Rank, Vec<u8>),
+}
+
 /// How a peer is reached.
 #[derive(Clone, Copy)]
 enum Way {
@@ -141,6 +152,8 @@ pub struct MpiTransport {
     is_whole: bool,
     has_threads: bool,
     arriving: usize,
+    /// Frames that MPI has not taken entirely, of all peers.
+    unsent: usize,
     pool: Vec<Vec<u8>>,
     tell: Sender<(Rank, u64, Found)>,
     found: Receiver<(Rank, u64, Found)>,
@@ -209,6 +222,7 @@ impl MpiTransport {
             is_whole: true,
             has_threads: threads == mpi::Threading::Multiple,
             arriving: 0,
+            unsent: 0,
             pool: Vec::new(),
             tell,
             found,
@@ -243,20 +257,20 @@ impl MpiTransport {
                 return;
             }
             let sent = self.peers[to].sending.pop_front().expect("just seen");
+            self.unsent -= 1;
             self.recycle(sent.frame);
         }
     }
 
-    fn recycle(&mut self, mut frame: Vec<u8>) {
+    fn recycle(&mut self, frame: Vec<u8>) {
         if self.pool.len() < POOLED_MAX && frame.capacity() <= POOLED_BYTES_MAX && frame.capacity() > 0 {
-            frame.clear();
             self.pool.push(frame);
         }
     }
 
-    /// Matches one frame that has arrived over `comm`, if any, and starts to receive it. `pair`: who is at its other
-    /// end; `None` for the world, where the sender's number tells.
-    fn match_one(&mut self, comm: Handle, pair: Option<Rank>) -> bool {
+    /// Matches one frame that has arrived over `comm`, if any, and receives it or starts to. `pair`: who is at its
+    /// other end; `None` for the world, where the sender's number tells.
+    fn match_one(&mut self, comm: Handle, pair: Option<Rank>) -> Matched {
         let mut flag: c_int = 0;
         let mut message = MaybeUninit::<ffi::MPI_Message>::uninit();
         let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
@@ -272,7 +286,7 @@ impl MpiTransport {
             )
         };
         if code != SUCCESS || flag == 0 {
-            return false;
+            return Matched::Nothing;
         }
         // SAFETY: with the flag set, MPI has written both.
         let (mut message, status) = unsafe { (message.assume_init(), status.assume_init()) };
@@ -280,8 +294,28 @@ impl MpiTransport {
         // SAFETY: `status` is that of a matched message.
         unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut count) };
         let length = usize::try_from(count).unwrap_or(0);
-        let mut frame = self.buffer();
+        // A used buffer keeps its length, so that only what it grows by is filled in vain.
+        let mut frame = self.pool.pop().unwrap_or_default();
         frame.resize(length, 0);
+        let from = pair.unwrap_or_else(|| Rank(u32::try_from(status.MPI_SOURCE).unwrap_or(u32::MAX)));
+        let is_pair = pair.is_some();
+        if length <= WHOLE_BYTES_MAX {
+            // SAFETY: the buffer holds `count` bytes. This does not block: a message this short travels in one
+            // piece, and it has arrived.
+            let code = unsafe {
+                ffi::MPI_Mrecv(
+                    frame.as_mut_ptr().cast(),
+                    count,
+                    ffi::RSMPI_UINT8_T,
+                    &raw mut message,
+                    ffi::RSMPI_STATUS_IGNORE,
+                )
+            };
+            return match self.peer_over(from, is_pair) {
+                Some(_) if code == SUCCESS => Matched::Whole(from, frame),
+                _ => Matched::Nothing,
+            };
+        }
         let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
         // SAFETY: the buffer holds `count` bytes and stays where it is (a Vec's heap memory) until the
         // request has completed: it is kept in `receiving` until `test` says so.
@@ -295,24 +329,46 @@ impl MpiTransport {
             )
         };
         if code != SUCCESS {
-            return false;
+            return Matched::Nothing;
         }
         // SAFETY: on success MPI has written the request.
         let request = unsafe { request.assume_init() };
-        let from = match pair {
-            Some(rank) => rank.0 as usize,
-            None => usize::try_from(status.MPI_SOURCE).unwrap_or(usize::MAX),
-        };
-        let is_pair = pair.is_some();
-        match self.peers.get_mut(from).filter(|peer| matches!(peer.way, Way::Pair(_)) == is_pair && peer.is_reached()) {
+        match self.peer_over(from, is_pair) {
             Some(peer) => {
                 peer.receiving.push_back(Receiving { request, frame });
                 self.arriving += 1;
+                Matched::Begun
             }
-            // The last words of a dead process, or from nobody we know; MPI may still write to the frame.
-            None => std::mem::forget(frame),
+            None => {
+                // The last words of a dead process, or from nobody we know; MPI may still write to the frame.
+                std::mem::forget(frame);
+                Matched::Nothing
+            }
         }
-        true
+    }
+
+    /// The peer `from`, if it is reached this way.
+    fn peer_over(&mut self, from: Rank, is_pair: bool) -> Option<&mut Peer> {
+        let peer = self.peers.get_mut(from.0 as usize)?;
+        (matches!(peer.way, Way::Pair(_)) == is_pair && peer.is_reached()).then_some(peer)
+    }
+
+    /// One frame a turn: it is a sender's whole turn already, and looking for another one before this one is
+    /// handled would put its answer off.
+    fn receive_one(&mut self, comm: Handle, pair: Option<Rank>, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
+        let Matched::Whole(from, frame) = self.match_one(comm, pair) else { return 0 };
+        let earlier = &mut self.peers[from.0 as usize].receiving;
+        if earlier.is_empty() {
+            deliver(from, &frame);
+            self.recycle(frame);
+            return 1;
+        }
+        // What began to arrive from the same sender before comes first.
+        // SAFETY: a constant of the MPI library; such a request counts as completed.
+        let request = unsafe { ffi::RSMPI_REQUEST_NULL };
+        earlier.push_back(Receiving { request, frame });
+        self.arriving += 1;
+        0
     }
 
     fn deliver_arrived(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
@@ -503,21 +559,18 @@ impl Transport for MpiTransport {
     }
 
     fn receive(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
-        let mut matched = 0;
+        if self.unsent > 0 {
+            (0..self.peers.len()).for_each(|to| self.collect_sent(to));
+        }
+        let mut delivered = 0;
         if self.has_world {
-            let world = Handle(self.world.as_raw());
-            while matched < FRAMES_PER_TURN_MAX && self.match_one(world, None) {
-                matched += 1;
-            }
+            delivered += self.receive_one(Handle(self.world.as_raw()), None, deliver);
         }
         for at in 0..self.pairs.len() {
             let (peer, way) = self.pairs[at];
-            let mut matched = 0;
-            while matched < FRAMES_PER_TURN_MAX && self.match_one(way, Some(peer)) {
-                matched += 1;
-            }
+            delivered += self.receive_one(way, Some(peer), deliver);
         }
-        if self.arriving == 0 { 0 } else { self.deliver_arrived(deliver) }
+        if self.arriving == 0 { delivered } else { delivered + self.deliver_arrived(deliver) }
     }
 
     fn send(&mut self, to: Rank, frame: Vec<u8>) -> Result<(), Vec<u8>> {
@@ -544,18 +597,34 @@ impl Transport for MpiTransport {
         };
         if code == SUCCESS {
             // SAFETY: on success MPI has written the request.
-            let request = unsafe { request.assume_init() };
-            self.peers[at].sending.push_back(Sending { request, frame });
+            let mut request = unsafe { request.assume_init() };
+            // A short frame is usually copied into the receiver's queue at once.
+            if test(&mut request) {
+                self.recycle(frame);
+            } else {
+                self.peers[at].sending.push_back(Sending { request, frame });
+                self.unsent += 1;
+            }
         }
         Ok(())
     }
 
     fn buffer(&mut self) -> Vec<u8> {
-        self.pool.pop().unwrap_or_default()
+        let mut frame = self.pool.pop().unwrap_or_default();
+        frame.clear();
+        frame
     }
 
     fn unsent(&self) -> usize {
-        self.peers.iter().map(|peer| peer.sending.len()).sum()
+        self.unsent
+    }
+
+    fn is_moving(&self) -> bool {
+        self.unsent + self.arriving > 0
+    }
+
+    fn raw(&mut self) -> Option<&mut dyn RawWire> {
+        Some(self)
     }
 
     fn survives_a_death(&self) -> Result<(), String> {
@@ -573,6 +642,7 @@ impl Transport for MpiTransport {
     fn forget(&mut self, peer: Rank) {
         let Some(known) = self.peers.get_mut(peer.0 as usize) else { return };
         known.way = Way::None;
+        self.unsent -= known.sending.len();
         self.arriving -= known.leak();
         self.pairs.retain(|(rank, _)| *rank != peer);
         self.is_whole = false;
@@ -643,4 +713,24 @@ pub(super) fn fork_sharing_descriptors(child: impl Fn() -> u8) -> Result<rustix:
     let pid = unsafe { nix::sched::clone(body, &mut stack, flags, Some(at_end)) };
     let pid = pid.map_err(|error| error.to_string())?;
     rustix::process::Pid::from_raw(pid.as_raw()).ok_or_else(|| "clone gave no process".to_owned())
+}
+
+/// The benchmark's baseline: MPI's own blocking calls, as a program would use them that has nothing else to do.
+/// Only among ranks that were started together.
+impl RawWire for MpiTransport {
+    fn send(&mut self, to: Rank, bytes: &[u8]) {
+        self.world.process_at_rank(to.0 as c_int).send_with_tag(bytes, RAW_TAG);
+    }
+
+    fn receive(&mut self, from: Option<Rank>, buffer: &mut [u8]) -> Rank {
+        let status = match from {
+            Some(rank) => self.world.process_at_rank(rank.0 as c_int).receive_into_with_tag(buffer, RAW_TAG),
+            None => self.world.any_process().receive_into_with_tag(buffer, RAW_TAG),
+        };
+        Rank(u32::try_from(status.source_rank()).unwrap_or_default())
+    }
+
+    fn has_arrived(&mut self) -> bool {
+        self.world.any_process().immediate_probe_with_tag(RAW_TAG).is_some()
+    }
 }

@@ -9,6 +9,7 @@
 //! dropped with the rest of its frame, and counted.
 
 use super::Transport;
+use super::raw::Play;
 use crate::fault::Control;
 use crate::protocol::{Incarnation, Message, Observation, Rank};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub enum Packet {
     Start(Box<Start>),
     /// The answer to `Start`: I am this process.
     Hello { pid: u32, host: String },
+    /// The benchmark to a server: leave the protocol alone and hand plain messages on.
+    Play(Box<Play>),
     /// Rank 0 to every rank: this rank's process is dead, send it nothing.
     Gone { rank: Rank },
     /// A replacement to rank 0: `peer` can reach me under this name.
@@ -179,12 +182,16 @@ impl Outgoing {
 
     /// Everything that was added leaves, as far as the peers take it.
     pub fn flush(&mut self, transport: &mut impl Transport) {
-        for to in std::mem::take(&mut self.dirty) {
+        let mut at = 0;
+        while at < self.dirty.len() {
+            let to = self.dirty[at];
             if !self.frames[to.0 as usize].is_empty() {
                 self.hand_over(transport, to);
-                if !self.frames[to.0 as usize].is_empty() {
-                    self.dirty.push(to);
-                }
+            }
+            if self.frames[to.0 as usize].is_empty() {
+                self.dirty.swap_remove(at);
+            } else {
+                at += 1;
             }
         }
     }
@@ -206,8 +213,8 @@ impl Outgoing {
     }
 
     /// The peers that were handed frames since the last call (some perhaps more than once).
-    pub fn take_sent(&mut self) -> Vec<Rank> {
-        std::mem::take(&mut self.sent)
+    pub fn take_sent(&mut self) -> impl Iterator<Item = Rank> + '_ {
+        self.sent.drain(..)
     }
 }
 

@@ -1,0 +1,33 @@
+//! The benchmark, as short as it can be: every figure is there, and the JSON can be read again.
+
+#![cfg(feature = "mpi")]
+
+use std::process::Command;
+use understudy::bench::Report;
+
+#[test]
+fn a_glance_gives_the_figures_and_a_picture() {
+    let dir = std::env::temp_dir().join(format!("understudy-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (json, svg) = (dir.join("report.json"), dir.join("report.svg"));
+    let output = Command::new(env!("CARGO_BIN_EXE_understudy"))
+        .args(["bench", "--quick", "--only", "speed", "--only", "failover", "--keys", "100"])
+        .arg("--json")
+        .arg(&json)
+        .arg("--svg")
+        .arg(&svg)
+        .env("XDG_STATE_HOME", &dir)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let report: Report = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let names = ["get_1_p50", "put_1_p50", "get_256_rate", "put_256_rate", "put_4096_rate", "put_64k_p50"];
+    for name in names.into_iter().chain(["failover_p50", "failover_p99"]) {
+        let row = report.row(name).unwrap_or_else(|| panic!("no row {name} in\n{said}"));
+        assert!(row.limit > 0.0, "{row:?}");
+    }
+    assert_eq!(report.failovers.len(), 1);
+    assert!(std::fs::read_to_string(&svg).unwrap().contains("</svg>"));
+    std::fs::remove_dir_all(&dir).unwrap();
+}
