@@ -330,7 +330,9 @@ fn a_paused_primary_wakes_as_nobody() {
         for _ in 0..50 {
             assert_eq!(cluster.answer(), format!("new{round}"));
         }
-        let after = cluster.wait_until("the zombie has joined again", Status::is_whole);
+        let before = status.ranks[&zombie].incarnation;
+        let joined = |now: &Status| now.is_whole() && now.ranks[&zombie].incarnation > before;
+        let after = cluster.wait_until("the zombie has joined again", joined);
         assert_eq!(after.ranks[&zombie].pid, status.ranks[&zombie].pid);
         assert!(after.ranks[&zombie].incarnation > status.ranks[&zombie].incarnation, "{status:?} then {after:?}");
     }

@@ -15,7 +15,8 @@ pub struct BenchArgs {
     pub value_size: u32,
 
     /// How many keys the requests are about.
-    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 10_000, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub keys: u32,
 
     /// How long each figure is measured, half of it for the limit.

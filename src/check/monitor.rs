@@ -7,7 +7,7 @@
 //! # Caveats
 //!
 //! Cost and memory are bounded. A key that is never quiet, or on which too many outcomes are unknown, is
-//! given up: [`Standing::Partly`]. `KEYS` and `COUNT` are judged only by [`check`](super::check).
+//! given up: [`Standing::Partly`]. `KEYS` and `COUNT` are judged only by [`check()`](fn@super::check).
 
 use super::linear::{Contradiction, Verdict, check, item};
 use super::model::{self, State};

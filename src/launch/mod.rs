@@ -16,7 +16,7 @@
 //! | [`mpirun`] | finding mpirun, telling its kinds apart, its command line |
 //! | `launcher` | the launcher's wait: what can happen, and the one way out |
 //! | [`lifeline`] | the socket between launcher and rank 0: what is said on it, and how descriptors travel |
-//! | [`attach`] | rank 0's end: take the terminal, follow orders, notice that one has been orphaned |
+//! | [`mod@attach`] | rank 0's end: take the terminal, follow orders, notice that one has been orphaned |
 //! | [`byhand`] | rank 0 without a launcher, under an mpirun that a person typed |
 //! | [`terminal`] | remembering a terminal, lending it, putting it back |
 //! | [`processes`] | who is alive, who belongs to this job, and when a rank must leave |

@@ -108,7 +108,7 @@ impl Store {
     }
 
     /// Asks for the keys that writes change from now on, at most `max` of them until
-    /// [`Store::take_changed`]. For the display: it costs a write one comparison when the list is full.
+    /// [`Store::take_changed_if_any`]. For the display: it costs a write one comparison when the list is full.
     pub fn watch(&mut self, max: usize) {
         self.watch_max = max;
     }

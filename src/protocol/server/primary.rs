@@ -220,7 +220,7 @@ impl Primary {
         }
     }
 
-    /// True when this primary answers (reads also need [`Primary::has_leases`]).
+    /// True when this primary answers (reads also need leases).
     #[must_use]
     pub fn is_serving(&self) -> bool {
         matches!(self.phase, Phase::Serving | Phase::HandingOver { tell_at: None, .. })
@@ -295,7 +295,7 @@ impl Primary {
             return;
         }
         match doom {
-            Some(doom) if self.has_backup() => self.prove_backup(core, now, request, doom, out),
+            Some(doom) if self.has_backup() || self.has_joiner() => self.prove_backup(core, now, request, doom, out),
             Some(Doom { drawn, .. }) => {
                 // The dice spare the last server that holds the data.
                 out.tell(Event::Spared { drawn });
@@ -307,6 +307,11 @@ impl Primary {
 
     fn has_backup(&self) -> bool {
         self.peers.values().any(Peer::is_sure_backup)
+    }
+
+    /// A server that will be a backup in a moment: worth waiting for.
+    fn has_joiner(&self) -> bool {
+        self.peers.values().any(|peer| !peer.is_backup() && !peer.restarted)
     }
 
     /// Before this server crashes on purpose, a backup has to show that the data survives it.
@@ -466,10 +471,13 @@ impl Primary {
         if self.phase != Phase::Serving {
             return;
         }
-        if !self.has_backup()
-            && let Some(Doomed { request, doom, .. }) = self.doomed.take()
-        {
-            self.serve(core, now, request, Some(doom), out);
+        // A server that joins is waited for, but not for long: then the dice spare the last copy.
+        let patience = core.config.timing.silence;
+        let (backup, joiner) = (self.has_backup(), self.has_joiner());
+        let in_vain = |doomed: &mut Doomed| !backup && (!joiner || now.since(doomed.since) > patience);
+        if let Some(Doomed { request, doom: Doom { drawn, .. }, .. }) = self.doomed.take_if(in_vain) {
+            out.tell(Event::Spared { drawn });
+            self.carry_out(core, now, request, None, out);
         }
         while self.unleased.len() > 0 && self.has_leases(core, now) {
             let Some((request, _)) = self.unleased.pop() else { break };
@@ -617,8 +625,12 @@ impl Primary {
         }
         running.parts.drain(..usize::try_from(next - running.acked).expect("within the window"));
         running.acked = next;
+        let installed = running.exporter.is_none() && running.parts.is_empty();
         peer.progressed(now, retry);
         self.fill_window(core, member.rank, out);
+        if installed {
+            self.send_heartbeats(core, now, out); // Its lease is all that is missing.
+        }
     }
 
     /// Keeps the window of a transfer full. With the last part the log begins to follow.
