@@ -275,7 +275,8 @@ impl<'a> Bench<'a> {
             let against = format!("wanted: {most} ms (a backup may only suspect after 50 ms of silence)");
             Row::new(&name, &what, quantile(&outages, share), most, "ms", &against).wanted(Target::AtMost(1.0))
         });
-        let phases: [(&str, fn(&Failover) -> f64); 4] = [
+        type Phase = fn(&Failover) -> f64;
+        let phases: [(&str, Phase); 4] = [
             ("noticed", |f| f.suspected_ms),
             ("view changed", |f| f.view_ms - f.suspected_ms),
             ("taken over", |f| f.serving_ms - f.view_ms),

@@ -80,7 +80,7 @@ impl Cluster {
         self.send_from(METADATA);
         self.settle();
         assert!(self.client.pop_completion().is_some(), "answered");
-        if self.now.0 % 1_000_000 == 0 {
+        if self.now.0.is_multiple_of(1_000_000) {
             self.tick();
             self.settle();
         }

@@ -37,7 +37,7 @@ fn encode_batch(bencher: Bencher) {
 fn decode_batch(bencher: Bencher) {
     let packet = prepare(64);
     let frame = (0..BATCH).fold(Vec::new(), |frame, _| encode(&packet, frame));
-    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| decode(divan::black_box(&frame), |packet| drop(packet)));
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| decode(divan::black_box(&frame), drop));
 }
 
 /// One packet there and back, by size of its value.
@@ -49,6 +49,6 @@ fn round_trip(bencher: Bencher, value_bytes: usize) {
         let mut filling = std::mem::take(&mut frame);
         filling.clear();
         frame = encode(&packet, filling);
-        decode(&frame, |packet| drop(packet))
+        decode(&frame, drop)
     });
 }
