@@ -295,7 +295,9 @@ impl Primary {
             return;
         }
         match doom {
-            Some(doom) if self.has_backup() || self.has_joiner() => self.prove_backup(core, now, request, doom, out),
+            Some(doom) if self.has_backup() || core.config.replicas > 1 => {
+                self.prove_backup(core, now, request, doom, out)
+            }
             Some(Doom { drawn, .. }) => {
                 // The dice spare the last server that holds the data.
                 out.tell(Event::Spared { drawn });
@@ -307,11 +309,6 @@ impl Primary {
 
     fn has_backup(&self) -> bool {
         self.peers.values().any(Peer::is_sure_backup)
-    }
-
-    /// A server that will be a backup in a moment: worth waiting for.
-    fn has_joiner(&self) -> bool {
-        self.peers.values().any(|peer| !peer.is_backup() && !peer.restarted)
     }
 
     /// Before this server crashes on purpose, a backup has to show that the data survives it.
@@ -471,10 +468,10 @@ impl Primary {
         if self.phase != Phase::Serving {
             return;
         }
-        // A server that joins is waited for, but not for long: then the dice spare the last copy.
+        // A server that may be about to join is waited for, but not for long: then the dice spare the last copy.
         let patience = core.config.timing.silence;
-        let (backup, joiner) = (self.has_backup(), self.has_joiner());
-        let in_vain = |doomed: &mut Doomed| !backup && (!joiner || now.since(doomed.since) > patience);
+        let backup = self.has_backup();
+        let in_vain = |doomed: &mut Doomed| !backup && now.since(doomed.since) > patience;
         if let Some(Doomed { request, doom: Doom { drawn, .. }, .. }) = self.doomed.take_if(in_vain) {
             out.tell(Event::Spared { drawn });
             self.carry_out(core, now, request, None, out);
