@@ -9,11 +9,11 @@ use crate::fault::{Control, Dice, Roll};
 use crate::protocol::observation::{OBSERVED_BYTES_MAX, OBSERVED_KEYS_MAX};
 use crate::protocol::{
     Client, Completion, Config, CrashCause, CrashPoint, Doom, Event, Incarnation, KeyView, METADATA, Member, Message,
-    Metadata, Observation, Outbox, Rank, Role, Server, ServerStatus, Time,
+    Metadata, Observation, Outbox, Rank, Request, Role, Server, ServerStatus, Time,
 };
-use crate::store::{Bytes, Command, OpNumber, Seq, Store};
+use crate::store::{Bytes, ClientId, Command, OpNumber, SESSIONS_MAX, Seq, Store};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 /// What a cluster is started with.
@@ -49,6 +49,9 @@ pub struct ServerHost {
     down_until: Option<Time>,
     paused: bool,
     dice: Dice,
+    /// The newest request of each client that the dice were rolled for: a repetition is the same request,
+    /// so how often a client had to repeat itself does not change who fails when.
+    rolled: BTreeMap<ClientId, Seq>,
     outlet: Outlet,
     outbox: Outbox,
     /// For the display: which store was last reported.
@@ -71,6 +74,7 @@ impl ServerHost {
             down_until: None,
             paused: false,
             dice,
+            rolled: BTreeMap::new(),
             outlet,
             outbox: Outbox::default(),
             reported_generation: None,
@@ -126,6 +130,7 @@ impl ServerHost {
         let member = Member { rank: self.rank, incarnation: self.incarnation };
         let rate = self.dice.rate;
         self.dice = Dice::new(self.setup.seed, member, rate);
+        self.rolled.clear();
         let mut server = Server::new(member, self.setup.config.clone());
         if self.setup.observe {
             server.store_mut().watch(OBSERVED_KEYS_MAX);
@@ -140,7 +145,15 @@ impl ServerHost {
             return;
         }
         let Some(server) = &mut self.server else { return };
-        if matches!(message, Message::Request(_)) && server.role() == Role::Primary && self.dice.rate > 0.0 {
+        if let Message::Request(Request { client, seq, .. }) = message
+            && server.role() == Role::Primary
+            && self.dice.rate > 0.0
+            && self.rolled.get(&client).is_none_or(|newest| seq > *newest)
+        {
+            if self.rolled.len() >= SESSIONS_MAX {
+                self.rolled.clear();
+            }
+            self.rolled.insert(client, seq);
             let Roll { drawn, point } = self.dice.roll();
             if drawn < self.dice.rate {
                 server.arm(Doom { drawn, point });
