@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::bench::BenchArgs;
+use crate::sim::fuzz::FuzzArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -77,6 +78,8 @@ pub struct Args {
 pub enum Tool {
     /// Measure the store against plain MPI, on this machine, in one run.
     Bench(BenchArgs),
+    /// Run the cluster in the simulator under random faults, seed by seed, until a property is violated or none is.
+    Fuzz(FuzzArgs),
 }
 
 /// Whose place a replacement takes, among how many.

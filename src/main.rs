@@ -5,6 +5,7 @@
 use clap::Parser;
 use std::process::ExitCode;
 use understudy::args::{Args, Tool};
+use understudy::sim::fuzz;
 use understudy::{bench, launch};
 
 fn main() -> ExitCode {
@@ -12,6 +13,9 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
+    if let Some(Tool::Fuzz(wanted)) = &args.tool {
+        return fuzz::main(wanted);
+    }
     if args.sim {
         return understudy::app::run_sim(&args);
     }
