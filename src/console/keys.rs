@@ -5,7 +5,7 @@
 //! cannot do right now it answers with the reason. Bindings, key bar and the README's table derive
 //! from [`KEYS`].
 
-use super::commands::{Action, Who};
+use super::action::{Action, Who};
 
 /// One key.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | [`action`] | what a line or a key asks for |
 //! | [`commands`] | the one table of commands: parser, help, completion, hints and README derive from it |
 //! | [`keys`] | the one table of keys: bindings, key bar and README derive from it |
 //! | [`parse`] | bytes into words (quotes and escapes as in redis-cli), words into a request |
@@ -22,6 +23,7 @@
 //! The prompt reads the terminal through rustyline, so a line that is *typed* is text; a line that is
 //! piped into line mode may hold any bytes. Both may name any byte by an escape such as `"\xff"`.
 
+pub mod action;
 pub mod answer;
 pub mod assist;
 pub mod commands;
@@ -32,8 +34,8 @@ pub mod parse;
 pub mod prompt;
 pub mod session;
 
+pub use action::{Action, Who};
 pub use answer::Answer;
-pub use commands::{Action, Who};
 pub use knowledge::{Knowledge, Picture, ServerPicture, Standing};
 pub use line_mode::{run_commands, run_lines};
 pub use parse::Request;

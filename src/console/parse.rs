@@ -11,7 +11,8 @@
 //!
 //! A line that starts with `#` is a comment. A number before a command repeats it.
 
-use super::commands::{self, Action};
+use super::action::Action;
+use super::commands;
 use crate::store::bytes::preview;
 use std::fmt;
 

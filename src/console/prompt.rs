@@ -24,9 +24,9 @@
 //! what was typed in the same moment behind it: rustyline does not keep what it has read then.
 
 use super::ExitStatus;
+use super::action::Action;
 use super::answer::{Answer, Palette};
 use super::assist;
-use super::commands::Action;
 use super::keys::{KEYS, KeySpec};
 use super::parse;
 use super::session::Session;

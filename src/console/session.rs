@@ -8,8 +8,9 @@
 //! A person who presses "crash primary" means the primary on the screen; a script means the primary at
 //! this very moment, also directly after the command that changed it. [`Sight`] tells the two apart.
 
+use super::action::{Action, Who};
 use super::answer::Answer;
-use super::commands::{self, Action, Who};
+use super::commands;
 use super::knowledge::{Knowledge, Picture, Standing};
 use super::parse::Request;
 use crate::driver::{ClusterStatus, Desk};
