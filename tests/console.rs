@@ -121,6 +121,7 @@ impl Cluster {
             asked_by: Some(Rank(2)),
         };
         ClusterStatus {
+            failovers: 0,
             primary: self.primary,
             ranks: std::iter::once(metadata).chain(servers.map(server)).collect(),
             views: view.iter().map(record).collect(),

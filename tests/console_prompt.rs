@@ -35,6 +35,9 @@ impl Knowledge for Asked {
     fn latency(&self) -> String {
         String::new()
     }
+    fn check(&self, _: u64) -> Result<String, String> {
+        Ok(String::new())
+    }
     fn events(&self, _: usize) -> Vec<String> {
         Vec::new()
     }

@@ -1,5 +1,6 @@
 //! This process as a rank under mpirun: who does what, and how it ends.
 
+use super::verdict::Court;
 use super::{Play, enter_screen, new_model, random_seed, setup};
 use crate::args::{Args, Tool};
 use crate::bench;
@@ -139,6 +140,14 @@ fn run_console(args: &Args) -> ExitCode {
     break_off_on_panic(&attached);
     let screen = attached.stdin_is_terminal() && attached.stdout_is_terminal() && !launch::asks_for_line_mode(args);
 
+    let court = match Court::open(args) {
+        Ok(court) => court,
+        Err(why) => {
+            attached.break_off(1);
+            return fail(&why);
+        }
+    };
+
     // The screen comes up while MPI does.
     let now = clock::now();
     let seed = args.seed.unwrap_or_else(random_seed);
@@ -191,7 +200,7 @@ fn run_console(args: &Args) -> ExitCode {
     let log = Log::create(launch::job_dir(args).ok().as_deref(), METADATA, clock::now());
     let mut link = Link::new(transport, doorbell);
     let mut all_alive = false;
-    let play = Play { args, desk: the_desk, model, painter, clock: Box::new(clock::now) };
+    let play = Play { args, desk: the_desk, model, painter, court, clock: Box::new(clock::now) };
     let code = play.run(|news, drawn| {
         all_alive =
             ConsoleRank::new(&mut link, front, asks, log, start, drawn, news).with_respawn(respawn(args, ranks)).run();

@@ -61,6 +61,8 @@ pub enum Action {
     View,
     /// The latest events.
     Events(usize),
+    /// Whether all client operations so far are linearizable.
+    Check,
     /// How long requests take.
     Latency,
     /// What there is, or one command, explained.

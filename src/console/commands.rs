@@ -346,6 +346,15 @@ pub static COMMANDS: &[CommandSpec] = &[
         build: |_| Ok(Action::Latency),
     },
     CommandSpec {
+        name: "CHECK",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Look,
+        help: "judges whether all answers so far are linearizable",
+        example: "CHECK",
+        build: |_| Ok(Action::Check),
+    },
+    CommandSpec {
         name: "SLEEP",
         aliases: &[],
         parameters: &[needed("seconds", Kind::Seconds)],

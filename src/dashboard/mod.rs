@@ -86,6 +86,8 @@ pub enum Notice {
     Healed,
     /// Why nobody is served; `None` when somebody is.
     Why(Option<String>),
+    /// Whether the answers so far are linearizable.
+    Verdict(model::Verdict),
     /// The protocol was made unsafe on purpose; `None` when it is safe.
     Unsafe(Option<String>),
     /// A sentence for the events.
@@ -232,6 +234,7 @@ fn fold_one(model: &mut Model, now: Time, notice: Notice) -> Urgency {
         Notice::Delay { ms } => model.network.delay_ms = ms,
         Notice::Healed => model.network = model::Network::default(),
         Notice::Why(why) => model.why = why,
+        Notice::Verdict(verdict) => model.verdict = Some(verdict),
         Notice::Unsafe(notice) => model.unsafe_notice = notice,
         Notice::Note(text) => model.note(now, text),
         Notice::Redraw => return Urgency::Redraw,

@@ -12,8 +12,10 @@ use super::pace::{Pace, Waiting};
 use super::server_rank::HELD_UP;
 use super::succession::{HELLO_DEADLINE, Respawn, Succession, next_process};
 use crate::fault::Control;
-use crate::protocol::{Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time};
-use crate::store::Seq;
+use crate::protocol::{
+    Completion, Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time,
+};
+use crate::store::{ClientId, Seq};
 use crate::transport::wire::Start;
 use crate::transport::{Change, Packet, Transport};
 use crossbeam_channel::{Receiver, Sender};
@@ -41,6 +43,8 @@ pub enum News {
     Asked { at: Time, command: String },
     /// The client's request ended. Without words when nobody wants to see single requests.
     Answered { at: Time, command: String, reply: String, took: Duration },
+    /// Requests of a client ended; what it still has running was asked at or after `running_since`.
+    Finished { client: ClientId, completions: Vec<Completion>, running_since: Time },
     /// A rank's process has ended.
     Gone { rank: Rank },
     /// A rank's process was stopped, or goes on.
@@ -199,6 +203,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         for (to, message) in self.sends.drain(..) {
             self.link.push(to, &Packet::Message(message));
         }
+        let (mut completions, mut answers) = (Vec::new(), Vec::new());
         while let Some(completion) = self.front.pop_completion() {
             let Some((answer, text)) = self.executing.remove(&completion.seq) else { continue };
             let reply = match &completion.outcome {
@@ -208,7 +213,16 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             };
             let took = completion.returned.since(completion.call);
             (self.news)(News::Answered { at: completion.returned, command: text, reply, took });
-            let _ = answer.send(completion.outcome);
+            answers.push((answer, completion.outcome.clone()));
+            completions.push(completion);
+        }
+        if !completions.is_empty() {
+            let (client, running_since) = (ClientId(METADATA.0), self.front.client().running_since(now));
+            (self.news)(News::Finished { client, completions, running_since });
+        }
+        // Whoever has an answer finds it in the history.
+        for (answer, outcome) in answers {
+            let _ = answer.send(outcome);
         }
         result
     }
@@ -405,6 +419,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serving),
             view,
             ranks: std::iter::once(own).chain(others).collect(),
+            failovers: metadata.failovers(),
             views: metadata.records().iter().cloned().collect(),
             now,
         }

@@ -59,6 +59,7 @@ pub struct Metadata {
     servers: BTreeMap<Rank, Known>,
     records: VecDeque<ViewRecord>,
     requests: u64,
+    failovers: u64,
 }
 
 impl Metadata {
@@ -74,6 +75,7 @@ impl Metadata {
             servers: BTreeMap::new(),
             records: VecDeque::new(),
             requests: 0,
+            failovers: 0,
         }
     }
 
@@ -99,6 +101,12 @@ impl Metadata {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// How often another server became primary because the one before had fallen silent.
+    #[must_use]
+    pub fn failovers(&self) -> u64 {
+        self.failovers
     }
 
     /// Switches the rules (for demonstrations).
@@ -261,6 +269,7 @@ impl Metadata {
             assert!(view.number > old.number, "view numbers only grow");
         }
         self.view = Some(Arc::clone(&view));
+        self.failovers += u64::from(matches!(reason, Reason::PrimarySilent { .. }));
         if self.records.len() == VIEW_RECORDS_MAX {
             self.records.pop_front();
         }

@@ -142,6 +142,12 @@ impl World {
         &self.history
     }
 
+    /// What this client still has running was asked at or after this.
+    #[must_use]
+    pub fn running_since(&self, client: ClientId) -> Time {
+        self.front(Rank(client.0)).client().running_since(self.now())
+    }
+
     /// What the invariants have counted on the way.
     #[must_use]
     pub fn invariants(&self) -> &Invariants {
