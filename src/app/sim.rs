@@ -25,8 +25,10 @@ pub fn run_sim(args: &Args) -> ExitCode {
     };
     let (desk, asks) = Desk::new();
     let (model, telling) = (new_model(args, seed, clock.now()), clock.clone());
+    // Who types sees time pass; a file or a pipe has none.
+    let scripted = !args.command.is_empty() || !isatty(io::stdin());
     let play = Play { args, desk, model, painter, clock: Box::new(move || telling.now()) };
-    let code = play.run(|news, _| SimStage::new(world, clock, asks, news).run());
+    let code = play.run(|news, _| SimStage::new(world, clock, asks, news).scripted(scripted).run());
     let _ = io::stdout().flush();
     ExitCode::from(code)
 }

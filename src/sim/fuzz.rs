@@ -249,15 +249,13 @@ fn smaller(chaos: &Chaos) -> Vec<Chaos> {
 /// Runs what the arguments ask for and tells how it went: 0 when every seed was clean, 1 when one failed.
 #[must_use]
 pub fn main(args: &FuzzArgs) -> ExitCode {
-    let mut rules = Rules::default();
-    args.without.iter().for_each(|rule| rules.set(*rule, false));
     let chaos = Chaos {
         servers: args.servers,
         clients: args.clients,
         operations: args.operations,
         window: args.window as usize,
         faults: args.faults.unwrap_or(u32::MAX),
-        rules,
+        rules: Rules::without(&args.without),
     };
     let told = if args.trace { trace(&args.seeds, &chaos) } else { tell(args, chaos) };
     told.unwrap_or_else(|error| match error.kind() {
