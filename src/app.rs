@@ -42,7 +42,9 @@ const TRANSCRIPT_TAIL_LINES: usize = 40;
 const COMPLETIONS_MAX: usize = 200;
 
 pub(crate) fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup {
-    let mut config = Config::new(ranks - 1);
+    let mut config = Config::new(ranks - 1 - args.clients);
+    config.clients = args.clients;
+    config.replicas = args.replicas.unwrap_or(config.servers).min(config.servers);
     config.timing = Timing::at_pace(args.pace);
     Setup {
         config,
@@ -103,7 +105,9 @@ impl Play<'_> {
 
 fn new_model(args: &Args, seed: u64, now: Time) -> Arc<Mutex<Model>> {
     let (servers, failure_rate, animated) = (args.servers, args.failure_rate, !args.no_animation);
-    Arc::new(Mutex::new(Model::new(dashboard::Setup { servers, seed, failure_rate, animated }, now)))
+    let mut model = Model::new(dashboard::Setup { servers, seed, failure_rate, animated }, now);
+    model.clients = args.clients;
+    Arc::new(Mutex::new(model))
 }
 
 fn random_seed() -> u64 {
@@ -250,6 +254,8 @@ fn forward(notices: Sender<Notice>) -> impl FnMut(News) {
             News::Gone { rank } => Notice::Gone { rank },
             News::Stopped { rank, stopped } => Notice::Stopped { rank, stopped },
             News::Why(why) => Notice::Why(why),
+            News::Load(report) => Notice::Load(report),
+            News::Operations { .. } => return,
             News::Network { rank, control } => match control {
                 Control::Cut { peer, cut } => Notice::Cut { a: rank, b: peer, oneway: true, cut },
                 Control::Loss { probability } => Notice::Loss { probability },
@@ -289,7 +295,8 @@ fn tell_stderr(model: &Mutex<Model>, news: News) {
             model.why = why;
         }
         News::Answered { at, command, reply, took } => model.answered(at, command, reply, took),
-        News::Asked { .. } | News::Network { .. } => {}
+        News::Load(report) => model.load = Some(*report),
+        News::Asked { .. } | News::Network { .. } | News::Operations { .. } => {}
     }
 }
 
@@ -318,7 +325,7 @@ fn picture(model: &Model) -> Picture {
         primary: model.primary(),
         backups,
         servers,
-        clients: Vec::new(),
+        clients: model.client_ranks().collect(),
         cuts: model.network.cut.iter().copied().collect(),
         failure_rate: model.failure_rate(),
     }

@@ -57,3 +57,4 @@ pub mod protocol;
 pub mod sim;
 pub mod store;
 pub mod transport;
+pub mod workload;

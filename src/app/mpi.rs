@@ -4,6 +4,7 @@ use super::{Play, enter_screen, new_model, random_seed, setup};
 use crate::args::{Args, Tool};
 use crate::bench;
 use crate::dashboard::lock;
+use crate::driver::client_rank::{self, Finished};
 use crate::driver::log::Log;
 use crate::driver::{ConsoleRank, Desk, Doors, FrontHost, Link, Respawn, clock, server_rank};
 use crate::launch::{self, Attachment, Order, ParentWatch};
@@ -98,12 +99,17 @@ fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
         Err(error) => return complain(&format!("no doorbell: {error}")),
     };
     let log = Log::create(logs, rank, clock::now());
-    let setup = setup(args, transport.ranks(), start.seed, start.observe);
+    let setup = setup(args, transport.ranks().max(2 + args.clients), start.seed, start.observe);
     let mut link = Link::new(transport, doorbell);
     link.put_back(early);
     link.push(METADATA, &Packet::Hello { pid: std::process::id(), host });
-    let host = server_rank::host(rank, start.incarnation, setup);
-    let ended = server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan);
+    let ended = if rank.0 > setup.config.servers {
+        let host = FrontHost::new(rank, std::process::id(), &setup);
+        client_rank::run(&mut link, host, Finished::new(false), log, &is_orphan)
+    } else {
+        let host = server_rank::host(rank, start.incarnation, setup);
+        server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan)
+    };
     let transport = link.into_transport();
     if ended == server_rank::Ended::Told && transport.is_whole() {
         exit_soon(0);
@@ -152,13 +158,14 @@ fn run_console(args: &Args) -> ExitCode {
         Err(error) => return fail(&error.to_string()),
     };
     let ranks = transport.ranks();
-    if ranks < 2 {
+    if ranks < 2 + args.clients {
         attached.break_off(1);
         return fail(
-            "there is no server: start it without mpirun, or with at least two ranks (mpirun -n 3 understudy)",
+            "there is no server: start it without mpirun, or with at least two ranks (mpirun -n 3 understudy), and \
+             one more for each of --clients",
         );
     }
-    lock(&model).setup.servers = ranks - 1;
+    lock(&model).setup.servers = ranks - 1 - args.clients;
 
     let start = Start {
         seed,

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 #[must_use]
 pub fn run_sim(args: &Args) -> ExitCode {
     let seed = args.seed.unwrap_or_else(random_seed);
-    let world = World::new(setup(args, args.servers + 1, seed, true));
+    let world = World::new(setup(args, args.servers + args.clients + 1, seed, true));
     let clock = VirtualClock::default();
     let screen = isatty(io::stdin()) && isatty(io::stdout()) && !launch::asks_for_line_mode(args);
     let painter = match screen.then(enter_screen).transpose() {

@@ -5,6 +5,7 @@ use super::answer::Palette;
 use super::commands::{COMMANDS, CommandSpec, Group, Kind, Parameter, find};
 use super::knowledge::{Knowledge, Standing};
 use super::parse::{QuoteError, Token, is_repeat, lex, quote};
+use crate::workload::Workload;
 
 /// At most this many completions are offered at once.
 pub const COMPLETIONS_MAX: usize = 60;
@@ -101,6 +102,8 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
             COMMANDS.iter().map(|spec| spec.name).chain(groups).chain(["keyboard"]).map(str::to_owned).collect()
         }
         Kind::Word => vec![parameter.name.to_owned()],
+        Kind::Load => ["on", "off"].map(str::to_owned).into(),
+        Kind::Workload => Workload::ALL.map(|workload| workload.name().to_owned()).into(),
         Kind::Value | Kind::Pattern | Kind::Probability | Kind::Millis | Kind::Seconds | Kind::Count => Vec::new(),
     };
     let fits = |choice: &String| {

@@ -12,10 +12,13 @@ use super::pace::{Pace, Waiting};
 use super::server_rank::HELD_UP;
 use super::succession::{HELLO_DEADLINE, Respawn, Succession, next_process};
 use crate::fault::Control;
-use crate::protocol::{Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time};
+use crate::protocol::{
+    Completion, Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time,
+};
 use crate::store::Seq;
 use crate::transport::wire::Start;
 use crate::transport::{Change, Packet, Transport};
+use crate::workload::Report;
 use crossbeam_channel::{Receiver, Sender};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +50,10 @@ pub enum News {
     Stopped { rank: Rank, stopped: bool },
     /// An order about the network was carried out by a rank.
     Network { rank: Rank, control: Control },
+    /// Operations of a further client, told only when they are asked for; and how many more did not fit.
+    Operations { client: Rank, ended: Vec<Completion>, dropped: u64 },
+    /// How the load of all clients goes.
+    Load(Box<Report>),
     /// Why nobody is served, or that somebody is again.
     Why(Option<String>),
 }
@@ -89,6 +96,8 @@ pub struct ConsoleRank<'a, T> {
     respawn: Respawn,
     succession: Succession,
     known: BTreeMap<Rank, Known>,
+    /// How the load goes, by client.
+    loads: BTreeMap<Rank, Report>,
     executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
     controls: BTreeMap<u64, PendingControl>,
     statuses: Vec<PendingStatus>,
@@ -122,6 +131,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             respawn: Respawn { automatic: false, arguments: Box::new(|_| Vec::new()) },
             succession: Succession::default(),
             known: BTreeMap::new(),
+            loads: BTreeMap::new(),
             executing: BTreeMap::new(),
             controls: BTreeMap::new(),
             statuses: Vec::new(),
@@ -175,9 +185,12 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             if let Some(observation) = self.front.report(now) {
                 (self.news)(News::Observation(Box::new(observation)));
             }
+            if let Some(report) = self.front.load_report(now, false) {
+                self.on_load(METADATA, report);
+            }
             self.link.flush(now);
             self.log.tick(now);
-            let expecting = !self.executing.is_empty();
+            let expecting = self.front.client().outstanding() > 0;
             let waiting = Waiting { expecting, moving: self.link.is_moving(), due: self.deadline() };
             pace.wait(now, worked, waiting, &self.link.doorbell);
         }
@@ -219,6 +232,8 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         match packet {
             Packet::Message(message) => self.with_front(now, |front, sink| front.handle(now, from, message, sink)),
             Packet::Observation(observation) => self.on_observation(from, observation),
+            Packet::Load(report) => self.on_load(from, *report),
+            Packet::Operations { ended, dropped } => self.on_operations(from, ended, dropped),
             Packet::ControlDone { id, result } => {
                 if let Some(pending) = self.controls.remove(&id) {
                     if result.is_ok() {
@@ -259,6 +274,16 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         (self.news)(News::Observation(observation));
     }
 
+    fn on_load(&mut self, from: Rank, report: Report) {
+        self.loads.insert(from, report);
+        (self.news)(News::Load(Box::new(Report::sum(self.loads.values()))));
+    }
+
+    /// Operations that a client's rank has finished, for the history.
+    fn on_operations(&mut self, from: Rank, ended: Vec<Completion>, dropped: u64) {
+        (self.news)(News::Operations { client: from, ended, dropped });
+    }
+
     fn tell_network(&mut self, rank: Rank, control: Control) {
         let network =
             matches!(control, Control::Cut { .. } | Control::Loss { .. } | Control::Delay { .. } | Control::Heal);
@@ -292,6 +317,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                     self.link.push(*rank, &Packet::Control { id: 0, control: Control::Observe });
                 }
                 self.statuses.push(PendingStatus { answer, missing, deadline: now + STATUS_DEADLINE });
+            }
+            Ask::Load { answer } => {
+                let own = self.front.load_report(now, true).filter(|report| report.operations > 0);
+                self.loads.extend(own.map(|report| (METADATA, report)));
+                let _ = answer.send(Report::sum(self.loads.values()));
             }
             Ask::Note { event } => self.front.note(now, &event),
             Ask::Quit => {}
@@ -398,7 +428,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         let others = self.known.iter().map(|(rank, known)| RankStatus {
             rank: *rank,
             pid: known.pid,
-            role: role_word(known),
+            role: role_word(known, metadata.is_client(*rank)),
             server: known.status.as_ref().map(|s| (s.keys, s.op, s.incarnation.0)),
         });
         ClusterStatus {
@@ -460,7 +490,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             pending.missing.remove(&rank);
         }
         (self.news)(News::Gone { rank });
-        if self.respawn.automatic && self.link.transport().survives_a_death().is_ok() {
+        // A new process would count its requests from one again, and be taken for a client that repeats itself.
+        let is_client = self.front.metadata().is_some_and(|metadata| metadata.is_client(rank));
+        if !is_client && self.respawn.automatic && self.link.transport().survives_a_death().is_ok() {
             self.succession.wish(rank);
         }
     }
@@ -590,10 +622,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     }
 }
 
-fn role_word(known: &Known) -> String {
+fn role_word(known: &Known, is_client: bool) -> String {
     let word = match &known.status {
         _ if known.gone => "DEAD",
         _ if known.stopped => "PAUSED",
+        _ if is_client => "CLIENT",
         None => "IDLE",
         Some(status) if status.paused => "PAUSED",
         Some(status) => return status.role.to_string().to_ascii_uppercase(),

@@ -5,10 +5,12 @@
 //! console and the dashboard cannot tell the difference, but for the processes that are none.
 
 use super::World;
+use crate::check::Operation;
 use crate::driver::{Ask, ClusterStatus, News, RankStatus};
 use crate::fault::Control;
 use crate::protocol::{METADATA, Outcome, Rank, Role, Time};
-use crate::store::Seq;
+use crate::store::{ClientId, Seq};
+use crate::workload::{LoadOrder, Report};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +21,9 @@ use std::time::{Duration, Instant};
 const TURN: Duration = Duration::from_millis(5);
 /// A `RESET` is carried out within this much virtual time, if a server lives.
 const RESET_MAX: Duration = Duration::from_secs(1);
+/// Load that is to go as fast as it can goes this fast at each client, in requests a second: virtual time would
+/// let it go as fast as this machine can simulate, and faster.
+const LOAD_PER_SECOND: f64 = 1_000.0;
 /// A stage that was held up for longer than this skips the rest: nobody wants to watch it catch up.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 
@@ -45,8 +50,7 @@ pub struct SimStage<'a> {
     asks: Receiver<Ask>,
     news: Box<dyn FnMut(News) + 'a>,
     executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
-    /// How much of the history has been told.
-    answered: usize,
+    loads: BTreeMap<Rank, Report>,
     told_violation: bool,
 }
 
@@ -54,7 +58,7 @@ impl<'a> SimStage<'a> {
     /// `world` serves `asks` and tells `news`; `clock` shows its time.
     #[must_use]
     pub fn new(world: World, clock: VirtualClock, asks: Receiver<Ask>, news: Box<dyn FnMut(News) + 'a>) -> Self {
-        Self { world, clock, asks, news, executing: BTreeMap::new(), answered: 0, told_violation: false }
+        Self { world, clock, asks, news, executing: BTreeMap::new(), loads: BTreeMap::new(), told_violation: false }
     }
 
     /// Plays until somebody asks to quit.
@@ -86,9 +90,8 @@ impl<'a> SimStage<'a> {
     }
 
     fn after_turn(&mut self) {
-        for at in self.answered..self.world.history().len() {
-            let operation = &self.world.history()[at];
-            let Some((answer, command)) = self.executing.remove(&operation.seq) else { continue };
+        for operation in self.world.take_history() {
+            let Some((answer, command)) = self.take_executing(&operation) else { continue };
             let outcome = operation.outcome.clone();
             let reply = match &outcome {
                 Outcome::Done(reply) => reply.to_string(),
@@ -99,20 +102,30 @@ impl<'a> SimStage<'a> {
             (self.news)(News::Answered { at: now, command, reply, took });
             let _ = answer.send(outcome);
         }
-        self.answered = self.world.history().len();
         let now = self.world.now();
         for rank in self.world.servers().keys().copied().collect::<Vec<_>>() {
             if let Some(observation) = self.world.server_mut(rank).report(now, false) {
                 (self.news)(News::Observation(Box::new(observation)));
             }
         }
-        if let Some(observation) = self.world.front_mut(METADATA).report(now) {
-            (self.news)(News::Observation(Box::new(observation)));
+        for rank in self.world.clients() {
+            if let Some(observation) = self.world.front_mut(rank).report(now) {
+                (self.news)(News::Observation(Box::new(observation)));
+            }
+            if let Some(report) = self.world.front_mut(rank).load_report(now, false) {
+                self.loads.insert(rank, report);
+                (self.news)(News::Load(Box::new(Report::sum(self.loads.values()))));
+            }
         }
         if let Some(violation) = self.world.violation().filter(|_| !self.told_violation) {
             self.told_violation = true;
             (self.news)(News::Why(Some(format!("violated: {violation}"))));
         }
+    }
+
+    /// Who waits for this operation, if somebody does.
+    fn take_executing(&mut self, operation: &Operation) -> Option<(Sender<Outcome>, String)> {
+        if operation.client == ClientId(METADATA.0) { self.executing.remove(&operation.seq) } else { None }
     }
 
     fn on_ask(&mut self, ask: Ask) {
@@ -125,7 +138,8 @@ impl<'a> SimStage<'a> {
                 self.world.submit(METADATA, command);
             }
             Ask::Control { to, control, answer } => {
-                let known = to == METADATA || self.world.servers().contains_key(&to);
+                let known = self.world.clients().contains(&to) || self.world.servers().contains_key(&to);
+                let control = slowed(control);
                 let result =
                     if known { self.world.control(to, &control) } else { Err(format!("there is no rank {to}")) };
                 if result.is_ok() {
@@ -145,6 +159,15 @@ impl<'a> SimStage<'a> {
             Ask::Kill { rank, answer } => {
                 let why = format!("in the simulator server {rank} is no process: CRASH {rank} takes its memory");
                 let _ = answer.send(Err(why));
+            }
+            Ask::Load { answer } => {
+                let now = self.world.now();
+                for rank in self.world.clients() {
+                    let report = self.world.front_mut(rank).load_report(now, true);
+                    self.loads.extend(report.map(|report| (rank, report)));
+                }
+                self.loads.retain(|rank, report| *rank != METADATA || report.operations > 0);
+                let _ = answer.send(Report::sum(self.loads.values()));
             }
             Ask::Note { event } => {
                 let now = self.world.now();
@@ -175,11 +198,13 @@ impl<'a> SimStage<'a> {
             });
             RankStatus { rank: host.rank(), pid, role: role.to_ascii_uppercase(), server: Some(server) }
         });
+        let clients = self.world.clients().into_iter().filter(|rank| *rank != METADATA);
+        let clients = clients.map(|rank| RankStatus { rank, pid, role: "CLIENT".to_owned(), server: None });
         let view = self.world.front(METADATA).metadata().and_then(|metadata| metadata.view()).cloned();
         let serves = |rank: &Rank| !self.world.servers()[rank].is_paused() && self.world.role(*rank) == Role::Primary;
         ClusterStatus {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serves),
-            ranks: std::iter::once(own).chain(servers).collect(),
+            ranks: std::iter::once(own).chain(servers).chain(clients).collect(),
             views: self
                 .world
                 .front(METADATA)
@@ -189,5 +214,16 @@ impl<'a> SimStage<'a> {
             view,
             now: self.world.now(),
         }
+    }
+}
+
+/// The order, with a bound on what it costs to simulate.
+fn slowed(control: Control) -> Control {
+    match control {
+        Control::Load { order: Some(LoadOrder { workload, per_second }) } => {
+            let per_second = Some(per_second.unwrap_or(LOAD_PER_SECOND).min(LOAD_PER_SECOND));
+            Control::Load { order: Some(LoadOrder { workload, per_second }) }
+        }
+        control => control,
     }
 }

@@ -142,6 +142,11 @@ impl World {
         &self.history
     }
 
+    /// Every operation that was finished since the last call; they are forgotten.
+    pub fn take_history(&mut self) -> Vec<Operation> {
+        std::mem::take(&mut self.history)
+    }
+
     /// What the invariants have counted on the way.
     #[must_use]
     pub fn invariants(&self) -> &Invariants {
