@@ -10,12 +10,13 @@
 #[cfg(feature = "mpi")]
 mod mpi;
 mod sim;
+mod verdict;
 
 #[cfg(feature = "mpi")]
 pub use mpi::run_rank;
 #[cfg(feature = "mpi")]
 pub(crate) use mpi::{exit_soon, fail, host_name, job_number};
-pub use sim::run_sim;
+pub use sim::{run_sim, watch};
 
 use crate::args::{Args, RecoverAfter, ThemeName};
 use crate::console::keys::KEYS;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+use verdict::{Court, Told};
 
 /// Lines of the transcript that are drawn anew when the window changes its size.
 const TRANSCRIPT_TAIL_LINES: usize = 40;
@@ -65,6 +67,7 @@ struct Play<'a> {
     model: Arc<Mutex<Model>>,
     /// None: line mode.
     painter: Option<Painter<io::Stdout>>,
+    court: Court,
     clock: Box<dyn Fn() -> Time + Send>,
 }
 
@@ -74,7 +77,7 @@ impl Play<'_> {
     fn run(self, cluster: impl FnOnce(Box<dyn FnMut(News)>, bool)) -> u8 {
         let console = Console {
             desk: self.desk,
-            knowledge: Arc::new(ModelKnowledge { model: Arc::clone(&self.model) }),
+            knowledge: Arc::new(ModelKnowledge { model: Arc::clone(&self.model), court: self.court.clone() }),
             history: launch::state_dir(self.args).join("history"),
             mono: is_mono(self.args),
             commands: self.args.command.clone(),
@@ -84,7 +87,9 @@ impl Play<'_> {
         };
         let Some(painter) = self.painter else {
             let reading = console.start_lines();
-            cluster(Box::new(move |news| tell_stderr(&self.model, news)), false);
+            let court = self.court.clone();
+            cluster(Box::new(move |news| tell_stderr(&self.model, &self.court, news)), false);
+            court.close();
             return ended(reading);
         };
         let (notices, noticed) = dashboard::channel();
@@ -93,7 +98,8 @@ impl Play<'_> {
         let drawing =
             thread::Builder::new().name("dashboard".into()).spawn(move || dashboard::run(&noticed, stage, painter));
         let prompting = console.start_prompt(region, notices.clone());
-        cluster(Box::new(forward(notices.clone())), true);
+        cluster(Box::new(forward(notices.clone(), self.court.clone())), true);
+        self.court.close();
         let code = ended(prompting);
         let _ = notices.send(Notice::Quit);
         if let Ok(drawing) = drawing {
@@ -245,8 +251,12 @@ fn exit_code(status: io::Result<ExitStatus>) -> u8 {
 }
 
 /// From the loop to the dashboard, without ever waiting for it.
-fn forward(notices: Sender<Notice>) -> impl FnMut(News) {
+fn forward(notices: Sender<Notice>, court: Court) -> impl FnMut(News) {
     move |news| {
+        let Told { verdict, trouble } = court.hear(&news);
+        for notice in verdict.map(Notice::Verdict).into_iter().chain(trouble.map(Notice::Note)) {
+            let _ = notices.try_send(notice);
+        }
         let notice = match news {
             News::Observation(observation) => Notice::Observation(observation),
             News::Asked { at, command } => Notice::Asked { at, command },
@@ -255,7 +265,6 @@ fn forward(notices: Sender<Notice>) -> impl FnMut(News) {
             News::Stopped { rank, stopped } => Notice::Stopped { rank, stopped },
             News::Why(why) => Notice::Why(why),
             News::Load(report) => Notice::Load(report),
-            News::Operations { .. } => return,
             News::Network { rank, control } => match control {
                 Control::Cut { peer, cut } => Notice::Cut { a: rank, b: peer, oneway: true, cut },
                 Control::Loss { probability } => Notice::Loss { probability },
@@ -263,13 +272,17 @@ fn forward(notices: Sender<Notice>) -> impl FnMut(News) {
                 Control::Heal if rank == METADATA => Notice::Healed,
                 _ => return,
             },
+            News::Finished { .. } => return,
         };
         let _ = notices.try_send(notice);
     }
 }
 
 /// Line mode: events go to stderr, the model is kept for those who ask it.
-fn tell_stderr(model: &Mutex<Model>, news: News) {
+fn tell_stderr(model: &Mutex<Model>, court: &Court, news: News) {
+    if let Some(trouble) = court.hear(&news).trouble {
+        let _ = writeln!(io::stderr(), "understudy: {trouble}");
+    }
     let mut model = lock(model);
     let now = clock::now();
     match news {
@@ -296,13 +309,14 @@ fn tell_stderr(model: &Mutex<Model>, news: News) {
         }
         News::Answered { at, command, reply, took } => model.answered(at, command, reply, took),
         News::Load(report) => model.load = Some(*report),
-        News::Asked { .. } | News::Network { .. } | News::Operations { .. } => {}
+        News::Asked { .. } | News::Network { .. } | News::Finished { .. } => {}
     }
 }
 
 /// What the console may ask of the dashboard's model.
 struct ModelKnowledge {
     model: Arc<Mutex<Model>>,
+    court: Court,
 }
 
 fn picture(model: &Model) -> Picture {
@@ -347,6 +361,10 @@ impl Knowledge for ModelKnowledge {
             Some((p50, p99)) => format!("p50 {p50:.1?}  p99 {p99:.1?}  (this client, the last minute)"),
             None => "no requests yet".to_owned(),
         }
+    }
+
+    fn check(&self, failovers: u64) -> Result<String, String> {
+        self.court.check(failovers)
     }
 
     fn events(&self, count: usize) -> Vec<String> {

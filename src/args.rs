@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::bench::BenchArgs;
-use crate::sim::fuzz::FuzzArgs;
+use crate::fuzz::FuzzArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -52,6 +52,10 @@ pub struct Args {
     #[arg(long)]
     pub sim: bool,
 
+    /// With --sim: watch the run that `fuzz` makes of this seed, in slow motion.
+    #[arg(long, requires = "sim")]
+    pub watch: bool,
+
     /// Line mode: one command a line in, one answer a line out, no dashboard.
     #[arg(long)]
     pub plain: bool,
@@ -67,6 +71,10 @@ pub struct Args {
     /// Do not animate messages.
     #[arg(long)]
     pub no_animation: bool,
+
+    /// Write every client operation to this file, a line of JSON each.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
 
     /// Where logs and the command history are kept [default: $XDG_STATE_HOME/understudy]
     #[arg(long, value_name = "DIR")]

@@ -52,6 +52,7 @@ pub mod console;
 pub mod dashboard;
 pub mod driver;
 pub mod fault;
+pub mod fuzz;
 pub mod launch;
 pub mod protocol;
 pub mod sim;

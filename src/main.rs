@@ -5,8 +5,7 @@
 use clap::Parser;
 use std::process::ExitCode;
 use understudy::args::{Args, Tool};
-use understudy::sim::fuzz;
-use understudy::{bench, launch};
+use understudy::{bench, fuzz, launch};
 
 fn main() -> ExitCode {
     if let Some(code) = launch::guardian() {
@@ -14,7 +13,11 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     if let Some(Tool::Fuzz(wanted)) = &args.tool {
-        return fuzz::main(wanted);
+        return if wanted.watch {
+            understudy::app::watch(&args, wanted.seeds.start, &wanted.chaos())
+        } else {
+            fuzz::main(wanted)
+        };
     }
     if args.sim {
         return understudy::app::run_sim(&args);

@@ -35,6 +35,9 @@ impl Knowledge for Asked {
     fn latency(&self) -> String {
         String::new()
     }
+    fn check(&self, _: u64) -> Result<String, String> {
+        Ok(String::new())
+    }
     fn events(&self, _: usize) -> Vec<String> {
         Vec::new()
     }
@@ -88,6 +91,7 @@ fn cluster() -> (Desk, Desk) {
                 }
                 Ask::Kill { answer, .. } => drop(answer.send(Err("nothing to kill".into()))),
                 Ask::Status { answer } => drop(answer.send(ClusterStatus::default())),
+                Ask::Load { answer } => drop(answer.send(understudy::workload::Report::default())),
                 Ask::Note { .. } => {}
                 Ask::Quit => return,
             }

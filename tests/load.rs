@@ -5,9 +5,11 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use support::job::{Job, PATIENCE};
-use understudy::check::{Verdict, check};
+use support::job::{Job, PATIENCE, Place};
+use understudy::check::{Operation, Verdict, check, json};
 use understudy::driver::Setup;
 use understudy::fault::Control;
 use understudy::protocol::{Config, METADATA, Rank, Reason, Role};
@@ -250,6 +252,61 @@ fn an_idle_server_is_recruited() {
     job.expect("KILL 2", "OK");
     job.wait_status("server 1 is needed again", |status| status.is_led_by(3, &[1]));
     job.expect("GET a", "1");
+    job.end(0);
+}
+
+/// With a history every client is judged by it, the further ones as well.
+#[test]
+fn the_operations_of_all_clients_are_in_the_history() {
+    let place = Place::new();
+    let file = place.path().join("history.jsonl");
+    let path = file.to_str().expect("a plain name");
+    let mut job = Job::start(&["--clients", "2", "--failure-rate", "0", "--recover-after", "0.1", "--history", path]);
+    job.wait_led_by(1, &[2]);
+    job.expect("LOAD 400", "OK");
+    job.expect("PUT a 1", "OK");
+    for crash in ["CRASH primary", "SLEEP 0.3", "CRASH primary", "SLEEP 0.3"] {
+        job.expect(crash, "OK");
+    }
+    wait_progress(&mut job, 100);
+    job.expect("LOAD off", "OK");
+    job.expect("SLEEP 0.5", "OK");
+    let operations = number(&job.ask("LOAD"), "operations");
+    job.expect("COUNT", &job_count(&operations_of(&file)).to_string());
+    let verdict = job.ask("CHECK");
+    assert!(verdict.starts_with("linearizable: "), "{verdict}");
+    job.end(0);
+    let history = operations_of(&file);
+    let of = |client: u32| history.iter().filter(|operation| operation.client.0 == client).count() as u64;
+    assert_eq!(of(3) + of(4), operations, "all that was answered, and nothing twice");
+    assert!(of(0) >= 2 && of(3) > 100 && of(4) > 100, "{} {} {}", of(0), of(3), of(4));
+    assert_eq!(check(&history), Verdict::Ok);
+}
+
+fn operations_of(file: &Path) -> Vec<Operation> {
+    let text = std::fs::read(file).expect("it was written");
+    json::read(text.as_slice()).expect("every line is an operation")
+}
+
+/// How many keys there must be, when nothing is deleted.
+fn job_count(history: &[Operation]) -> usize {
+    let written = history.iter().filter(|operation| !operation.command.is_read());
+    written.filter_map(|operation| operation.command.key()).collect::<BTreeSet<_>>().len()
+}
+
+/// Without one, what they write is not held against the answers that the console gets.
+#[test]
+fn the_unseen_operations_of_clients_are_no_contradiction() {
+    let mut job = Job::start(&["--clients", "1", "--failure-rate", "0"]);
+    job.expect("PUT a 1", "OK");
+    job.expect("COUNT", "1");
+    job.expect("LOAD 500", "OK");
+    wait_progress(&mut job, 300);
+    assert!(job.ask("COUNT").parse::<u64>().is_ok_and(|count| count > 1));
+    assert_ne!(job.ask("GET load:1:counter"), "");
+    assert_ne!(job.ask("GET load:3:counter"), "(nil)");
+    let verdict = job.ask("CHECK");
+    assert!(!verdict.contains("not linearizable"), "{verdict}");
     job.end(0);
 }
 

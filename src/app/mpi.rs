@@ -1,5 +1,6 @@
 //! This process as a rank under mpirun: who does what, and how it ends.
 
+use super::verdict::Court;
 use super::{Play, enter_screen, new_model, random_seed, setup};
 use crate::args::{Args, Tool};
 use crate::bench;
@@ -105,7 +106,7 @@ fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
     link.push(METADATA, &Packet::Hello { pid: std::process::id(), host });
     let ended = if rank.0 > setup.config.servers {
         let host = FrontHost::new(rank, std::process::id(), &setup);
-        client_rank::run(&mut link, host, Finished::new(false), log, &is_orphan)
+        client_rank::run(&mut link, host, Finished::new(args.history.is_some()), log, &is_orphan)
     } else {
         let host = server_rank::host(rank, start.incarnation, setup);
         server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan)
@@ -144,6 +145,14 @@ fn run_console(args: &Args) -> ExitCode {
     let _ = attachment.set(attached.clone());
     break_off_on_panic(&attached);
     let screen = attached.stdin_is_terminal() && attached.stdout_is_terminal() && !launch::asks_for_line_mode(args);
+
+    let court = match Court::open(args) {
+        Ok(court) => court,
+        Err(why) => {
+            attached.break_off(1);
+            return fail(&why);
+        }
+    };
 
     // The screen comes up while MPI does.
     let now = clock::now();
@@ -198,10 +207,12 @@ fn run_console(args: &Args) -> ExitCode {
     let log = Log::create(launch::job_dir(args).ok().as_deref(), METADATA, clock::now());
     let mut link = Link::new(transport, doorbell);
     let mut all_alive = false;
-    let play = Play { args, desk: the_desk, model, painter, clock: Box::new(clock::now) };
+    let play = Play { args, desk: the_desk, model, painter, court, clock: Box::new(clock::now) };
     let code = play.run(|news, drawn| {
-        all_alive =
-            ConsoleRank::new(&mut link, front, asks, log, start, drawn, news).with_respawn(respawn(args, ranks)).run();
+        all_alive = ConsoleRank::new(&mut link, front, asks, log, start, drawn, news)
+            .with_respawn(respawn(args, ranks))
+            .telling_load(args.history.is_some())
+            .run();
     });
     let _ = io::stdout().flush();
     exit_soon(code);

@@ -1,20 +1,47 @@
 //! The console over the simulator: no MPI, no other process.
 
+use super::verdict::Court;
 use super::{Play, enter_screen, new_model, random_seed, setup};
 use crate::args::Args;
 use crate::driver::Desk;
 use crate::launch;
-use crate::sim::{SimStage, VirtualClock, World};
+use crate::sim::{Chaos, Script, SimStage, VirtualClock, World, chaos};
 use rustix::termios::isatty;
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+/// A script is played so many times slower than life: a failover of 60 ms takes as long as one can follow it.
+const WATCH_SLOWNESS: f64 = 20.0;
 
 /// Plays the cluster in this process.
 #[must_use]
 pub fn run_sim(args: &Args) -> ExitCode {
     let seed = args.seed.unwrap_or_else(random_seed);
+    if args.watch {
+        return watch(args, seed, &Chaos::default());
+    }
     let world = World::new(setup(args, args.servers + args.clients + 1, seed, true));
+    play(args, seed, world, |stage| stage)
+}
+
+/// Plays a run of the fuzzer for an audience, in slow motion.
+#[must_use]
+pub fn watch(args: &Args, seed: u64, chaos: &Chaos) -> ExitCode {
+    let world = chaos::start(seed, chaos, true);
+    let script = Script::new(seed, chaos, world.now());
+    let args = Args { servers: chaos.servers, failure_rate: world.setup().failure_rate, ..args.clone() };
+    play(&args, seed, world, |stage| stage.playing(script, WATCH_SLOWNESS * args.pace))
+}
+
+fn play<'a>(args: &Args, seed: u64, world: World, prepare: impl FnOnce(SimStage<'a>) -> SimStage<'a> + 'a) -> ExitCode {
     let clock = VirtualClock::default();
+    let court = match Court::open(args) {
+        Ok(court) => court,
+        Err(why) => {
+            eprintln!("understudy: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
     let screen = isatty(io::stdin()) && isatty(io::stdout()) && !launch::asks_for_line_mode(args);
     let painter = match screen.then(enter_screen).transpose() {
         Ok(painter) => painter,
@@ -25,8 +52,8 @@ pub fn run_sim(args: &Args) -> ExitCode {
     };
     let (desk, asks) = Desk::new();
     let (model, telling) = (new_model(args, seed, clock.now()), clock.clone());
-    let play = Play { args, desk, model, painter, clock: Box::new(move || telling.now()) };
-    let code = play.run(|news, _| SimStage::new(world, clock, asks, news).run());
+    let play = Play { args, desk, model, painter, court, clock: Box::new(move || telling.now()) };
+    let code = play.run(|news, _| prepare(SimStage::new(world, clock, asks, news)).run());
     let _ = io::stdout().flush();
     ExitCode::from(code)
 }

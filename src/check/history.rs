@@ -33,6 +33,13 @@ impl Operation {
     }
 }
 
+impl From<Operation> for Completion {
+    fn from(operation: Operation) -> Self {
+        let Operation { seq, epoch, command, outcome, call, returned, .. } = operation;
+        Self { seq, command, outcome, call, returned: returned.unwrap_or(call), epoch }
+    }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "c{}#{} {} ", self.client, self.seq, self.command)?;

@@ -7,6 +7,7 @@
 //! | [`model`] | what one key can be, and what one operation does to it |
 //! | [`linear`] | the linearizability checker, for a whole history |
 //! | [`monitor`] | the same question asked continuously, at bounded cost |
+//! | [`witness`] | sees every operation of a session: `CHECK`, the badge, `--history` |
 
 pub mod history;
 pub mod json;
@@ -14,7 +15,9 @@ pub mod linear;
 pub mod model;
 pub mod monitor;
 mod search;
+pub mod witness;
 
 pub use history::Operation;
 pub use linear::{Contradiction, Verdict, check};
 pub use monitor::{Monitor, Standing};
+pub use witness::{Judgement, Witness};

@@ -71,6 +71,8 @@ pub enum Action {
     View,
     /// The latest events.
     Events(usize),
+    /// Whether all client operations so far are linearizable.
+    Check,
     /// How long requests take.
     Latency,
     /// The load: on or off; `None`: how it goes.

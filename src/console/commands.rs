@@ -360,6 +360,15 @@ pub static COMMANDS: &[CommandSpec] = &[
         build: |a| Ok(Action::Load(a.load()?)),
     },
     CommandSpec {
+        name: "CHECK",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Look,
+        help: "judges whether all answers so far are linearizable",
+        example: "CHECK",
+        build: |_| Ok(Action::Check),
+    },
+    CommandSpec {
         name: "SLEEP",
         aliases: &[],
         parameters: &[needed("seconds", Kind::Seconds)],

@@ -143,6 +143,11 @@ pub trait Knowledge: Send + Sync {
     fn keys_with_prefix(&self, prefix: &[u8], limit: usize) -> Vec<Bytes>;
     /// What `LATENCY` answers: one or more lines.
     fn latency(&self) -> String;
+    /// What `CHECK` answers: the verdict on all client operations so far.
+    ///
+    /// # Errors
+    /// When they contradict each other: how.
+    fn check(&self, failovers: u64) -> Result<String, String>;
     /// The latest `count` events, oldest first, a line each.
     fn events(&self, count: usize) -> Vec<String>;
 }
@@ -200,6 +205,10 @@ impl Knowledge for FixedKnowledge {
 
     fn latency(&self) -> String {
         "no requests yet".to_owned()
+    }
+
+    fn check(&self, failovers: u64) -> Result<String, String> {
+        Ok(format!("linearizable: 0 operations, 0 unknown, {failovers} failovers"))
     }
 
     fn events(&self, count: usize) -> Vec<String> {

@@ -137,6 +137,10 @@ impl Session {
             Action::Status => Answer::Text(status_text(&self.desk.status())),
             Action::View => Answer::Text(views_text(&self.desk.status())),
             Action::Events(count) => Answer::Text(text_or(self.knowledge.events(*count).join("\n"), "no events yet")),
+            Action::Check => {
+                let failovers = self.desk.status().failovers;
+                self.knowledge.check(failovers).map_or_else(Answer::Error, Answer::Text)
+            }
             Action::Latency => Answer::Text(text_or(self.knowledge.latency(), "no requests yet")),
             Action::Load(None) => Answer::Text(self.load().to_string()),
             Action::Load(Some(LoadWish::On(order))) => self.load_on(order).into(),

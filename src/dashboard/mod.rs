@@ -89,6 +89,8 @@ pub enum Notice {
     Load(Box<Report>),
     /// Why nobody is served; `None` when somebody is.
     Why(Option<String>),
+    /// Whether the answers so far are linearizable.
+    Verdict(model::Verdict),
     /// The protocol was made unsafe on purpose; `None` when it is safe.
     Unsafe(Option<String>),
     /// A sentence for the events.
@@ -236,6 +238,7 @@ fn fold_one(model: &mut Model, now: Time, notice: Notice) -> Urgency {
         Notice::Healed => model.network = model::Network::default(),
         Notice::Load(report) => model.load = Some(*report),
         Notice::Why(why) => model.why = why,
+        Notice::Verdict(verdict) => model.verdict = Some(verdict),
         Notice::Unsafe(notice) => model.unsafe_notice = notice,
         Notice::Note(text) => model.note(now, text),
         Notice::Redraw => return Urgency::Redraw,

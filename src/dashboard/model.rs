@@ -103,6 +103,17 @@ impl Network {
     }
 }
 
+/// What the checker says of all client operations so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// So many operations, and all are explained.
+    Linearizable { operations: u64 },
+    /// Nothing contradicts, but some could not be judged.
+    Partly { operations: u64, skipped: u64 },
+    /// The answers contradict each other.
+    Broken,
+}
+
 /// Everything the screen shows.
 #[derive(Debug)]
 pub struct Model {
@@ -114,6 +125,8 @@ pub struct Model {
     pub unsafe_notice: Option<String>,
     /// Which rule blocks when the cluster cannot serve, and what would unblock it.
     pub why: Option<String>,
+    /// The checker's verdict, once there is one.
+    pub verdict: Option<Verdict>,
     /// What was done to the network.
     pub network: Network,
     /// How many ranks after the servers are clients.
@@ -138,6 +151,7 @@ impl Model {
             servers: (1..=setup.servers).map(|rank| Server::new(Rank(rank), now)).collect(),
             started: now,
             unsafe_notice: None,
+            verdict: None,
             why: None,
             network: Network::default(),
             clients: 0,

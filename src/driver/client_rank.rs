@@ -12,47 +12,48 @@ use crate::protocol::{Completion, METADATA, Message, Rank, Time};
 use crate::transport::{Packet, Transport};
 use std::time::Duration;
 
-/// Finished operations travel to the history this often at least.
-const OPERATIONS_INTERVAL: Duration = Duration::from_millis(20);
-/// The most finished operations that wait to travel.
-const OPERATIONS_MAX: usize = 8_192;
+/// Finished operations travel to the history this often.
+const FINISHED_INTERVAL: Duration = Duration::from_millis(20);
+/// Word that there are none, so that what others did can be judged, travels this often.
+const NONE_FINISHED_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Finished operations on their way to the history.
 #[derive(Debug)]
 pub struct Finished {
     /// Somebody wants to have them.
     wanted: bool,
-    ended: Vec<Completion>,
-    dropped: u64,
-    next: Time,
+    /// As many as end within the interval: no more than the load asks for in that time.
+    completions: Vec<Completion>,
+    last: Time,
 }
 
 impl Finished {
     /// Keeps them only if they are wanted.
     #[must_use]
     pub fn new(wanted: bool) -> Self {
-        Self { wanted, ended: Vec::new(), dropped: 0, next: Time::default() }
+        Self { wanted, completions: Vec::new(), last: Time::default() }
     }
 
     fn push(&mut self, completion: Completion) {
-        if self.ended.len() >= OPERATIONS_MAX {
-            self.dropped += 1;
-        } else if self.wanted {
-            self.ended.push(completion);
+        if self.wanted {
+            self.completions.push(completion);
         }
     }
 
-    fn take(&mut self, now: Time, at_once: bool) -> Option<Packet> {
-        if self.ended.is_empty() || (now < self.next && !at_once) {
+    fn take(&mut self, now: Time, at_once: bool, running_since: Time) -> Option<Packet> {
+        if now < self.deadline() && !(self.wanted && at_once) {
             return None;
         }
-        self.next = now + OPERATIONS_INTERVAL;
-        let (ended, dropped) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.dropped));
-        Some(Packet::Operations { ended, dropped })
+        self.last = now;
+        Some(Packet::Finished { completions: std::mem::take(&mut self.completions), running_since })
     }
 
     fn deadline(&self) -> Time {
-        if self.ended.is_empty() { Time::NEVER } else { self.next }
+        match (self.wanted, self.completions.is_empty()) {
+            (false, _) => Time::NEVER,
+            (true, false) => self.last + FINISHED_INTERVAL,
+            (true, true) => self.last + NONE_FINISHED_INTERVAL,
+        }
     }
 }
 
@@ -93,9 +94,11 @@ pub fn run<T: Transport>(
                     _ => {}
                 }
             }
+            host.tick(now, &mut sink);
             while let Some(completion) = host.pop_completion() {
                 finished.push(completion);
             }
+            // There may be room for more now.
             host.tick(now, &mut sink);
         }
         link.handled(inbox);
@@ -108,7 +111,7 @@ pub fn run<T: Transport>(
         let load = host.load_report(now, at_once).map(|report| Packet::Load(Box::new(report)));
         let observation = if at_once { Some(host.report_at_once(now)) } else { host.report(now) };
         let observation = observation.map(|observation| Packet::Observation(Box::new(observation)));
-        let ended = finished.take(now, at_once || told_to_leave);
+        let ended = finished.take(now, at_once || told_to_leave, host.client().running_since(now));
         for packet in ended.into_iter().chain(load).chain(observation).chain(answers) {
             link.push(METADATA, &packet);
         }

@@ -15,7 +15,7 @@ use crate::fault::Control;
 use crate::protocol::{
     Completion, Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time,
 };
-use crate::store::Seq;
+use crate::store::{ClientId, Seq};
 use crate::transport::wire::Start;
 use crate::transport::{Change, Packet, Transport};
 use crate::workload::Report;
@@ -44,14 +44,14 @@ pub enum News {
     Asked { at: Time, command: String },
     /// The client's request ended. Without words when nobody wants to see single requests.
     Answered { at: Time, command: String, reply: String, took: Duration },
+    /// Requests of a client ended; what it still has running was asked at or after `running_since`.
+    Finished { client: ClientId, completions: Vec<Completion>, running_since: Time },
     /// A rank's process has ended.
     Gone { rank: Rank },
     /// A rank's process was stopped, or goes on.
     Stopped { rank: Rank, stopped: bool },
     /// An order about the network was carried out by a rank.
     Network { rank: Rank, control: Control },
-    /// Operations of a further client, told only when they are asked for; and how many more did not fit.
-    Operations { client: Rank, ended: Vec<Completion>, dropped: u64 },
     /// How the load of all clients goes.
     Load(Box<Report>),
     /// Why nobody is served, or that somebody is again.
@@ -91,6 +91,8 @@ pub struct ConsoleRank<'a, T> {
     news: Box<dyn FnMut(News) + 'a>,
     /// Whether somebody wants to see single requests: their words cost time.
     tell_requests: bool,
+    /// Whether the operations of the load are told as well.
+    tell_load: bool,
     log: Log,
     start: Start,
     respawn: Respawn,
@@ -126,6 +128,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             asks,
             news,
             tell_requests,
+            tell_load: false,
             log,
             start,
             respawn: Respawn { automatic: false, arguments: Box::new(|_| Vec::new()) },
@@ -147,6 +150,12 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     #[must_use]
     pub fn with_respawn(self, respawn: Respawn) -> Self {
         Self { respawn, ..self }
+    }
+
+    /// The same; with `tell_load`, it also tells every operation of the load, which costs as much as the load itself.
+    #[must_use]
+    pub fn telling_load(self, tell_load: bool) -> Self {
+        Self { tell_load, ..self }
     }
 
     /// Runs until somebody asks to quit. True when all ranks are alive, so that MPI can end the orderly way.
@@ -212,8 +221,13 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         for (to, message) in self.sends.drain(..) {
             self.link.push(to, &Packet::Message(message));
         }
+        let (mut completions, mut answers) = (Vec::new(), Vec::new());
         while let Some(completion) = self.front.pop_completion() {
-            let Some((answer, text)) = self.executing.remove(&completion.seq) else { continue };
+            let Some((answer, text)) = self.executing.remove(&completion.seq) else {
+                // One of the load's.
+                completions.extend(Some(completion).filter(|_| self.tell_load));
+                continue;
+            };
             let reply = match &completion.outcome {
                 _ if !self.tell_requests => String::new(),
                 Outcome::Done(reply) => reply.to_string(),
@@ -221,7 +235,16 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             };
             let took = completion.returned.since(completion.call);
             (self.news)(News::Answered { at: completion.returned, command: text, reply, took });
-            let _ = answer.send(completion.outcome);
+            answers.push((answer, completion.outcome.clone()));
+            completions.push(completion);
+        }
+        if !completions.is_empty() {
+            let (client, running_since) = (ClientId(METADATA.0), self.front.client().running_since(now));
+            (self.news)(News::Finished { client, completions, running_since });
+        }
+        // Whoever has an answer finds it in the history.
+        for (answer, outcome) in answers {
+            let _ = answer.send(outcome);
         }
         result
     }
@@ -233,7 +256,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             Packet::Message(message) => self.with_front(now, |front, sink| front.handle(now, from, message, sink)),
             Packet::Observation(observation) => self.on_observation(from, observation),
             Packet::Load(report) => self.on_load(from, *report),
-            Packet::Operations { ended, dropped } => self.on_operations(from, ended, dropped),
+            Packet::Finished { completions, running_since } => {
+                (self.news)(News::Finished { client: ClientId(from.0), completions, running_since });
+            }
             Packet::ControlDone { id, result } => {
                 if let Some(pending) = self.controls.remove(&id) {
                     if result.is_ok() {
@@ -277,11 +302,6 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     fn on_load(&mut self, from: Rank, report: Report) {
         self.loads.insert(from, report);
         (self.news)(News::Load(Box::new(Report::sum(self.loads.values()))));
-    }
-
-    /// Operations that a client's rank has finished, for the history.
-    fn on_operations(&mut self, from: Rank, ended: Vec<Completion>, dropped: u64) {
-        (self.news)(News::Operations { client: from, ended, dropped });
     }
 
     fn tell_network(&mut self, rank: Rank, control: Control) {
@@ -435,6 +455,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serving),
             view,
             ranks: std::iter::once(own).chain(others).collect(),
+            failovers: metadata.failovers(),
             views: metadata.records().iter().cloned().collect(),
             now,
         }

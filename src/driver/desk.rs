@@ -53,6 +53,8 @@ pub struct ClusterStatus {
     pub primary: Option<Rank>,
     /// Every rank.
     pub ranks: Vec<RankStatus>,
+    /// How often another server became primary because the one before had fallen silent.
+    pub failovers: u64,
     /// The latest views, oldest first.
     pub views: Vec<ViewRecord>,
     /// Now, by the clock of [`ViewRecord::at`].

@@ -96,6 +96,12 @@ impl Client {
         self.pending.len()
     }
 
+    /// Everything outstanding was asked at or after this; with nothing outstanding, what is asked next will be.
+    #[must_use]
+    pub fn running_since(&self, now: Time) -> Time {
+        self.pending.first_key_value().map_or(now + Duration::from_nanos(1), |(_, oldest)| oldest.call)
+    }
+
     /// The newest view this client knows.
     #[must_use]
     pub fn view(&self) -> Option<&Arc<View>> {

@@ -61,6 +61,7 @@ pub struct Metadata {
     removed: BTreeMap<Rank, Incarnation>,
     records: VecDeque<ViewRecord>,
     requests: u64,
+    failovers: u64,
 }
 
 impl Metadata {
@@ -77,6 +78,7 @@ impl Metadata {
             removed: BTreeMap::new(),
             records: VecDeque::new(),
             requests: 0,
+            failovers: 0,
         }
     }
 
@@ -108,6 +110,12 @@ impl Metadata {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// How often another server became primary because the one before had fallen silent.
+    #[must_use]
+    pub fn failovers(&self) -> u64 {
+        self.failovers
     }
 
     /// Switches the rules (for demonstrations).
@@ -273,6 +281,7 @@ impl Metadata {
             self.removed.extend(removed.map(|member| (member.rank, member.incarnation)));
         }
         self.view = Some(Arc::clone(&view));
+        self.failovers += u64::from(matches!(reason, Reason::PrimarySilent { .. }));
         if self.records.len() == VIEW_RECORDS_MAX {
             self.records.pop_front();
         }

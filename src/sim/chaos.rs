@@ -10,7 +10,7 @@ use super::happening::{Happening, Record};
 use super::invariants::{Violation, heals, linearizable};
 use crate::driver::Setup;
 use crate::fault::Control;
-use crate::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server};
+use crate::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time};
 use crate::store::{Bytes, Command};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -112,7 +112,7 @@ impl Weather {
 /// One run.
 #[must_use]
 pub fn run(seed: u64, chaos: &Chaos) -> Report {
-    let mut world = start(seed, chaos);
+    let mut world = start(seed, chaos, false);
     let outcome = drive(&mut world, seed, chaos);
     Report {
         operations: world.history().len(),
@@ -124,15 +124,15 @@ pub fn run(seed: u64, chaos: &Chaos) -> Report {
 /// The same run once more, with what happened: the last of it before its end, or everything.
 #[must_use]
 pub fn replay(seed: u64, chaos: &Chaos, record: Record) -> (Outcome, Vec<Happening>) {
-    let mut world = start(seed, chaos);
+    let mut world = start(seed, chaos, false);
     world.record(record);
     let outcome = drive(&mut world, seed, chaos);
     (outcome.map_or_else(Outcome::Violated, |()| Outcome::Clean), world.take_happenings())
 }
 
-/// The world of a run, before its first step.
+/// The world of a run, before its first step. An audience wants its ranks to report (`observe`).
 #[must_use]
-pub fn start(seed: u64, chaos: &Chaos) -> World {
+pub fn start(seed: u64, chaos: &Chaos, observe: bool) -> World {
     let weather = Weather::of(seed);
     let mut config = Config::new(chaos.servers);
     config.clients = chaos.clients.saturating_sub(1);
@@ -141,40 +141,65 @@ pub fn start(seed: u64, chaos: &Chaos) -> World {
         config.replicas -= 1;
     }
     let (failure_rate, recover_after) = (weather.failure_rate, Some(weather.recover_after));
-    World::new(Setup { config, seed, failure_rate, recover_after, observe: false })
+    World::new(Setup { config, seed, failure_rate, recover_after, observe })
+}
+
+/// What is done to the world of a run, and when.
+pub struct Script {
+    chaos: Chaos,
+    big_values: bool,
+    rng: ChaCha8Rng,
+    monkey: Monkey,
+    next_request: Time,
+    next_fault: Time,
+    asked: u32,
+}
+
+impl Script {
+    /// The script of a seed, for a world that begins now.
+    #[must_use]
+    pub fn new(seed: u64, chaos: &Chaos, now: Time) -> Self {
+        let Weather { resets, big_values, .. } = Weather::of(seed);
+        let mut monkey =
+            Monkey { rng: ChaCha8Rng::seed_from_u64(!seed), faults_left: chaos.faults, paused: Vec::new(), resets };
+        let next_fault = now + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
+        let rng = ChaCha8Rng::seed_from_u64(seed);
+        Self { chaos: chaos.clone(), big_values, rng, monkey, next_request: now, next_fault, asked: 0 }
+    }
+
+    /// When the next request or fault is due; `None` when everything was asked.
+    #[must_use]
+    pub fn next(&self) -> Option<Time> {
+        (self.asked < self.chaos.operations).then(|| self.next_request.min(self.next_fault))
+    }
+
+    /// Does what is due.
+    pub fn act(&mut self, world: &mut World) {
+        let now = world.now();
+        if now >= self.next_request {
+            let clients = world.clients();
+            let client = clients[self.rng.random_range(0..clients.len())];
+            let command = random_command(&mut self.rng, client, self.asked, self.big_values);
+            let think = Duration::from_micros(self.rng.random_range(THINK_US));
+            if world.front(client).client().outstanding() < self.chaos.window {
+                world.submit(client, command);
+                self.asked += 1;
+            }
+            self.next_request = now + think;
+        }
+        if now >= self.next_fault {
+            self.monkey.strike(world);
+            self.next_fault = now + Duration::from_micros(self.monkey.rng.random_range(FAULT_GAP_US));
+        }
+    }
 }
 
 fn drive(world: &mut World, seed: u64, chaos: &Chaos) -> Result<(), Violation> {
-    let weather = Weather::of(seed);
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut monkey = Monkey {
-        rng: ChaCha8Rng::seed_from_u64(!seed),
-        faults_left: chaos.faults,
-        paused: Vec::new(),
-        resets: weather.resets,
-    };
-    let clients = world.clients();
-    let mut next_request = world.now();
-    let mut next_fault = world.now() + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
-    let mut asked = 0;
-    while asked < chaos.operations {
-        let until = next_request.min(next_fault);
-        while world.step(until) {}
+    let mut script = Script::new(seed, chaos, world.now());
+    while let Some(next) = script.next() {
+        while world.step(next) {}
         check(world)?;
-        if world.now() >= next_request {
-            let client = clients[rng.random_range(0..clients.len())];
-            let command = random_command(&mut rng, client, asked, weather.big_values);
-            let think = Duration::from_micros(rng.random_range(THINK_US));
-            if world.front(client).client().outstanding() < chaos.window {
-                world.submit(client, command);
-                asked += 1;
-            }
-            next_request = world.now() + think;
-        }
-        if world.now() >= next_fault {
-            monkey.strike(world);
-            next_fault = world.now() + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
-        }
+        script.act(world);
     }
     heal_all(world);
     heals::judge(world)?;

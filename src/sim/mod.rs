@@ -10,7 +10,6 @@
 //! | [`world`] | virtual time, the network, the cluster |
 //! | [`chaos`] | a random run: operations and faults, then healing |
 //! | [`coverage`] | which faults and situations a run has met |
-//! | [`fuzz`] | many seeds on all cores, and a failing one made small |
 //! | [`happening`] | what happens, line by line, in the common notation |
 //! | [`invariants`] | the properties, one a file |
 //! | [`stage`] | the cluster with an audience: console and dashboard without MPI |
@@ -22,13 +21,12 @@
 
 pub mod chaos;
 pub mod coverage;
-pub mod fuzz;
 pub mod happening;
 pub mod invariants;
 pub mod stage;
 pub mod world;
 
-pub use chaos::{Chaos, Outcome, Report, replay, run};
+pub use chaos::{Chaos, Outcome, Report, Script, replay, run};
 pub use coverage::{Coverage, Fault, Situation};
 pub use happening::{Happening, Record, What};
 pub use stage::{SimStage, VirtualClock};

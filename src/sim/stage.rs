@@ -5,10 +5,11 @@
 //! console and the dashboard cannot tell the difference, but for the processes that are none.
 
 use super::World;
-use crate::check::Operation;
+use super::chaos::{self, Script};
+use super::invariants::{heals, linearizable};
 use crate::driver::{Ask, ClusterStatus, News, RankStatus};
 use crate::fault::Control;
-use crate::protocol::{METADATA, Outcome, Rank, Role, Time};
+use crate::protocol::{Event, METADATA, Outcome, Rank, Role, Time};
 use crate::store::{ClientId, Seq};
 use crate::workload::{LoadOrder, Report};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -50,15 +51,40 @@ pub struct SimStage<'a> {
     asks: Receiver<Ask>,
     news: Box<dyn FnMut(News) + 'a>,
     executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
+    /// How much of the history has been told.
+    answered: usize,
     loads: BTreeMap<Rank, Report>,
     told_violation: bool,
+    script: Option<Script>,
+    /// After a script: the cluster must be whole again by then.
+    healing_until: Option<Time>,
+    /// Virtual time passes so many times slower than time.
+    slowness: f64,
 }
 
 impl<'a> SimStage<'a> {
     /// `world` serves `asks` and tells `news`; `clock` shows its time.
     #[must_use]
     pub fn new(world: World, clock: VirtualClock, asks: Receiver<Ask>, news: Box<dyn FnMut(News) + 'a>) -> Self {
-        Self { world, clock, asks, news, executing: BTreeMap::new(), loads: BTreeMap::new(), told_violation: false }
+        Self {
+            world,
+            clock,
+            asks,
+            news,
+            executing: BTreeMap::new(),
+            answered: 0,
+            loads: BTreeMap::new(),
+            told_violation: false,
+            script: None,
+            healing_until: None,
+            slowness: 1.0,
+        }
+    }
+
+    /// The same, while a script is played, so many times slower than life.
+    #[must_use]
+    pub fn playing(self, script: Script, slowness: f64) -> Self {
+        Self { script: Some(script), slowness, ..self }
     }
 
     /// Plays until somebody asks to quit.
@@ -67,7 +93,7 @@ impl<'a> SimStage<'a> {
         loop {
             let passed = last.elapsed().min(CATCH_UP_MAX);
             last = Instant::now();
-            self.world.run_for(passed);
+            self.pass(passed.div_f64(self.slowness));
             self.clock.set(self.world.now());
             self.after_turn();
             match self.asks.recv_timeout(TURN) {
@@ -82,6 +108,53 @@ impl<'a> SimStage<'a> {
         }
     }
 
+    /// Lets virtual time pass; the script acts in it.
+    fn pass(&mut self, duration: Duration) {
+        let until = self.world.now() + duration;
+        while let Some(script) = &mut self.script {
+            let Some(next) = script.next() else {
+                self.script = None;
+                self.end_script();
+                break;
+            };
+            if next > until || self.world.violation().is_some() {
+                break;
+            }
+            while self.world.step(next) {}
+            script.act(&mut self.world);
+        }
+        while self.world.step(until) {}
+        self.judge_when_healed();
+    }
+
+    /// Everything was asked: the faults end, and the cluster must heal.
+    fn end_script(&mut self) {
+        chaos::heal_all(&mut self.world);
+        self.note("the script is over: all faults end, and the cluster heals");
+        self.healing_until = Some(self.world.now() + Duration::from_millis(heals::HEAL_MS_MAX));
+    }
+
+    fn judge_when_healed(&mut self) {
+        let Some(until) = self.healing_until else { return };
+        if !heals::is_healed(&self.world) && self.world.now() < until {
+            return;
+        }
+        self.healing_until = None;
+        let healed = if heals::is_healed(&self.world) { Ok(()) } else { heals::judge(&mut self.world) };
+        match healed.and_then(|()| linearizable::judge(self.world.history())) {
+            Ok(()) => self.note("healed, and all answers are linearizable"),
+            Err(violation) => {
+                self.told_violation = true;
+                (self.news)(News::Why(Some(format!("violated: {violation}"))));
+            }
+        }
+    }
+
+    fn note(&mut self, what: &str) {
+        let now = self.world.now();
+        self.world.front_mut(METADATA).note(now, &Event::Operator { what: what.to_owned() });
+    }
+
     /// Lets virtual time run ahead by the little that an undisturbed request needs.
     fn settle(&mut self) {
         self.world.run_for(Duration::from_micros(300));
@@ -90,8 +163,14 @@ impl<'a> SimStage<'a> {
     }
 
     fn after_turn(&mut self) {
-        for operation in self.world.take_history() {
-            let Some((answer, command)) = self.take_executing(&operation) else { continue };
+        let mut answers = Vec::new();
+        for at in self.answered..self.world.history().len() {
+            let operation = self.world.history()[at].clone();
+            let (client, running_since) = (operation.client, self.world.running_since(operation.client));
+            let completions = vec![operation.clone().into()];
+            (self.news)(News::Finished { client, completions, running_since });
+            let mine = client == ClientId(METADATA.0);
+            let Some((answer, command)) = self.executing.remove(&operation.seq).filter(|_| mine) else { continue };
             let outcome = operation.outcome.clone();
             let reply = match &outcome {
                 Outcome::Done(reply) => reply.to_string(),
@@ -100,7 +179,17 @@ impl<'a> SimStage<'a> {
             let now = self.world.now();
             let took = operation.returned.unwrap_or(now).since(operation.call);
             (self.news)(News::Answered { at: now, command, reply, took });
+            answers.push((answer, outcome));
+        }
+        // Whoever has an answer finds it in the history.
+        for (answer, outcome) in answers {
             let _ = answer.send(outcome);
+        }
+        self.answered = self.world.history().len();
+        // A script is judged by its whole history; a person may play for hours.
+        if self.script.is_none() && self.healing_until.is_none() {
+            self.world.forget_history();
+            self.answered = 0;
         }
         let now = self.world.now();
         for rank in self.world.servers().keys().copied().collect::<Vec<_>>() {
@@ -121,11 +210,6 @@ impl<'a> SimStage<'a> {
             self.told_violation = true;
             (self.news)(News::Why(Some(format!("violated: {violation}"))));
         }
-    }
-
-    /// Who waits for this operation, if somebody does.
-    fn take_executing(&mut self, operation: &Operation) -> Option<(Sender<Outcome>, String)> {
-        if operation.client == ClientId(METADATA.0) { self.executing.remove(&operation.seq) } else { None }
     }
 
     fn on_ask(&mut self, ask: Ask) {
@@ -205,6 +289,7 @@ impl<'a> SimStage<'a> {
         ClusterStatus {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serves),
             ranks: std::iter::once(own).chain(servers).chain(clients).collect(),
+            failovers: self.world.front(METADATA).metadata().map_or(0, |metadata| metadata.failovers()),
             views: self
                 .world
                 .front(METADATA)

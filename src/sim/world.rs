@@ -142,9 +142,15 @@ impl World {
         &self.history
     }
 
-    /// Every operation that was finished since the last call; they are forgotten.
-    pub fn take_history(&mut self) -> Vec<Operation> {
-        std::mem::take(&mut self.history)
+    /// Forgets the finished operations.
+    pub fn forget_history(&mut self) {
+        self.history.clear();
+    }
+
+    /// What this client still has running was asked at or after this.
+    #[must_use]
+    pub fn running_since(&self, client: ClientId) -> Time {
+        self.front(Rank(client.0)).client().running_since(self.now())
     }
 
     /// What the invariants have counted on the way.

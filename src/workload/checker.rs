@@ -11,6 +11,7 @@
 //! number that is too low, one that took effect twice as a number that is too high, and a request whose outcome is
 //! unknown leaves room for exactly one.
 
+use super::KEY_PREFIX;
 use crate::protocol::{Completion, Outcome};
 use crate::store::{Bytes, Command, Reply};
 use std::collections::BTreeMap;
@@ -75,7 +76,7 @@ impl Checker {
     #[must_use]
     pub fn new(rank: u32) -> Self {
         let registers = vec![Register::default(); KEYS as usize];
-        let prefix = format!("load:{rank}:");
+        let prefix = format!("{KEY_PREFIX}{rank}:");
         Self { prefix, epoch: 0, world: 0, registers, counted: 0, answers: BTreeMap::new() }
     }
 

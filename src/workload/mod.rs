@@ -30,6 +30,9 @@ use std::fmt;
 /// The fastest load that can be asked for, in requests a second.
 pub const RATE_MAX: f64 = 1_000_000.0;
 
+/// How the keys begin that the load writes.
+pub const KEY_PREFIX: &str = "load:";
+
 /// One of YCSB's core workloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Workload {

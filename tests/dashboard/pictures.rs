@@ -8,6 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use std::fmt::Write;
 use understudy::args::ThemeName;
+use understudy::dashboard::model::Verdict;
 use understudy::dashboard::{Theme, layout, view};
 
 /// Draws the scene on a terminal of this size and answers the dashboard's part of it.
@@ -90,7 +91,9 @@ fn two_fresh_servers() {
 
 #[test]
 fn a_put_in_flight() {
-    check("a_put_in_flight", &Scene::put(2, 480));
+    let mut scene = Scene::put(2, 480);
+    scene.model.verdict = Some(Verdict::Linearizable { operations: 43 });
+    check("a_put_in_flight", &scene);
 }
 
 #[test]
@@ -125,7 +128,9 @@ fn nobody_has_the_data() {
 
 #[test]
 fn a_member_differs() {
-    check("a_member_differs", &Scene::differing());
+    let mut scene = Scene::differing();
+    scene.model.verdict = Some(Verdict::Broken);
+    check("a_member_differs", &scene);
 }
 
 #[test]

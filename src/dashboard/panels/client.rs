@@ -5,11 +5,11 @@
 //! │ view 4  {2, 1}         │
 //! │ GET color       red 5µs│
 //! │ PUT color red    0.3 s…│
-//! ╰────────────────────────╯
+//! ╰ ✓ linearizable 12 ─────╯
 //! ```
 
 use super::{cols, fit, put, put_right, seconds, short};
-use crate::dashboard::model::{Model, Operation};
+use crate::dashboard::model::{Model, Operation, Verdict};
 use crate::dashboard::theme::Theme;
 use crate::protocol::Time;
 use crate::workload::Report;
@@ -35,6 +35,10 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     let title = if area.width >= 21 { " client · metadata " } else { " client " };
     put(buffer, area.x + 1, area.y, area.width - 2, title, theme.client.add_modifier(Modifier::BOLD));
 
+    if let Some((text, style)) = model.verdict.map(|verdict| badge(verdict, theme)) {
+        put(buffer, area.x + 1, area.bottom() - 1, area.width - 2, &text, style);
+    }
+
     let body = Rect { x: area.x + 2, y: area.y + 1, width: area.width - 4, height: area.height - 2 };
     if body.height == 1 {
         let (text, style) = latest(model, theme, now);
@@ -48,6 +52,26 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     members(buffer, body, model, theme);
     let rows = model.load.as_ref().map_or(0, |report| load(buffer, body, report, theme));
     operations(buffer, Rect { y: body.y + 1, height: body.height - 1 - rows, ..body }, model, theme, now);
+}
+
+/// The checker's verdict on all answers so far: ` ✓ linearizable 12 `.
+fn badge(verdict: Verdict, theme: &Theme) -> (String, Style) {
+    match verdict {
+        Verdict::Linearizable { operations } => {
+            (format!(" {} linearizable {} ", theme.glyphs.good, thousands(operations)), theme.ok)
+        }
+        Verdict::Partly { operations, .. } => (format!(" ? judged only {} ", thousands(operations)), theme.doubt),
+        Verdict::Broken => (" NOT LINEARIZABLE ".to_owned(), theme.alarm),
+    }
+}
+
+/// `999`, `12k`, `3M`: there is little room.
+fn thousands(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..10_000_000 => format!("{}k", number / 1_000),
+        _ => format!("{}M", number / 1_000_000),
+    }
 }
 
 /// The view as the metadata server knows it: the primary first, in its colour.

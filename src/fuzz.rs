@@ -1,14 +1,12 @@
 //! `understudy fuzz`: seeds on all cores until one fails, or none does.
 //!
-//! Every seed is a run of its own ([`super::chaos`]), so cores need not talk to each other. The first
+//! Every seed is a run of its own ([`crate::sim::chaos`]), so cores need not talk to each other. The first
 //! failing seed is made smaller before it is shown: fewer clients, fewer requests, fewer faults, as long as
 //! the same property is violated. What is shown at the end repeats it.
 
-use super::chaos::{Chaos, Outcome, Report, replay, run};
-use super::coverage::Coverage;
-use super::happening::{Happening, Record};
-use super::invariants::Violation;
 use crate::protocol::{Rule, Rules};
+use crate::sim::invariants::Violation;
+use crate::sim::{Chaos, Coverage, Happening, Outcome, Record, Report, replay, run};
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -62,9 +60,30 @@ pub struct FuzzArgs {
     #[arg(long, value_name = "RULE", value_parser = rule)]
     pub without: Vec<Rule>,
 
+    /// Watch the first seed on the dashboard, in slow motion.
+    #[arg(long, conflicts_with_all = ["duration", "trace"])]
+    pub watch: bool,
+
     /// Tell everything that happens, seed by seed.
     #[arg(long)]
     pub trace: bool,
+}
+
+impl FuzzArgs {
+    /// What kind of runs.
+    #[must_use]
+    pub fn chaos(&self) -> Chaos {
+        let mut rules = Rules::default();
+        self.without.iter().for_each(|rule| rules.set(*rule, false));
+        Chaos {
+            servers: self.servers,
+            clients: self.clients,
+            operations: self.operations,
+            window: self.window as usize,
+            faults: self.faults.unwrap_or(u32::MAX),
+            rules,
+        }
+    }
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
@@ -249,16 +268,7 @@ fn smaller(chaos: &Chaos) -> Vec<Chaos> {
 /// Runs what the arguments ask for and tells how it went: 0 when every seed was clean, 1 when one failed.
 #[must_use]
 pub fn main(args: &FuzzArgs) -> ExitCode {
-    let mut rules = Rules::default();
-    args.without.iter().for_each(|rule| rules.set(*rule, false));
-    let chaos = Chaos {
-        servers: args.servers,
-        clients: args.clients,
-        operations: args.operations,
-        window: args.window as usize,
-        faults: args.faults.unwrap_or(u32::MAX),
-        rules,
-    };
+    let chaos = args.chaos();
     let told = if args.trace { trace(&args.seeds, &chaos) } else { tell(args, chaos) };
     told.unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -322,7 +332,8 @@ impl std::fmt::Display for Failure {
             writeln!(f, "{:>14} {happening}", happening.at)?;
         }
         writeln!(f, "\nseed {} violates {}", self.seed, self.violation)?;
-        write!(f, "repeat it with: {}", self.chaos.command(self.seed))
+        let command = self.chaos.command(self.seed);
+        write!(f, "repeat it with: {command}\nwatch it with:  {command} --watch")
     }
 }
 

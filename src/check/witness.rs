@@ -1,0 +1,299 @@
+//! The witness of a session: keeps every client operation, judges as it goes, and can be asked for its verdict.
+//!
+//! Operations come in when they return. One that is still running may already have taken effect, so nothing is
+//! judged beyond the moment at which the oldest running one was called: of the history the part before that
+//! moment counts, and what returns later than it counts as running, too (a history that is linearizable is so up
+//! to every moment).
+
+use super::linear::{Contradiction, Verdict, check};
+use super::monitor::{Monitor, Standing};
+use super::{Operation, json};
+use crate::protocol::{Completion, Outcome, Time};
+use crate::store::{ClientId, Command, Reply};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Operations kept for `CHECK`. When there were more, the monitor's continuous judgement is what is told.
+pub const KEPT_OPERATIONS_MAX: usize = 200_000;
+/// Bytes of keys and values in the operations kept (64 MiB).
+pub const KEPT_BYTES_MAX: usize = 64 << 20;
+
+/// What the witness can say of the session so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// Everything is explained: so many operations, so many of them with unknown outcome.
+    Linearizable {
+        /// Operations judged.
+        operations: u64,
+        /// Of these, without an answer.
+        unknown: u64,
+    },
+    /// Nothing contradicts, but so many operations could not be judged.
+    Partly {
+        /// Operations judged.
+        operations: u64,
+        /// Operations not judged.
+        skipped: u64,
+    },
+    /// Something cannot be explained.
+    Failed(Box<Contradiction>),
+}
+
+/// Sees every client operation of a session.
+#[derive(Debug, Default)]
+pub struct Witness {
+    kept: Vec<Operation>,
+    kept_bytes: usize,
+    /// There were more than are kept.
+    forgot: bool,
+    monitor: Monitor,
+    seen: u64,
+    unknown: u64,
+    /// Per client: its running operations were all called at or after this.
+    running_since: BTreeMap<ClientId, Time>,
+    /// Others write keys that begin with this, unseen.
+    unseen: Option<&'static [u8]>,
+    file: Option<HistoryFile>,
+}
+
+#[derive(Debug)]
+struct HistoryFile {
+    path: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl Witness {
+    /// A witness that also writes every operation to a new file, a line of JSON each ([`json`]).
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn writing(path: &Path) -> io::Result<Self> {
+        let file = HistoryFile { path: path.to_owned(), out: BufWriter::new(File::create(path)?) };
+        Ok(Self { file: Some(file), ..Self::default() })
+    }
+
+    /// Takes in what a client has finished; what it still has running was called at or after `running_since`.
+    ///
+    /// # Errors
+    /// When the history cannot be written any more: told once, then no more is written.
+    pub fn finished(
+        &mut self,
+        client: ClientId,
+        completions: impl IntoIterator<Item = Completion>,
+        running_since: Time,
+    ) -> Result<(), String> {
+        let mut written = Ok(());
+        for completion in completions {
+            let operation = Operation::new(client, completion);
+            self.seen += 1;
+            self.unknown += u64::from(operation.outcome == Outcome::Unknown);
+            written = written.and(self.write(&operation));
+            if self.sees(&operation) {
+                self.monitor.push(&operation);
+                self.keep(operation);
+            }
+        }
+        self.running_since.insert(client, running_since);
+        self.monitor.settle(self.judged_until());
+        written
+    }
+
+    /// From now on somebody writes keys that begin with `prefix`, and the witness does not see it: it judges these
+    /// keys no more, nor what is said of the store as a whole.
+    pub fn ignore(&mut self, prefix: &'static [u8]) {
+        self.unseen = Some(prefix);
+        self.forget();
+    }
+
+    /// Writes out what was finished so far.
+    ///
+    /// # Errors
+    /// As [`Witness::finished`].
+    pub fn flush(&mut self) -> Result<(), String> {
+        let flushed = self.file.as_mut().map_or(Ok(()), |file| file.out.flush());
+        self.or_close(flushed)
+    }
+
+    fn write(&mut self, operation: &Operation) -> Result<(), String> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let written = writeln!(file.out, "{}", json::to_line(operation));
+        self.or_close(written)
+    }
+
+    fn or_close(&mut self, result: io::Result<()>) -> Result<(), String> {
+        let Err(error) = result else { return Ok(()) };
+        let path = self.file.take().map(|file| file.path).unwrap_or_default();
+        Err(format!("the history {} ends here, it cannot be written: {error}", path.display()))
+    }
+
+    fn sees(&self, operation: &Operation) -> bool {
+        let key = operation.command.key();
+        !self.unseen.is_some_and(|prefix| key.is_some_and(|key| key.starts_with(prefix)))
+    }
+
+    /// The monitor's judgement is all that is left.
+    fn forget(&mut self) {
+        self.forgot = true;
+        (self.kept, self.kept_bytes) = (Vec::new(), 0);
+    }
+
+    fn keep(&mut self, operation: Operation) {
+        let bytes = size_bytes(&operation);
+        if self.forgot || self.kept.len() >= KEPT_OPERATIONS_MAX || self.kept_bytes + bytes > KEPT_BYTES_MAX {
+            self.forget();
+            return;
+        }
+        self.kept_bytes += bytes;
+        self.kept.push(operation);
+    }
+
+    fn judged_until(&self) -> Time {
+        self.running_since.values().min().copied().unwrap_or(Time::NEVER)
+    }
+
+    /// The continuous judgement, at no cost.
+    #[must_use]
+    pub fn standing(&self) -> Judgement {
+        let operations = self.monitor.judged();
+        match self.monitor.standing() {
+            Standing::Ok => Judgement::Linearizable { operations, unknown: self.unknown },
+            Standing::Partly(skipped) => Judgement::Partly { operations, skipped },
+            Standing::Failed(contradiction) => Judgement::Failed(contradiction),
+        }
+    }
+
+    /// What is needed to judge everything thoroughly, elsewhere and without holding anybody up.
+    #[must_use]
+    pub fn brief(&self) -> Brief {
+        Brief { history: (!self.forgot).then(|| self.up_to(self.judged_until())), standing: self.standing() }
+    }
+
+    /// The history up to a moment: what had not returned then was running.
+    fn up_to(&self, end: Time) -> Vec<Operation> {
+        let called = self.kept.iter().filter(|operation| operation.call < end);
+        let cut = |operation: &Operation| match operation.returned {
+            Some(returned) if returned >= end => {
+                Operation { outcome: Outcome::Unknown, returned: None, ..operation.clone() }
+            }
+            _ => operation.clone(),
+        };
+        called.map(cut).collect()
+    }
+}
+
+/// A copy of what a witness knows.
+#[derive(Debug)]
+pub struct Brief {
+    /// Everything, if everything was kept.
+    history: Option<Vec<Operation>>,
+    standing: Judgement,
+}
+
+impl Brief {
+    /// Judges everything: may take a second for a long history.
+    #[must_use]
+    pub fn judge(self) -> Judgement {
+        let Some(history) = self.history else { return self.standing };
+        match check(&history) {
+            Verdict::Ok => {
+                let unknown = history.iter().filter(|operation| operation.outcome == Outcome::Unknown).count() as u64;
+                Judgement::Linearizable { operations: history.len() as u64, unknown }
+            }
+            Verdict::Failed(contradiction) => Judgement::Failed(contradiction),
+            Verdict::Unknown => self.standing,
+        }
+    }
+}
+
+fn size_bytes(operation: &Operation) -> usize {
+    let reply = match &operation.outcome {
+        Outcome::Done(Reply::Value(value)) => value.len(),
+        Outcome::Done(Reply::Keys(keys)) => keys.iter().map(|key| key.len()).sum(),
+        _ => 0,
+    };
+    Command::size_bytes(&operation.command) + reply + std::mem::size_of::<Operation>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Seq;
+
+    fn get(seq: u64, call: u64, returned: u64, value: &str) -> Completion {
+        let outcome = Outcome::Done(if value.is_empty() { Reply::Nil } else { Reply::Value(value.into()) });
+        let command = Command::Get { key: "a".into() };
+        Completion { seq: Seq(seq), command, outcome, call: Time(call), returned: Time(returned), epoch: 1 }
+    }
+
+    fn put(seq: u64, call: u64, returned: u64, value: &str) -> Completion {
+        let command = Command::Put { key: "a".into(), value: value.into() };
+        let outcome = Outcome::Done(Reply::Ok);
+        Completion { seq: Seq(seq), command, outcome, call: Time(call), returned: Time(returned), epoch: 1 }
+    }
+
+    #[test]
+    fn what_another_client_has_running_is_not_held_against_a_read() {
+        let mut witness = Witness::default();
+        let told = witness.finished(ClientId(1), [], Time(10));
+        assert_eq!(told, Ok(()));
+        // The PUT that client 1 called at 10 is read before it returns.
+        witness.finished(ClientId(0), [get(1, 20, 30, "x")], Time(31)).unwrap();
+        assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 0, unknown: 0 });
+        witness.finished(ClientId(1), [put(1, 10, 40, "x")], Time(41)).unwrap();
+        assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 2, unknown: 1 });
+        witness.finished(ClientId(0), [get(2, 50, 60, "x")], Time(61)).unwrap();
+        witness.finished(ClientId(1), [], Time(61)).unwrap();
+        assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 3, unknown: 0 });
+        assert_eq!(witness.standing(), Judgement::Linearizable { operations: 3, unknown: 0 });
+    }
+
+    #[test]
+    fn what_others_write_unseen_is_not_judged() {
+        let mut witness = Witness::default();
+        witness.ignore(b"load:");
+        let command = Command::Get { key: "load:3:1".into() };
+        let read = |seq, command| Completion { command, ..get(seq, seq * 2, seq * 2 + 1, "7") };
+        witness.finished(ClientId(0), [read(1, command)], Time(10)).unwrap();
+        let count = Completion { outcome: Outcome::Done(Reply::Integer(9)), ..read(2, Command::Count) };
+        witness.finished(ClientId(0), [count], Time(20)).unwrap();
+        assert!(!matches!(witness.brief().judge(), Judgement::Failed(_)));
+        witness.finished(ClientId(0), [get(10, 20, 21, "7")], Time(30)).unwrap();
+        assert!(matches!(witness.brief().judge(), Judgement::Failed(_)));
+    }
+
+    #[test]
+    fn a_lost_write_is_seen_by_both_judges() {
+        let mut witness = Witness::default();
+        witness.finished(ClientId(0), [put(1, 1, 2, "x"), get(2, 3, 4, "")], Time(5)).unwrap();
+        assert!(matches!(witness.standing(), Judgement::Failed(_)), "{:?}", witness.standing());
+        let Judgement::Failed(contradiction) = witness.brief().judge() else { panic!("it was lost") };
+        assert_eq!(contradiction.window.len(), 2);
+    }
+
+    #[test]
+    fn every_operation_is_in_the_file_once() {
+        let path = std::env::temp_dir().join(format!("understudy-witness-{}.jsonl", std::process::id()));
+        let mut witness = Witness::writing(&path).unwrap();
+        let lost = Completion { outcome: Outcome::Unknown, ..put(3, 9, 12, "z") };
+        witness.finished(ClientId(0), [put(1, 1, 2, "x"), get(2, 3, 4, "x"), lost], Time(13)).unwrap();
+        witness.flush().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let read = json::read(text.as_bytes()).unwrap();
+        assert_eq!(read, witness.kept);
+        assert!(text.lines().nth(2).unwrap().contains("\"return_ns\":null"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_still_judged() {
+        let mut witness = Witness::default();
+        let many = KEPT_OPERATIONS_MAX as u64 + 1_000;
+        for n in 1..=many {
+            witness.finished(ClientId(0), [put(n, n * 10, n * 10 + 1, "x")], Time(n * 10 + 2)).unwrap();
+        }
+        assert!(witness.kept.is_empty());
+        assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: many, unknown: 0 });
+    }
+}
