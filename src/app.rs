@@ -44,7 +44,9 @@ const TRANSCRIPT_TAIL_LINES: usize = 40;
 const COMPLETIONS_MAX: usize = 200;
 
 pub(crate) fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup {
-    let mut config = Config::new(ranks - 1);
+    let mut config = Config::new(ranks - 1 - args.clients);
+    config.clients = args.clients;
+    config.replicas = args.replicas.unwrap_or(config.servers).min(config.servers);
     config.timing = Timing::at_pace(args.pace);
     config.rules = Rules::without(&args.without);
     Setup {
@@ -113,6 +115,7 @@ fn new_model(args: &Args, seed: u64, now: Time) -> Arc<Mutex<Model>> {
     let (servers, failure_rate, animated) = (args.servers, args.failure_rate, !args.no_animation);
     let mut model = Model::new(dashboard::Setup { servers, seed, failure_rate, animated }, now);
     model.unsafe_notice = Rules::without(&args.without).warning();
+    model.clients = args.clients;
     Arc::new(Mutex::new(model))
 }
 
@@ -267,6 +270,7 @@ fn forward(notices: Sender<Notice>, court: Court) -> impl FnMut(News) {
             News::Stopped { rank, stopped } => Notice::Stopped { rank, stopped },
             News::Why(why) => Notice::Why(why),
             News::Unsafe(warning) => Notice::Unsafe(warning),
+            News::Load(report) => Notice::Load(report),
             News::Network { rank, control } => match control {
                 Control::Cut { peer, cut } => Notice::Cut { a: rank, b: peer, oneway: true, cut },
                 Control::Loss { probability } => Notice::Loss { probability },
@@ -316,6 +320,7 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, news: News) {
             model.unsafe_notice = warning;
         }
         News::Answered { at, command, reply, took } => model.answered(at, command, reply, took),
+        News::Load(report) => model.load = Some(*report),
         News::Asked { .. } | News::Network { .. } | News::Finished { .. } => {}
     }
 }
@@ -346,7 +351,7 @@ fn picture(model: &Model) -> Picture {
         primary: model.primary(),
         backups,
         servers,
-        clients: Vec::new(),
+        clients: model.client_ranks().collect(),
         cuts: model.network.cut.iter().copied().collect(),
         failure_rate: model.failure_rate(),
     }

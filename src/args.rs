@@ -17,6 +17,14 @@ pub struct Args {
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
     pub servers: u32,
 
+    /// How many servers a write waits for, at most; the others stay idle until one of these is lost [default: all].
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub replicas: Option<u32>,
+
+    /// How many further ranks are clients, for LOAD; without any, the console's own client works.
+    #[arg(long, default_value_t = 0, value_name = "M", value_parser = clap::value_parser!(u32).range(0..=8))]
+    pub clients: u32,
+
     /// Probability with which each request makes the primary crash, 0 to 1.
     #[arg(long, default_value_t = 0.2, value_name = "P", value_parser = probability)]
     pub failure_rate: f64,

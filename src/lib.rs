@@ -58,3 +58,4 @@ pub mod protocol;
 pub mod sim;
 pub mod store;
 pub mod transport;
+pub mod workload;

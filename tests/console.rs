@@ -12,6 +12,7 @@ use understudy::driver::{Ask, ClusterStatus, Desk, Outcome, RankStatus, ViewReco
 use understudy::fault::Control;
 use understudy::protocol::{Event, Incarnation, METADATA, Member, Rank, Reason, Time, View, ViewNumber};
 use understudy::store::{ClientId, LogEntry, Seq, Store};
+use understudy::workload::Report;
 
 /// How long commands on keys that start with `slow` take.
 const SLOW: Duration = Duration::from_millis(600);
@@ -64,6 +65,7 @@ impl Cluster {
                 Ask::Status { answer } => {
                     let _ = answer.send(self.status());
                 }
+                Ask::Load { answer } => drop(answer.send(Report::default())),
                 Ask::Note { event } => match event {
                     Event::Operator { what } => self.note(format!("note: {what}")),
                     other => self.note(format!("{other:?}")),

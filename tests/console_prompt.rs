@@ -91,6 +91,7 @@ fn cluster() -> (Desk, Desk) {
                 }
                 Ask::Kill { answer, .. } => drop(answer.send(Err("nothing to kill".into()))),
                 Ask::Status { answer } => drop(answer.send(ClusterStatus::default())),
+                Ask::Load { answer } => drop(answer.send(understudy::workload::Report::default())),
                 Ask::Note { .. } => {}
                 Ask::Pass { answer, .. } => drop(answer),
                 Ask::Quit => return,

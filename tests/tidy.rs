@@ -26,21 +26,23 @@ const TOOLS: &[&str] = &["bench", "fuzz"];
 const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("protocol", &["store"]),
-    ("fault", &["protocol"]),
+    ("workload", &["store", "protocol"]),
+    ("fault", &["protocol", "workload"]),
     ("check", &["store", "protocol"]),
-    ("transport", &["store", "protocol", "fault"]),
-    ("driver", &["store", "protocol", "fault", "transport"]),
-    ("sim", &["store", "protocol", "fault", "check", "driver"]),
-    ("args", &["protocol", "sim"]),
+    ("transport", &["store", "protocol", "workload", "fault"]),
+    ("args", &["protocol"]),
     ("launch", &["args"]),
-    ("console", &["store", "protocol", "fault", "driver"]),
-    ("dashboard", &["args", "store", "protocol", "fault"]),
+    ("driver", &["store", "protocol", "workload", "fault", "transport"]),
+    ("sim", &["store", "protocol", "workload", "fault", "check", "driver"]),
+    ("console", &["store", "protocol", "workload", "fault", "driver"]),
+    ("dashboard", &["args", "store", "protocol", "workload", "fault"]),
     (
         "app",
         &[
             "args",
             "store",
             "protocol",
+            "workload",
             "fault",
             "check",
             "transport",
@@ -54,7 +56,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms that are plain values: time and chance are handed in, and nothing else comes from outside.
-const PURE: &[&str] = &["store", "protocol", "fault"];
+const PURE: &[&str] = &["store", "protocol", "workload", "fault"];
 /// What would make them something else.
 const IMPURE: &[&str] = &[
     "std::time::Instant",

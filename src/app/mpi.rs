@@ -5,6 +5,7 @@ use super::{Play, enter_screen, new_model, random_seed, setup};
 use crate::args::{Args, Tool};
 use crate::bench;
 use crate::dashboard::lock;
+use crate::driver::client_rank::{self, Finished};
 use crate::driver::log::Log;
 use crate::driver::{ConsoleRank, Desk, Doors, FrontHost, Link, Respawn, clock, server_rank};
 use crate::launch::{self, Attachment, Order, ParentWatch};
@@ -99,12 +100,17 @@ fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
         Err(error) => return complain(&format!("no doorbell: {error}")),
     };
     let log = Log::create(logs, rank, clock::now());
-    let setup = setup(args, transport.ranks(), start.seed, start.observe);
+    let setup = setup(args, transport.ranks().max(2 + args.clients), start.seed, start.observe);
     let mut link = Link::new(transport, doorbell);
     link.put_back(early);
     link.push(METADATA, &Packet::Hello { pid: std::process::id(), host });
-    let host = server_rank::host(rank, start.incarnation, setup);
-    let ended = server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan);
+    let ended = if rank.0 > setup.config.servers {
+        let host = FrontHost::new(rank, std::process::id(), &setup);
+        client_rank::run(&mut link, host, Finished::new(args.history.is_some()), log, &is_orphan)
+    } else {
+        let host = server_rank::host(rank, start.incarnation, setup);
+        server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan)
+    };
     let transport = link.into_transport();
     if ended == server_rank::Ended::Told && transport.is_whole() {
         exit_soon(0);
@@ -161,13 +167,14 @@ fn run_console(args: &Args) -> ExitCode {
         Err(error) => return fail(&error.to_string()),
     };
     let ranks = transport.ranks();
-    if ranks < 2 {
+    if ranks < 2 + args.clients {
         attached.break_off(1);
         return fail(
-            "there is no server: start it without mpirun, or with at least two ranks (mpirun -n 3 understudy)",
+            "there is no server: start it without mpirun, or with at least two ranks (mpirun -n 3 understudy), and \
+             one more for each of --clients",
         );
     }
-    lock(&model).setup.servers = ranks - 1;
+    lock(&model).setup.servers = ranks - 1 - args.clients;
 
     let start = Start {
         seed,
@@ -202,8 +209,10 @@ fn run_console(args: &Args) -> ExitCode {
     let mut all_alive = false;
     let play = Play { args, desk: the_desk, model, painter, court, clock: Box::new(clock::now) };
     let code = play.run(|news, drawn| {
-        all_alive =
-            ConsoleRank::new(&mut link, front, asks, log, start, drawn, news).with_respawn(respawn(args, ranks)).run();
+        all_alive = ConsoleRank::new(&mut link, front, asks, log, start, drawn, news)
+            .with_respawn(respawn(args, ranks))
+            .telling_load(args.history.is_some())
+            .run();
     });
     let _ = io::stdout().flush();
     exit_soon(code);

@@ -20,7 +20,7 @@ pub fn run_sim(args: &Args) -> ExitCode {
     if args.watch {
         return watch(args, seed, &Chaos::default());
     }
-    let world = World::new(setup(args, args.servers + 1, seed, true));
+    let world = World::new(setup(args, args.servers + args.clients + 1, seed, true));
     play(args, seed, world, |stage| stage)
 }
 

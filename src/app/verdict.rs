@@ -4,12 +4,15 @@ use crate::args::Args;
 use crate::check::{Judgement, Witness};
 use crate::dashboard::model::Verdict;
 use crate::driver::News;
+use crate::workload::KEY_PREFIX;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The session's witness, shared by the loop and the console.
 #[derive(Clone, Default)]
 pub(super) struct Court {
     witness: Arc<Mutex<Witness>>,
+    /// The operations of the load are news as well.
+    sees_load: bool,
 }
 
 /// What there is to tell after some news.
@@ -23,10 +26,10 @@ pub(super) struct Told {
 impl Court {
     /// With the file of `--history`, if one is wanted.
     pub(super) fn open(args: &Args) -> Result<Self, String> {
-        let Some(path) = &args.history else { return Ok(Self::default()) };
+        let Some(path) = &args.history else { return Ok(Self { sees_load: args.sim, ..Self::default() }) };
         let witness = Witness::writing(path)
             .map_err(|error| format!("the history {} cannot be made: {error}", path.display()))?;
-        Ok(Self { witness: Arc::new(Mutex::new(witness)) })
+        Ok(Self { witness: Arc::new(Mutex::new(witness)), sees_load: true })
     }
 
     fn lock(&self) -> MutexGuard<'_, Witness> {
@@ -40,6 +43,11 @@ impl Court {
                 let mut witness = self.lock();
                 let written = witness.finished(*client, completions.iter().cloned(), *running_since);
                 Told { verdict: Some(verdict(&witness.standing())), trouble: written.err() }
+            }
+            // These operations are not news unless somebody wants the history.
+            News::Load(report) if !self.sees_load && report.workload.is_some() => {
+                self.lock().ignore(KEY_PREFIX.as_bytes());
+                Told::default()
             }
             // Reports come often enough for whoever follows the file.
             News::Observation(_) => Told { trouble: self.lock().flush().err(), ..Told::default() },

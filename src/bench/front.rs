@@ -1,6 +1,5 @@
 //! Rank 0 of a benchmark: the client, the metadata server, and the other side of the baseline.
 
-use super::load::Load;
 use super::measure::Samples;
 use crate::driver::pace::{Pace, Waiting};
 use crate::driver::{FrontHost, Link, Sink, clock};
@@ -9,6 +8,7 @@ use crate::protocol::{Event, METADATA, Outcome, Rank, Time, View};
 use crate::store::{Command, Reply};
 use crate::transport::raw::{GO_ON, Part, Play, STOP};
 use crate::transport::{Packet, Transport};
+use crate::workload::mix::Load;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

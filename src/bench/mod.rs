@@ -20,7 +20,6 @@
 //! | [`parts`] | the measurements, one function each |
 //! | [`front`] | rank 0's loop: a client with a window, and the other side of the plain relay |
 //! | [`rank`] | rank 0's start and end |
-//! | [`load`] | what the clients ask for: mixes, popular keys |
 //! | [`idle`] | what an idle cluster costs, watched from outside |
 //! | [`processes`] | CPU time, context switches, memory |
 //! | [`measure`] | durations, collected |
@@ -42,7 +41,6 @@
 
 pub mod args;
 pub mod idle;
-pub mod load;
 pub mod measure;
 pub mod plot;
 pub mod processes;

@@ -1,7 +1,6 @@
 //! The measurements, one function each.
 
 use super::front::{Front, Path, Run};
-use super::load::{KEY_BYTES, Load};
 use super::measure::Samples;
 use super::processes::resident_bytes;
 use super::rank::say;
@@ -12,6 +11,7 @@ use crate::fault::Control;
 use crate::protocol::{Event, METADATA, Rank, Reason, Time};
 use crate::store::Command;
 use crate::transport::Transport;
+use crate::workload::mix::{KEY_BYTES, Load};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 use crate::protocol::{Rank, Rule};
 use crate::store::Command;
+use crate::workload::LoadOrder;
 use std::fmt;
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ impl fmt::Display for Who {
             Self::Backup => f.write_str("backup"),
         }
     }
+}
+
+/// What is wished of the load.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LoadWish {
+    /// This, of all clients together.
+    On(LoadOrder),
+    /// No more.
+    Off,
 }
 
 /// What a line or a key asks for.
@@ -69,6 +79,8 @@ pub enum Action {
     Check,
     /// How long requests take.
     Latency,
+    /// The load: on or off; `None`: how it goes.
+    Load(Option<LoadWish>),
     /// What there is, or one command, explained.
     Help(Option<String>),
     /// Wait, in scripts.

@@ -6,6 +6,7 @@ use super::commands::{COMMANDS, CommandSpec, Group, Kind, Parameter, find};
 use super::knowledge::{Knowledge, Standing};
 use super::parse::{QuoteError, Token, is_repeat, lex, quote};
 use crate::protocol::Rule;
+use crate::workload::Workload;
 
 /// At most this many completions are offered at once.
 pub const COMPLETIONS_MAX: usize = 60;
@@ -104,6 +105,8 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
         Kind::Rule => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
         Kind::Switch => ["on", "off"].map(str::to_owned).to_vec(),
         Kind::Word => vec![parameter.name.to_owned()],
+        Kind::Load => ["on", "off"].map(str::to_owned).into(),
+        Kind::Workload => Workload::ALL.map(|workload| workload.name().to_owned()).into(),
         Kind::Value | Kind::Pattern | Kind::Probability | Kind::Millis | Kind::Seconds | Kind::Count => Vec::new(),
     };
     let fits = |choice: &String| {

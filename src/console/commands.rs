@@ -5,11 +5,12 @@
 //! for a mistyped name and the tables of the README are all read from it, so a command that is added
 //! here is complete everywhere.
 
-use super::action::{Action, Who};
+use super::action::{Action, LoadWish, Who};
 use super::keys;
 use crate::protocol::{Rank, Rule};
 use crate::store::bytes::preview;
 use crate::store::{Bytes, Command};
+use crate::workload::{LoadOrder, RATE_MAX, Workload};
 use std::time::Duration;
 
 /// `EVENTS` without a number shows this many.
@@ -44,6 +45,10 @@ pub enum Kind {
     Seconds,
     /// How many.
     Count,
+    /// `on`, `off`, or requests a second.
+    Load,
+    /// A, B or C.
+    Workload,
     /// The name of a command.
     Topic,
     /// The name of a rule of the protocol.
@@ -363,6 +368,15 @@ pub static COMMANDS: &[CommandSpec] = &[
         build: |_| Ok(Action::Latency),
     },
     CommandSpec {
+        name: "LOAD",
+        aliases: &[],
+        parameters: &[optional("rate", Kind::Load), optional("workload", Kind::Workload)],
+        group: Group::Look,
+        help: "on, off, or requests a second: all clients ask, and check; alone: how it goes",
+        example: "LOAD 1000 B",
+        build: |a| Ok(Action::Load(a.load()?)),
+    },
+    CommandSpec {
         name: "CHECK",
         aliases: &[],
         parameters: &[],
@@ -547,6 +561,28 @@ impl Arguments<'_> {
             .ok_or_else(|| self.wrong(&word, &format!("seconds between 0 and {SLEEP_MAX_SECONDS}")))
     }
 
+    fn load(&mut self) -> Result<Option<LoadWish>, String> {
+        let Some(word) = self.text(&[Kind::Load]) else { return Ok(None) };
+        let per_second =
+            match word.to_ascii_lowercase().as_str() {
+                "off" => return Ok(Some(LoadWish::Off)),
+                "on" => None,
+                rate => Some(number(rate).filter(|rate| (1.0..=RATE_MAX).contains(rate)).ok_or_else(|| {
+                    self.wrong(&word, &format!("on, off, or requests a second from 1 to {RATE_MAX}"))
+                })?),
+            };
+        let workload = self.workload()?.unwrap_or(Workload::A);
+        Ok(Some(LoadWish::On(LoadOrder { workload, per_second })))
+    }
+
+    fn workload(&mut self) -> Result<Option<Workload>, String> {
+        let Some(word) = self.text(&[Kind::Workload]) else { return Ok(None) };
+        match Workload::ALL.into_iter().find(|workload| word.eq_ignore_ascii_case(workload.name())) {
+            Some(workload) => Ok(Some(workload)),
+            None => Err(self.wrong(&word, "A (half reads), B (95 % reads), or C (only reads)")),
+        }
+    }
+
     fn optional_count(&mut self) -> Result<Option<usize>, String> {
         let Some(word) = self.text(&[Kind::Count]) else { return Ok(None) };
         match word.parse() {
@@ -669,6 +705,8 @@ fn explain(kind: Kind) -> Option<&'static str> {
         Kind::Rank => Some("a rank (0 is the metadata server and the console), or primary, or backup"),
         Kind::Probability => Some("0 to 1, or a percentage: 0.2 and 20% are the same"),
         Kind::Rule => Some("a rule of the protocol, by the name that RULE lists"),
+        Kind::Load => Some("on: as fast as answers come, 32 outstanding at each client"),
+        Kind::Workload => Some("A: half reads (the default); B: 95 % reads; C: only reads; popular keys as in YCSB"),
         Kind::Millis | Kind::Seconds | Kind::Count | Kind::Topic | Kind::Switch | Kind::Word => None,
     }
 }

@@ -119,7 +119,8 @@ impl Picture {
             let standing = Standing::from_name(&rank.role)?;
             Some(ServerPicture { rank: rank.rank, standing })
         };
-        let servers: Vec<_> = status.ranks.iter().filter_map(server).collect();
+        let is_client = |rank: &&RankStatus| rank.role == "CLIENT" || self.clients.contains(&rank.rank);
+        let servers: Vec<_> = status.ranks.iter().filter(|rank| !is_client(rank)).filter_map(server).collect();
         let of_rank = |rank: Rank| servers.iter().find(|s| s.rank == rank).map(|s| s.standing);
         let members = status.view.iter().flat_map(|view| &view.backups).map(|member| member.rank);
         Picture {

@@ -8,7 +8,7 @@
 //! A person who presses "crash primary" means the primary on the screen; a script means the primary at
 //! this very moment, also directly after the command that changed it. [`Sight`] tells the two apart.
 
-use super::action::{Action, Who};
+use super::action::{Action, LoadWish, Who};
 use super::answer::Answer;
 use super::commands;
 use super::knowledge::{Knowledge, Picture, Standing};
@@ -17,6 +17,7 @@ use crate::driver::{ClusterStatus, Desk};
 use crate::fault::Control;
 use crate::protocol::{METADATA, Rank, Rule, Rules};
 use crate::store::Command;
+use crate::workload::{LoadOrder, Report};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -152,6 +153,9 @@ impl Session {
                 self.knowledge.check(failovers).map_or_else(Answer::Error, Answer::Text)
             }
             Action::Latency => Answer::Text(text_or(self.knowledge.latency(), "no requests yet")),
+            Action::Load(None) => Answer::Text(self.load().to_string()),
+            Action::Load(Some(LoadWish::On(order))) => self.load_on(order).into(),
+            Action::Load(Some(LoadWish::Off)) => self.load_off().into(),
             Action::Help(topic) => commands::help(topic.as_deref()).map_or_else(Answer::Error, Answer::Text),
             Action::Sleep(duration) => self.sleep(*duration),
             Action::Quit => Answer::Quit,
@@ -326,6 +330,35 @@ impl Session {
         }
         let rate_before = self.memory().rate_before;
         self.fail_rate(rate_before.unwrap_or(FAILURE_RATE_DEFAULT))
+    }
+
+    /// The clients that load the cluster: the further ones, or else the console's own.
+    fn loading_clients(&self) -> Vec<Rank> {
+        let clients = self.picture().clients;
+        if clients.is_empty() { vec![METADATA] } else { clients }
+    }
+
+    fn load_on(&self, order: &LoadOrder) -> Result<(), String> {
+        let clients = self.loading_clients();
+        let each = order.per_second.map(|rate| rate / clients.len() as f64);
+        let speed =
+            order.per_second.map_or("as fast as it goes".to_owned(), |rate| format!("{rate} requests a second"));
+        let note = format!("load on: workload {}, {speed}, {} client(s)", order.workload, clients.len());
+        self.tell(clients, &Control::Load { order: Some(LoadOrder { per_second: each, ..*order }) })?;
+        self.desk.note(note);
+        Ok(())
+    }
+
+    fn load_off(&self) -> Result<(), String> {
+        self.tell(self.loading_clients(), &Control::Load { order: None })?;
+        self.desk.note("load off");
+        Ok(())
+    }
+
+    /// How the load goes. Who is asked for a status tells that as well.
+    fn load(&self) -> Report {
+        let _ = self.desk.status();
+        self.desk.load()
     }
 
     fn sleep(&self, duration: Duration) -> Answer {

@@ -44,6 +44,7 @@ pub use theme::Theme;
 pub use view::KeyHint;
 
 use crate::protocol::{Observation, Rank, Time};
+use crate::workload::Report;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -84,6 +85,8 @@ pub enum Notice {
     Delay { ms: f64 },
     /// The network is whole again.
     Healed,
+    /// How the load of all clients goes.
+    Load(Box<Report>),
     /// Why nobody is served; `None` when somebody is.
     Why(Option<String>),
     /// Whether the answers so far are linearizable.
@@ -233,6 +236,7 @@ fn fold_one(model: &mut Model, now: Time, notice: Notice) -> Urgency {
         Notice::Loss { probability } => model.network.loss = probability,
         Notice::Delay { ms } => model.network.delay_ms = ms,
         Notice::Healed => model.network = model::Network::default(),
+        Notice::Load(report) => model.load = Some(*report),
         Notice::Why(why) => model.why = why,
         Notice::Verdict(verdict) => model.verdict = Some(verdict),
         Notice::Unsafe(notice) => model.unsafe_notice = notice,

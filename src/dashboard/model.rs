@@ -30,6 +30,7 @@ pub mod story;
 
 use crate::protocol::view::METADATA;
 use crate::protocol::{Event, Observation, Rank, Reason, Time, View, ViewNumber};
+use crate::workload::Report;
 use flights::Flights;
 use latency::Latency;
 use server::{Server, State};
@@ -128,6 +129,10 @@ pub struct Model {
     pub verdict: Option<Verdict>,
     /// What was done to the network.
     pub network: Network,
+    /// How many ranks after the servers are clients.
+    pub clients: u32,
+    /// How the load goes, once there has been one.
+    pub load: Option<Report>,
     servers: Vec<Server>,
     view: Option<Arc<View>>,
     asked: Option<(Time, String)>,
@@ -149,6 +154,8 @@ impl Model {
             verdict: None,
             why: None,
             network: Network::default(),
+            clients: 0,
+            load: None,
             view: None,
             asked: None,
             operations: VecDeque::new(),
@@ -397,6 +404,12 @@ impl Model {
     #[must_use]
     pub fn story(&self) -> &Story {
         &self.story
+    }
+
+    /// The ranks of the further clients.
+    pub fn client_ranks(&self) -> impl Iterator<Item = Rank> + use<> {
+        let servers = self.setup.servers;
+        (servers + 1..=servers + self.clients).map(Rank)
     }
 
     /// The messages under way.

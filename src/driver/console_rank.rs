@@ -18,6 +18,7 @@ use crate::protocol::{
 use crate::store::{ClientId, Seq};
 use crate::transport::wire::Start;
 use crate::transport::{Change, Packet, Transport};
+use crate::workload::Report;
 use crossbeam_channel::{Receiver, Sender};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,8 @@ pub enum News {
     Stopped { rank: Rank, stopped: bool },
     /// An order about the network was carried out by a rank.
     Network { rank: Rank, control: Control },
+    /// How the load of all clients goes.
+    Load(Box<Report>),
     /// Why nobody is served, or that somebody is again.
     Why(Option<String>),
     /// Which rules of the protocol are switched off, in words; `None` when all are in force.
@@ -90,11 +93,15 @@ pub struct ConsoleRank<'a, T> {
     news: Box<dyn FnMut(News) + 'a>,
     /// Whether somebody wants to see single requests: their words cost time.
     tell_requests: bool,
+    /// Whether the operations of the load are told as well.
+    tell_load: bool,
     log: Log,
     start: Start,
     respawn: Respawn,
     succession: Succession,
     known: BTreeMap<Rank, Known>,
+    /// How the load goes, by client.
+    loads: BTreeMap<Rank, Report>,
     executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
     controls: BTreeMap<u64, PendingControl>,
     statuses: Vec<PendingStatus>,
@@ -125,11 +132,13 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             asks,
             news,
             tell_requests,
+            tell_load: false,
             log,
             start,
             respawn: Respawn { automatic: false, arguments: Box::new(|_| Vec::new()) },
             succession: Succession::default(),
             known: BTreeMap::new(),
+            loads: BTreeMap::new(),
             executing: BTreeMap::new(),
             controls: BTreeMap::new(),
             statuses: Vec::new(),
@@ -146,6 +155,12 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     #[must_use]
     pub fn with_respawn(self, respawn: Respawn) -> Self {
         Self { respawn, ..self }
+    }
+
+    /// The same; with `tell_load`, it also tells every operation of the load, which costs as much as the load itself.
+    #[must_use]
+    pub fn telling_load(self, tell_load: bool) -> Self {
+        Self { tell_load, ..self }
     }
 
     /// Runs until somebody asks to quit. True when all ranks are alive, so that MPI can end the orderly way.
@@ -184,9 +199,12 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             if let Some(observation) = self.front.report(now) {
                 (self.news)(News::Observation(Box::new(observation)));
             }
+            if let Some(report) = self.front.load_report(now, false) {
+                self.on_load(METADATA, report);
+            }
             self.link.flush(now);
             self.log.tick(now);
-            let expecting = !self.executing.is_empty();
+            let expecting = self.front.client().outstanding() > 0;
             let waiting = Waiting { expecting, moving: self.link.is_moving(), due: self.deadline() };
             pace.wait(now, worked, waiting, &self.link.doorbell);
         }
@@ -210,7 +228,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         }
         let (mut completions, mut answers) = (Vec::new(), Vec::new());
         while let Some(completion) = self.front.pop_completion() {
-            let Some((answer, text)) = self.executing.remove(&completion.seq) else { continue };
+            let Some((answer, text)) = self.executing.remove(&completion.seq) else {
+                // One of the load's.
+                completions.extend(Some(completion).filter(|_| self.tell_load));
+                continue;
+            };
             let reply = match &completion.outcome {
                 _ if !self.tell_requests => String::new(),
                 Outcome::Done(reply) => reply.to_string(),
@@ -238,6 +260,10 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         match packet {
             Packet::Message(message) => self.with_front(now, |front, sink| front.handle(now, from, message, sink)),
             Packet::Observation(observation) => self.on_observation(from, observation),
+            Packet::Load(report) => self.on_load(from, *report),
+            Packet::Finished { completions, running_since } => {
+                (self.news)(News::Finished { client: ClientId(from.0), completions, running_since });
+            }
             Packet::ControlDone { id, result } => {
                 if let Some(pending) = self.controls.remove(&id) {
                     if result.is_ok() {
@@ -278,6 +304,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         (self.news)(News::Observation(observation));
     }
 
+    fn on_load(&mut self, from: Rank, report: Report) {
+        self.loads.insert(from, report);
+        (self.news)(News::Load(Box::new(Report::sum(self.loads.values()))));
+    }
+
     fn tell_network(&mut self, rank: Rank, control: Control) {
         let network =
             matches!(control, Control::Cut { .. } | Control::Loss { .. } | Control::Delay { .. } | Control::Heal);
@@ -311,6 +342,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                     self.link.push(*rank, &Packet::Control { id: 0, control: Control::Observe });
                 }
                 self.statuses.push(PendingStatus { answer, missing, deadline: now + STATUS_DEADLINE });
+            }
+            Ask::Load { answer } => {
+                let own = self.front.load_report(now, true).filter(|report| report.operations > 0);
+                self.loads.extend(own.map(|report| (METADATA, report)));
+                let _ = answer.send(Report::sum(self.loads.values()));
             }
             Ask::Note { event } => self.front.note(now, &event),
             // Here time passes by itself.
@@ -428,7 +464,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         let others = self.known.iter().map(|(rank, known)| RankStatus {
             rank: *rank,
             pid: known.pid,
-            role: role_word(known),
+            role: role_word(known, metadata.is_client(*rank)),
             server: known.status.as_ref().map(|s| (s.keys, s.op, s.incarnation.0)),
         });
         ClusterStatus {
@@ -491,7 +527,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             pending.missing.remove(&rank);
         }
         (self.news)(News::Gone { rank });
-        if self.respawn.automatic && self.link.transport().survives_a_death().is_ok() {
+        // A new process would count its requests from one again, and be taken for a client that repeats itself.
+        let is_client = self.front.metadata().is_some_and(|metadata| metadata.is_client(rank));
+        if !is_client && self.respawn.automatic && self.link.transport().survives_a_death().is_ok() {
             self.succession.wish(rank);
         }
     }
@@ -622,10 +660,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     }
 }
 
-fn role_word(known: &Known) -> String {
+fn role_word(known: &Known, is_client: bool) -> String {
     let word = match &known.status {
         _ if known.gone => "DEAD",
         _ if known.stopped => "PAUSED",
+        _ if is_client => "CLIENT",
         None => "IDLE",
         Some(status) if status.paused => "PAUSED",
         Some(status) => return status.role.to_string().to_ascii_uppercase(),

@@ -6,6 +6,7 @@
 use crate::fault::Control;
 use crate::protocol::{Event, Outcome, Rank, Time, View, ViewNumber, ViewRecord};
 use crate::store::{Command, OpNumber};
+use crate::workload::Report;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub enum Ask {
     Kill { rank: Rank, answer: Sender<Result<(), String>> },
     /// The state of the whole cluster, freshly asked from every rank.
     Status { answer: Sender<ClusterStatus> },
+    /// How the load goes: the sum over all clients, as they last reported.
+    Load { answer: Sender<Report> },
     /// Put a line into the events: what an operator did.
     Note { event: Event },
     /// Let so much virtual time pass, where time is virtual and waits to be told; else the answer is dropped.
@@ -133,6 +136,12 @@ impl Desk {
     #[must_use]
     pub fn status(&self) -> ClusterStatus {
         self.ask(|answer| Ask::Status { answer }).unwrap_or_default()
+    }
+
+    /// How the load goes, as the clients last reported.
+    #[must_use]
+    pub fn load(&self) -> Report {
+        self.ask(|answer| Ask::Load { answer }).unwrap_or_default()
     }
 
     /// Tells the events what an operator did.

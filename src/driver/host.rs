@@ -12,6 +12,7 @@ use crate::protocol::{
     Metadata, Observation, Outbox, Rank, Request, Role, Server, ServerStatus, Time,
 };
 use crate::store::{Bytes, ClientId, Command, OpNumber, SESSIONS_MAX, Seq, Store};
+use crate::workload::{Loader, Report};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
@@ -223,6 +224,7 @@ impl ServerHost {
                 }
             }
             Control::Reset => return Err("RESET is for the metadata server, rank 0".into()),
+            Control::Load { .. } => return Err(format!("server {rank} is no client")),
             _ => {}
         }
         self.outlet.observer.touch();
@@ -360,6 +362,7 @@ pub struct FrontHost {
     rank: Rank,
     metadata: Option<Metadata>,
     client: Client,
+    loader: Loader,
     outlet: Outlet,
     outbox: Outbox,
     /// Messages from this rank to itself.
@@ -375,6 +378,7 @@ impl FrontHost {
             rank,
             metadata: (rank == METADATA).then(|| Metadata::new(setup.config.clone())),
             client: Client::new(rank, setup.config.timing),
+            loader: Loader::new(rank, setup.seed),
             outlet: Outlet::new(rank, setup.seed, observer),
             outbox: Outbox::default(),
             local: VecDeque::new(),
@@ -417,9 +421,11 @@ impl FrontHost {
         seq
     }
 
-    /// Takes the oldest finished operation.
+    /// Takes the oldest finished operation, the load's among them.
     pub fn pop_completion(&mut self) -> Option<Completion> {
-        self.client.pop_completion()
+        let completion = self.client.pop_completion()?;
+        self.loader.ended(&completion);
+        Some(completion)
     }
 
     /// Ends every outstanding request as unknown.
@@ -450,14 +456,23 @@ impl FrontHost {
             metadata.tick(now, &mut self.outbox);
         }
         self.client.tick(now, &mut self.outbox);
+        self.load(now);
         self.after(now, sink);
+    }
+
+    /// Asks for as much of the load as is due.
+    fn load(&mut self, now: Time) {
+        self.loader.led_by(self.client.view().map(|view| view.primary.rank));
+        while let Some(command) = self.loader.next(now, self.client.next_seq()) {
+            self.client.submit(now, command, &mut self.outbox);
+        }
     }
 
     /// When [`FrontHost::tick`] wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Time {
         let metadata = self.metadata.as_ref().map_or(Time::NEVER, Metadata::deadline);
-        metadata.min(self.client.deadline()).min(self.outlet.deadline())
+        metadata.min(self.client.deadline()).min(self.loader.deadline()).min(self.outlet.deadline())
     }
 
     /// Carries out an order.
@@ -480,6 +495,10 @@ impl FrontHost {
                 }
                 Ok(())
             }
+            (Control::Load { order }, _) => {
+                self.loader.set(now, *order);
+                Ok(())
+            }
             (Control::FailureRate { .. } | Control::Observe | Control::Leave, _) => Ok(()),
             _ => Err(format!("rank {} is no server: name a server, `primary` or `backup`", self.rank)),
         }
@@ -500,10 +519,15 @@ impl FrontHost {
         self.outlet.observer.report_now(now, || (None, Vec::new(), false))
     }
 
-    /// When [`FrontHost::report`] will have something.
+    /// How the load goes, when it is time to tell; with `at_once`, in any case.
+    pub fn load_report(&mut self, now: Time, at_once: bool) -> Option<Report> {
+        self.loader.report(now, at_once)
+    }
+
+    /// When [`FrontHost::report`] or [`FrontHost::load_report`] will have something.
     #[must_use]
     pub fn report_deadline(&self) -> Time {
-        self.outlet.observer.deadline()
+        self.outlet.observer.deadline().min(self.loader.report_deadline())
     }
 
     fn after(&mut self, now: Time, sink: &mut Sink<'_>) {

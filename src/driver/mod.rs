@@ -11,6 +11,7 @@
 //! | [`outlet`] | the way out of a host: past injected network faults |
 //! | [`observer`] | what a rank has to tell, bounded |
 //! | [`server_rank`] | the loop of a server's rank |
+//! | [`client_rank`] | the loop of a further client's rank |
 //! | [`console_rank`] | the loop of rank 0 |
 //! | [`succession`] | who takes the place of a dead process |
 //! | [`doors`] | how a replacement comes to be reached by the others |
@@ -19,6 +20,7 @@
 //! | [`pace`] | how a rank waits |
 //! | [`clock`], [`log`] | the clock, the log file |
 
+pub mod client_rank;
 pub mod clock;
 pub mod console_rank;
 pub mod desk;

@@ -13,7 +13,7 @@ use crate::transport::{Packet, Transport};
 use std::time::Duration;
 
 /// The operating system is asked this often whether this rank still has a reason to live.
-const ORPHAN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+pub const ORPHAN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// A turn that took longer than this is worth a line in the log: no nap is that long.
 pub const HELD_UP: Duration = Duration::from_millis(30);
 

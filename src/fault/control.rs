@@ -2,6 +2,7 @@
 //! and are not subject to the faults that they cause.
 
 use crate::protocol::{Rank, Rules};
+use crate::workload::LoadOrder;
 use serde::{Deserialize, Serialize};
 
 /// An order to one rank.
@@ -35,6 +36,8 @@ pub enum Control {
     Reset,
     /// Follow these rules from now on.
     Rules { rules: Rules },
+    /// As client: ask for this, all the time; `None`: no more.
+    Load { order: Option<LoadOrder> },
     /// Tell how you are, now.
     Observe,
     /// The cluster ends.

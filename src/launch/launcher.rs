@@ -133,7 +133,7 @@ impl Launcher {
             .map_err(|error| format!("cannot make the socket {}: {error}; set TMPDIR", socket.display()))?;
         notice_rank_zero(listener, tell.clone())?;
 
-        let ranks = args.servers + 1;
+        let ranks = 1 + args.servers + args.clients;
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         let (out, err) = log_files(&log)?;
         let mut command =

@@ -9,6 +9,7 @@ use super::message::{Message, Request};
 use super::view::{METADATA, Rank, View};
 use super::{Event, Outbox, Time, Timing};
 use crate::store::{ClientId, Command, Reply, SESSION_REPLIES_MAX, Seq};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ const REPEATS_PER_TURN_MAX: usize = 256;
 const BACKOFF_MAX: u32 = 8;
 
 /// What became of a client operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Answered.
     Done(Reply),
@@ -30,7 +31,7 @@ pub enum Outcome {
 }
 
 /// A finished operation, with everything a history needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completion {
     /// The client's number of the request.
     pub seq: Seq,

@@ -6,7 +6,7 @@
 //! path, and a late or repeated message can do no harm.
 
 use super::message::{Message, Reason};
-use super::view::{Member, Rank, View, ViewNumber};
+use super::view::{Incarnation, Member, Rank, View, ViewNumber};
 use super::{Config, Event, Outbox, Role, Rule, Time};
 use crate::store::OpNumber;
 use std::collections::{BTreeMap, VecDeque};
@@ -57,6 +57,8 @@ pub struct Metadata {
     /// `RESET` was asked, then: only servers that have announced themselves since are known to live.
     reset_at: Option<Time>,
     servers: BTreeMap<Rank, Known>,
+    /// Lives that a view was changed to be rid of: they wait for no place.
+    removed: BTreeMap<Rank, Incarnation>,
     records: VecDeque<ViewRecord>,
     requests: u64,
     failovers: u64,
@@ -73,6 +75,7 @@ impl Metadata {
             view: None,
             reset_at: None,
             servers: BTreeMap::new(),
+            removed: BTreeMap::new(),
             records: VecDeque::new(),
             requests: 0,
             failovers: 0,
@@ -95,6 +98,12 @@ impl Metadata {
     #[must_use]
     pub fn known(&self) -> &BTreeMap<Rank, Known> {
         &self.servers
+    }
+
+    /// True for the ranks of further clients.
+    #[must_use]
+    pub fn is_client(&self, rank: Rank) -> bool {
+        rank.0 > self.config.servers
     }
 
     /// How many messages have been handled: stays independent of the rate of client requests.
@@ -226,8 +235,9 @@ impl Metadata {
     /// A server that is in no view joins when the view has a place for it and no lower rank waits for it.
     fn is_recruited(&self, now: Time, member: Member) -> bool {
         let Some(view) = &self.view else { return false };
-        let waiting_before =
-            self.present(now).filter(|k| k.member.rank < member.rank && !view.contains(k.member)).count();
+        let is_removed = |other: Member| self.removed.get(&other.rank).is_some_and(|life| *life >= other.incarnation);
+        let waits = |known: &&Known| !view.contains(known.member) && !is_removed(known.member);
+        let waiting_before = self.present(now).filter(|known| known.member.rank < member.rank).filter(waits).count();
         view.members().count() + waiting_before < self.config.replicas as usize
     }
 
@@ -267,6 +277,8 @@ impl Metadata {
     fn accept(&mut self, now: Time, view: Arc<View>, reason: Reason, asked_by: Option<Rank>, out: &mut Outbox) {
         if let Some(old) = &self.view {
             assert!(view.number > old.number, "view numbers only grow");
+            let removed = old.members().filter(|member| !view.contains(*member));
+            self.removed.extend(removed.map(|member| (member.rank, member.incarnation)));
         }
         self.view = Some(Arc::clone(&view));
         self.failovers += u64::from(matches!(reason, Reason::PrimarySilent { .. }));

@@ -15,6 +15,7 @@ use crate::driver::{Ask, ClusterStatus, News, RankStatus};
 use crate::fault::Control;
 use crate::protocol::{Event, METADATA, Outcome, Rank, Role, Time};
 use crate::store::{ClientId, Seq};
+use crate::workload::{LoadOrder, Report};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ use std::time::{Duration, Instant};
 const TURN: Duration = Duration::from_millis(5);
 /// A `RESET` is carried out within this much virtual time, if a server lives.
 const RESET_MAX: Duration = Duration::from_secs(1);
+/// Load that is to go as fast as it can goes this fast at each client, in requests a second: virtual time would
+/// let it go as fast as this machine can simulate, and faster.
+const LOAD_PER_SECOND: f64 = 1_000.0;
 /// A stage that was held up for longer than this skips the rest: nobody wants to watch it catch up.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 
@@ -60,6 +64,7 @@ pub struct SimStage<'a> {
     executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
     /// How much of the history has been told.
     answered: usize,
+    loads: BTreeMap<Rank, Report>,
     told_violation: bool,
     script: Option<Script>,
     /// After a script: the cluster must be whole again by then.
@@ -85,6 +90,7 @@ impl<'a> SimStage<'a> {
             news,
             executing: BTreeMap::new(),
             answered: 0,
+            loads: BTreeMap::new(),
             told_violation: false,
             script: None,
             healing_until: None,
@@ -232,14 +238,25 @@ impl<'a> SimStage<'a> {
             let _ = answer.send(outcome);
         }
         self.answered = self.world.history().len();
+        // A script is judged by its whole history; a person may play for hours.
+        if self.script.is_none() && self.healing_until.is_none() {
+            self.world.forget_history();
+            self.answered = 0;
+        }
         let now = self.world.now();
         for rank in self.world.servers().keys().copied().collect::<Vec<_>>() {
             if let Some(observation) = self.world.server_mut(rank).report(now, false) {
                 (self.news)(News::Observation(Box::new(observation)));
             }
         }
-        if let Some(observation) = self.world.front_mut(METADATA).report(now) {
-            (self.news)(News::Observation(Box::new(observation)));
+        for rank in self.world.clients() {
+            if let Some(observation) = self.world.front_mut(rank).report(now) {
+                (self.news)(News::Observation(Box::new(observation)));
+            }
+            if let Some(report) = self.world.front_mut(rank).load_report(now, false) {
+                self.loads.insert(rank, report);
+                (self.news)(News::Load(Box::new(Report::sum(self.loads.values()))));
+            }
         }
         if let Some(violation) = self.world.violation().filter(|_| !self.told_violation) {
             self.told_violation = true;
@@ -259,7 +276,8 @@ impl<'a> SimStage<'a> {
                 self.world.submit(METADATA, command);
             }
             Ask::Control { to, control, answer } => {
-                let known = to == METADATA || self.world.servers().contains_key(&to);
+                let known = self.world.clients().contains(&to) || self.world.servers().contains_key(&to);
+                let control = slowed(control);
                 let result =
                     if known { self.world.control(to, &control) } else { Err(format!("there is no rank {to}")) };
                 if result.is_ok() {
@@ -279,6 +297,15 @@ impl<'a> SimStage<'a> {
             Ask::Kill { rank, answer } => {
                 let why = format!("in the simulator server {rank} is no process: CRASH {rank} takes its memory");
                 let _ = answer.send(Err(why));
+            }
+            Ask::Load { answer } => {
+                let now = self.world.now();
+                for rank in self.world.clients() {
+                    let report = self.world.front_mut(rank).load_report(now, true);
+                    self.loads.extend(report.map(|report| (rank, report)));
+                }
+                self.loads.retain(|rank, report| *rank != METADATA || report.operations > 0);
+                let _ = answer.send(Report::sum(self.loads.values()));
             }
             Ask::Note { event } => {
                 let now = self.world.now();
@@ -316,11 +343,13 @@ impl<'a> SimStage<'a> {
             });
             RankStatus { rank: host.rank(), pid, role: role.to_ascii_uppercase(), server: Some(server) }
         });
+        let clients = self.world.clients().into_iter().filter(|rank| *rank != METADATA);
+        let clients = clients.map(|rank| RankStatus { rank, pid, role: "CLIENT".to_owned(), server: None });
         let view = self.world.front(METADATA).metadata().and_then(|metadata| metadata.view()).cloned();
         let serves = |rank: &Rank| !self.world.servers()[rank].is_paused() && self.world.role(*rank) == Role::Primary;
         ClusterStatus {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serves),
-            ranks: std::iter::once(own).chain(servers).collect(),
+            ranks: std::iter::once(own).chain(servers).chain(clients).collect(),
             failovers: self.world.front(METADATA).metadata().map_or(0, |metadata| metadata.failovers()),
             views: self
                 .world
@@ -331,5 +360,16 @@ impl<'a> SimStage<'a> {
             view,
             now: self.world.now(),
         }
+    }
+}
+
+/// The order, with a bound on what it costs to simulate.
+fn slowed(control: Control) -> Control {
+    match control {
+        Control::Load { order: Some(LoadOrder { workload, per_second }) } => {
+            let per_second = Some(per_second.unwrap_or(LOAD_PER_SECOND).min(LOAD_PER_SECOND));
+            Control::Load { order: Some(LoadOrder { workload, per_second }) }
+        }
+        control => control,
     }
 }

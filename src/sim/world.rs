@@ -145,6 +145,11 @@ impl World {
         &self.history
     }
 
+    /// Forgets the finished operations.
+    pub fn forget_history(&mut self) {
+        self.history.clear();
+    }
+
     /// What this client still has running was asked at or after this.
     #[must_use]
     pub fn running_since(&self, client: ClientId) -> Time {

@@ -11,7 +11,8 @@
 use super::Transport;
 use super::raw::Play;
 use crate::fault::Control;
-use crate::protocol::{Incarnation, Message, Observation, Rank};
+use crate::protocol::{Completion, Incarnation, Message, Observation, Rank, Time};
+use crate::workload::Report;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -33,6 +34,10 @@ pub enum Packet {
     ControlDone { id: u64, result: Result<(), String> },
     /// A report to the console.
     Observation(Box<Observation>),
+    /// A client to the console: how its load goes.
+    Load(Box<Report>),
+    /// A client to the console, for a history: what has ended; what is still running was asked at or after that time.
+    Finished { completions: Vec<Completion>, running_since: Time },
     /// Rank 0 to every rank, first of all: with this you start.
     Start(Box<Start>),
     /// The answer to `Start`: I am this process.
@@ -53,7 +58,7 @@ impl Packet {
     pub fn is_background(&self) -> bool {
         match self {
             Self::Message(message) => message.is_background(),
-            Self::Observation(_) => true,
+            Self::Observation(_) | Self::Load(_) | Self::Finished { .. } => true,
             _ => false,
         }
     }

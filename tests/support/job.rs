@@ -257,14 +257,15 @@ impl Job {
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        let servers = args.iter().position(|arg| *arg == "--servers").and_then(|at| args[at + 1].parse().ok());
+        let number = |name: &str| args.iter().position(|arg| *arg == name).and_then(|at| args[at + 1].parse().ok());
+        let ranks = 1 + number("--servers").unwrap_or(2_usize) + number("--clients").unwrap_or(0);
         Self {
             stdin: child.stdin.take(),
             stdout: listen(child.stdout.take().expect("it is a pipe")),
             stderr: listen(child.stderr.take().expect("it is a pipe")),
             child,
             typed: command.get_program() == "mpirun",
-            ranks: servers.unwrap_or(2) + 1,
+            ranks,
             started,
             place,
             _turn: turn,

@@ -12,6 +12,7 @@ use super::{cols, fit, put, put_right, seconds, short};
 use crate::dashboard::model::{Model, Operation, Verdict};
 use crate::dashboard::theme::Theme;
 use crate::protocol::Time;
+use crate::workload::Report;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -49,7 +50,8 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
         return;
     }
     members(buffer, body, model, theme);
-    operations(buffer, Rect { y: body.y + 1, height: body.height - 1, ..body }, model, theme, now);
+    let rows = model.load.as_ref().map_or(0, |report| load(buffer, body, report, theme));
+    operations(buffer, Rect { y: body.y + 1, height: body.height - 1 - rows, ..body }, model, theme, now);
 }
 
 /// The checker's verdict on all answers so far: ` ✓ linearizable 12 `.
@@ -87,6 +89,38 @@ fn members(buffer: &mut Buffer, body: Rect, model: &Model, theme: &Theme) {
     }
 }
 
+/// How the load goes, at the bottom of the box; how many rows that took. What does not fit beside is left out.
+fn load(buffer: &mut Buffer, body: Rect, report: &Report, theme: &Theme) -> u16 {
+    let state = report.workload.map_or("off".to_owned(), |workload| workload.to_string());
+    let Report { operations, per_second, failovers, lost, duplicated, .. } = report;
+    let p99 = short(report.latencies.quantile(0.99));
+    let judged = if *lost + *duplicated > 0 { theme.bad } else { theme.ok };
+    let lines = [
+        (format!("load {state} {}/s", rounded(*per_second)), format!("p99 {p99}"), theme.strong),
+        (format!("{} ops", rounded(*operations)), format!("gap {}", short(report.downtime)), theme.text),
+        (format!("lost {lost} dup {duplicated}"), format!("{failovers} failovers"), judged),
+    ];
+    let rows = (body.height - 1).min(lines.len() as u16);
+    let skipped = lines.len() - usize::from(rows);
+    for (i, (left, right, style)) in lines.iter().skip(skipped).enumerate() {
+        let y = body.bottom() - rows + i as u16;
+        put(buffer, body.x, y, body.width, left, *style);
+        if cols(left) + 1 + cols(right) <= body.width {
+            put_right(buffer, body.right(), y, body.width, right, theme.faint);
+        }
+    }
+    rows
+}
+
+/// `999`, `12.3k`, `4.5M`.
+fn rounded(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..1_000_000 => format!("{:.1}k", number as f64 / 1e3),
+        _ => format!("{:.1}M", number as f64 / 1e6),
+    }
+}
+
 /// The latest operations, newest at the bottom, one or two rows each.
 fn operations(buffer: &mut Buffer, body: Rect, model: &Model, theme: &Theme, now: Time) {
     let mut rows: Vec<(String, String, Style, Style)> = Vec::new();
@@ -115,7 +149,7 @@ fn operations(buffer: &mut Buffer, body: Rect, model: &Model, theme: &Theme, now
         }
         rows.extend(row);
     }
-    let top = body.y + (body.height - rows.len() as u16).min(1);
+    let top = body.y + body.height.saturating_sub(rows.len() as u16).min(1);
     for (i, (command, answer, style, answer_style)) in rows.iter().rev().enumerate() {
         let y = top + i as u16;
         put(buffer, body.x, y, body.width, command, *style);
@@ -137,6 +171,11 @@ fn outcome(operation: &Operation, theme: &Theme) -> Style {
 
 /// One short line: what is waited for, or what came last.
 fn latest(model: &Model, theme: &Theme, now: Time) -> (String, Style) {
+    if let Some(report) = model.load.as_ref().filter(|report| report.workload.is_some()) {
+        let (lost, duplicated) = (report.lost, report.duplicated);
+        let style = if lost + duplicated > 0 { theme.bad } else { theme.ok };
+        return (format!("{}/s lost {lost} dup {duplicated}", rounded(report.per_second)), style);
+    }
     match (model.outstanding(), model.operations().next_back()) {
         (Some((since, _)), _) => (format!("{} …", seconds(now.since(since))), theme.doubt),
         (None, Some(operation)) => (answer(operation), outcome(operation, theme)),

@@ -1,4 +1,4 @@
-//! What the clients of a benchmark ask for.
+//! Which keys are asked for, and how often: YCSB's mixes and Zipf's popularity.
 //!
 //! The mixes are those of YCSB (Cooper et al., "Benchmarking Cloud Serving Systems with YCSB", SoCC 2010),
 //! the popularity of keys is Zipf's with the generator of Gray et al. ("Quickly Generating Billion-Record
@@ -55,16 +55,27 @@ impl Load {
             self.next = Some(number + 1);
             return Command::Put { key: key(number), value: self.value.clone() };
         }
-        let number = match &self.zipf {
-            Some(zipf) => zipf.draw(self.rng.random()).wrapping_mul(SCATTER) % self.keys,
-            None => self.rng.random_range(0..self.keys),
-        };
-        let read = self.reads >= 1.0 || (self.reads > 0.0 && self.rng.random::<f64>() < self.reads);
+        let (number, read) = self.draw();
         if read {
             Command::Get { key: key(number) }
         } else {
             Command::Put { key: key(number), value: self.value.clone() }
         }
+    }
+
+    /// The number of the key that comes next, below the number of keys, and whether it is read.
+    pub fn draw(&mut self) -> (u64, bool) {
+        let number = match &self.zipf {
+            Some(zipf) => zipf.draw(self.rng.random()).wrapping_mul(SCATTER) % self.keys,
+            None => self.rng.random_range(0..self.keys),
+        };
+        let read = self.reads >= 1.0 || (self.reads > 0.0 && self.rng.random::<f64>() < self.reads);
+        (number, read)
+    }
+
+    /// From now on this share of all commands, 0 to 1, reads.
+    pub fn set_reads(&mut self, reads: f64) {
+        self.reads = reads;
     }
 }
 

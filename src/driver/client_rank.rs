@@ -1,0 +1,137 @@
+//! The loop of a further client's rank: it asks what the load says, and tells rank 0 how that goes.
+
+use super::clock;
+use super::doors::Doors;
+use super::host::{FrontHost, Sink};
+use super::link::Link;
+use super::log::Log;
+use super::pace::{Pace, Waiting};
+use super::server_rank::{Ended, ORPHAN_CHECK_INTERVAL};
+use crate::fault::Control;
+use crate::protocol::{Completion, METADATA, Message, Rank, Time};
+use crate::transport::{Packet, Transport};
+use std::time::Duration;
+
+/// Finished operations travel to the history this often.
+const FINISHED_INTERVAL: Duration = Duration::from_millis(20);
+/// Word that there are none, so that what others did can be judged, travels this often.
+const NONE_FINISHED_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Finished operations on their way to the history.
+#[derive(Debug)]
+pub struct Finished {
+    /// Somebody wants to have them.
+    wanted: bool,
+    /// As many as end within the interval: no more than the load asks for in that time.
+    completions: Vec<Completion>,
+    last: Time,
+}
+
+impl Finished {
+    /// Keeps them only if they are wanted.
+    #[must_use]
+    pub fn new(wanted: bool) -> Self {
+        Self { wanted, completions: Vec::new(), last: Time::default() }
+    }
+
+    fn push(&mut self, completion: Completion) {
+        if self.wanted {
+            self.completions.push(completion);
+        }
+    }
+
+    fn take(&mut self, now: Time, at_once: bool, running_since: Time) -> Option<Packet> {
+        if now < self.deadline() && !(self.wanted && at_once) {
+            return None;
+        }
+        self.last = now;
+        Some(Packet::Finished { completions: std::mem::take(&mut self.completions), running_since })
+    }
+
+    fn deadline(&self) -> Time {
+        match (self.wanted, self.completions.is_empty()) {
+            (false, _) => Time::NEVER,
+            (true, false) => self.last + FINISHED_INTERVAL,
+            (true, true) => self.last + NONE_FINISHED_INTERVAL,
+        }
+    }
+}
+
+/// Runs the client on this rank until the cluster ends.
+pub fn run<T: Transport>(
+    link: &mut Link<T>,
+    mut host: FrontHost,
+    mut finished: Finished,
+    mut log: Log,
+    is_orphan: &dyn Fn() -> bool,
+) -> Ended {
+    let mut pace = Pace::new(clock::now());
+    let mut next_check = clock::now() + ORPHAN_CHECK_INTERVAL;
+    let mut sends: Vec<(Rank, Message)> = Vec::new();
+    let mut doors = Doors::default();
+    loop {
+        let mut inbox = link.receive();
+        let now = clock::now();
+        let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
+        let mut told_to_leave = false;
+        let mut at_once = false;
+        let mut answers = Vec::new();
+        {
+            let mut sink =
+                Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| log.event(now, event) };
+            for (from, packet) in inbox.drain(..) {
+                link.heard(from, &packet, now);
+                match packet {
+                    Packet::Message(message) => host.handle(now, from, message, &mut sink),
+                    Packet::Control { control: Control::Leave, .. } => told_to_leave = true,
+                    Packet::Gone { rank } => link.forget(rank),
+                    Packet::Connect { peer, port } => link.transport().connect(peer, &port),
+                    Packet::Control { id, control } => {
+                        let result = host.control(now, &control, &mut sink);
+                        at_once = true;
+                        answers.push(Packet::ControlDone { id, result });
+                    }
+                    _ => {}
+                }
+            }
+            host.tick(now, &mut sink);
+            while let Some(completion) = host.pop_completion() {
+                finished.push(completion);
+            }
+            // There may be room for more now.
+            host.tick(now, &mut sink);
+        }
+        link.handled(inbox);
+        doors.tend(link, now, &mut log);
+        for (to, message) in sends.drain(..) {
+            worked |= !message.is_background();
+            link.push(to, &Packet::Message(message));
+        }
+        // The reports first: who has asked looks at them when the answer comes.
+        let load = host.load_report(now, at_once).map(|report| Packet::Load(Box::new(report)));
+        let observation = if at_once { Some(host.report_at_once(now)) } else { host.report(now) };
+        let observation = observation.map(|observation| Packet::Observation(Box::new(observation)));
+        let ended = finished.take(now, at_once || told_to_leave, host.client().running_since(now));
+        for packet in ended.into_iter().chain(load).chain(observation).chain(answers) {
+            link.push(METADATA, &packet);
+        }
+        link.flush(now);
+        log.tick(now);
+        if told_to_leave {
+            log.line(now, "told to leave");
+            log.flush();
+            return Ended::Told;
+        }
+        if now >= next_check {
+            next_check = now + ORPHAN_CHECK_INTERVAL;
+            if is_orphan() {
+                log.line(now, "mpirun or rank 0 is gone");
+                log.flush();
+                return Ended::Orphaned;
+            }
+        }
+        let due = host.deadline().min(host.report_deadline()).min(finished.deadline()).min(next_check);
+        let expecting = host.client().outstanding() > 0;
+        pace.wait(now, worked, Waiting { expecting, moving: link.is_moving(), due }, &link.doorbell);
+    }
+}
