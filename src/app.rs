@@ -28,7 +28,7 @@ use crate::dashboard::{self, KeyHint, Model, Notice, Painter, Stage, State, Them
 use crate::driver::{Desk, News, Setup, clock};
 use crate::fault::Control;
 use crate::launch;
-use crate::protocol::{Config, METADATA, Time, Timing};
+use crate::protocol::{Config, METADATA, Rules, Time, Timing};
 use crate::store::Bytes;
 use crossbeam_channel::Sender;
 use std::io::{self, BufReader, Write};
@@ -48,6 +48,7 @@ pub(crate) fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup 
     config.clients = args.clients;
     config.replicas = args.replicas.unwrap_or(config.servers).min(config.servers);
     config.timing = Timing::at_pace(args.pace);
+    config.rules = Rules::without(&args.without);
     Setup {
         config,
         seed,
@@ -81,6 +82,7 @@ impl Play<'_> {
             history: launch::state_dir(self.args).join("history"),
             mono: is_mono(self.args),
             commands: self.args.command.clone(),
+            rules: Rules::without(&self.args.without),
         };
         let ended = |thread: io::Result<thread::JoinHandle<u8>>| {
             thread.and_then(|thread| thread.join().map_err(|_| io::Error::other("panic"))).unwrap_or(1)
@@ -112,6 +114,7 @@ impl Play<'_> {
 fn new_model(args: &Args, seed: u64, now: Time) -> Arc<Mutex<Model>> {
     let (servers, failure_rate, animated) = (args.servers, args.failure_rate, !args.no_animation);
     let mut model = Model::new(dashboard::Setup { servers, seed, failure_rate, animated }, now);
+    model.unsafe_notice = Rules::without(&args.without).warning();
     model.clients = args.clients;
     Arc::new(Mutex::new(model))
 }
@@ -189,6 +192,7 @@ struct Console {
     history: PathBuf,
     mono: bool,
     commands: Vec<String>,
+    rules: Rules,
 }
 
 impl Console {
@@ -196,6 +200,7 @@ impl Console {
         let desk = self.desk.clone();
         Session::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
             .with_kill(Box::new(move |rank| desk.kill(rank)))
+            .with_rules(self.rules)
     }
 
     fn start_prompt(self, region: Sender<PrintHandle>, notices: Sender<Notice>) -> io::Result<thread::JoinHandle<u8>> {
@@ -264,6 +269,7 @@ fn forward(notices: Sender<Notice>, court: Court) -> impl FnMut(News) {
             News::Gone { rank } => Notice::Gone { rank },
             News::Stopped { rank, stopped } => Notice::Stopped { rank, stopped },
             News::Why(why) => Notice::Why(why),
+            News::Unsafe(warning) => Notice::Unsafe(warning),
             News::Load(report) => Notice::Load(report),
             News::Network { rank, control } => match control {
                 Control::Cut { peer, cut } => Notice::Cut { a: rank, b: peer, oneway: true, cut },
@@ -306,6 +312,12 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, news: News) {
                 let _ = writeln!(io::stderr(), "{why}");
             }
             model.why = why;
+        }
+        News::Unsafe(warning) => {
+            if let Some(warning) = &warning {
+                let _ = writeln!(io::stderr(), "UNSAFE: {warning}");
+            }
+            model.unsafe_notice = warning;
         }
         News::Answered { at, command, reply, took } => model.answered(at, command, reply, took),
         News::Load(report) => model.load = Some(*report),

@@ -1,7 +1,8 @@
 //! The command line.
 
 use crate::bench::BenchArgs;
-use crate::fuzz::FuzzArgs;
+use crate::fuzz::{FuzzArgs, rule};
+use crate::protocol::Rule;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -47,6 +48,10 @@ pub struct Args {
     /// Slows all timeouts down by this factor (0.5 to 100), to watch a failover in slow motion.
     #[arg(long, default_value_t = 1.0, value_name = "X", value_parser = pace)]
     pub pace: f64,
+
+    /// Switch a rule of the protocol off, to see what it is for; may be repeated. The store is not safe then.
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub without: Vec<Rule>,
 
     /// Run this command and leave; may be repeated.
     #[arg(short = 'c', value_name = "COMMAND")]

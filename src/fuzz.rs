@@ -73,15 +73,13 @@ impl FuzzArgs {
     /// What kind of runs.
     #[must_use]
     pub fn chaos(&self) -> Chaos {
-        let mut rules = Rules::default();
-        self.without.iter().for_each(|rule| rules.set(*rule, false));
         Chaos {
             servers: self.servers,
             clients: self.clients,
             operations: self.operations,
             window: self.window as usize,
             faults: self.faults.unwrap_or(u32::MAX),
-            rules,
+            rules: Rules::without(&self.without),
         }
     }
 }

@@ -189,6 +189,25 @@ fn keys_and_values_of_any_bytes_up_to_the_limits() {
     assert_eq!(ended.status.code(), Some(1));
 }
 
+/// A rule is switched off while a server is dead. Over its successor, which loses its memory and restarts at once, an
+/// empty primary answers: so it has heard of the rule.
+#[test]
+fn a_replacement_follows_the_rules_of_now() {
+    let mut job = Job::start(&["--failure-rate", "0", "--recover-after", "0", "--no-respawn", "--pace", "20"]);
+    job.wait_led_by(1, &[2]);
+    job.expect("PUT color red", "OK");
+    job.expect("KILL 2", "OK");
+    job.wait_led_by(1, &[]);
+    job.expect("RULE incarnation off", "OK");
+    job.expect("RECOVER 2", "OK");
+    job.wait_led_by(1, &[2]);
+    job.expect("SWAP", "OK");
+    job.wait_led_by(2, &[1]);
+    job.expect("CRASH 2", "OK");
+    job.expect("GET color", "(nil)");
+    job.end(0);
+}
+
 // ---- the dice ------------------------------------------------------------------------------------
 
 #[test]

@@ -70,6 +70,8 @@ impl Cluster {
                     Event::Operator { what } => self.note(format!("note: {what}")),
                     other => self.note(format!("{other:?}")),
                 },
+                // Here time passes by itself.
+                Ask::Pass { answer, .. } => drop(answer),
                 Ask::Quit => return,
             }
         }
@@ -309,6 +311,9 @@ fn orders_reach_the_ranks_they_are_for() {
     let rate = ["1: FailureRate { probability: 0.2 }", "2: FailureRate { probability: 0.2 }", "note: failure rate 20%"];
     assert_eq!(orders("FAILRATE 20%"), rate);
     assert_eq!(orders("SWAP"), ["1: Swap"]);
+    let rules = |off: u8| ["0", "1", "2"].map(|rank| format!("{rank}: Rules {{ rules: Rules {{ off: {off} }} }}"));
+    assert_eq!(orders("RULE sessions off")[..3], rules(8));
+    assert_eq!(orders("RULE sessions off\nRULE lease OFF\nRULE sessions on")[8..11], rules(2));
     assert_eq!(orders("RESET")[0], "0: Reset");
 }
 

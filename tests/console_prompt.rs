@@ -93,6 +93,7 @@ fn cluster() -> (Desk, Desk) {
                 Ask::Status { answer } => drop(answer.send(ClusterStatus::default())),
                 Ask::Load { answer } => drop(answer.send(understudy::workload::Report::default())),
                 Ask::Note { .. } => {}
+                Ask::Pass { answer, .. } => drop(answer),
                 Ask::Quit => return,
             }
         }

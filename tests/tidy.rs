@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use understudy::console::{commands, keys};
+use understudy::protocol::Rule;
 
 /// A file with more lines than this wants to be two.
 const FILE_LINES_MAX: usize = 900;
@@ -23,13 +24,13 @@ const MAY_PRINT: &[&str] = &["src/app.rs", "src/app/", "src/bench/", "src/fuzz.r
 const TOOLS: &[&str] = &["bench", "fuzz"];
 /// Who may import whom, from the ground up: each room only those that stand above it in this table.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("args", &[]),
     ("store", &[]),
     ("protocol", &["store"]),
     ("workload", &["store", "protocol"]),
     ("fault", &["protocol", "workload"]),
     ("check", &["store", "protocol"]),
     ("transport", &["store", "protocol", "workload", "fault"]),
+    ("args", &["protocol"]),
     ("launch", &["args"]),
     ("driver", &["store", "protocol", "workload", "fault", "transport"]),
     ("sim", &["store", "protocol", "workload", "fault", "check", "driver"]),
@@ -311,8 +312,21 @@ fn the_tables_of_the_readme_are_those_of_the_program() {
     let Ok(readme) = std::fs::read_to_string(top().join("README.md")) else {
         panic!("there is no README.md");
     };
-    for (name, table) in [("commands", commands::markdown_tables()), ("keys", keys::markdown_table())] {
+    let tables =
+        [("commands", commands::markdown_tables()), ("keys", keys::markdown_table()), ("rules", rules_table())];
+    for (name, table) in tables {
         let table = table.trim();
         assert!(readme_part(&readme, name) == table, "README.md must have between its marks for {name}:\n\n{table}\n");
     }
+}
+
+/// Every rule, what goes wrong without it, and the script that shows it.
+fn rules_table() -> String {
+    let row = |rule: Rule| {
+        let script = format!("assets/scenarios/{rule}.txt");
+        assert!(top().join(&script).is_file(), "{script} is missing");
+        format!("| `{rule}`: {} | {} | [{rule}.txt]({script}) |\n", rule.says(), rule.without())
+    };
+    let rows: String = Rule::ALL.into_iter().map(row).collect();
+    format!("| rule | without it | see |\n|---|---|---|\n{rows}")
 }

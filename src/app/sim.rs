@@ -52,8 +52,10 @@ fn play<'a>(args: &Args, seed: u64, world: World, prepare: impl FnOnce(SimStage<
     };
     let (desk, asks) = Desk::new();
     let (model, telling) = (new_model(args, seed, clock.now()), clock.clone());
+    // Who types sees time pass; a file or a pipe has none.
+    let scripted = !args.command.is_empty() || !isatty(io::stdin());
     let play = Play { args, desk, model, painter, court, clock: Box::new(move || telling.now()) };
-    let code = play.run(|news, _| prepare(SimStage::new(world, clock, asks, news)).run());
+    let code = play.run(|news, _| prepare(SimStage::new(world, clock, asks, news).scripted(scripted)).run());
     let _ = io::stdout().flush();
     ExitCode::from(code)
 }

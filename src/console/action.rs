@@ -1,6 +1,6 @@
 //! What a line or a key asks for.
 
-use crate::protocol::Rank;
+use crate::protocol::{Rank, Rule};
 use crate::store::Command;
 use crate::workload::LoadOrder;
 use std::fmt;
@@ -63,6 +63,10 @@ pub enum Action {
     FailRate(f64),
     /// The primary hands over.
     Swap,
+    /// Which rules of the protocol are in force, or whether this one is.
+    Rules(Option<Rule>),
+    /// A rule of the protocol is switched on or off.
+    SetRule(Rule, bool),
     /// Start over with empty stores.
     Reset,
     /// The state of every rank.

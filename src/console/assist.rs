@@ -5,6 +5,7 @@ use super::answer::Palette;
 use super::commands::{COMMANDS, CommandSpec, Group, Kind, Parameter, find};
 use super::knowledge::{Knowledge, Standing};
 use super::parse::{QuoteError, Token, is_repeat, lex, quote};
+use crate::protocol::Rule;
 use crate::workload::Workload;
 
 /// At most this many completions are offered at once.
@@ -101,6 +102,8 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
             let groups = Group::ALL.iter().map(|group| group.name());
             COMMANDS.iter().map(|spec| spec.name).chain(groups).chain(["keyboard"]).map(str::to_owned).collect()
         }
+        Kind::Rule => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
+        Kind::Switch => ["on", "off"].map(str::to_owned).to_vec(),
         Kind::Word => vec![parameter.name.to_owned()],
         Kind::Load => ["on", "off"].map(str::to_owned).into(),
         Kind::Workload => Workload::ALL.map(|workload| workload.name().to_owned()).into(),
@@ -233,6 +236,8 @@ mod tests {
         assert_eq!(completions("CUT "), (4, ["0 ", "1 ", "2 "].map(str::to_owned).to_vec()));
         assert_eq!(completions("CUT 1 2 "), (8, vec!["oneway".to_owned()]));
         assert_eq!(completions("help cu"), (5, vec!["CUT".to_owned()]));
+        assert_eq!(completions("rule L"), (5, vec!["lease ".to_owned()]));
+        assert_eq!(completions("RULE lease o"), (11, ["on", "off"].map(str::to_owned).to_vec()));
         assert_eq!(completions("GET color "), (10, vec![]));
         assert_eq!(completions("PUT color re"), (10, vec![]));
     }

@@ -7,7 +7,7 @@
 
 use super::action::{Action, LoadWish, Who};
 use super::keys;
-use crate::protocol::Rank;
+use crate::protocol::{Rank, Rule};
 use crate::store::bytes::preview;
 use crate::store::{Bytes, Command};
 use crate::workload::{LoadOrder, RATE_MAX, Workload};
@@ -51,6 +51,10 @@ pub enum Kind {
     Workload,
     /// The name of a command.
     Topic,
+    /// The name of a rule of the protocol.
+    Rule,
+    /// `on` or `off`.
+    Switch,
     /// This very word.
     Word,
 }
@@ -306,6 +310,19 @@ pub static COMMANDS: &[CommandSpec] = &[
         build: |_| Ok(Action::Swap),
     },
     CommandSpec {
+        name: "RULE",
+        aliases: &[],
+        parameters: &[optional("name", Kind::Rule), optional("on/off", Kind::Switch)],
+        group: Group::Break,
+        help: "switches a rule of the protocol, to see what it is for; alone: lists them",
+        example: "RULE fencing off",
+        build: |a| {
+            let rule = a.optional_rule()?;
+            let switch = a.optional_switch()?;
+            Ok(rule.zip(switch).map_or(Action::Rules(rule), |(rule, on)| Action::SetRule(rule, on)))
+        },
+    },
+    CommandSpec {
         name: "RESET",
         aliases: &[],
         parameters: &[],
@@ -502,6 +519,22 @@ impl Arguments<'_> {
         }
     }
 
+    fn optional_rule(&mut self) -> Result<Option<Rule>, String> {
+        let Some(word) = self.text(&[Kind::Rule]) else { return Ok(None) };
+        let names = || Rule::ALL.map(Rule::name).join(", ");
+        let rule = Rule::from_name(&word.to_ascii_lowercase());
+        rule.map(Some).ok_or_else(|| self.wrong(&word, &format!("one of {}", names())))
+    }
+
+    fn optional_switch(&mut self) -> Result<Option<bool>, String> {
+        let Some(word) = self.text(&[Kind::Switch]) else { return Ok(None) };
+        match word.to_ascii_lowercase().as_str() {
+            "on" => Ok(Some(true)),
+            "off" => Ok(Some(false)),
+            _ => Err(self.wrong(&word, "on or off")),
+        }
+    }
+
     fn probability(&mut self) -> Result<f64, String> {
         let word = self.text(&[Kind::Probability]).expect("needed arguments were counted");
         let parsed = match word.strip_suffix('%') {
@@ -671,9 +704,10 @@ fn explain(kind: Kind) -> Option<&'static str> {
         Kind::Server => Some("a server's rank, or primary, or backup (the lowest-ranked of several)"),
         Kind::Rank => Some("a rank (0 is the metadata server and the console), or primary, or backup"),
         Kind::Probability => Some("0 to 1, or a percentage: 0.2 and 20% are the same"),
+        Kind::Rule => Some("a rule of the protocol, by the name that RULE lists"),
         Kind::Load => Some("on: as fast as answers come, 32 outstanding at each client"),
         Kind::Workload => Some("A: half reads (the default); B: 95 % reads; C: only reads; popular keys as in YCSB"),
-        Kind::Millis | Kind::Seconds | Kind::Count | Kind::Topic | Kind::Word => None,
+        Kind::Millis | Kind::Seconds | Kind::Count | Kind::Topic | Kind::Switch | Kind::Word => None,
     }
 }
 

@@ -15,7 +15,7 @@ use super::knowledge::{Knowledge, Picture, Standing};
 use super::parse::Request;
 use crate::driver::{ClusterStatus, Desk};
 use crate::fault::Control;
-use crate::protocol::{METADATA, Rank};
+use crate::protocol::{METADATA, Rank, Rule, Rules};
 use crate::store::Command;
 use crate::workload::{LoadOrder, Report};
 use std::collections::BTreeSet;
@@ -57,6 +57,8 @@ struct Memory {
     cuts: BTreeSet<(Rank, Rank)>,
     /// The rate before the dice were switched off.
     rate_before: Option<f64>,
+    /// The rules in force.
+    rules: Rules,
 }
 
 impl Session {
@@ -71,6 +73,13 @@ impl Session {
     #[must_use]
     pub fn with_kill(self, kill: Kill) -> Self {
         Self { kill: Some(kill), ..self }
+    }
+
+    /// The same, over a cluster that was started with these rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        self.memory().rules = rules;
+        self
     }
 
     /// Set it (from a signal handler, say) to end a `SLEEP` or a repeated command early.
@@ -134,6 +143,8 @@ impl Session {
             Action::FailRate(probability) => self.fail_rate(*probability).into(),
             Action::Swap => self.swap().into(),
             Action::Reset => self.reset().into(),
+            Action::Rules(rule) => Answer::Text(rules_text(self.memory().rules, *rule)),
+            Action::SetRule(rule, on) => self.set_rule(*rule, *on).into(),
             Action::Status => Answer::Text(status_text(&self.desk.status())),
             Action::View => Answer::Text(views_text(&self.desk.status())),
             Action::Events(count) => Answer::Text(text_or(self.knowledge.events(*count).join("\n"), "no events yet")),
@@ -268,6 +279,21 @@ impl Session {
         self.order(METADATA, Control::Reset, "reset: everybody starts over with empty stores")
     }
 
+    /// The metadata server first: it knows the rules for every server that is started later.
+    fn set_rule(&self, rule: Rule, on: bool) -> Result<(), String> {
+        let mut rules = self.memory().rules;
+        rules.set(rule, on);
+        let control = Control::Rules { rules };
+        self.desk.control(METADATA, control.clone())?;
+        self.memory().rules = rules;
+        let picture = self.picture();
+        let others = picture.ranks().filter(|rank| *rank != METADATA);
+        self.tell(others.filter(|rank| picture.standing(*rank) != Some(Standing::Dead)).collect(), &control)?;
+        let note = if on { format!("rule {rule} on") } else { format!("rule {rule} off: {}", rule.without()) };
+        self.desk.note(note);
+        Ok(())
+    }
+
     fn toggle_link(&self) -> Result<(), String> {
         let picture = self.picture();
         let mut cuts: BTreeSet<_> = self.memory().cuts.clone();
@@ -336,6 +362,9 @@ impl Session {
     }
 
     fn sleep(&self, duration: Duration) -> Answer {
+        if self.desk.pass(duration) {
+            return Answer::Ok;
+        }
         let start = Instant::now();
         loop {
             let left = duration.saturating_sub(start.elapsed());
@@ -436,6 +465,16 @@ fn percent(probability: f64) -> String {
 
 fn text_or(text: String, when_empty: &str) -> String {
     if text.is_empty() { when_empty.to_owned() } else { text }
+}
+
+/// What `RULE` answers: a line for each rule, or for this one.
+fn rules_text(rules: Rules, only: Option<Rule>) -> String {
+    let line = |rule: Rule| match rules.on(rule) {
+        true => format!("{rule:<18}on   {}", rule.says()),
+        false => format!("{rule:<18}OFF  {}", rule.without()),
+    };
+    let asked = Rule::ALL.into_iter().filter(|rule| only.is_none_or(|only| only == *rule));
+    asked.map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// What `STATUS` answers: stable, for scripts.

@@ -13,7 +13,7 @@ use super::server_rank::HELD_UP;
 use super::succession::{HELLO_DEADLINE, Respawn, Succession, next_process};
 use crate::fault::Control;
 use crate::protocol::{
-    Completion, Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, ServerStatus, Time,
+    Completion, Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, Rules, ServerStatus, Time,
 };
 use crate::store::{ClientId, Seq};
 use crate::transport::wire::Start;
@@ -56,6 +56,8 @@ pub enum News {
     Load(Box<Report>),
     /// Why nobody is served, or that somebody is again.
     Why(Option<String>),
+    /// Which rules of the protocol are switched off, in words; `None` when all are in force.
+    Unsafe(Option<String>),
 }
 
 /// How a rank's process is, and what it last said.
@@ -106,6 +108,8 @@ pub struct ConsoleRank<'a, T> {
     /// Who waits for a `RESET` to be carried out, and until when.
     resets: Vec<(Sender<Result<(), String>>, Time)>,
     last_control: u64,
+    /// The rules that an operator has set: a successor follows them too.
+    rules: Option<Rules>,
     next_process_check: Time,
     why: Option<String>,
     sends: Vec<(Rank, Message)>,
@@ -140,6 +144,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             statuses: Vec::new(),
             resets: Vec::new(),
             last_control: 0,
+            rules: None,
             next_process_check: Time::default(),
             why: None,
             sends: Vec::new(),
@@ -344,6 +349,8 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 let _ = answer.send(Report::sum(self.loads.values()));
             }
             Ask::Note { event } => self.front.note(now, &event),
+            // Here time passes by itself.
+            Ask::Pass { answer, .. } => drop(answer),
             Ask::Quit => {}
         }
     }
@@ -354,6 +361,10 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             if result.is_ok() && control == Control::Reset {
                 self.resets.push((answer, now + CONTROL_DEADLINE));
                 return;
+            }
+            if let (Ok(()), Control::Rules { rules }) = (&result, &control) {
+                self.rules = Some(*rules);
+                (self.news)(News::Unsafe(rules.warning()));
             }
             if result.is_ok() {
                 self.tell_network(to, control);
@@ -375,6 +386,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             }
             Control::Pause | Control::Resume if known.local => {
                 drop(answer.send(self.stop_process(to, &known, control == Control::Pause)));
+            }
+            // It will hear of them when it goes on.
+            Control::Rules { .. } if known.stopped => {
+                self.link.push(to, &Packet::Control { id: 0, control });
+                drop(answer.send(Ok(())));
             }
             _ if known.stopped => {
                 let why = format!("server {to} is paused and hears nothing: RESUME {to} first");
@@ -554,7 +570,8 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
 
     fn welcome_successor(&mut self, now: Time, rank: Rank, pid: u32) {
         let Some(since) = self.succession.arrived(rank) else { return };
-        for control in self.succession.orders(rank).to_vec() {
+        let rules = self.rules.map(|rules| Control::Rules { rules });
+        for control in self.succession.orders(rank).iter().cloned().chain(rules) {
             self.link.push(rank, &Packet::Control { id: 0, control });
         }
         let what = format!("server {rank}: process {pid} takes its place, after {} ms", now.since(since).as_millis());

@@ -27,6 +27,8 @@ pub enum Ask {
     Load { answer: Sender<Report> },
     /// Put a line into the events: what an operator did.
     Note { event: Event },
+    /// Let so much virtual time pass, where time is virtual and waits to be told; else the answer is dropped.
+    Pass { duration: Duration, answer: Sender<()> },
     /// End the cluster.
     Quit,
 }
@@ -145,6 +147,12 @@ impl Desk {
     /// Tells the events what an operator did.
     pub fn note(&self, what: impl Into<String>) {
         self.hand_in(Ask::Note { event: Event::Operator { what: what.into() } });
+    }
+
+    /// Lets virtual time pass. False where time passes by itself, and whoever wants to wait has to.
+    #[must_use]
+    pub fn pass(&self, duration: Duration) -> bool {
+        self.ask(|answer| Ask::Pass { duration, answer }).is_some()
     }
 
     /// Ends the cluster.

@@ -133,9 +133,7 @@ impl Succession {
     pub fn note_order(&mut self, rank: Rank, order: &Control) {
         let orders = self.orders.entry(rank).or_default();
         match order {
-            Control::Heal => {
-                orders.retain(|order| matches!(order, Control::FailureRate { .. } | Control::Rules { .. }))
-            }
+            Control::Heal => orders.retain(|order| matches!(order, Control::FailureRate { .. })),
             Control::Cut { peer, .. } => {
                 orders.retain(|old| !matches!(old, Control::Cut { peer: other, .. } if other == peer));
                 orders.push(order.clone());
@@ -144,8 +142,7 @@ impl Succession {
             | Control::Delay { .. }
             | Control::Duplicate { .. }
             | Control::Reorder { .. }
-            | Control::FailureRate { .. }
-            | Control::Rules { .. } => {
+            | Control::FailureRate { .. } => {
                 orders.retain(|old| std::mem::discriminant(old) != std::mem::discriminant(order));
                 orders.push(order.clone());
             }

@@ -48,6 +48,34 @@ impl Rule {
         }
     }
 
+    /// What it says, in one sentence.
+    #[must_use]
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::WaitForAll => "a write is answered only after every backup acknowledged it",
+            Self::Lease => "a read is answered only under a lease from every backup",
+            Self::Fencing => "messages of older views are refused",
+            Self::Sessions => "a repeated request has no second effect",
+            Self::Incarnation => "a restarted server is a stranger",
+            Self::JoinBeforeCount => "a joining server counts only once it has everything",
+            Self::Tail => "a new primary keeps the writes that it does not know to be committed",
+        }
+    }
+
+    /// What goes wrong without it, in one sentence.
+    #[must_use]
+    pub fn without(self) -> &'static str {
+        match self {
+            Self::WaitForAll => "a write that only the primary has is answered OK, and dies with it",
+            Self::Lease => "a primary that was replaced does not know it, and two servers answer reads",
+            Self::Fencing => "a late message of a replaced primary pushes an acknowledged write aside",
+            Self::Sessions => "a request that is repeated takes effect again and again",
+            Self::Incarnation => "a server that forgot everything is taken for one that has everything",
+            Self::JoinBeforeCount => "a server that has received nothing yet may become primary",
+            Self::Tail => "the new primary throws away a write that was answered OK",
+        }
+    }
+
     /// The rule of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Rule> {
@@ -80,6 +108,28 @@ impl Rules {
             self.off &= !(1 << rule as u8);
         } else {
             self.off |= 1 << rule as u8;
+        }
+    }
+
+    /// All rules but these.
+    #[must_use]
+    pub fn without(off: &[Rule]) -> Self {
+        let mut rules = Self::default();
+        off.iter().for_each(|rule| rules.set(*rule, false));
+        rules
+    }
+
+    /// What to warn of, in words: `None` when every rule is in force.
+    #[must_use]
+    pub fn warning(self) -> Option<String> {
+        let off: Vec<Rule> = self.switched_off().collect();
+        match off.as_slice() {
+            [] => None,
+            [rule] => Some(format!("rule {rule} is off: {}", rule.without())),
+            many => {
+                let names: Vec<&str> = many.iter().map(|rule| rule.name()).collect();
+                Some(format!("rules {} are off: nothing that is promised holds", names.join(", ")))
+            }
         }
     }
 

@@ -85,6 +85,9 @@ const KEYS: u32 = 4;
 const BIG_KEYS: u32 = 32;
 const BIG_VALUE_BYTES: usize = 20 << 10;
 
+/// A `RESET` is carried out by then if nothing hinders it.
+const RESET_DEADLINE: Duration = Duration::from_secs(1);
+
 /// What the seed alone decides.
 struct Weather {
     failure_rate: f64,
@@ -202,6 +205,9 @@ fn drive(world: &mut World, seed: u64, chaos: &Chaos) -> Result<(), Violation> {
         script.act(world);
     }
     heal_all(world);
+    // The servers that a RESET was waiting for may have forgotten everything since they announced themselves.
+    world.run_for(RESET_DEADLINE);
+    reset_if_stillborn(world);
     heals::judge(world)?;
     check(world)?;
     linearizable::judge(world.history())
@@ -227,7 +233,11 @@ pub fn heal_all(world: &mut World) {
             }
         }
     }
-    // An epoch that died before it began holds nothing; only an operator can say so.
+    reset_if_stillborn(world);
+}
+
+/// An epoch that died before it began holds nothing; only an operator can say so.
+fn reset_if_stillborn(world: &mut World) {
     let newest = world.front(METADATA).metadata().and_then(|metadata| metadata.records().back());
     let stillborn = newest.is_some_and(|record| record.reason == Reason::Formed && record.view.epoch > 1);
     if stillborn && world.holders().is_empty() {

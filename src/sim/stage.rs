@@ -3,6 +3,10 @@
 //! Virtual time follows the wall clock, so that a person can watch. What a person asks comes in over the
 //! [`Desk`](crate::driver::Desk) and what happens goes out as [`News`], exactly as on rank 0 over MPI: the
 //! console and the dashboard cannot tell the difference, but for the processes that are none.
+//!
+//! A script is played in its own time ([`SimStage::scripted`]): a command takes the virtual time that it needs,
+//! `SLEEP` lets virtual time pass at once, and between two commands the clock stands. So the same seed and the
+//! same script always end the same way, however busy the machine is.
 
 use super::World;
 use super::chaos::{self, Script};
@@ -44,6 +48,13 @@ impl VirtualClock {
     }
 }
 
+/// Under a script the clock stands between commands; when none has come for this long, time follows the wall again.
+const SCRIPT_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// A script finds a cluster that has formed its first view and told of it.
+const SCRIPT_START: Duration = Duration::from_millis(50);
+/// The most virtual time that passes between two looks at what happened.
+const STEP: Duration = Duration::from_millis(1);
+
 /// A world with an audience.
 pub struct SimStage<'a> {
     world: World,
@@ -60,12 +71,18 @@ pub struct SimStage<'a> {
     healing_until: Option<Time>,
     /// Virtual time passes so many times slower than time.
     slowness: f64,
+    scripted: bool,
+    /// When something was last asked.
+    asked: Instant,
 }
 
 impl<'a> SimStage<'a> {
     /// `world` serves `asks` and tells `news`; `clock` shows its time.
     #[must_use]
     pub fn new(world: World, clock: VirtualClock, asks: Receiver<Ask>, news: Box<dyn FnMut(News) + 'a>) -> Self {
+        let mut world = world;
+        // Who switches a rule off wants to see what comes of it.
+        world.go_on();
         Self {
             world,
             clock,
@@ -78,28 +95,47 @@ impl<'a> SimStage<'a> {
             script: None,
             healing_until: None,
             slowness: 1.0,
+            scripted: false,
+            asked: Instant::now(),
         }
     }
 
-    /// The same, while a script is played, so many times slower than life.
+    /// The same, while a run of the fuzzer is played, so many times slower than life.
     #[must_use]
     pub fn playing(self, script: Script, slowness: f64) -> Self {
         Self { script: Some(script), slowness, ..self }
     }
 
+    /// The same; `scripted`: nobody watches, so time need not follow the wall clock.
+    #[must_use]
+    pub fn scripted(self, scripted: bool) -> Self {
+        Self { scripted, ..self }
+    }
+
+    fn clock_stands(&self) -> bool {
+        self.scripted && self.asked.elapsed() < SCRIPT_PAUSE_MAX
+    }
+
     /// Plays until somebody asks to quit.
     pub fn run(mut self) {
         let mut last = Instant::now();
+        if self.scripted {
+            self.pass(SCRIPT_START);
+        }
         loop {
             let passed = last.elapsed().min(CATCH_UP_MAX);
             last = Instant::now();
-            self.pass(passed.div_f64(self.slowness));
+            if !self.clock_stands() {
+                self.play(passed.div_f64(self.slowness));
+            }
             self.clock.set(self.world.now());
             self.after_turn();
             match self.asks.recv_timeout(TURN) {
                 Ok(Ask::Quit) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(ask) => {
+                    self.asked = Instant::now();
                     self.on_ask(ask);
+                    self.asked = Instant::now();
                     // A request takes microseconds of virtual time: do not make its sender wait a turn.
                     self.settle();
                 }
@@ -109,7 +145,7 @@ impl<'a> SimStage<'a> {
     }
 
     /// Lets virtual time pass; the script acts in it.
-    fn pass(&mut self, duration: Duration) {
+    fn play(&mut self, duration: Duration) {
         let until = self.world.now() + duration;
         while let Some(script) = &mut self.script {
             let Some(next) = script.next() else {
@@ -155,11 +191,27 @@ impl<'a> SimStage<'a> {
         self.world.front_mut(METADATA).note(now, &Event::Operator { what: what.to_owned() });
     }
 
-    /// Lets virtual time run ahead by the little that an undisturbed request needs.
+    /// Lets virtual time run ahead by the little that an undisturbed request needs; under a script, until it is
+    /// answered.
     fn settle(&mut self) {
-        self.world.run_for(Duration::from_micros(300));
-        self.clock.set(self.world.now());
-        self.after_turn();
+        self.pass(Duration::from_micros(300));
+        while self.scripted && !self.executing.is_empty() {
+            self.pass(STEP);
+        }
+    }
+
+    /// Lets virtual time pass.
+    fn pass(&mut self, duration: Duration) {
+        let until = self.world.now() + duration;
+        loop {
+            let step = until.since(self.world.now()).min(STEP);
+            self.world.run_for(step);
+            self.clock.set(self.world.now());
+            self.after_turn();
+            if self.world.now() >= until {
+                return;
+            }
+        }
     }
 
     fn after_turn(&mut self) {
@@ -208,7 +260,9 @@ impl<'a> SimStage<'a> {
         }
         if let Some(violation) = self.world.violation().filter(|_| !self.told_violation) {
             self.told_violation = true;
-            (self.news)(News::Why(Some(format!("violated: {violation}"))));
+            let what = format!("violated {violation}");
+            (self.news)(News::Why(Some(what.clone())));
+            self.world.front_mut(METADATA).note(now, &Event::Operator { what });
         }
     }
 
@@ -257,6 +311,12 @@ impl<'a> SimStage<'a> {
                 let now = self.world.now();
                 self.world.front_mut(METADATA).note(now, &event);
             }
+            Ask::Pass { duration, answer } => {
+                if self.clock_stands() {
+                    self.pass(duration);
+                    let _ = answer.send(());
+                }
+            }
             Ask::Quit => {}
         }
     }
@@ -265,6 +325,7 @@ impl<'a> SimStage<'a> {
         match control {
             Control::Pause => (self.news)(News::Stopped { rank, stopped: true }),
             Control::Resume => (self.news)(News::Stopped { rank, stopped: false }),
+            Control::Rules { rules } if rank == METADATA => (self.news)(News::Unsafe(rules.warning())),
             Control::Cut { .. } | Control::Loss { .. } | Control::Delay { .. } | Control::Heal => {
                 (self.news)(News::Network { rank, control });
             }

@@ -47,6 +47,8 @@ pub struct World {
     happenings: VecDeque<Happening>,
     invariants: Invariants,
     violation: Option<Violation>,
+    /// A violation does not end the run.
+    goes_on: bool,
 }
 
 impl World {
@@ -78,6 +80,7 @@ impl World {
             happenings: VecDeque::new(),
             invariants,
             violation: None,
+            goes_on: false,
             setup,
         }
     }
@@ -168,6 +171,11 @@ impl World {
     #[must_use]
     pub fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()
+    }
+
+    /// Time goes on after the first violation, for those who want to see what comes of it.
+    pub fn go_on(&mut self) {
+        self.goes_on = true;
     }
 
     /// Messages delivered so far.
@@ -270,7 +278,7 @@ impl World {
 
     /// Does the next thing that is due, at most up to `until`. False when nothing was due.
     pub fn step(&mut self, until: Time) -> bool {
-        if self.violation.is_some() {
+        if self.violation.is_some() && !self.goes_on {
             return false;
         }
         let arrival = self.flying.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at);

@@ -69,9 +69,13 @@ impl Terminal {
         let mut output = keyboard.try_clone().expect("descriptors are left");
         let screen = Arc::new(Mutex::new(vt100::Parser::new(size.rows(), size.columns(), 0)));
         let painted = Arc::clone(&screen);
+        let mut cast = Cast::from_environment(size);
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read @ 1..) = output.read(&mut bytes) {
+                if let Some(cast) = &mut cast {
+                    cast.note(&bytes[..read]);
+                }
                 lock(&painted).process(&bytes[..read]);
             }
         });
@@ -190,6 +194,38 @@ impl Terminal {
     /// The process group that may read; 0 when there is none.
     pub fn foreground(&self) -> u32 {
         tcgetpgrp(&self.keyboard).map_or(0, |group| group.as_raw_nonzero().get().unsigned_abs())
+    }
+}
+
+/// Where a recording goes, if one is wanted.
+pub const CAST: &str = "UNDERSTUDY_CAST";
+
+/// A recording of everything that a terminal shows, as asciicast 2.
+struct Cast {
+    file: File,
+    begun: Instant,
+    /// The beginning of a character whose end has not come yet.
+    pending: Vec<u8>,
+}
+
+impl Cast {
+    fn from_environment(size: Size) -> Option<Self> {
+        let path = std::env::var_os(CAST)?;
+        let mut file = File::create(path).expect("the recording can be made");
+        writeln!(file, "{}", serde_json::json!({"version": 2, "width": size.0, "height": size.1})).expect("it is open");
+        Some(Self { file, begun: Instant::now(), pending: Vec::new() })
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.pending) {
+            Ok(text) => text.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        let rest = self.pending.split_off(whole);
+        let text = String::from_utf8(std::mem::replace(&mut self.pending, rest)).expect("just seen");
+        let at = (self.begun.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        writeln!(self.file, "{}", serde_json::json!([at, "o", text])).expect("the recording is open");
     }
 }
 
