@@ -145,6 +145,18 @@ fn the_metadata_server_does_not_notice_the_load() {
 
 // ---- over MPI --------------------------------------------------------------------------------------
 
+/// Waits until the program has said this about why nobody is served.
+#[track_caller]
+fn wait_why(job: &mut Job, sentence: &str) {
+    let begun = Instant::now();
+    while !job.stderr().contains(sentence) {
+        if begun.elapsed() > PATIENCE {
+            job.fail(&format!("nobody says: {sentence}"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Waits until nothing is answered for a while.
 #[track_caller]
 fn wait_standstill(job: &mut Job, why: &str) {
@@ -297,6 +309,7 @@ fn links_of_the_console_are_cut_in_each_direction() {
         wait_progress(&mut job, PATIENCE, 50);
         job.expect(cut, "OK");
         wait_standstill(&mut job, cut);
+        wait_why(&mut job, "the console is not served: the link ");
         job.expect("HEAL", "OK");
     }
     for cut in ["CUT 0 backup oneway", "CUT backup 0 oneway"] {
@@ -307,11 +320,37 @@ fn links_of_the_console_are_cut_in_each_direction() {
         // Only the metadata server can make the backup primary.
         job.expect("CRASH primary", "OK");
         wait_standstill(&mut job, cut);
+        let sentence = match cut.starts_with("CUT 0") {
+            true => format!("server {backup} is the primary of view "),
+            false => format!("server {backup}, which would take over, cannot reach the metadata server"),
+        };
+        wait_why(&mut job, &sentence);
         job.expect("HEAL", "OK");
         wait_progress(&mut job, PATIENCE, 50);
         job.expect("RECOVER", "OK");
         job.wait_led_by(backup, &[3 - backup]);
     }
+    job.end(0);
+}
+
+#[test]
+fn a_cluster_without_data_says_what_is_left_to_do() {
+    let mut job = Job::start(&["--failure-rate", "0", "--recover-after", "never"]);
+    job.wait_led_by(1, &[2]);
+    job.expect("PAUSE 2", "OK");
+    job.wait_status("server 1 is alone", |status| status.primary == Some(1) && status.backups.is_empty());
+    job.expect("PAUSE 1", "OK");
+    wait_why(&mut job, "server 1 is paused, and nobody else has the data. RESUME 1 lets it go on");
+    job.expect("RESUME 2", "OK");
+    job.expect("RESUME 1", "OK");
+    job.wait_led_by(1, &[2]);
+    job.expect("PUT a 1", "OK");
+    job.expect("CRASH 1", "OK");
+    job.expect("CRASH 2", "OK");
+    wait_why(&mut job, "has lost its memory, and nobody else has the data. RESET starts over empty");
+    job.expect("RECOVER", "OK");
+    job.expect("RESET", "OK");
+    job.expect("GET a", "(nil)");
     job.end(0);
 }
 

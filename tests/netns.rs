@@ -1,7 +1,7 @@
 //! Several hosts, as network namespaces joined by a switch: `--hostfile`, and cables that are pulled out.
 //!
-//! Every host has a network of its own and a name of its own; mpirun reaches it through an agent that takes the place of
-//! ssh. Where namespaces are not permitted (they need root), these tests are skipped with a word.
+//! Every host has a network of its own and a name of its own; mpirun reaches it through an agent that takes the place
+//! of ssh. Where namespaces are not permitted (they need root), these tests are skipped with a word.
 
 mod support;
 
@@ -91,8 +91,9 @@ impl Hosts {
     fn agent(&self, place: &Place) -> std::path::PathBuf {
         let path = place.path().join("agent");
         let script = format!(
-            "#!/bin/sh\nhost=${{1##*.}}\nshift\nexec ip netns exec {}-$host unshare --uts sh -c \"hostname host$host; $*\"\n",
-            self.name
+            "#!/bin/sh\nhost=${{1##*.}}\nshift\nexec ip netns exec {}-$host {named} \"hostname host$host; $*\"\n",
+            self.name,
+            named = "unshare --uts sh -c"
         );
         std::fs::write(&path, script).expect("the place is ours");
         std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("it is ours");
