@@ -25,6 +25,10 @@ pub struct Args {
     #[arg(long, default_value_t = 0, value_name = "M", value_parser = clap::value_parser!(u32).range(0..=8))]
     pub clients: u32,
 
+    /// Start the ranks on the hosts that this file names, one a line, this machine first.
+    #[arg(long, value_name = "FILE")]
+    pub hostfile: Option<PathBuf>,
+
     /// Probability with which each request makes the primary crash, 0 to 1.
     #[arg(long, default_value_t = 0.2, value_name = "P", value_parser = probability)]
     pub failure_rate: f64,

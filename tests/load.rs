@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::job::{Job, PATIENCE, Place};
+use support::load::{number, wait_progress};
 use understudy::check::{Operation, Verdict, check, json};
 use understudy::driver::Setup;
 use understudy::fault::Control;
@@ -144,25 +145,13 @@ fn the_metadata_server_does_not_notice_the_load() {
 
 // ---- over MPI --------------------------------------------------------------------------------------
 
-/// The number after this word in what `LOAD` answers.
+/// Waits until the program has said this about why nobody is served.
 #[track_caller]
-fn number(line: &str, word: &str) -> u64 {
-    let mut words = line.split(' ').skip_while(|other| *other != word);
-    words.nth(1).and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {word} in {line:?}"))
-}
-
-/// Waits until so many more operations were answered.
-#[track_caller]
-fn wait_progress(job: &mut Job, operations: u64) -> String {
-    let from = number(&job.ask("LOAD"), "operations");
+fn wait_why(job: &mut Job, sentence: &str) {
     let begun = Instant::now();
-    loop {
-        let line = job.ask("LOAD");
-        if number(&line, "operations") >= from + operations {
-            return line;
-        }
+    while !job.stderr().contains(sentence) {
         if begun.elapsed() > PATIENCE {
-            job.fail(&format!("no {operations} operations more: {line}"));
+            job.fail(&format!("nobody says: {sentence}"));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -193,30 +182,30 @@ fn two_clients_see_failovers_and_lose_nothing() {
     let line = job.ask("LOAD");
     assert!(line.starts_with("load off clients 2 operations 0 per-second 0 "), "{line}");
     job.expect("LOAD 2000", "OK");
-    wait_progress(&mut job, 500);
+    wait_progress(&mut job, PATIENCE, 500);
     for break_it in ["CRASH primary", "SWAP", "KILL primary"] {
         job.expect(break_it, "OK");
-        wait_progress(&mut job, 500);
+        wait_progress(&mut job, PATIENCE, 500);
         job.wait_status("both serve again", |status| {
             status.primary.is_some_and(|primary| status.is_led_by(primary, &[3 - primary]))
         });
     }
-    let line = wait_progress(&mut job, 500);
+    let line = wait_progress(&mut job, PATIENCE, 500);
     assert!(line.starts_with("load on workload A clients 2 "), "{line}");
     assert_eq!((number(&line, "lost"), number(&line, "duplicated")), (0, 0), "{line}");
     assert!(number(&line, "failovers") >= 3 && number(&line, "downtime-ms") >= 10, "{line}");
     job.expect("LOAD off", "OK");
     job.expect("LOAD 500 c", "OK");
-    let line = wait_progress(&mut job, 100);
+    let line = wait_progress(&mut job, PATIENCE, 100);
     assert!(line.starts_with("load on workload C "), "{line}");
     assert_eq!((number(&line, "lost"), number(&line, "duplicated")), (0, 0), "{line}");
     job.expect("LOAD off", "OK");
     assert!(job.ask("LOAD").starts_with("load off clients 2 "));
     // The check can fail: with the counter set back, the next answers are too low.
     job.expect("LOAD 500 A", "OK");
-    wait_progress(&mut job, 100);
+    wait_progress(&mut job, PATIENCE, 100);
     job.expect("PUT load:3:counter 1", "OK");
-    let line = wait_progress(&mut job, 200);
+    let line = wait_progress(&mut job, PATIENCE, 200);
     assert!(number(&line, "lost") > 0 && line.contains("first-fault INCR load:3:counter"), "{line}");
     job.end(0);
 }
@@ -226,9 +215,9 @@ fn without_further_clients_the_console_loads() {
     let mut job = Job::start(&["--failure-rate", "0"]);
     job.expect("PUT a 1", "OK");
     job.expect("LOAD on B", "OK");
-    wait_progress(&mut job, 1_000);
+    wait_progress(&mut job, PATIENCE, 1_000);
     job.expect("GET a", "1");
-    let line = wait_progress(&mut job, 1_000);
+    let line = wait_progress(&mut job, PATIENCE, 1_000);
     assert!(line.starts_with("load on workload B clients 1 "), "{line}");
     assert_eq!((number(&line, "lost"), number(&line, "duplicated")), (0, 0), "{line}");
     job.expect("LOAD off", "OK");
@@ -268,7 +257,7 @@ fn the_operations_of_all_clients_are_in_the_history() {
     for crash in ["CRASH primary", "SLEEP 0.3", "CRASH primary", "SLEEP 0.3"] {
         job.expect(crash, "OK");
     }
-    wait_progress(&mut job, 100);
+    wait_progress(&mut job, PATIENCE, 100);
     job.expect("LOAD off", "OK");
     job.expect("SLEEP 0.5", "OK");
     let operations = number(&job.ask("LOAD"), "operations");
@@ -301,7 +290,7 @@ fn the_unseen_operations_of_clients_are_no_contradiction() {
     job.expect("PUT a 1", "OK");
     job.expect("COUNT", "1");
     job.expect("LOAD 500", "OK");
-    wait_progress(&mut job, 300);
+    wait_progress(&mut job, PATIENCE, 300);
     assert!(job.ask("COUNT").parse::<u64>().is_ok_and(|count| count > 1));
     assert_ne!(job.ask("GET load:1:counter"), "");
     assert_ne!(job.ask("GET load:3:counter"), "(nil)");
@@ -317,24 +306,51 @@ fn links_of_the_console_are_cut_in_each_direction() {
     job.wait_led_by(1, &[2]);
     job.expect("LOAD 500", "OK");
     for cut in ["CUT 0 1 oneway", "CUT 1 0 oneway"] {
-        wait_progress(&mut job, 50);
+        wait_progress(&mut job, PATIENCE, 50);
         job.expect(cut, "OK");
         wait_standstill(&mut job, cut);
+        wait_why(&mut job, "the console is not served: the link ");
         job.expect("HEAL", "OK");
     }
     for cut in ["CUT 0 backup oneway", "CUT backup 0 oneway"] {
-        let line = wait_progress(&mut job, 50);
+        let line = wait_progress(&mut job, PATIENCE, 50);
         assert_eq!((number(&line, "lost"), number(&line, "duplicated")), (0, 0), "{line}");
         let backup = job.wait_status("both serve", |status| !status.backups.is_empty()).backups[0];
         job.expect(cut, "OK");
         // Only the metadata server can make the backup primary.
         job.expect("CRASH primary", "OK");
         wait_standstill(&mut job, cut);
+        let sentence = match cut.starts_with("CUT 0") {
+            true => format!("server {backup} is the primary of view "),
+            false => format!("server {backup}, which would take over, cannot reach the metadata server"),
+        };
+        wait_why(&mut job, &sentence);
         job.expect("HEAL", "OK");
-        wait_progress(&mut job, 50);
+        wait_progress(&mut job, PATIENCE, 50);
         job.expect("RECOVER", "OK");
         job.wait_led_by(backup, &[3 - backup]);
     }
+    job.end(0);
+}
+
+#[test]
+fn a_cluster_without_data_says_what_is_left_to_do() {
+    let mut job = Job::start(&["--failure-rate", "0", "--recover-after", "never"]);
+    job.wait_led_by(1, &[2]);
+    job.expect("PAUSE 2", "OK");
+    job.wait_status("server 1 is alone", |status| status.primary == Some(1) && status.backups.is_empty());
+    job.expect("PAUSE 1", "OK");
+    wait_why(&mut job, "server 1 is paused, and nobody else has the data. RESUME 1 lets it go on");
+    job.expect("RESUME 2", "OK");
+    job.expect("RESUME 1", "OK");
+    job.wait_led_by(1, &[2]);
+    job.expect("PUT a 1", "OK");
+    job.expect("CRASH 1", "OK");
+    job.expect("CRASH 2", "OK");
+    wait_why(&mut job, "has lost its memory, and nobody else has the data. RESET starts over empty");
+    job.expect("RECOVER", "OK");
+    job.expect("RESET", "OK");
+    job.expect("GET a", "(nil)");
     job.end(0);
 }
 
@@ -344,7 +360,7 @@ fn links_of_a_client_are_cut_in_each_direction() {
     job.wait_led_by(1, &[2]);
     job.expect("LOAD 500", "OK");
     for cut in ["CUT 3 1 oneway", "CUT 1 3 oneway"] {
-        wait_progress(&mut job, 50);
+        wait_progress(&mut job, PATIENCE, 50);
         job.expect(cut, "OK");
         wait_standstill(&mut job, cut);
         // Others are served.
@@ -357,7 +373,7 @@ fn links_of_a_client_are_cut_in_each_direction() {
     job.expect("SWAP", "OK");
     job.expect("CUT 3 0", "OK");
     job.expect("HEAL", "OK");
-    let line = wait_progress(&mut job, 50);
+    let line = wait_progress(&mut job, PATIENCE, 50);
     assert_eq!((number(&line, "lost"), number(&line, "duplicated")), (0, 0), "{line}");
     job.end(0);
 }

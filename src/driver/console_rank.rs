@@ -11,9 +11,11 @@ use super::log::Log;
 use super::pace::{Pace, Waiting};
 use super::server_rank::HELD_UP;
 use super::succession::{HELLO_DEADLINE, Respawn, Succession, next_process};
+use super::why::{Life, Situation, life};
 use crate::fault::Control;
 use crate::protocol::{
-    Completion, Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, Rules, ServerStatus, Time,
+    Completion, Event, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Role, Rules, ServerStatus,
+    Time,
 };
 use crate::store::{ClientId, Seq};
 use crate::transport::wire::Start;
@@ -112,6 +114,8 @@ pub struct ConsoleRank<'a, T> {
     rules: Option<Rules>,
     next_process_check: Time,
     why: Option<String>,
+    /// A server served at this time, as far as was heard.
+    served: Time,
     sends: Vec<(Rank, Message)>,
 }
 
@@ -147,6 +151,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             rules: None,
             next_process_check: Time::default(),
             why: None,
+            served: clock::now(),
             sends: Vec::new(),
         }
     }
@@ -194,7 +199,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             if now >= self.next_process_check {
                 self.next_process_check = now + PROCESS_CHECK_INTERVAL;
                 self.check_processes(now);
-                self.tell_why();
+                self.tell_why(now);
             }
             if let Some(observation) = self.front.report(now) {
                 (self.news)(News::Observation(Box::new(observation)));
@@ -367,6 +372,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 (self.news)(News::Unsafe(rules.warning()));
             }
             if result.is_ok() {
+                self.succession.note_order(to, &control);
                 self.tell_network(to, control);
             }
             let _ = answer.send(result);
@@ -590,36 +596,28 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         self.front.note(now, &event);
     }
 
-    /// One sentence when nobody can be served: which rule blocks, and what would unblock it.
-    fn tell_why(&mut self) {
+    /// One sentence when nobody is served.
+    fn tell_why(&mut self, now: Time) {
         let metadata = self.front.metadata().expect("rank 0 is the metadata server");
-        let why = metadata.view().and_then(|view| {
-            let is_alive = |rank: Rank| {
-                let known = self.known.get(&rank)?;
-                let status = known.status.as_ref()?;
-                let member = view.member_on(rank)?;
-                Some(
-                    !known.gone
-                        && !known.stopped
-                        && status.incarnation == member.incarnation
-                        && status.role != Role::Down,
-                )
-            };
-            let lost: Vec<String> = view
-                .members()
-                .filter(|member| is_alive(member.rank) == Some(false))
-                .map(|member| member.rank.to_string())
-                .collect();
-            let all = lost.len() == view.members().count();
-            all.then(|| {
-                format!(
-                    "nobody is served: every server of view {} ({}) has lost its memory or is paused, and no other may \
-                     take over. RESUME a paused one, or RESET to start over empty",
-                    view.number,
-                    lost.join(", ")
-                )
-            })
-        });
+        let view = metadata.view().cloned();
+        let life = |member: &Member| match self.known.get(&member.rank) {
+            Some(known) if known.gone => Life::Lost,
+            Some(known) if known.stopped => Life::Paused,
+            Some(Known { status: Some(status), .. }) => life(*member, status),
+            _ => Life::Unknown,
+        };
+        let mut situation = Situation {
+            lives: view.iter().flat_map(|view| view.members()).map(|member| (member.rank, life(&member))).collect(),
+            cuts: self.succession.cuts().collect(),
+            view: view.as_deref(),
+            blocked_for: Duration::ZERO,
+        };
+        if situation.is_served() {
+            self.served = now;
+        }
+        let waiting = now.since(self.front.client().running_since(now));
+        situation.blocked_for = now.since(self.served).max(waiting);
+        let why = situation.why();
         if why != self.why {
             self.why.clone_from(&why);
             (self.news)(News::Why(why));

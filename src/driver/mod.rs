@@ -15,6 +15,7 @@
 //! | [`console_rank`] | the loop of rank 0 |
 //! | [`succession`] | who takes the place of a dead process |
 //! | [`doors`] | how a replacement comes to be reached by the others |
+//! | [`why`] | what to say when nobody is served |
 //! | [`desk`] | where the console hands in its wishes |
 //! | [`link`] | packets out, packets in, who has to be woken |
 //! | [`pace`] | how a rank waits |
@@ -33,6 +34,7 @@ pub mod outlet;
 pub mod pace;
 pub mod server_rank;
 pub mod succession;
+pub mod why;
 
 pub use crate::protocol::{Outcome, ViewRecord};
 pub use console_rank::{ConsoleRank, News};

@@ -111,6 +111,9 @@ impl Launcher {
             return Err("this mpirun does not tell its processes their rank; use Open MPI 4 or later".into());
         }
         let mpirun = Mpirun::find()?;
+        if let Some(hosts) = &args.hostfile {
+            check_hostfile(hosts)?;
+        }
         let binary =
             std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
         let is_interactive = args.command.is_empty();
@@ -136,8 +139,13 @@ impl Launcher {
         let ranks = 1 + args.servers + args.clients;
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         let (out, err) = log_files(&log)?;
-        let mut command =
-            mpirun.command(ranks, &[LIFELINE_VARIABLE, SHARED_VARIABLE, JOB_DIR_VARIABLE], &binary, &arguments);
+        let mut command = mpirun.command(
+            ranks,
+            args.hostfile.as_deref(),
+            &[LIFELINE_VARIABLE, SHARED_VARIABLE, JOB_DIR_VARIABLE],
+            &binary,
+            &arguments,
+        );
         mpirun.keep_files_in(&mut command, private.path(), shared.as_ref().map(PrivateDir::path));
         if let Some(shared) = &shared {
             command.env(SHARED_VARIABLE, shared.path());
@@ -349,6 +357,18 @@ impl Launcher {
             }
         }
     }
+}
+
+/// mpirun's own words about a hostfile are for those who know them.
+fn check_hostfile(hosts: &Path) -> Result<(), String> {
+    let form = "it names one host a line, this machine first";
+    let text = std::fs::read_to_string(hosts)
+        .map_err(|error| format!("the hostfile {} cannot be read: {error}; {form}", hosts.display()))?;
+    let names_a_host = |line: &str| !line.trim().is_empty() && !line.trim().starts_with('#');
+    if text.lines().any(names_a_host) {
+        return Ok(());
+    }
+    Err(format!("the hostfile {} names no host: {form}", hosts.display()))
 }
 
 /// Started with `&`, a program that wants to read the terminal stops until it is brought to the foreground.

@@ -4,8 +4,8 @@
 //!
 //! - start more ranks than there are cores, bound to none of them;
 //! - go on when a rank dies;
-//! - keep to this machine: shared memory, and the loopback interface for processes that join later.
-//!   That works without a network and behind any firewall, and spares the search for faster fabrics
+//! - unless there are several hosts, keep to this machine: shared memory, and the loopback interface for processes
+//!   that join later. That works without a network and behind any firewall, and spares the search for faster fabrics
 //!   (about a quarter of a second of `MPI_Init` here).
 
 use std::ffi::{OsStr, OsString};
@@ -19,6 +19,9 @@ pub const MPIRUN_VARIABLE: &str = "UNDERSTUDY_MPIRUN";
 /// and again, and every value of more than a few kilobytes then costs page faults on every rank it passes.
 const MALLOC: [(&str, &str); 3] =
     [("MALLOC_TRIM_THRESHOLD_", "268435456"), ("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TOP_PAD_", "1048576")];
+
+/// The interface of a machine to itself.
+const LOOPBACK: &str = "127.0.0.0/8";
 
 /// What to say when there is none.
 const INSTALL_HINT: &str = "install one (Debian, Ubuntu: apt-get install -y openmpi-bin libopenmpi-dev libclang-dev; \
@@ -65,11 +68,22 @@ impl Mpirun {
         Ok(Self { program, flavour })
     }
 
-    /// The command that starts `ranks` ranks of `binary`, handing them the variables `exported`.
+    /// The command that starts `ranks` ranks of `binary` on this machine, or on the hosts that a file names, handing
+    /// them the variables `exported`.
     #[must_use]
-    pub fn command(&self, ranks: u32, exported: &[&str], binary: &Path, arguments: &[OsString]) -> Command {
+    pub fn command(
+        &self,
+        ranks: u32,
+        hosts: Option<&Path>,
+        exported: &[&str],
+        binary: &Path,
+        arguments: &[OsString],
+    ) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(self.options(ranks, exported)).arg(binary).args(arguments);
+        if let Some(hosts) = hosts {
+            command.arg(if self.flavour == Flavour::Mpich { "-f" } else { "--hostfile" }).arg(hosts);
+        }
+        command.args(self.options(ranks, hosts.is_some(), exported)).arg(binary).args(arguments);
         command.envs(MALLOC.iter().copied());
         if self.flavour != Flavour::Mpich && rustix::process::geteuid().is_root() {
             command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
@@ -92,19 +106,27 @@ impl Mpirun {
         }
     }
 
-    fn options(&self, ranks: u32, exported: &[&str]) -> Vec<String> {
+    fn options(&self, ranks: u32, elsewhere: bool, exported: &[&str]) -> Vec<String> {
         let mut options = vec!["-n".into(), ranks.to_string()];
         let mut add = |words: &[&str]| options.extend(words.iter().map(|&word| word.to_owned()));
         if self.flavour == Flavour::Mpich {
-            add(&["-launcher", "fork", "-disable-auto-cleanup"]);
+            add(if elsewhere { &["-ppn", "1"] } else { &["-launcher", "fork"] });
+            add(&["-disable-auto-cleanup"]);
             return options;
         }
         add(&["--oversubscribe", "--bind-to", "none", "--enable-recovery"]);
         // `ob1` is the engine that drives the transports below; naming it spares the trial of the others.
         add(&["--mca", "pml", "ob1", "--mca", "btl", "^openib,ofi,uct,usnic"]);
-        add(&["--mca", "btl_tcp_if_include", "127.0.0.0/8"]);
         if self.flavour == Flavour::OpenMpi4 {
-            add(&["--mca", "orte_abort_on_non_zero_status", "0", "--mca", "oob_tcp_if_include", "127.0.0.0/8"]);
+            add(&["--mca", "orte_abort_on_non_zero_status", "0"]);
+        }
+        match (elsewhere, self.flavour) {
+            // One rank a host by turns: a host that is lost takes one server along.
+            (true, _) => add(&["--map-by", "node"]),
+            (false, Flavour::OpenMpi4) => {
+                add(&["--mca", "btl_tcp_if_include", LOOPBACK, "--mca", "oob_tcp_if_include", LOOPBACK]);
+            }
+            (false, _) => add(&["--mca", "btl_tcp_if_include", LOOPBACK]),
         }
         for name in exported {
             add(&["-x", name]);
@@ -169,7 +191,7 @@ mod tests {
     use super::*;
 
     fn options(flavour: Flavour) -> String {
-        Mpirun { program: "mpirun".into(), flavour }.options(3, &["A", "B"]).join(" ")
+        Mpirun { program: "mpirun".into(), flavour }.options(3, false, &["A", "B"]).join(" ")
     }
 
     #[test]
@@ -190,6 +212,17 @@ mod tests {
         assert!(four.ends_with("-x A -x B"), "{four}");
         let five = options(Flavour::OpenMpi5);
         assert!(!five.contains("orte_") && five.contains("--enable-recovery"), "{five}");
+    }
+
+    #[test]
+    fn with_a_hostfile_it_uses_the_network_and_all_hosts() {
+        for flavour in [Flavour::OpenMpi4, Flavour::OpenMpi5, Flavour::Mpich] {
+            let mpirun = Mpirun { program: "mpirun".into(), flavour };
+            let command = mpirun.command(3, Some(Path::new("hosts")), &["A"], Path::new("understudy"), &[]);
+            let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+            assert_eq!(words[1], "hosts");
+            assert!(!words.iter().any(|word| word.contains("127.0.0.0") || word == "fork"), "{words:?}");
+        }
     }
 
     #[test]

@@ -11,13 +11,14 @@
 use super::World;
 use super::chaos::{self, Script};
 use super::invariants::{heals, linearizable};
+use crate::driver::why::{Life, Situation};
 use crate::driver::{Ask, ClusterStatus, News, RankStatus};
 use crate::fault::Control;
-use crate::protocol::{Event, METADATA, Outcome, Rank, Role, Time};
+use crate::protocol::{Event, METADATA, Member, Outcome, Rank, Role, Time};
 use crate::store::{ClientId, Seq};
 use crate::workload::{LoadOrder, Report};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -66,6 +67,11 @@ pub struct SimStage<'a> {
     answered: usize,
     loads: BTreeMap<Rank, Report>,
     told_violation: bool,
+    /// Links cut by order, from → to.
+    cuts: BTreeSet<(Rank, Rank)>,
+    /// A server served at this time.
+    served: Time,
+    why: Option<String>,
     script: Option<Script>,
     /// After a script: the cluster must be whole again by then.
     healing_until: Option<Time>,
@@ -92,6 +98,9 @@ impl<'a> SimStage<'a> {
             answered: 0,
             loads: BTreeMap::new(),
             told_violation: false,
+            cuts: BTreeSet::new(),
+            served: Time::default(),
+            why: None,
             script: None,
             healing_until: None,
             slowness: 1.0,
@@ -264,6 +273,9 @@ impl<'a> SimStage<'a> {
             (self.news)(News::Why(Some(what.clone())));
             self.world.front_mut(METADATA).note(now, &Event::Operator { what });
         }
+        if !self.told_violation {
+            self.tell_why();
+        }
     }
 
     fn on_ask(&mut self, ask: Ask) {
@@ -321,7 +333,46 @@ impl<'a> SimStage<'a> {
         }
     }
 
+    /// One sentence when nobody is served, as on rank 0 over MPI.
+    fn tell_why(&mut self) {
+        let now = self.world.now();
+        let view = self.world.view_now().cloned();
+        let life = |member: &Member| {
+            let host = &self.world.servers()[&member.rank];
+            match host.server() {
+                Some(server) if server.member() != *member => Life::Lost,
+                _ if host.is_paused() => Life::Paused,
+                None => Life::Lost,
+                Some(server) => {
+                    Life::Lives { serving: server.as_primary().is_some_and(|primary| primary.is_serving()) }
+                }
+            }
+        };
+        let mut situation = Situation {
+            lives: view.iter().flat_map(|view| view.members()).map(|member| (member.rank, life(&member))).collect(),
+            cuts: self.cuts.clone(),
+            view: view.as_ref(),
+            blocked_for: Duration::ZERO,
+        };
+        if situation.is_served() {
+            self.served = now;
+        }
+        let waiting = now.since(self.world.running_since(ClientId(METADATA.0)));
+        situation.blocked_for = now.since(self.served).max(waiting);
+        let why = situation.why();
+        if why != self.why {
+            self.why.clone_from(&why);
+            (self.news)(News::Why(why));
+        }
+    }
+
     fn tell_control(&mut self, rank: Rank, control: Control) {
+        match control {
+            Control::Cut { peer, cut: true } => drop(self.cuts.insert((rank, peer))),
+            Control::Cut { peer, cut: false } => drop(self.cuts.remove(&(rank, peer))),
+            Control::Heal => self.cuts.retain(|(from, _)| *from != rank),
+            _ => {}
+        }
         match control {
             Control::Pause => (self.news)(News::Stopped { rank, stopped: true }),
             Control::Resume => (self.news)(News::Stopped { rank, stopped: false }),

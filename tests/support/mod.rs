@@ -3,5 +3,6 @@
 #![allow(dead_code, reason = "every test program uses its own part")]
 
 pub mod job;
+pub mod load;
 pub mod status;
 pub mod terminal;
