@@ -5,7 +5,7 @@ use super::{Play, enter_screen, new_model, random_seed, setup};
 use crate::args::{Args, Tool};
 use crate::bench;
 use crate::dashboard::lock;
-use crate::driver::client_rank::{self, Finished};
+use crate::driver::client_rank;
 use crate::driver::log::Log;
 use crate::driver::{ConsoleRank, Desk, Doors, FrontHost, Link, Respawn, clock, server_rank};
 use crate::launch::{self, Attachment, Order, ParentWatch};
@@ -106,7 +106,7 @@ fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
     link.push(METADATA, &Packet::Hello { pid: std::process::id(), host });
     let ended = if rank.0 > setup.config.servers {
         let host = FrontHost::new(rank, std::process::id(), &setup);
-        client_rank::run(&mut link, host, Finished::new(args.history.is_some()), log, &is_orphan)
+        client_rank::run(&mut link, host, log, &is_orphan)
     } else {
         let host = server_rank::host(rank, start.incarnation, setup);
         server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan)
@@ -175,6 +175,7 @@ fn run_console(args: &Args) -> ExitCode {
         );
     }
     lock(&model).setup.servers = ranks - 1 - args.clients;
+    court.expect((ranks - args.clients..ranks).map(Rank));
 
     let start = Start {
         seed,
@@ -209,10 +210,8 @@ fn run_console(args: &Args) -> ExitCode {
     let mut all_alive = false;
     let play = Play { args, desk: the_desk, model, painter, court, clock: Box::new(clock::now) };
     let code = play.run(|news, drawn| {
-        all_alive = ConsoleRank::new(&mut link, front, asks, log, start, drawn, news)
-            .with_respawn(respawn(args, ranks))
-            .telling_load(args.history.is_some())
-            .run();
+        all_alive =
+            ConsoleRank::new(&mut link, front, asks, log, start, drawn, news).with_respawn(respawn(args, ranks)).run();
     });
     let _ = io::stdout().flush();
     exit_soon(code);

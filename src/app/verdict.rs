@@ -4,18 +4,37 @@ use crate::args::Args;
 use crate::check::{Judgement, Witness};
 use crate::dashboard::model::Verdict;
 use crate::driver::News;
-use crate::workload::KEY_PREFIX;
+use crate::protocol::{Completion, Rank, Time};
+use crate::store::ClientId;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-/// The session's witness, shared by the loop and the console.
-#[derive(Clone, Default)]
+/// The session's witness, shared by the loop and the console. It has a thread of its own: judging takes its time, and
+/// the loop must not wait for it.
+#[derive(Clone)]
 pub(super) struct Court {
     witness: Arc<Mutex<Witness>>,
-    /// The operations of the load are news as well.
-    sees_load: bool,
+    pieces: Sender<Piece>,
+    /// What there is to tell since the loop last asked.
+    told: Arc<Mutex<Told>>,
 }
 
-/// What there is to tell after some news.
+/// Something for the witness's thread.
+enum Piece {
+    Finished {
+        client: ClientId,
+        completions: Vec<Completion>,
+        running_since: Time,
+    },
+    /// Whoever follows the file wants to see what there is.
+    Flush,
+    /// Answered when all that came before has been judged.
+    Sync(Sender<()>),
+}
+
+/// What there is to tell.
 #[derive(Default)]
 pub(super) struct Told {
     pub verdict: Option<Verdict>,
@@ -23,41 +42,60 @@ pub(super) struct Told {
     pub trouble: Option<String>,
 }
 
+/// At most so many pieces wait; then the loop waits, so that no operation is lost.
+const PIECES_MAX: usize = 4_096;
+/// Judging what waits takes at most so long.
+const SYNC_MAX: Duration = Duration::from_secs(20);
+
 impl Court {
     /// With the file of `--history`, if one is wanted.
     pub(super) fn open(args: &Args) -> Result<Self, String> {
-        let Some(path) = &args.history else { return Ok(Self { sees_load: args.sim, ..Self::default() }) };
-        let witness = Witness::writing(path)
-            .map_err(|error| format!("the history {} cannot be made: {error}", path.display()))?;
-        Ok(Self { witness: Arc::new(Mutex::new(witness)), sees_load: true })
+        let witness = match &args.history {
+            None => Witness::default(),
+            Some(path) => Witness::writing(path)
+                .map_err(|error| format!("the history {} cannot be made: {error}", path.display()))?,
+        };
+        let (witness, told) = (Arc::new(Mutex::new(witness)), Arc::new(Mutex::new(Told::default())));
+        let (pieces, waiting) = bounded(PIECES_MAX);
+        let (judged, telling) = (Arc::clone(&witness), Arc::clone(&told));
+        thread::Builder::new()
+            .name("witness".into())
+            .spawn(move || judge(&judged, &telling, &waiting))
+            .map_err(|error| format!("no thread for the witness: {error}"))?;
+        Ok(Self { witness, pieces, told })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Witness> {
-        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
+    /// These clients will tell what they finish: nothing is judged before they have.
+    pub(super) fn expect(&self, clients: impl Iterator<Item = Rank>) {
+        clients.for_each(|rank| lock(&self.witness).expect(ClientId(rank.0)));
     }
 
-    /// Takes notice of what clients have finished.
+    /// Takes notice of what clients have finished, and says what is new.
     pub(super) fn hear(&self, news: &News) -> Told {
-        match news {
+        let piece = match news {
             News::Finished { client, completions, running_since } => {
-                let mut witness = self.lock();
-                let written = witness.finished(*client, completions.iter().cloned(), *running_since);
-                Told { verdict: Some(verdict(&witness.standing())), trouble: written.err() }
+                let (client, completions, running_since) = (*client, completions.clone(), *running_since);
+                Piece::Finished { client, completions, running_since }
             }
-            // These operations are not news unless somebody wants the history.
-            News::Load(report) if !self.sees_load && report.workload.is_some() => {
-                self.lock().ignore(KEY_PREFIX.as_bytes());
-                Told::default()
-            }
-            // Reports come often enough for whoever follows the file.
-            News::Observation(_) => Told { trouble: self.lock().flush().err(), ..Told::default() },
-            _ => Told::default(),
+            News::Observation(_) => Piece::Flush,
+            _ => return Told::default(),
+        };
+        let _ = self.pieces.send(piece);
+        std::mem::take(&mut *lock(&self.told))
+    }
+
+    /// Waits until everything that was heard has been judged.
+    fn sync(&self) {
+        let (done, synced) = bounded(1);
+        if self.pieces.send(Piece::Sync(done)).is_ok() {
+            let _ = synced.recv_timeout(SYNC_MAX);
         }
     }
 
     /// The end of the session.
     pub(super) fn close(&self) {
-        if let Err(trouble) = self.lock().flush() {
+        self.sync();
+        if let Err(trouble) = lock(&self.witness).flush() {
             eprintln!("understudy: {trouble}");
         }
     }
@@ -67,8 +105,8 @@ impl Court {
     /// # Errors
     /// The contradiction that was found.
     pub(super) fn check(&self, failovers: u64) -> Result<String, String> {
-        // Judged without the lock: the loop must not wait.
-        let brief = self.lock().brief();
+        self.sync();
+        let brief = lock(&self.witness).brief();
         let failovers = count(failovers, "failover");
         match brief.judge() {
             Judgement::Linearizable { operations, unknown } => Ok(format!(
@@ -84,6 +122,32 @@ impl Court {
             Judgement::Failed(contradiction) => Err(format!("not linearizable, {failovers}: {contradiction}")),
         }
     }
+}
+
+/// The witness's thread, until nobody can hand it anything any more.
+fn judge(witness: &Mutex<Witness>, told: &Mutex<Told>, pieces: &Receiver<Piece>) {
+    for piece in pieces {
+        let mut witness = lock(witness);
+        let trouble = match piece {
+            Piece::Finished { client, completions, running_since } => {
+                let written = witness.finished(client, completions, running_since);
+                lock(told).verdict = Some(verdict(&witness.standing()));
+                written.err()
+            }
+            Piece::Flush => witness.flush().err(),
+            Piece::Sync(done) => {
+                let _ = done.send(());
+                None
+            }
+        };
+        if trouble.is_some() {
+            lock(told).trouble = trouble;
+        }
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn verdict(judgement: &Judgement) -> Verdict {

@@ -53,8 +53,6 @@ pub struct Witness {
     unknown: u64,
     /// Per client: its running operations were all called at or after this.
     running_since: BTreeMap<ClientId, Time>,
-    /// Others write keys that begin with this, unseen.
-    unseen: Option<&'static [u8]>,
     file: Option<HistoryFile>,
 }
 
@@ -74,6 +72,11 @@ impl Witness {
         Ok(Self { file: Some(file), ..Self::default() })
     }
 
+    /// This client may have something running, since nobody knows when, until it is heard of.
+    pub fn expect(&mut self, client: ClientId) {
+        self.running_since.entry(client).or_default();
+    }
+
     /// Takes in what a client has finished; what it still has running was called at or after `running_since`.
     ///
     /// # Errors
@@ -90,21 +93,12 @@ impl Witness {
             self.seen += 1;
             self.unknown += u64::from(operation.outcome == Outcome::Unknown);
             written = written.and(self.write(&operation));
-            if self.sees(&operation) {
-                self.monitor.push(&operation);
-                self.keep(operation);
-            }
+            self.monitor.push(&operation);
+            self.keep(operation);
         }
         self.running_since.insert(client, running_since);
         self.monitor.settle(self.judged_until());
         written
-    }
-
-    /// From now on somebody writes keys that begin with `prefix`, and the witness does not see it: it judges these
-    /// keys no more, nor what is said of the store as a whole.
-    pub fn ignore(&mut self, prefix: &'static [u8]) {
-        self.unseen = Some(prefix);
-        self.forget();
     }
 
     /// Writes out what was finished so far.
@@ -126,11 +120,6 @@ impl Witness {
         let Err(error) = result else { return Ok(()) };
         let path = self.file.take().map(|file| file.path).unwrap_or_default();
         Err(format!("the history {} ends here, it cannot be written: {error}", path.display()))
-    }
-
-    fn sees(&self, operation: &Operation) -> bool {
-        let key = operation.command.key();
-        !self.unseen.is_some_and(|prefix| key.is_some_and(|key| key.starts_with(prefix)))
     }
 
     /// The monitor's judgement is all that is left.
@@ -247,20 +236,6 @@ mod tests {
         witness.finished(ClientId(1), [], Time(61)).unwrap();
         assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 3, unknown: 0 });
         assert_eq!(witness.standing(), Judgement::Linearizable { operations: 3, unknown: 0 });
-    }
-
-    #[test]
-    fn what_others_write_unseen_is_not_judged() {
-        let mut witness = Witness::default();
-        witness.ignore(b"load:");
-        let command = Command::Get { key: "load:3:1".into() };
-        let read = |seq, command| Completion { command, ..get(seq, seq * 2, seq * 2 + 1, "7") };
-        witness.finished(ClientId(0), [read(1, command)], Time(10)).unwrap();
-        let count = Completion { outcome: Outcome::Done(Reply::Integer(9)), ..read(2, Command::Count) };
-        witness.finished(ClientId(0), [count], Time(20)).unwrap();
-        assert!(!matches!(witness.brief().judge(), Judgement::Failed(_)));
-        witness.finished(ClientId(0), [get(10, 20, 21, "7")], Time(30)).unwrap();
-        assert!(matches!(witness.brief().judge(), Judgement::Failed(_)));
     }
 
     #[test]

@@ -12,36 +12,22 @@ use crate::protocol::{Completion, METADATA, Message, Rank, Time};
 use crate::transport::{Packet, Transport};
 use std::time::Duration;
 
-/// Finished operations travel to the history this often.
+/// Finished operations travel to rank 0 this often.
 const FINISHED_INTERVAL: Duration = Duration::from_millis(20);
 /// Word that there are none, so that what others did can be judged, travels this often.
 const NONE_FINISHED_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Finished operations on their way to the history.
-#[derive(Debug)]
-pub struct Finished {
-    /// Somebody wants to have them.
-    wanted: bool,
+/// Finished operations on their way to rank 0, where they are judged.
+#[derive(Debug, Default)]
+struct Finished {
     /// As many as end within the interval: no more than the load asks for in that time.
     completions: Vec<Completion>,
     last: Time,
 }
 
 impl Finished {
-    /// Keeps them only if they are wanted.
-    #[must_use]
-    pub fn new(wanted: bool) -> Self {
-        Self { wanted, completions: Vec::new(), last: Time::default() }
-    }
-
-    fn push(&mut self, completion: Completion) {
-        if self.wanted {
-            self.completions.push(completion);
-        }
-    }
-
     fn take(&mut self, now: Time, at_once: bool, running_since: Time) -> Option<Packet> {
-        if now < self.deadline() && !(self.wanted && at_once) {
+        if now < self.deadline() && !at_once {
             return None;
         }
         self.last = now;
@@ -49,26 +35,17 @@ impl Finished {
     }
 
     fn deadline(&self) -> Time {
-        match (self.wanted, self.completions.is_empty()) {
-            (false, _) => Time::NEVER,
-            (true, false) => self.last + FINISHED_INTERVAL,
-            (true, true) => self.last + NONE_FINISHED_INTERVAL,
-        }
+        self.last + if self.completions.is_empty() { NONE_FINISHED_INTERVAL } else { FINISHED_INTERVAL }
     }
 }
 
 /// Runs the client on this rank until the cluster ends.
-pub fn run<T: Transport>(
-    link: &mut Link<T>,
-    mut host: FrontHost,
-    mut finished: Finished,
-    mut log: Log,
-    is_orphan: &dyn Fn() -> bool,
-) -> Ended {
+pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, is_orphan: &dyn Fn() -> bool) -> Ended {
     let mut pace = Pace::new(clock::now());
     let mut next_check = clock::now() + ORPHAN_CHECK_INTERVAL;
     let mut sends: Vec<(Rank, Message)> = Vec::new();
     let mut doors = Doors::default();
+    let mut finished = Finished::default();
     loop {
         let mut inbox = link.receive();
         let now = clock::now();
@@ -96,7 +73,7 @@ pub fn run<T: Transport>(
             }
             host.tick(now, &mut sink);
             while let Some(completion) = host.pop_completion() {
-                finished.push(completion);
+                finished.completions.push(completion);
             }
             // There may be room for more now.
             host.tick(now, &mut sink);

@@ -96,7 +96,6 @@ pub struct ConsoleRank<'a, T> {
     /// Whether somebody wants to see single requests: their words cost time.
     tell_requests: bool,
     /// Whether the operations of the load are told as well.
-    tell_load: bool,
     log: Log,
     start: Start,
     respawn: Respawn,
@@ -136,7 +135,6 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             asks,
             news,
             tell_requests,
-            tell_load: false,
             log,
             start,
             respawn: Respawn { automatic: false, arguments: Box::new(|_| Vec::new()) },
@@ -160,12 +158,6 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     #[must_use]
     pub fn with_respawn(self, respawn: Respawn) -> Self {
         Self { respawn, ..self }
-    }
-
-    /// The same; with `tell_load`, it also tells every operation of the load, which costs as much as the load itself.
-    #[must_use]
-    pub fn telling_load(self, tell_load: bool) -> Self {
-        Self { tell_load, ..self }
     }
 
     /// Runs until somebody asks to quit. True when all ranks are alive, so that MPI can end the orderly way.
@@ -235,7 +227,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         while let Some(completion) = self.front.pop_completion() {
             let Some((answer, text)) = self.executing.remove(&completion.seq) else {
                 // One of the load's.
-                completions.extend(Some(completion).filter(|_| self.tell_load));
+                completions.push(completion);
                 continue;
             };
             let reply = match &completion.outcome {
@@ -249,14 +241,19 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             completions.push(completion);
         }
         if !completions.is_empty() {
-            let (client, running_since) = (ClientId(METADATA.0), self.front.client().running_since(now));
-            (self.news)(News::Finished { client, completions, running_since });
+            self.tell_finished(now, completions);
         }
         // Whoever has an answer finds it in the history.
         for (answer, outcome) in answers {
             let _ = answer.send(outcome);
         }
         result
+    }
+
+    /// What this rank's own client has finished, and since when what it still has running is running.
+    fn tell_finished(&mut self, now: Time, completions: Vec<Completion>) {
+        let (client, running_since) = (ClientId(METADATA.0), self.front.client().running_since(now));
+        (self.news)(News::Finished { client, completions, running_since });
     }
 
     // ---- packets -------------------------------------------------------------------------------
@@ -267,6 +264,8 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             Packet::Observation(observation) => self.on_observation(from, observation),
             Packet::Load(report) => self.on_load(from, *report),
             Packet::Finished { completions, running_since } => {
+                // Together with the other clients' word, so that all can be judged up to now.
+                self.tell_finished(now, Vec::new());
                 (self.news)(News::Finished { client: ClientId(from.0), completions, running_since });
             }
             Packet::ControlDone { id, result } => {

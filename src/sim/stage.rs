@@ -242,6 +242,13 @@ impl<'a> SimStage<'a> {
             (self.news)(News::Answered { at: now, command, reply, took });
             answers.push((answer, outcome));
         }
+        if self.answered < self.world.history().len() {
+            for rank in self.world.clients() {
+                let (client, completions) = (ClientId(rank.0), Vec::new());
+                let running_since = self.world.running_since(client);
+                (self.news)(News::Finished { client, completions, running_since });
+            }
+        }
         // Whoever has an answer finds it in the history.
         for (answer, outcome) in answers {
             let _ = answer.send(outcome);
