@@ -18,8 +18,8 @@
 //!
 //! # What is abstracted, and where it is covered instead
 //!
-//! * **Time** is coarse. A lease lasts for one jump and a half, a silent peer is suspected at the second jump: the order
-//!   of the limits (lease before suspicion) is that of the real ones, their sizes are not. In between, everything
+//! * **Time** is coarse. A lease lasts for one jump and a half, a silent peer is suspected at the second jump: the
+//!   order of the limits (lease before suspicion) is that of the real ones, their sizes are not. In between, everything
 //!   takes no time. The simulator (`tests/seeds.rs`) has real durations; clocks with different rates are nowhere.
 //! * **Heartbeats, announcements and their answers** arrive at once, or never: at each jump, all of them, or all but
 //!   those from and to one server. A late one renews no lease (it counts from when it was sent); the simulator

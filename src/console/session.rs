@@ -1,7 +1,7 @@
 //! Carries an action out at the cluster's [`Desk`].
 //!
 //! One session serves the prompt, the keys (from a thread of their own) and line mode. It keeps nothing
-//! but what its own toggles need: the links that it cut and the failure rate that it switched off.
+//! but what its own switches need: the links that it cut, the failure rate that it switched off, the rules in force.
 //!
 //! # Who is meant
 //!

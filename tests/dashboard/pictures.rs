@@ -1,6 +1,6 @@
 //! Whole screens.
 
-use crate::scenes::{Scene, keys};
+use crate::scenes::{Scene, keys, status};
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -10,6 +10,7 @@ use std::fmt::Write;
 use understudy::args::ThemeName;
 use understudy::dashboard::model::Verdict;
 use understudy::dashboard::{Theme, layout, view};
+use understudy::protocol::{Role, ServerStatus};
 
 /// Draws the scene on a terminal of this size and answers the dashboard's part of it.
 fn draw(scene: &Scene, theme: &Theme, cols: u16, rows: u16) -> Buffer {
@@ -220,6 +221,19 @@ fn a_state_is_told_by_word_and_border() {
             }
         }
     }
+}
+
+#[test]
+fn garbage_from_a_peer_is_shown_on_the_card() {
+    let shows = |scene: &Scene, cols, rows| {
+        let symbols: String = draw(scene, &dark(), cols, rows).content.iter().map(|cell| cell.symbol()).collect();
+        symbols.contains("garbage 3")
+    };
+    let mut scene = Scene::written(2);
+    assert!(!shows(&scene, 80, 24));
+    let status = ServerStatus { garbage: 3, ..status(Role::Backup, 1, 0, 0) };
+    scene.be(2, status);
+    assert!(shows(&scene, 80, 24) && shows(&scene, 100, 30));
 }
 
 #[test]

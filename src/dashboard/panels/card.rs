@@ -60,6 +60,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, the
         }
         State::Primary | State::Backup => {
             progress(&mut lines, model, server, state, theme, now);
+            garbage(&mut lines, server, theme);
             keys(&mut lines, model, server, theme, now);
         }
     }
@@ -179,6 +180,14 @@ fn joining(lines: &mut Lines, server: &Server, theme: &Theme) {
     lines.line(&format!("{what}{:.0}%", share.min(1.0) * 100.0), theme.text);
     lines.line(&gauge(theme.glyphs.gauge, share, width), theme.joining);
     lines.line(&format!("{got} of {all} keys"), theme.faint);
+}
+
+/// Frames from peers that made no sense: worth a row, as none should ever come.
+fn garbage(lines: &mut Lines, server: &Server, theme: &Theme) {
+    let frames = server.status().map_or(0, |status| status.garbage);
+    if frames > 0 {
+        lines.line(&format!("garbage {frames}"), theme.bad.add_modifier(Modifier::BOLD));
+    }
 }
 
 /// How far it is, and its right to answer.

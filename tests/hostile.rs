@@ -1,0 +1,288 @@
+//! Hostile input: whatever bytes come from outside, nobody panics, and nobody believes them.
+//!
+//! Every decoder is handed bytes at random, and valid input that was damaged. (The same functions are fuzzed with
+//! coverage: `tests/fuzz`.) And a server's loop that receives garbage from a peer drops it and counts it.
+
+#[path = "fuzz/decoders.rs"]
+mod decoders;
+
+use proptest::prelude::*;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use understudy::check::{Operation, json};
+use understudy::console::commands::COMMANDS;
+use understudy::driver::log::Log;
+use understudy::driver::{Doors, Link, Setup, clock, server_rank};
+use understudy::fault::Control;
+use understudy::protocol::{
+    Config, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Reason, Request, SnapshotPart, Time,
+    View, ViewNumber,
+};
+use understudy::store::{Bytes, ClientId, Command, Exporter, LogEntry, OpNumber, Reply, Seq, Store};
+use understudy::transport::wire::{decode, encode};
+use understudy::transport::{Doorbell, Packet, Transport};
+
+// ---- valid input -------------------------------------------------------------------------------
+
+fn put(number: u64) -> Command {
+    Command::Put { key: format!("k{number}").into(), value: "v".repeat(usize::from(number as u8)).into() }
+}
+
+fn entry(number: u64) -> LogEntry {
+    LogEntry { op: OpNumber(number), client: ClientId(0), seq: Seq(number), acked: Seq(0), command: put(number) }
+}
+
+fn view() -> Arc<View> {
+    let member = |rank| Member { rank: Rank(rank), incarnation: Incarnation(1) };
+    Arc::new(View { number: ViewNumber(3), epoch: 1, primary: member(1), backups: vec![member(2), member(3)] })
+}
+
+/// A frame with messages of many kinds.
+fn valid_frame() -> Vec<u8> {
+    let (client, seq, view_number, op) = (ClientId(0), Seq(7), ViewNumber(3), OpNumber(9));
+    let request = Request { client, seq, acked: Seq(5), after: Seq(6), epoch: 1, command: put(200) };
+    let reply = Reply::Keys(vec!["a".into(), Bytes::from("b".repeat(40))]);
+    let tail = (1..4).map(|number| Arc::new(entry(number))).collect();
+    let messages = [
+        Message::Request(request),
+        Message::Reply { client, seq, view: view_number, reply },
+        Message::ViewIs { view: view() },
+        Message::ChangeView { to: view(), reason: Reason::Handover },
+        Message::Prepare { view: view_number, commit: op, entry: Arc::new(entry(8)) },
+        Message::PrepareOk { view: view_number, incarnation: Incarnation(1), op },
+        Message::StartView { view: view(), commit: op, tail, sent: Time(5) },
+        Message::Join { member: view().primary },
+    ];
+    let parts = snapshot_parts().into_iter().enumerate();
+    let parts = parts.map(|(index, part)| Message::Snapshot {
+        view: view_number,
+        transfer: 1,
+        index: index as u64,
+        part: Arc::new(part),
+    });
+    let orders = [Control::Cut { peer: Rank(2), cut: true }, Control::Delay { ms: 1.5 }, Control::Leave];
+    let orders = orders.into_iter().map(|control| Packet::Control { id: 4, control });
+    let packets = messages.into_iter().chain(parts).map(Packet::Message).chain(orders);
+    packets.fold(Vec::new(), |frame, packet| encode(&packet, frame))
+}
+
+fn snapshot_parts() -> Vec<SnapshotPart> {
+    let mut store = Store::default();
+    (1..20).for_each(|number| drop(store.apply(entry(number))));
+    let mut exporter = Exporter::default();
+    let mut parts: Vec<_> = std::iter::from_fn(|| exporter.next_chunk(&store)).map(SnapshotPart::Chunk).collect();
+    parts.push(SnapshotPart::Finale(Box::new(exporter.finish(&store))));
+    parts
+}
+
+fn valid_snapshot() -> Vec<u8> {
+    let parts = snapshot_parts().into_iter();
+    parts.flat_map(|part| postcard::to_stdvec(&part).expect("a part can be encoded")).collect()
+}
+
+fn valid_history() -> Vec<u8> {
+    let operation = |(number, outcome): (u64, Outcome)| Operation {
+        client: ClientId(1),
+        seq: Seq(number),
+        epoch: 1 + (number as u32 % 2),
+        command: if number == 2 { Command::Get { key: b"\xff\n"[..].into() } } else { put(number) },
+        returned: (outcome != Outcome::Unknown).then_some(Time(number + 10)),
+        outcome,
+        call: Time(number),
+    };
+    let outcomes = [Outcome::Done(Reply::Ok), Outcome::Done(Reply::Nil), Outcome::Unknown];
+    let operations: Vec<_> = (1..).zip(outcomes).map(operation).collect();
+    let mut text = Vec::new();
+    json::write(&operations, &mut text).expect("memory can be written");
+    text
+}
+
+#[test]
+fn what_is_damaged_below_was_whole() {
+    let mut packets = 0;
+    decode(&valid_frame(), |_| packets += 1).expect("the frame is valid");
+    assert!(packets > 10);
+    assert_eq!(json::read(&*valid_history()).expect("the history is valid").len(), 3);
+    let whole = valid_snapshot();
+    let (_, rest) = postcard::take_from_bytes::<SnapshotPart>(&whole).expect("the snapshot is valid");
+    assert!(!rest.is_empty());
+    for (name, decoder, valid) in decoders_with_input() {
+        println!("{name}: {} bytes", valid.len());
+        decoder(&valid);
+    }
+}
+
+type Decoder = fn(&[u8]);
+
+fn decoders_with_input() -> [(&'static str, Decoder, Vec<u8>); 4] {
+    let lines: Vec<u8> = COMMANDS.iter().flat_map(|spec| format!("{} ", spec.example).into_bytes()).collect();
+    [
+        ("frame", decoders::frame, valid_frame()),
+        ("snapshot", decoders::snapshot, valid_snapshot()),
+        ("history", decoders::history, valid_history()),
+        ("console", decoders::console, lines),
+    ]
+}
+
+/// What can become of bytes on their way.
+#[derive(Debug, Clone)]
+enum Damage {
+    Flip {
+        at: prop::sample::Index,
+        bit: u8,
+    },
+    Set {
+        at: prop::sample::Index,
+        byte: u8,
+    },
+    Insert {
+        at: prop::sample::Index,
+        bytes: Vec<u8>,
+    },
+    Cut {
+        at: prop::sample::Index,
+    },
+    /// A length that lies: the largest number that a variable-length integer holds.
+    Lie {
+        at: prop::sample::Index,
+    },
+    Double {
+        at: prop::sample::Index,
+    },
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        (at(), 0..8_u8).prop_map(|(at, bit)| Damage::Flip { at, bit }),
+        (at(), any::<u8>()).prop_map(|(at, byte)| Damage::Set { at, byte }),
+        (at(), prop::collection::vec(any::<u8>(), 1..12)).prop_map(|(at, bytes)| Damage::Insert { at, bytes }),
+        at().prop_map(|at| Damage::Cut { at }),
+        at().prop_map(|at| Damage::Lie { at }),
+        at().prop_map(|at| Damage::Double { at }),
+    ]
+}
+
+fn damaged(mut bytes: Vec<u8>, damage: &[Damage]) -> Vec<u8> {
+    for one in damage {
+        if bytes.is_empty() {
+            break;
+        }
+        let place = |at: &prop::sample::Index| at.index(bytes.len());
+        match one {
+            Damage::Flip { at, bit } => {
+                let at = place(at);
+                bytes[at] ^= 1 << bit;
+            }
+            Damage::Set { at, byte } => {
+                let at = place(at);
+                bytes[at] = *byte;
+            }
+            Damage::Insert { at, bytes: more } => {
+                let at = place(at);
+                bytes.splice(at..at, more.iter().copied());
+            }
+            Damage::Cut { at } => bytes.truncate(at.index(bytes.len())),
+            Damage::Lie { at } => {
+                let at = place(at);
+                bytes.splice(at..=at, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
+            }
+            Damage::Double { at } => {
+                let tail = bytes[at.index(bytes.len())..].to_vec();
+                bytes.extend(tail);
+            }
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        for (_, decoder, _) in decoders_with_input() {
+            decoder(&bytes);
+        }
+        let mut frame = vec![valid_frame()[0]];
+        frame.extend(&bytes);
+        decoders::frame(&frame);
+    }
+
+    #[test]
+    fn damaged_input_is_survived(damage in prop::collection::vec(damage(), 1..6)) {
+        for (_, decoder, valid) in decoders_with_input() {
+            decoder(&damaged(valid, &damage));
+        }
+    }
+}
+
+// ---- garbage over the wire ---------------------------------------------------------------------
+
+/// A network that delivers what it was given, and keeps what was sent.
+struct Wire {
+    arriving: VecDeque<(Rank, Vec<u8>)>,
+    sent: Rc<RefCell<Vec<Vec<u8>>>>,
+}
+
+impl Transport for Wire {
+    fn rank(&self) -> Rank {
+        Rank(1)
+    }
+
+    fn ranks(&self) -> u32 {
+        3
+    }
+
+    fn receive(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
+        let Some((from, frame)) = self.arriving.pop_front() else { return 0 };
+        deliver(from, &frame);
+        1
+    }
+
+    fn send(&mut self, _: Rank, frame: Vec<u8>) -> Result<(), Vec<u8>> {
+        self.sent.borrow_mut().push(frame);
+        Ok(())
+    }
+
+    fn unsent(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_server_that_receives_garbage_drops_it_counts_it_and_goes_on() {
+    let order = |id, control| (METADATA, encode(&Packet::Control { id, control }, Vec::new()));
+    let mut broken = valid_frame();
+    broken.truncate(broken.len() / 2);
+    broken.extend([0xff; 12]);
+    let garbage = [Vec::new(), vec![0xff; 64], b"GET / HTTP/1.1\r\n".to_vec(), broken];
+    let count = garbage.len() as u64;
+    let mut arriving: VecDeque<_> = garbage.into_iter().map(|frame| (Rank(2), frame)).collect();
+    arriving.extend([order(1, Control::Observe), order(2, Control::Observe), order(3, Control::Leave)]);
+
+    let sent = Rc::new(RefCell::new(Vec::new()));
+    let job = u64::from(std::process::id()) << 20 | 0x6a5b;
+    let doorbell = Doorbell::open(job, Rank(1), 3).expect("a socket can be had");
+    let mut link = Link::new(Wire { arriving, sent: Rc::clone(&sent) }, doorbell);
+    let setup = Setup { config: Config::new(2), seed: 1, failure_rate: 0.0, recover_after: None, observe: true };
+    let host = server_rank::host(Rank(1), Incarnation(1), setup);
+    let log = Log::create(None, Rank(1), clock::now());
+    let ended = server_rank::run(&mut link, host, log, Doors::new(&[]), &|| false);
+    assert_eq!(ended, server_rank::Ended::Told);
+    assert_eq!(link.garbage(), count);
+
+    let mut reports: Vec<Observation> = Vec::new();
+    for frame in sent.borrow().iter() {
+        decode(frame, |packet| {
+            if let Packet::Observation(report) = packet {
+                reports.push(*report);
+            }
+        })
+        .expect("what a server sends can be read");
+    }
+    let counts: Vec<u64> = reports.iter().filter_map(|report| report.server.as_ref()).map(|s| s.garbage).collect();
+    assert_eq!(counts.last(), Some(&count), "{counts:?}");
+}
