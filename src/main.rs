@@ -7,6 +7,10 @@ use std::process::ExitCode;
 use understudy::args::{Args, Tool};
 use understudy::{bench, fuzz, launch};
 
+/// Keys and values are many small pieces that come and go with every request, and now and then a big one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if let Some(code) = launch::guardian() {
         return code;

@@ -46,7 +46,7 @@ pub struct Finale {
 }
 
 /// Reads a live store in chunks. Tell it of every write with [`Exporter::note_write`] *before* the write is applied.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Exporter {
     /// The last key sent; `None` before the first.
     position: Option<Bytes>,
@@ -185,7 +185,7 @@ impl fmt::Display for SnapshotError {
 impl std::error::Error for SnapshotError {}
 
 /// Builds a store from chunks.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Importer {
     store: Store,
 }

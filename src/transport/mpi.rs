@@ -52,8 +52,10 @@ use std::mem::MaybeUninit;
 pub const SENDS_MAX: usize = 48;
 /// Buffers up to this size are used again.
 const POOLED_BYTES_MAX: usize = 1 << 20;
-/// The most buffers kept for use again.
-const POOLED_MAX: usize = 128;
+/// The most buffers of a kind kept for use again.
+const POOLED_MAX: usize = 64;
+/// A buffer with more room than this is a long one.
+const SHORT_BYTES_MAX: usize = 16 << 10;
 /// The tag of all frames.
 const TAG: c_int = 0;
 /// The tag of the benchmark's plain messages: they never mix with frames.
@@ -91,6 +93,29 @@ struct Handle(ffi::MPI_Comm);
 // many threads, and no two threads use the same communicator at the same time.
 unsafe impl Send for Handle {}
 
+/// Buffers to be used again: short ones and long ones, so that a long frame need not grow a short buffer.
+#[derive(Default)]
+struct Pool {
+    short: Vec<Vec<u8>>,
+    long: Vec<Vec<u8>>,
+}
+
+impl Pool {
+    /// An empty buffer that was used for frames of this size before, if there is one.
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        let buffers = if length > SHORT_BYTES_MAX { &mut self.long } else { &mut self.short };
+        buffers.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, mut frame: Vec<u8>) {
+        let buffers = if frame.capacity() > SHORT_BYTES_MAX { &mut self.long } else { &mut self.short };
+        if buffers.len() < POOLED_MAX && (1..=POOLED_BYTES_MAX).contains(&frame.capacity()) {
+            frame.clear();
+            buffers.push(frame);
+        }
+    }
+}
+
 /// A frame on its way out. The buffer stays where it is until MPI is done with it.
 struct Sending {
     request: ffi::MPI_Request,
@@ -100,7 +125,9 @@ struct Sending {
 /// A frame on its way in.
 struct Receiving {
     request: ffi::MPI_Request,
+    /// Empty until all of it is there.
     frame: Vec<u8>,
+    length: usize,
 }
 
 /// What became of a look for frames.
@@ -154,7 +181,7 @@ pub struct MpiTransport {
     arriving: usize,
     /// Frames that MPI has not taken entirely, of all peers.
     unsent: usize,
-    pool: Vec<Vec<u8>>,
+    pool: Pool,
     tell: Sender<(Rank, u64, Found)>,
     found: Receiver<(Rank, u64, Found)>,
 }
@@ -223,7 +250,7 @@ impl MpiTransport {
             has_threads: threads == mpi::Threading::Multiple,
             arriving: 0,
             unsent: 0,
-            pool: Vec::new(),
+            pool: Pool::default(),
             tell,
             found,
         })
@@ -258,13 +285,7 @@ impl MpiTransport {
             }
             let sent = self.peers[to].sending.pop_front().expect("just seen");
             self.unsent -= 1;
-            self.recycle(sent.frame);
-        }
-    }
-
-    fn recycle(&mut self, frame: Vec<u8>) {
-        if self.pool.len() < POOLED_MAX && frame.capacity() <= POOLED_BYTES_MAX && frame.capacity() > 0 {
-            self.pool.push(frame);
+            self.pool.give(sent.frame);
         }
     }
 
@@ -294,13 +315,12 @@ impl MpiTransport {
         // SAFETY: `status` is that of a matched message.
         unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut count) };
         let length = usize::try_from(count).unwrap_or(0);
-        // A used buffer keeps its length, so that only what it grows by is filled in vain.
-        let mut frame = self.pool.pop().unwrap_or_default();
-        frame.resize(length, 0);
+        let mut frame = self.pool.take(length);
+        frame.reserve(length);
         let from = pair.unwrap_or_else(|| Rank(u32::try_from(status.MPI_SOURCE).unwrap_or(u32::MAX)));
         let is_pair = pair.is_some();
         if length <= WHOLE_BYTES_MAX {
-            // SAFETY: the buffer holds `count` bytes. This does not block: a message this short travels in one
+            // SAFETY: the buffer has room for `count` bytes. This does not block: a message this short travels in one
             // piece, and it has arrived.
             let code = unsafe {
                 ffi::MPI_Mrecv(
@@ -311,13 +331,15 @@ impl MpiTransport {
                     ffi::RSMPI_STATUS_IGNORE,
                 )
             };
+            // SAFETY: MPI has written `count` bytes, for which there was room.
+            unsafe { frame.set_len(if code == SUCCESS { length } else { 0 }) };
             return match self.peer_over(from, is_pair) {
                 Some(_) if code == SUCCESS => Matched::Whole(from, frame),
                 _ => Matched::Nothing,
             };
         }
         let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
-        // SAFETY: the buffer holds `count` bytes and stays where it is (a Vec's heap memory) until the
+        // SAFETY: the buffer has room for `count` bytes and stays where it is (a Vec's heap memory) until the
         // request has completed: it is kept in `receiving` until `test` says so.
         let code = unsafe {
             ffi::MPI_Imrecv(
@@ -335,7 +357,7 @@ impl MpiTransport {
         let request = unsafe { request.assume_init() };
         match self.peer_over(from, is_pair) {
             Some(peer) => {
-                peer.receiving.push_back(Receiving { request, frame });
+                peer.receiving.push_back(Receiving { request, frame, length });
                 self.arriving += 1;
                 Matched::Begun
             }
@@ -360,13 +382,14 @@ impl MpiTransport {
         let earlier = &mut self.peers[from.0 as usize].receiving;
         if earlier.is_empty() {
             deliver(from, &frame);
-            self.recycle(frame);
+            self.pool.give(frame);
             return 1;
         }
         // What began to arrive from the same sender before comes first.
         // SAFETY: a constant of the MPI library; such a request counts as completed.
         let request = unsafe { ffi::RSMPI_REQUEST_NULL };
-        earlier.push_back(Receiving { request, frame });
+        let length = frame.len();
+        earlier.push_back(Receiving { request, frame, length });
         self.arriving += 1;
         0
     }
@@ -378,10 +401,12 @@ impl MpiTransport {
                 if !test(&mut first.request) {
                     break;
                 }
-                let arrived = self.peers[from].receiving.pop_front().expect("just seen");
+                let mut arrived = self.peers[from].receiving.pop_front().expect("just seen");
                 self.arriving -= 1;
+                // SAFETY: there was room for `length` bytes, and MPI has received the message, which was so long.
+                unsafe { arrived.frame.set_len(arrived.length) };
                 deliver(Rank(u32::try_from(from).expect("fewer ranks than u32::MAX")), &arrived.frame);
-                self.recycle(arrived.frame);
+                self.pool.give(arrived.frame);
                 delivered += 1;
             }
         }
@@ -580,7 +605,7 @@ impl Transport for MpiTransport {
             Way::Pair(way) => (way.0, OTHER_END),
             // Lost, as on a network: the protocol is made for that.
             Way::None => {
-                self.recycle(frame);
+                self.pool.give(frame);
                 return Ok(());
             }
         };
@@ -600,7 +625,7 @@ impl Transport for MpiTransport {
             let mut request = unsafe { request.assume_init() };
             // A short frame is usually copied into the receiver's queue at once.
             if test(&mut request) {
-                self.recycle(frame);
+                self.pool.give(frame);
             } else {
                 self.peers[at].sending.push_back(Sending { request, frame });
                 self.unsent += 1;
@@ -610,9 +635,7 @@ impl Transport for MpiTransport {
     }
 
     fn buffer(&mut self) -> Vec<u8> {
-        let mut frame = self.pool.pop().unwrap_or_default();
-        frame.clear();
-        frame
+        self.pool.take(0)
     }
 
     fn unsent(&self) -> usize {

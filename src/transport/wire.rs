@@ -13,6 +13,7 @@ use super::raw::Play;
 use crate::fault::Control;
 use crate::protocol::{Completion, Incarnation, Message, Observation, Rank, Time};
 use crate::workload::Report;
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -120,7 +121,28 @@ pub fn encode(packet: &Packet, frame: Vec<u8>) -> Vec<u8> {
     if frame.is_empty() {
         frame.push(WIRE_VERSION);
     }
-    postcard::to_extend(packet, frame).expect("packets can be encoded")
+    postcard::serialize_with_flavor(packet, Append(frame)).expect("packets can be encoded")
+}
+
+/// Appends to a frame, byte strings in one piece (postcard's own way goes byte by byte).
+struct Append(Vec<u8>);
+
+impl Flavor for Append {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Self::Output> {
+        Ok(self.0)
+    }
 }
 
 /// Hands over the packets of a frame.

@@ -8,7 +8,7 @@ use crate::store::{LogEntry, OpNumber};
 use std::sync::Arc;
 
 /// What only a backup needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Backup {
     /// When the primary was last heard, or when it could first have been.
     heard: Time,

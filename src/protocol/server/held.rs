@@ -12,7 +12,7 @@ pub const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// A bounded queue in which every request is at most once: clients repeat what is not answered, and a
 /// queue of repetitions would cost every turn more the longer the wait.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Held {
     queue: VecDeque<(Request, Option<Doom>)>,
     known: BTreeSet<(ClientId, Seq)>,
@@ -48,7 +48,7 @@ impl Held {
 }
 
 /// A request that makes this server crash as soon as a backup has proved that it lives.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Doomed {
     pub(super) request: Request,
     pub(super) doom: Doom,

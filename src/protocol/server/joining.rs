@@ -11,7 +11,7 @@ use std::sync::Arc;
 const STALE_TRANSFER_RETRIES: u32 = 10;
 
 /// What only a server without a place in the view needs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Joining {
     recruited: bool,
     source: Option<Source>,
@@ -20,7 +20,7 @@ pub struct Joining {
 }
 
 /// Where the state comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Source {
     primary: Member,
     transfer: u64,

@@ -44,7 +44,7 @@ pub const LOG_BYTES_MAX: usize = 16 << 20;
 const AHEAD_MAX: usize = 1024;
 
 /// What every role has.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Core {
     me: Member,
     config: Config,
@@ -143,7 +143,7 @@ pub(super) struct LogEntryId {
 }
 
 /// A proposal to the metadata server that is repeated until a newer view is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Proposal {
     to: Arc<View>,
     reason: Reason,
@@ -151,7 +151,7 @@ pub(super) struct Proposal {
 }
 
 /// The role, and what only that role needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     Joining(Joining),
     Backup(Backup),
@@ -159,7 +159,7 @@ enum State {
 }
 
 /// One life, or several, of one server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Server {
     core: Core,
     state: State,

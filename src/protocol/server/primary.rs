@@ -20,7 +20,7 @@ const BACKOFF_MAX: u32 = 8;
 const JOINER_SILENCES: u32 = 6;
 
 /// What only a primary needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Primary {
     phase: Phase,
     peers: BTreeMap<Rank, Peer>,
@@ -58,7 +58,7 @@ enum Phase {
 }
 
 /// A server this primary sends to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Peer {
     member: Member,
     standing: Standing,
@@ -75,7 +75,7 @@ struct Peer {
     patience: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Standing {
     /// Receives the state; counts for nothing.
     Receiving(Box<Transfer>),
@@ -90,7 +90,7 @@ enum Standing {
     Started,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Transfer {
     id: u64,
     /// `None` once the last part is made.
