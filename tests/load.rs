@@ -234,6 +234,15 @@ fn an_idle_server_is_recruited() {
     job.expect("CRASH primary", "OK");
     let status = job.wait_led_by(2, &[3]);
     assert_eq!(status.server(3).keys, 1, "{status}");
+    job.tell("VIEW");
+    for (start, asked) in [
+        ("view 1 primary 1 backups 2: all servers empty and equal (", ""),
+        ("view 2 primary 2 backups none: server 1 silent for ", " ms, asked by server 2 ("),
+        ("view 3 primary 2 backups 3: server 3 is up to date, asked by server 2 (", ""),
+    ] {
+        let line = job.answer();
+        assert!(line.starts_with(start) && line.contains(asked) && line.ends_with(" s ago)"), "{line}");
+    }
     // Who comes back is not needed.
     job.expect("RECOVER", "OK");
     let status = job.wait_status("server 1 is idle", |status| status.role(1) == "IDLE");

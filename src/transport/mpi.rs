@@ -653,7 +653,9 @@ impl Transport for MpiTransport {
     fn survives_a_death(&self) -> Result<(), String> {
         let library = Self::library();
         if !library.contains("Open MPI") {
-            let name = library.lines().next().unwrap_or("this MPI").trim();
+            // MPICH says `MPICH Version:<tab>4.0.2`.
+            let first = library.lines().next().unwrap_or("this MPI").replace("Version:", "");
+            let name = first.split_whitespace().collect::<Vec<_>>().join(" ");
             return Err(format!("under {name} the other ranks do not survive the death of one; Open MPI 4 and 5 can"));
         }
         if !self.has_threads {

@@ -11,6 +11,7 @@ use understudy::args::ThemeName;
 use understudy::dashboard::model::Verdict;
 use understudy::dashboard::{Theme, layout, view};
 use understudy::protocol::{Role, ServerStatus};
+use understudy::workload::{Report, Workload};
 
 /// Draws the scene on a terminal of this size and answers the dashboard's part of it.
 fn draw(scene: &Scene, theme: &Theme, cols: u16, rows: u16) -> Buffer {
@@ -256,5 +257,22 @@ proptest! {
             _ => Scene::joining(servers),
         };
         draw_area(&scene, &Theme::new(ThemeName::Dark, ascii), cols, rows);
+    }
+}
+
+/// Operations, failovers, and what was lost or done twice are seen at every size that has a client's box.
+#[test]
+fn the_load_is_in_the_box_of_the_client() {
+    for (servers, cols, rows) in [(2, 80, 24), (2, 120, 36), (1, 80, 24), (3, 100, 30), (8, 120, 36)] {
+        let mut scene = Scene::new(servers);
+        let mut report = Report { workload: Some(Workload::B), clients: 2, operations: 123_456, ..Report::default() };
+        (report.per_second, report.failovers) = (4_321, 2);
+        scene.model.clients = 2;
+        scene.model.load = Some(report);
+        let screen = grids(&draw(&scene, &dark(), cols, rows));
+        assert!(screen.contains("4321/s") && screen.contains("lost 0 dup 0"), "{servers} at {cols}x{rows}:\n{screen}");
+        if servers == 2 && cols == 120 {
+            assert!(screen.contains("123.5k ops") && screen.contains("2 failovers"), "{screen}");
+        }
     }
 }
