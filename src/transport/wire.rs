@@ -19,8 +19,10 @@ use std::fmt;
 
 /// The first byte of every frame: both sides must be of the same make.
 pub const WIRE_VERSION: u8 = 1;
-/// A frame is handed to the network once it holds this many bytes; one packet may exceed it.
-pub const FRAME_BYTES: usize = 256 << 10;
+/// A frame is handed to the network once it holds this many bytes; one packet may exceed it. MPI sends so much at once,
+/// without asking the receiver first, and the receiver is at work on it while the rest of the turn is still being
+/// written: with 256 requests outstanding half as fast again as one frame for the whole turn.
+pub const FRAME_BYTES: usize = 2 << 10;
 /// The most bytes that wait for one peer that takes no frames; further packets are dropped.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 
