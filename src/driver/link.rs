@@ -22,6 +22,8 @@ pub struct Link<T> {
     /// When each peer last did something, as far as was heard here.
     heard: Vec<Time>,
     rung: Vec<Time>,
+    /// Peers for whom something was added that should not wait until they look by themselves.
+    urgent: Vec<bool>,
     last_flush: Time,
     garbage: u64,
     inbox: Vec<(Rank, Packet)>,
@@ -35,6 +37,7 @@ impl<T: Transport> Link<T> {
             outgoing: Outgoing::new(ranks),
             heard: vec![Time::default(); ranks as usize],
             rung: vec![Time::default(); ranks as usize],
+            urgent: vec![false; ranks as usize],
             last_flush: Time::default(),
             garbage: 0,
             inbox: Vec::new(),
@@ -81,6 +84,9 @@ impl<T: Transport> Link<T> {
 
     /// Adds a packet to the frame for `to`.
     pub fn push(&mut self, to: Rank, packet: &Packet) {
+        if let Some(urgent) = self.urgent.get_mut(to.0 as usize) {
+            *urgent |= packet.wants_a_ring();
+        }
         self.outgoing.push(&mut self.transport, to, packet);
     }
 
@@ -93,7 +99,7 @@ impl<T: Transport> Link<T> {
         for to in self.outgoing.take_sent() {
             let at = to.0 as usize;
             let asleep = late || now.since(self.heard[at]) > ASLEEP_AFTER;
-            if asleep && now.since(self.rung[at]) > RING_INTERVAL {
+            if std::mem::take(&mut self.urgent[at]) && asleep && now.since(self.rung[at]) > RING_INTERVAL {
                 self.rung[at] = now;
                 self.doorbell.ring(to);
             }

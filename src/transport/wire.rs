@@ -65,6 +65,13 @@ impl Packet {
             _ => false,
         }
     }
+
+    /// False for what its receiver may find when it next looks by itself. The primary wakes for every heartbeat that
+    /// it sends, and a lease counts from when that was sent, however late the answer is read.
+    #[must_use]
+    pub fn wants_a_ring(&self) -> bool {
+        !matches!(self, Self::Message(Message::HeartbeatOk { .. }))
+    }
 }
 
 /// What rank 0 knows and the others do not.
