@@ -32,7 +32,7 @@
 //! loop gives it to the [`protocol::Client`], which numbers it and sends a `Request` to the primary. The
 //! primary's [`protocol::Server`] gives it a place in the log and sends `Prepare` to every backup; when all have
 //! answered `PrepareOk` it commits, applies it to the [`store::Store`], and replies. Messages for one peer that
-//! arise in one turn of a loop share one MPI message ([`transport::wire`]).
+//! arise in one turn of a loop share MPI messages of some 2 KiB ([`transport::wire`]).
 //!
 //! # How to add something
 //!

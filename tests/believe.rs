@@ -101,8 +101,9 @@ fn crashes(stderr: &str) -> Vec<String> {
 
 #[test]
 fn the_same_seed_and_commands_fail_alike_over_mpi_and_in_the_simulator() {
-    let commands: String = (0..16).map(|number| format!("PUT k{number} v\nSLEEP 0.8\n")).collect();
-    let args = ["--seed", "11", "--failure-rate", "0.4", "--recover-after", "0", "--pace", "2"];
+    // So slow that on a busy machine, too, a restarted server is back before the dice give up waiting for it.
+    let commands: String = (0..14).map(|number| format!("PUT k{number} v\nSLEEP 1\n")).collect();
+    let args = ["--seed", "11", "--failure-rate", "0.4", "--recover-after", "0", "--pace", "6"];
     let simulated = {
         let commands = commands.clone();
         thread::spawn(move || alone(&[args.as_slice(), &["--sim"]].concat(), &commands))

@@ -6,14 +6,14 @@
 use super::report::{Failover, Report, Row};
 use std::fmt::Write;
 
-const WIDTH: f64 = 960.0;
+const WIDTH: f64 = 990.0;
 const LABELS: f64 = 150.0;
 const CHART: f64 = 340.0;
 const LINE: f64 = 26.0;
 const TOP: f64 = 64.0;
 /// Where the right half begins.
 const RIGHT: f64 = 560.0;
-const RIGHT_CHART: f64 = 370.0;
+const RIGHT_CHART: f64 = 400.0;
 const OURS: &str = "#2f81f7";
 const LIMIT: &str = "#8b949e";
 const TEXT: &str = "#6e7681";
@@ -91,9 +91,9 @@ fn draw_failovers(out: &mut String, failovers: &[Failover], height: f64) {
     if failovers.is_empty() {
         return;
     }
-    text(out, RIGHT, 22.0, "start", "SIGKILL of the primary under load: what the client waits for, in milliseconds");
+    text(out, RIGHT, 22.0, "start", "SIGKILL of the primary under load: the client's wait, in ms");
     for (at, (word, colour)) in PHASES.iter().enumerate() {
-        let at = RIGHT + 95.0 * at as f64;
+        let at = RIGHT + 105.0 * at as f64;
         rectangle(out, at, 32.0, 10.0, 10.0, colour);
         text(out, at + 16.0, 42.0, "start", word);
     }

@@ -15,11 +15,10 @@ use std::time::Duration;
 
 /// After work, look again at once for this long: an answer that comes at once comes in this time.
 const SPIN: Duration = Duration::from_micros(50);
-/// A long frame that is on its way moves only while both sides look after it: then for this long.
-const SPIN_MOVING: Duration = Duration::from_millis(1);
 /// Then let others run in between, for this long.
 const AWAKE: Duration = Duration::from_millis(20);
-/// A rank that waits for an answer stays awake for this long.
+/// A rank that waits for an answer, or for a long frame that moves only while both sides look after it, stays awake for
+/// this long. It yields meanwhile: spinning would keep the core from the one that has to do the other half.
 const EXPECTING: Duration = Duration::from_millis(50);
 
 /// What a rank that has nothing to do waits for.
@@ -53,9 +52,8 @@ impl Pace {
             return;
         }
         let idle = now.since(self.last_work);
-        let spin = if waiting.moving { SPIN_MOVING } else { SPIN };
-        let awake = if waiting.expecting { EXPECTING } else { AWAKE };
-        if idle < spin {
+        let awake = if waiting.expecting || waiting.moving { EXPECTING } else { AWAKE };
+        if idle < SPIN {
             std::hint::spin_loop();
         } else if idle < awake {
             rustix::thread::sched_yield();
