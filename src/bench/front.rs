@@ -73,6 +73,7 @@ impl<'a, T: Transport> Front<'a, T> {
     pub fn turn(&mut self, refill: &mut dyn FnMut(Time, &mut FrontHost, &mut Sink<'_>)) -> Time {
         let mut inbox = self.link.receive();
         let now = clock::now();
+        let heard = !inbox.is_empty();
         let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let (sends, events) = (&mut self.sends, &mut self.events);
         let mut sink = Sink {
@@ -102,7 +103,7 @@ impl<'a, T: Transport> Front<'a, T> {
         }
         self.link.flush(now);
         let expecting = self.host.client().outstanding() > 0;
-        let waiting = Waiting { expecting, moving: self.link.is_moving(), due: self.host.deadline() };
+        let waiting = Waiting { heard, expecting, moving: self.link.is_moving(), due: self.host.deadline() };
         self.pace.wait(now, worked, waiting, &self.link.doorbell);
         now
     }

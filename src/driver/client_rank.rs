@@ -49,6 +49,7 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
     loop {
         let mut inbox = link.receive();
         let now = clock::now();
+        let heard = !inbox.is_empty();
         let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let mut told_to_leave = false;
         let mut at_once = false;
@@ -109,6 +110,6 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
         }
         let due = host.deadline().min(host.report_deadline()).min(finished.deadline()).min(next_check);
         let expecting = host.client().outstanding() > 0;
-        pace.wait(now, worked, Waiting { expecting, moving: link.is_moving(), due }, &link.doorbell);
+        pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell);
     }
 }

@@ -171,6 +171,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 self.log.line(now, &format!("this loop was held up for {:.1?}", now.since(turned)));
             }
             turned = now;
+            let heard = !inbox.is_empty();
             let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
             for (from, packet) in inbox.drain(..) {
                 self.link.heard(from, &packet, now);
@@ -202,7 +203,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             self.link.flush(now);
             self.log.tick(now);
             let expecting = self.front.client().outstanding() > 0;
-            let waiting = Waiting { expecting, moving: self.link.is_moving(), due: self.deadline() };
+            let waiting = Waiting { heard, expecting, moving: self.link.is_moving(), due: self.deadline() };
             pace.wait(now, worked, waiting, &self.link.doorbell);
         }
     }

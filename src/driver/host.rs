@@ -64,7 +64,10 @@ pub struct ServerHost {
 impl ServerHost {
     /// The host of the server on `rank`, which starts as this incarnation.
     #[must_use]
-    pub fn new(rank: Rank, incarnation: Incarnation, pid: u32, setup: Setup) -> Self {
+    pub fn new(rank: Rank, incarnation: Incarnation, pid: u32, mut setup: Setup) -> Self {
+        let silence = setup.config.timing.silence;
+        let soon_back = setup.config.replicas > 1 && setup.recover_after.is_some_and(|wait| wait < silence);
+        setup.config.dice_patience = if soon_back { silence } else { Duration::ZERO };
         let observer = Observer::new(rank, pid, setup.observe);
         let dice = Dice::new(setup.seed, Member { rank, incarnation }, setup.failure_rate);
         let outlet = Outlet::new(rank, setup.seed, observer);

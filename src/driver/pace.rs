@@ -21,9 +21,14 @@ const AWAKE: Duration = Duration::from_millis(20);
 /// this long. It yields meanwhile: spinning would keep the core from the one that has to do the other half.
 const EXPECTING: Duration = Duration::from_millis(50);
 
+/// What is still moving then is looked after this often; the other side may be dead.
+const NAP_MOVING: Duration = Duration::from_millis(1);
+
 /// What a rank that has nothing to do waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
+    /// Something has just come, if only a heartbeat: more may lie behind it, which would age in its sleep.
+    pub heard: bool,
     /// An answer to something it sent is on its way.
     pub expecting: bool,
     /// Frames are being sent or received, piece by piece.
@@ -51,6 +56,9 @@ impl Pace {
             self.last_work = now;
             return;
         }
+        if waiting.heard {
+            return;
+        }
         let idle = now.since(self.last_work);
         let awake = if waiting.expecting || waiting.moving { EXPECTING } else { AWAKE };
         if idle < SPIN {
@@ -58,7 +66,8 @@ impl Pace {
         } else if idle < awake {
             rustix::thread::sched_yield();
         } else if waiting.due > now {
-            doorbell.sleep(waiting.due.since(now));
+            let nap = if waiting.moving { NAP_MOVING } else { Duration::MAX };
+            doorbell.sleep(waiting.due.since(now).min(nap));
         }
     }
 }

@@ -45,6 +45,7 @@ pub fn run<T: Transport>(
             log.line(now, &format!("this loop was held up for {:.1?}", now.since(turned)));
         }
         turned = now;
+        let heard = !inbox.is_empty();
         let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let mut told_to_leave = false;
         let mut part = None;
@@ -109,7 +110,7 @@ pub fn run<T: Transport>(
         }
         let due = host.deadline().min(host.report_deadline()).min(next_check);
         let expecting = host.server().is_some_and(|server| server.queued() > 0);
-        pace.wait(now, worked, Waiting { expecting, moving: link.is_moving(), due }, &link.doorbell);
+        pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell);
     }
 }
 

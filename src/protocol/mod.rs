@@ -62,6 +62,7 @@ pub use metadata::{Metadata, ViewRecord};
 pub use observation::{Flight, KeyView, Observation, ServerStatus};
 pub use rules::{Rule, Rules};
 pub use server::Server;
+use std::time::Duration;
 pub use time::{Time, Timing};
 pub use view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
 
@@ -78,13 +79,23 @@ pub struct Config {
     pub clients: u32,
     /// How many servers a view has at most; the others stay idle until one is needed.
     pub replicas: u32,
+    /// A request that is to make the primary crash waits this long for a backup to join, so that the data survives;
+    /// then the dice spare the primary. Zero where a crashed server does not restart at once.
+    pub dice_patience: Duration,
 }
 
 impl Config {
     /// `servers` servers that all hold the data, and no client but the console.
     #[must_use]
     pub fn new(servers: u32) -> Self {
-        Self { timing: Timing::default(), rules: Rules::default(), servers, clients: 0, replicas: servers }
+        Self {
+            timing: Timing::default(),
+            rules: Rules::default(),
+            servers,
+            clients: 0,
+            replicas: servers,
+            dice_patience: Duration::ZERO,
+        }
     }
 
     /// The ranks of the servers.

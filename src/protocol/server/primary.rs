@@ -295,7 +295,7 @@ impl Primary {
             return;
         }
         match doom {
-            Some(doom) if self.has_backup() || core.config.replicas > 1 => {
+            Some(doom) if self.has_backup() || core.config.dice_patience > Duration::ZERO => {
                 self.prove_backup(core, now, request, doom, out)
             }
             Some(Doom { drawn, .. }) => {
@@ -468,8 +468,8 @@ impl Primary {
         if self.phase != Phase::Serving {
             return;
         }
-        // A server that may be about to join is waited for, but not for long: then the dice spare the last copy.
-        let patience = core.config.timing.silence;
+        // A server that is about to join is waited for, but not for long: then the dice spare the last copy.
+        let patience = core.config.dice_patience;
         let backup = self.has_backup();
         let in_vain = |doomed: &mut Doomed| !backup && now.since(doomed.since) > patience;
         if let Some(Doomed { request, doom: Doom { drawn, .. }, .. }) = self.doomed.take_if(in_vain) {
