@@ -181,7 +181,7 @@ fn key_bar(model: &Model) -> Vec<KeyHint> {
                 8 => picture.primary.is_some() || paused,
                 _ => true,
             };
-            KeyHint::new(key.name(), key.label).enabled(enabled)
+            KeyHint::new(key.name(), key.label).brief(key.brief).enabled(enabled)
         })
         .collect()
 }

@@ -16,6 +16,8 @@ pub struct KeySpec {
     pub chord: char,
     /// What the key bar says.
     pub label: &'static str,
+    /// The same for narrow terminals: all of them fit into 80 columns.
+    pub brief: &'static str,
     /// What it does, in one line.
     pub help: &'static str,
     /// What it does.
@@ -24,11 +26,19 @@ pub struct KeySpec {
 
 /// Every key, in the order of the key bar.
 pub static KEYS: &[KeySpec] = &[
-    KeySpec { function: 1, chord: 'h', label: "help", help: "shows all commands and keys", action: Action::Help(None) },
+    KeySpec {
+        function: 1,
+        chord: 'h',
+        label: "help",
+        brief: "help",
+        help: "shows all commands and keys",
+        action: Action::Help(None),
+    },
     KeySpec {
         function: 3,
         chord: 'k',
         label: "kill primary",
+        brief: "kill",
         help: "kills the primary's process (SIGKILL)",
         action: Action::Kill(Who::Primary),
     },
@@ -36,6 +46,7 @@ pub static KEYS: &[KeySpec] = &[
         function: 4,
         chord: 'r',
         label: "recover",
+        brief: "recover",
         help: "starts all crashed servers again, empty",
         action: Action::Recover(None),
     },
@@ -43,6 +54,7 @@ pub static KEYS: &[KeySpec] = &[
         function: 5,
         chord: 'c',
         label: "crash primary",
+        brief: "crash",
         help: "the primary loses its memory and falls silent",
         action: Action::Crash(Who::Primary),
     },
@@ -50,6 +62,7 @@ pub static KEYS: &[KeySpec] = &[
         function: 6,
         chord: 'b',
         label: "crash backup",
+        brief: "crash backup",
         help: "the backup loses its memory and falls silent",
         action: Action::Crash(Who::Backup),
     },
@@ -57,6 +70,7 @@ pub static KEYS: &[KeySpec] = &[
         function: 7,
         chord: 'l',
         label: "cut link",
+        brief: "cut",
         help: "cuts the link between primary and backup, or heals what is cut",
         action: Action::ToggleLink,
     },
@@ -64,6 +78,7 @@ pub static KEYS: &[KeySpec] = &[
         function: 8,
         chord: 'p',
         label: "pause",
+        brief: "pause",
         help: "pauses the primary, or resumes who is paused",
         action: Action::TogglePause,
     },
@@ -71,6 +86,7 @@ pub static KEYS: &[KeySpec] = &[
         function: 9,
         chord: 'd',
         label: "dice on/off",
+        brief: "dice",
         help: "random crashes off, or on again at the rate they had",
         action: Action::ToggleDice,
     },
@@ -136,6 +152,8 @@ mod tests {
         let labels: BTreeSet<_> = KEYS.iter().map(|key| key.label).collect();
         assert!(functions.len() == KEYS.len() && chords.len() == KEYS.len() && labels.len() == KEYS.len());
         assert!(KEYS.iter().all(|key| (1..=12).contains(&key.function) && key.chord.is_ascii_lowercase()));
+        let narrow: usize = KEYS.iter().map(|key| format!(" {} {}", key.name(), key.brief).len()).sum();
+        assert!(narrow <= 80, "{narrow} columns");
         assert!(KEYS.iter().all(|key| !key.help.is_empty() && !key.label.is_empty() && key.label.len() <= 14));
         // The line editor has uses of its own for these after Ctrl-X.
         assert!(!chords.contains(&'u') && !chords.contains(&'g'));
