@@ -30,6 +30,12 @@ impl Samples {
         self.nanos.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(NANOS_MAX));
     }
 
+    /// Nothing was done yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nanos.is_empty()
+    }
+
     /// Adds what was measured in another slice.
     pub fn add(&mut self, other: &Samples) {
         self.nanos.add(&other.nanos).expect("histograms of one shape");
