@@ -17,8 +17,8 @@ use std::time::Duration;
 
 /// Store and baseline take turns this often: what disturbs the machine disturbs both.
 const TURNS: u32 = 10;
-/// They go on for so many turns when one of them has nothing to show.
-const TURNS_MAX: u32 = 200;
+/// They go on for up to so many turns, each twice as long as the one before, while one of them has nothing to show.
+const TURNS_MAX: u32 = TURNS + 9;
 /// Of each slice, this share does not count.
 const WARM_SHARE: f64 = 0.1;
 /// Bytes that a request or an answer needs beside key and value.
@@ -88,8 +88,12 @@ impl Duel {
     fn fight<T: Transport>(&self, front: &mut Front<'_, T>, keys: u32) -> Result<(Samples, Samples), String> {
         let mut load = Load::new(7, keys, self.reads, self.value_bytes);
         let (mut ours, mut limit) = (Samples::default(), Samples::default());
-        let slice = Duration::from_secs_f64(self.seconds / f64::from(2 * TURNS));
-        let run = |window| Run { window, warm: slice.mul_f64(WARM_SHARE), counted: slice.mul_f64(1.0 - WARM_SHARE) };
+        let mut slice = Duration::from_secs_f64(self.seconds / f64::from(2 * TURNS));
+        let run = |window, slice: Duration| Run {
+            window,
+            warm: slice.mul_f64(WARM_SHARE),
+            counted: slice.mul_f64(1.0 - WARM_SHARE),
+        };
         let key = KEY_BYTES as u32 + HEAD_BYTES;
         let (path, forward, back) = if self.reads > 0.0 {
             (Path::PingPong, key, self.value_bytes + ACK_BYTES)
@@ -99,13 +103,16 @@ impl Duel {
         // On a busy machine a short slice may pass without any answer.
         let enough = |ours: &Samples, limit: &Samples| !ours.is_empty() && !limit.is_empty();
         for turn in 0..TURNS_MAX {
-            if turn >= TURNS && enough(&ours, &limit) {
-                break;
+            if turn >= TURNS {
+                if enough(&ours, &limit) {
+                    break;
+                }
+                slice *= 2;
             }
-            limit.add(&front.measure_raw(path, forward, back, run(self.raw_window))?);
+            limit.add(&front.measure_raw(path, forward, back, run(self.raw_window, slice))?);
             // The servers look around, and the leases are granted anew.
             front.execute(Command::Count)?;
-            ours.add(&front.measure(&mut load, run(self.window)));
+            ours.add(&front.measure(&mut load, run(self.window, slice)));
         }
         Ok((ours, limit))
     }
