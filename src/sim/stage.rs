@@ -14,7 +14,7 @@ use super::invariants::{heals, linearizable};
 use crate::driver::why::{Life, Situation};
 use crate::driver::{Ask, ClusterStatus, News, RankStatus};
 use crate::fault::Control;
-use crate::protocol::{Event, METADATA, Member, Outcome, Rank, Role, Time};
+use crate::protocol::{Completion, Event, METADATA, Member, Outcome, Rank, Role, Time};
 use crate::store::{ClientId, Seq};
 use crate::workload::{LoadOrder, Report};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -226,21 +226,25 @@ impl<'a> SimStage<'a> {
     fn after_turn(&mut self) {
         let mut answers = Vec::new();
         for at in self.answered..self.world.history().len() {
-            let operation = self.world.history()[at].clone();
-            let (client, running_since) = (operation.client, self.world.running_since(operation.client));
-            let completions = vec![operation.clone().into()];
+            let operation = &self.world.history()[at];
+            let (client, returned) = (operation.client, operation.returned);
+            let completion = Completion::from(operation.clone());
+            // Other clients number their requests alike.
+            if client == ClientId(METADATA.0)
+                && let Some((answer, command)) = self.executing.remove(&completion.seq)
+            {
+                let outcome = completion.outcome.clone();
+                let reply = match &outcome {
+                    Outcome::Done(reply) => reply.to_string(),
+                    Outcome::Unknown => "(unknown)".to_owned(),
+                };
+                let at = self.world.now();
+                let took = returned.unwrap_or(at).since(completion.call);
+                (self.news)(News::Answered { at, command, reply, took });
+                answers.push((answer, outcome));
+            }
+            let (completions, running_since) = (vec![completion], self.world.running_since(client));
             (self.news)(News::Finished { client, completions, running_since });
-            let mine = client == ClientId(METADATA.0);
-            let Some((answer, command)) = self.executing.remove(&operation.seq).filter(|_| mine) else { continue };
-            let outcome = operation.outcome.clone();
-            let reply = match &outcome {
-                Outcome::Done(reply) => reply.to_string(),
-                Outcome::Unknown => "(unknown)".to_owned(),
-            };
-            let now = self.world.now();
-            let took = operation.returned.unwrap_or(now).since(operation.call);
-            (self.news)(News::Answered { at: now, command, reply, took });
-            answers.push((answer, outcome));
         }
         if self.answered < self.world.history().len() {
             for rank in self.world.clients() {
