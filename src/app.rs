@@ -15,7 +15,7 @@ mod verdict;
 #[cfg(feature = "mpi")]
 pub use mpi::run_rank;
 #[cfg(feature = "mpi")]
-pub(crate) use mpi::{exit_soon, fail, host_name, job_number};
+pub(crate) use mpi::{exit_soon, host_name, job_number};
 pub use sim::{run_sim, watch};
 
 use crate::args::{Args, RecoverAfter, ThemeName};
@@ -33,6 +33,7 @@ use crate::store::Bytes;
 use crossbeam_channel::Sender;
 use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -244,21 +245,29 @@ impl Console {
     }
 }
 
+/// One line on stderr, and the exit code of whom it ended. That stderr is closed is nobody's problem any more.
+pub(crate) fn complain(why: &str) -> u8 {
+    let _ = writeln!(io::stderr(), "understudy: {why}");
+    1
+}
+
+/// The end of a process that could not begin.
+pub(crate) fn fail(why: &str) -> ExitCode {
+    ExitCode::from(complain(why))
+}
+
 fn exit_code(status: io::Result<ExitStatus>) -> u8 {
     match status {
         Ok(ExitStatus::Success) => 0,
         Ok(ExitStatus::AnsweredError) => 1,
-        Err(error) => {
-            eprintln!("understudy: the console ended: {error}");
-            1
-        }
+        Err(error) => complain(&format!("the console ended: {error}")),
     }
 }
 
 /// From the loop to the dashboard, without ever waiting for it.
 fn forward(notices: Sender<Notice>, court: Court) -> impl FnMut(News) {
-    move |news| {
-        let Told { verdict, trouble } = court.hear(&news);
+    move |mut news| {
+        let Told { verdict, trouble } = court.hear(&mut news);
         for notice in verdict.map(Notice::Verdict).into_iter().chain(trouble.map(Notice::Note)) {
             let _ = notices.try_send(notice);
         }
@@ -285,9 +294,9 @@ fn forward(notices: Sender<Notice>, court: Court) -> impl FnMut(News) {
 }
 
 /// Line mode: events go to stderr, the model is kept for those who ask it.
-fn tell_stderr(model: &Mutex<Model>, court: &Court, news: News) {
-    if let Some(trouble) = court.hear(&news).trouble {
-        let _ = writeln!(io::stderr(), "understudy: {trouble}");
+fn tell_stderr(model: &Mutex<Model>, court: &Court, mut news: News) {
+    if let Some(trouble) = court.hear(&mut news).trouble {
+        complain(&trouble);
     }
     let mut model = lock(model);
     let now = clock::now();

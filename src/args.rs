@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::bench::BenchArgs;
-use crate::fuzz::{FuzzArgs, rule};
+use crate::fuzz::FuzzArgs;
 use crate::protocol::Rule;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub struct Args {
     pub pace: f64,
 
     /// Switch a rule of the protocol off, to see what it is for; may be repeated. The store is not safe then.
-    #[arg(long, value_name = "RULE", value_parser = rule)]
+    #[arg(long, value_name = "RULE")]
     pub without: Vec<Rule>,
 
     /// Run this command and leave; may be repeated.

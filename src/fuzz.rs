@@ -57,7 +57,7 @@ pub struct FuzzArgs {
     pub faults: Option<u32>,
 
     /// Switch a rule off, to see what it is for; may be repeated.
-    #[arg(long, value_name = "RULE", value_parser = rule)]
+    #[arg(long, value_name = "RULE")]
     pub without: Vec<Rule>,
 
     /// Watch the first seed on the dashboard, in slow motion.
@@ -101,15 +101,6 @@ fn duration(text: &str) -> Result<Duration, String> {
         number.checked_mul(seconds).filter(|seconds| *seconds > 0).map(Duration::from_secs)
     };
     unit("s", 1).or_else(|| unit("m", 60)).or_else(|| unit("h", 3600)).ok_or("give a time such as 60s or 5m".into())
-}
-
-/// A rule by its name.
-///
-/// # Errors
-/// When no rule is called so: with the names of all.
-pub fn rule(text: &str) -> Result<Rule, String> {
-    let names = || Rule::ALL.map(Rule::name).join(", ");
-    Rule::from_name(text).ok_or_else(|| format!("the rules are {}", names()))
 }
 
 /// What to run.
@@ -402,8 +393,6 @@ mod tests {
         assert!(["", "9..3", "3..", "a", "18446744073709551615"].iter().all(|text| seeds(text).is_err()));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(["", "5", "s", "0s", "99999999999999999999h"].iter().all(|text| duration(text).is_err()));
-        assert_eq!(rule("fencing"), Ok(Rule::Fencing));
-        assert!(rule("fence").unwrap_err().contains("wait-for-all"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use understudy::check::{Operation, json};
 use understudy::console::commands::COMMANDS;
+use understudy::driver::end::Ended;
 use understudy::driver::log::Log;
 use understudy::driver::{Doors, Link, Setup, clock, server_rank};
 use understudy::fault::Control;
@@ -271,7 +272,7 @@ fn a_server_that_receives_garbage_drops_it_counts_it_and_goes_on() {
     let host = server_rank::host(Rank(1), Incarnation(1), setup);
     let log = Log::create(None, Rank(1), clock::now());
     let ended = server_rank::run(&mut link, host, log, Doors::new(&[]), &|| false);
-    assert_eq!(ended, server_rank::Ended::Told);
+    assert_eq!(ended, Ended::Told);
     assert_eq!(link.garbage(), count);
 
     let mut reports: Vec<Observation> = Vec::new();

@@ -198,7 +198,7 @@ fn every_scenario_shows_what_it_announces_and_only_without_its_rule() {
     let scenarios = scenarios();
     assert_eq!(scenarios.len(), Rule::ALL.len());
     for scenario in scenarios {
-        let rule = Rule::from_name(&scenario.name).unwrap_or_else(|| panic!("{} is no rule", scenario.name));
+        let rule: Rule = scenario.name.parse().unwrap_or_else(|why| panic!("{}: {why}", scenario.name));
         assert!(scenario.text.to_lowercase().contains(rule.says()), "{rule}: the scenario does not say the rule");
         assert!(scenario.text.contains(rule.without()), "{rule}: the scenario does not say what goes wrong");
         let without = ["--without".to_owned(), rule.name().to_owned()];

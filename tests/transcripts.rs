@@ -12,7 +12,7 @@ use std::time::Duration;
 use understudy::check::{Verdict, check};
 use understudy::driver::Setup;
 use understudy::fault::Control;
-use understudy::protocol::{Config, CrashPoint, Event, METADATA, Outcome, Rank, Rule};
+use understudy::protocol::{Config, CrashPoint, Event, METADATA, Outcome, Rank};
 use understudy::sim::{Record, What, World};
 use understudy::store::{self, Bytes};
 
@@ -59,7 +59,7 @@ impl Stage {
         config.clients = args.take_key("clients").map_or(Ok(0), str::parse)?;
         config.replicas = args.take_key("replicas").map_or(Ok(servers), str::parse)?;
         if let Some(name) = args.take_key("without") {
-            config.rules.set(Rule::from_name(name).ok_or("no such rule")?, false);
+            config.rules.set(name.parse()?, false);
         }
         let recover_after = args.take_key("recover").map(duration).transpose()?;
         let raw = args.take_key("formed").is_some_and(|formed| formed == "no");

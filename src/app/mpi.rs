@@ -1,15 +1,17 @@
 //! This process as a rank under mpirun: who does what, and how it ends.
 
 use super::verdict::Court;
-use super::{Play, enter_screen, new_model, random_seed, setup};
+use super::{Play, complain, enter_screen, fail, new_model, random_seed, setup};
 use crate::args::{Args, Tool};
 use crate::bench;
 use crate::dashboard::lock;
 use crate::driver::client_rank;
+use crate::driver::end::Ended;
 use crate::driver::log::Log;
 use crate::driver::{ConsoleRank, Desk, Doors, FrontHost, Link, Respawn, clock, server_rank};
 use crate::launch::{self, Attachment, Order, ParentWatch};
 use crate::protocol::{Incarnation, METADATA, Rank};
+use crate::store::ClientId;
 #[cfg(target_os = "linux")]
 use crate::transport::keeper;
 use crate::transport::mpi::MpiTransport;
@@ -112,23 +114,13 @@ fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
         server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan)
     };
     let transport = link.into_transport();
-    if ended == server_rank::Ended::Told && transport.is_whole() {
+    if ended == Ended::Told && transport.is_whole() {
         exit_soon(0);
         transport.finalize();
         return 0;
     }
     transport.abandon();
-    signal_hook::low_level::exit(i32::from(ended == server_rank::Ended::Orphaned))
-}
-
-/// The exit code of a rank that could not begin.
-fn complain(why: &str) -> u8 {
-    eprintln!("understudy: {why}");
-    1
-}
-
-pub(crate) fn fail(why: &str) -> ExitCode {
-    ExitCode::from(complain(why))
+    signal_hook::low_level::exit(i32::from(ended == Ended::Orphaned))
 }
 
 // ---- console -----------------------------------------------------------------------------------
@@ -175,7 +167,7 @@ fn run_console(args: &Args) -> ExitCode {
         );
     }
     lock(&model).setup.servers = ranks - 1 - args.clients;
-    court.expect((ranks - args.clients..ranks).map(Rank));
+    court.expect((ranks - args.clients..ranks).map(ClientId));
 
     let start = Start {
         seed,

@@ -1,7 +1,7 @@
 //! The console over the simulator: no MPI, no other process.
 
 use super::verdict::Court;
-use super::{Play, enter_screen, new_model, random_seed, setup};
+use super::{Play, enter_screen, fail, new_model, random_seed, setup};
 use crate::args::Args;
 use crate::driver::Desk;
 use crate::launch;
@@ -38,16 +38,14 @@ fn play<'a>(args: &Args, seed: u64, world: World, prepare: impl FnOnce(SimStage<
     let court = match Court::open(args) {
         Ok(court) => court,
         Err(why) => {
-            eprintln!("understudy: {why}");
-            return ExitCode::FAILURE;
+            return fail(&why);
         }
     };
     let screen = isatty(io::stdin()) && isatty(io::stdout()) && !launch::asks_for_line_mode(args);
     let painter = match screen.then(enter_screen).transpose() {
         Ok(painter) => painter,
         Err(error) => {
-            eprintln!("understudy: the terminal cannot be drawn on: {error}");
-            return ExitCode::FAILURE;
+            return fail(&format!("the terminal cannot be drawn on: {error}"));
         }
     };
     let (desk, asks) = Desk::new();

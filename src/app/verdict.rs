@@ -1,13 +1,15 @@
 //! Was it correct so far? Between the client operations that come in as news, and those who ask.
 
+use super::complain;
 use crate::args::Args;
 use crate::check::{Judgement, Witness};
+use crate::dashboard::lock;
 use crate::dashboard::model::Verdict;
 use crate::driver::News;
-use crate::protocol::{Completion, Rank, Time};
+use crate::protocol::{Completion, Time};
 use crate::store::ClientId;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -66,16 +68,17 @@ impl Court {
     }
 
     /// These clients will tell what they finish: nothing is judged before they have.
-    pub(super) fn expect(&self, clients: impl Iterator<Item = Rank>) {
-        clients.for_each(|rank| lock(&self.witness).expect(ClientId(rank.0)));
+    #[cfg(feature = "mpi")]
+    pub(super) fn expect(&self, clients: impl Iterator<Item = ClientId>) {
+        clients.for_each(|client| lock(&self.witness).expect(client));
     }
 
-    /// Takes notice of what clients have finished, and says what is new.
-    pub(super) fn hear(&self, news: &News) -> Told {
+    /// Takes out of the news what clients have finished, and says what is new.
+    pub(super) fn hear(&self, news: &mut News) -> Told {
         let piece = match news {
             News::Finished { client, completions, running_since } => {
-                let (client, completions, running_since) = (*client, completions.clone(), *running_since);
-                Piece::Finished { client, completions, running_since }
+                let completions = std::mem::take(completions);
+                Piece::Finished { client: *client, completions, running_since: *running_since }
             }
             News::Observation(_) => Piece::Flush,
             _ => return Told::default(),
@@ -96,7 +99,7 @@ impl Court {
     pub(super) fn close(&self) {
         self.sync();
         if let Err(trouble) = lock(&self.witness).flush() {
-            eprintln!("understudy: {trouble}");
+            complain(&trouble);
         }
     }
 
@@ -144,10 +147,6 @@ fn judge(witness: &Mutex<Witness>, told: &Mutex<Told>, pieces: &Receiver<Piece>)
             lock(told).trouble = trouble;
         }
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn verdict(judgement: &Judgement) -> Verdict {

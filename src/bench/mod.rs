@@ -56,6 +56,7 @@ pub mod rank;
 pub use args::{BenchArgs, Part};
 pub use report::{Report, Row};
 
+use crate::app::fail;
 use crate::args::Args;
 use report::{Failover, Line, Target};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
@@ -84,10 +85,7 @@ const PROGRESS_CHARS: usize = 24;
 pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     match measured(args, wanted).and_then(|report| publish(&report, wanted, args.ascii)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("understudy: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => fail(&why),
     }
 }
 

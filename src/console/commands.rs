@@ -521,9 +521,7 @@ impl Arguments<'_> {
 
     fn optional_rule(&mut self) -> Result<Option<Rule>, String> {
         let Some(word) = self.text(&[Kind::Rule]) else { return Ok(None) };
-        let names = || Rule::ALL.map(Rule::name).join(", ");
-        let rule = Rule::from_name(&word.to_ascii_lowercase());
-        rule.map(Some).ok_or_else(|| self.wrong(&word, &format!("one of {}", names())))
+        word.parse().map(Some).map_err(|_| self.wrong(&word, &format!("one of {}", Rule::names())))
     }
 
     fn optional_switch(&mut self) -> Result<Option<bool>, String> {

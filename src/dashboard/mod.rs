@@ -132,9 +132,9 @@ pub fn terminal_size() -> Option<(u16, u16)> {
     crossterm::terminal::size().ok().filter(|(cols, rows)| *cols > 0 && *rows > 0)
 }
 
-/// The model, also after a thread that held it has panicked: it is only looked at.
-pub fn lock(model: &Mutex<Model>) -> MutexGuard<'_, Model> {
-    model.lock().unwrap_or_else(PoisonError::into_inner)
+/// What is shared, also after a thread that held it has panicked: such things are only looked at.
+pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Folds and draws until [`Notice::Quit`], or until all senders are gone; then gives the terminal back.

@@ -2,11 +2,11 @@
 
 use super::clock;
 use super::doors::Doors;
+use super::end::{End, Ended};
 use super::host::{FrontHost, Sink};
 use super::link::Link;
 use super::log::Log;
 use super::pace::{Pace, Waiting};
-use super::server_rank::{Ended, ORPHAN_CHECK_INTERVAL};
 use crate::fault::Control;
 use crate::protocol::{Completion, METADATA, Message, Rank, Time};
 use crate::transport::{Packet, Transport};
@@ -42,7 +42,7 @@ impl Finished {
 /// Runs the client on this rank until the cluster ends.
 pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, is_orphan: &dyn Fn() -> bool) -> Ended {
     let mut pace = Pace::new(clock::now());
-    let mut next_check = clock::now() + ORPHAN_CHECK_INTERVAL;
+    let mut end = End::new(clock::now(), is_orphan);
     let mut sends: Vec<(Rank, Message)> = Vec::new();
     let mut doors = Doors::default();
     let mut finished = Finished::default();
@@ -73,11 +73,14 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
                 }
             }
             host.tick(now, &mut sink);
+            let before = finished.completions.len();
             while let Some(completion) = host.pop_completion() {
                 finished.completions.push(completion);
             }
-            // There may be room for more now.
-            host.tick(now, &mut sink);
+            if finished.completions.len() > before {
+                // There is room for more now.
+                host.tick(now, &mut sink);
+            }
         }
         link.handled(inbox);
         doors.tend(link, now, &mut log);
@@ -95,20 +98,10 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
         }
         link.flush(now);
         log.tick(now);
-        if told_to_leave {
-            log.line(now, "told to leave");
-            log.flush();
-            return Ended::Told;
+        if let Some(ended) = end.come(now, told_to_leave, &mut log) {
+            return ended;
         }
-        if now >= next_check {
-            next_check = now + ORPHAN_CHECK_INTERVAL;
-            if is_orphan() {
-                log.line(now, "mpirun or rank 0 is gone");
-                log.flush();
-                return Ended::Orphaned;
-            }
-        }
-        let due = host.deadline().min(host.report_deadline()).min(finished.deadline()).min(next_check);
+        let due = host.deadline().min(host.report_deadline()).min(finished.deadline()).min(end.deadline());
         let expecting = host.client().outstanding() > 0;
         pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell);
     }

@@ -14,6 +14,7 @@
 //! | [`client_rank`] | the loop of a further client's rank |
 //! | [`console_rank`] | the loop of rank 0 |
 //! | [`succession`] | who takes the place of a dead process |
+//! | [`end`] | how the loop of a rank other than 0 ends |
 //! | [`doors`] | how a replacement comes to be reached by the others |
 //! | [`why`] | what to say when nobody is served |
 //! | [`desk`] | where the console hands in its wishes |
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod console_rank;
 pub mod desk;
 pub mod doors;
+pub mod end;
 pub mod host;
 pub mod link;
 pub mod log;

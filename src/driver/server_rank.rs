@@ -2,6 +2,7 @@
 
 use super::clock;
 use super::doors::Doors;
+use super::end::{End, Ended};
 use super::host::{ServerHost, Setup, Sink};
 use super::link::Link;
 use super::log::Log;
@@ -12,19 +13,8 @@ use crate::transport::wire::{Start, decode};
 use crate::transport::{Packet, Transport};
 use std::time::Duration;
 
-/// The operating system is asked this often whether this rank still has a reason to live.
-pub const ORPHAN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// A turn that took longer than this is worth a line in the log: no nap is that long.
 pub const HELD_UP: Duration = Duration::from_millis(30);
-
-/// Why the loop ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The console said so.
-    Told,
-    /// mpirun or rank 0 is gone.
-    Orphaned,
-}
 
 /// Runs the server on this rank until the cluster ends.
 pub fn run<T: Transport>(
@@ -36,7 +26,7 @@ pub fn run<T: Transport>(
 ) -> Ended {
     let mut pace = Pace::new(clock::now());
     let mut turned = clock::now();
-    let mut next_check = clock::now() + ORPHAN_CHECK_INTERVAL;
+    let mut end = End::new(clock::now(), is_orphan);
     let mut sends: Vec<(Rank, Message)> = Vec::new();
     loop {
         let mut inbox = link.receive();
@@ -95,20 +85,10 @@ pub fn run<T: Transport>(
             continue;
         }
         log.tick(now);
-        if told_to_leave {
-            log.line(now, "told to leave");
-            log.flush();
-            return Ended::Told;
+        if let Some(ended) = end.come(now, told_to_leave, &mut log) {
+            return ended;
         }
-        if now >= next_check {
-            next_check = now + ORPHAN_CHECK_INTERVAL;
-            if is_orphan() {
-                log.line(now, "mpirun or rank 0 is gone");
-                log.flush();
-                return Ended::Orphaned;
-            }
-        }
-        let due = host.deadline().min(host.report_deadline()).min(next_check);
+        let due = host.deadline().min(host.report_deadline()).min(end.deadline());
         let expecting = host.server().is_some_and(|server| server.queued() > 0);
         pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell);
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// One rule of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,10 +77,19 @@ impl Rule {
         }
     }
 
-    /// The rule of this name.
+    /// All their names, for those who have not hit on one.
     #[must_use]
-    pub fn from_name(name: &str) -> Option<Rule> {
-        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+}
+
+impl FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rule = Self::ALL.into_iter().find(|rule| text.eq_ignore_ascii_case(rule.name()));
+        rule.ok_or_else(|| format!("the rules are {}", Self::names()))
     }
 }
 
@@ -136,5 +146,19 @@ impl Rules {
     /// The rules that are switched off.
     pub fn switched_off(self) -> impl Iterator<Item = Rule> {
         Rule::ALL.into_iter().filter(move |rule| !self.on(*rule))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_called_by_their_names() {
+        for rule in Rule::ALL {
+            assert_eq!(rule.name().parse(), Ok(rule));
+            assert_eq!(rule.name().to_uppercase().parse(), Ok(rule));
+        }
+        assert!("fence".parse::<Rule>().unwrap_err().contains("wait-for-all"));
     }
 }

@@ -58,19 +58,10 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
 fn badge(verdict: Verdict, theme: &Theme) -> (String, Style) {
     match verdict {
         Verdict::Linearizable { operations } => {
-            (format!(" {} linearizable {} ", theme.glyphs.good, thousands(operations)), theme.ok)
+            (format!(" {} linearizable {} ", theme.glyphs.good, rounded(operations)), theme.ok)
         }
-        Verdict::Partly { operations, .. } => (format!(" ? judged only {} ", thousands(operations)), theme.doubt),
+        Verdict::Partly { operations, .. } => (format!(" ? judged only {} ", rounded(operations)), theme.doubt),
         Verdict::Broken => (" NOT LINEARIZABLE ".to_owned(), theme.alarm),
-    }
-}
-
-/// `999`, `12k`, `3M`: there is little room.
-fn thousands(number: u64) -> String {
-    match number {
-        0..10_000 => number.to_string(),
-        10_000..10_000_000 => format!("{}k", number / 1_000),
-        _ => format!("{}M", number / 1_000_000),
     }
 }
 
@@ -112,7 +103,7 @@ fn load(buffer: &mut Buffer, body: Rect, report: &Report, theme: &Theme) -> u16 
     rows
 }
 
-/// `999`, `12.3k`, `4.5M`.
+/// `999`, `12.3k`, `4.5M`: there is little room.
 fn rounded(number: u64) -> String {
     match number {
         0..10_000 => number.to_string(),
