@@ -64,15 +64,7 @@ struct Scope {
     servers: u32,
     /// What each client asks, one after the other.
     scripts: Vec<Vec<Command>>,
-    /// Jumps of time.
-    steps: u8,
-    /// Of them, jumps during which a server is cut off.
-    cuts: u8,
-    /// Of them, jumps that a server sleeps through.
-    naps: u8,
-    crashes: u8,
-    restarts: u8,
-    duplicates: u8,
+    may: Left,
     rules: Rules,
     /// Walk only so far; everywhere, if `None`.
     depth: Option<usize>,
@@ -152,8 +144,11 @@ impl fmt::Display for Flying {
 /// What may still happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Left {
+    /// Jumps of time.
     steps: u8,
+    /// Of them, jumps during which a server is cut off.
     cuts: u8,
+    /// Of them, jumps that a server sleeps through.
     naps: u8,
     crashes: u8,
     restarts: u8,
@@ -277,14 +272,7 @@ impl Scope {
         let clients: Vec<_> = (0..self.scripts.len()).map(|at| self.client(at)).collect();
         let mut state = State {
             now: Time(0) + STEP,
-            left: Left {
-                steps: self.steps,
-                cuts: self.cuts,
-                naps: self.naps,
-                crashes: self.crashes,
-                restarts: self.restarts,
-                duplicates: self.duplicates,
-            },
+            left: self.may,
             servers: config.server_ranks().map(|rank| Some(Known::new(server(rank)))).collect(),
             lives: vec![Incarnation(1); self.servers as usize],
             metadata: Known::new(Metadata::new(config.clone())),
@@ -603,23 +591,13 @@ fn incr() -> Command {
     Command::Incr { key: "n".into() }
 }
 
-/// One of each of what may happen, in a cluster of two servers.
-fn two_servers(scripts: &[&[Command]]) -> Scope {
+/// Nothing happens but that time passes.
+const CALM: Left = Left { steps: 2, cuts: 0, naps: 0, crashes: 0, restarts: 0, duplicates: 0 };
+
+/// This much in a cluster of two servers, everywhere.
+fn two_servers(scripts: &[&[Command]], may: Left) -> Scope {
     let scripts = scripts.iter().map(|script| script.to_vec()).collect();
-    let rules = Rules::default();
-    Scope {
-        servers: 2,
-        scripts,
-        steps: 2,
-        cuts: 0,
-        naps: 0,
-        crashes: 0,
-        restarts: 0,
-        duplicates: 0,
-        rules,
-        depth: None,
-        only: None,
-    }
+    Scope { servers: 2, scripts, may, rules: Rules::default(), depth: None, only: None }
 }
 
 /// Whether to walk as far as memory and patience reach.
@@ -643,39 +621,42 @@ fn hold(name: &str, scope: Scope) {
 fn two_servers_and_a_client() {
     let more = u8::from(is_long());
     let script = if is_long() { vec![put("1"), get()] } else { vec![put("1")] };
-    hold("two servers", Scope { steps: 3 + more, cuts: 2, ..two_servers(&[&script]) });
+    hold("two servers", two_servers(&[&script], Left { steps: 3 + more, cuts: 2, ..CALM }));
 }
 
 #[test]
 fn two_servers_a_writer_and_a_reader() {
     // A stale read is nine steps away, as the walk without leases shows below.
     let depth = (!is_long()).then_some(12);
-    hold("a writer and a reader", Scope { cuts: 2, depth, ..two_servers(&[&[put("1")], &[get()]]) });
+    hold("a writer and a reader", Scope { depth, ..two_servers(&[&[put("1")], &[get()]], Left { cuts: 2, ..CALM }) });
 }
 
 #[test]
 fn two_servers_that_crash_and_restart() {
     let more = u8::from(is_long());
-    let scope = Scope { steps: 3, crashes: 1, restarts: 1, cuts: more, ..two_servers(&[&[put("1")]]) };
+    let scope = two_servers(&[&[put("1")]], Left { steps: 3, crashes: 1, restarts: 1, cuts: more, ..CALM });
     hold("crash and restart", scope);
 }
 
 #[test]
 fn two_servers_that_sleep() {
     let more = u8::from(is_long());
-    hold("sleep", Scope { steps: 2 + more, naps: 2, ..two_servers(&[&[put("1"), get()]]) });
+    hold("sleep", two_servers(&[&[put("1"), get()]], Left { steps: 2 + more, naps: 2, ..CALM }));
 }
 
 #[test]
 fn two_servers_and_messages_that_arrive_twice() {
     let cuts = 2 * u8::from(is_long());
-    hold("duplicates", Scope { crashes: 1, cuts, duplicates: 1, ..two_servers(&[&[incr()]]) });
+    hold("duplicates", two_servers(&[&[incr()]], Left { crashes: 1, cuts, duplicates: 1, ..CALM }));
 }
 
 #[test]
 fn three_servers_and_a_client() {
     let more = u8::from(is_long());
-    hold("three servers", Scope { servers: 3, steps: 3, crashes: 1, cuts: more, ..two_servers(&[&[put("1")]]) });
+    hold(
+        "three servers",
+        Scope { servers: 3, ..two_servers(&[&[put("1")]], Left { steps: 3, crashes: 1, cuts: more, ..CALM }) },
+    );
 }
 
 // ---- it can fail -------------------------------------------------------------------------------
@@ -693,26 +674,26 @@ fn fail(rule: Rule, property: &'static str, scope: Scope) {
 
 #[test]
 fn without_wait_for_all_a_write_is_lost() {
-    fail(Rule::WaitForAll, "durability", Scope { crashes: 1, ..two_servers(&[&[put("1")]]) });
+    fail(Rule::WaitForAll, "durability", two_servers(&[&[put("1")]], Left { crashes: 1, ..CALM }));
 }
 
 #[test]
 fn without_leases_two_servers_answer_and_a_read_is_stale() {
-    fail(Rule::Lease, "one_server", Scope { cuts: 2, ..two_servers(&[&[put("1")]]) });
-    fail(Rule::Lease, "linearizable", Scope { cuts: 2, ..two_servers(&[&[put("1")], &[get()]]) });
+    fail(Rule::Lease, "one_server", two_servers(&[&[put("1")]], Left { cuts: 2, ..CALM }));
+    fail(Rule::Lease, "linearizable", two_servers(&[&[put("1")], &[get()]], Left { cuts: 2, ..CALM }));
 }
 
 #[test]
 fn without_sessions_a_request_takes_effect_twice() {
-    fail(Rule::Sessions, "exactly_once", Scope { duplicates: 1, ..two_servers(&[&[incr()]]) });
+    fail(Rule::Sessions, "exactly_once", two_servers(&[&[incr()]], Left { duplicates: 1, ..CALM }));
 }
 
 #[test]
 fn without_incarnations_a_write_is_forgotten() {
-    fail(Rule::Incarnation, "durability", Scope { crashes: 1, restarts: 1, ..two_servers(&[&[put("1")]]) });
+    fail(Rule::Incarnation, "durability", two_servers(&[&[put("1")]], Left { crashes: 1, restarts: 1, ..CALM }));
 }
 
 #[test]
 fn without_the_tail_a_write_is_thrown_away() {
-    fail(Rule::Tail, "durability", Scope { crashes: 1, ..two_servers(&[&[put("1")]]) });
+    fail(Rule::Tail, "durability", two_servers(&[&[put("1")]], Left { crashes: 1, ..CALM }));
 }

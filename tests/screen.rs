@@ -251,42 +251,39 @@ fn the_half_typed_line_survives_other_sizes() {
     screen.check_whole(0);
 }
 
-#[test]
-fn whole_after_rank_0_was_killed() {
+/// A line is half typed when the end comes.
+fn half_typed() -> Screen {
     let mut screen = Screen::start(BY_HAND);
     screen.wait_ready();
     screen.terminal.press("PUT color gre");
     screen.wait_typed("PUT color gre");
+    screen
+}
+
+#[test]
+fn whole_after_rank_0_was_killed() {
+    let screen = half_typed();
     screen.kill(screen.place.rank(0), Signal::KILL);
     screen.check_whole(1);
 }
 
 #[test]
 fn whole_after_mpirun_was_killed() {
-    let mut screen = Screen::start(BY_HAND);
-    screen.wait_ready();
-    screen.terminal.press("PUT color gre");
-    screen.wait_typed("PUT color gre");
+    let screen = half_typed();
     screen.kill(screen.place.mpirun(), Signal::KILL);
     screen.check_whole(1);
 }
 
 #[test]
 fn whole_after_the_launcher_was_asked_to_leave() {
-    let mut screen = Screen::start(BY_HAND);
-    screen.wait_ready();
-    screen.terminal.press("PUT color gre");
-    screen.wait_typed("PUT color gre");
+    let screen = half_typed();
     screen.kill(screen.place.launcher(), Signal::TERM);
     screen.check_whole(143);
 }
 
 #[test]
 fn whole_after_the_launcher_was_killed() {
-    let mut screen = Screen::start(BY_HAND);
-    screen.wait_ready();
-    screen.terminal.press("PUT color gre");
-    screen.wait_typed("PUT color gre");
+    let screen = half_typed();
     screen.kill(screen.place.launcher(), Signal::KILL);
     screen.check_whole(137);
 }
