@@ -237,7 +237,7 @@ fn fold_one(model: &mut Model, now: Time, notice: Notice) -> Urgency {
         Notice::Delay { ms } => model.network.delay_ms = ms,
         Notice::Healed => model.network = model::Network::default(),
         Notice::Load(report) => model.load = Some(*report),
-        Notice::Why(why) => model.why = why,
+        Notice::Why(why) => model.explain(now, why),
         Notice::Verdict(verdict) => model.verdict = Some(verdict),
         Notice::Unsafe(notice) => model.unsafe_notice = notice,
         Notice::Note(text) => model.note(now, text),

@@ -230,7 +230,7 @@ impl Model {
             return;
         }
         card.gone(now);
-        self.story.tell(now, now, story::Tone::Bad, format!("server {rank}: its process is gone"));
+        self.story.tell(now, story::Tone::Bad, format!("server {rank}: its process is gone"));
         self.stopwatch.mark(now, Mark::Fault { rank, primary });
     }
 
@@ -246,7 +246,15 @@ impl Model {
 
     /// Puts a sentence of this process into the events.
     pub fn note(&mut self, now: Time, text: impl Into<String>) {
-        self.story.tell(now, now, story::Tone::Operator, clipped(text.into()));
+        self.story.tell(now, story::Tone::Operator, clipped(text.into()));
+    }
+
+    /// Nobody is served, or all are again; the header has no room for every sentence, the events have.
+    pub fn explain(&mut self, now: Time, why: Option<String>) {
+        if let Some(why) = why.as_ref().filter(|why| self.why.as_ref() != Some(*why)) {
+            self.story.tell(now, story::Tone::Doubt, why.clone());
+        }
+        self.why = why;
     }
 
     /// Time passed: forgets what is over.
@@ -280,7 +288,7 @@ impl Model {
 
     fn happened(&mut self, now: Time, at: Time, rank: Rank, event: &Event) {
         if let Some((tone, sentence)) = story::sentence(rank, event) {
-            self.story.tell(now, at, tone, sentence);
+            self.story.tell_one_of(story::sort(event), at, tone, sentence);
         }
         match event {
             Event::Crashed { .. } => {

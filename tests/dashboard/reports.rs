@@ -6,8 +6,8 @@ use understudy::dashboard::State;
 use understudy::dashboard::model::flights::{FLIGHTS_MAX, FLIGHTS_PER_TRACK_MAX};
 use understudy::dashboard::model::server::KEYS_MAX;
 use understudy::dashboard::model::story::EVENTS_MAX;
-use understudy::protocol::{CrashCause, Event, Rank, Reason, Role, Time, ViewNumber};
-use understudy::store::{Bytes, OpNumber};
+use understudy::protocol::{CrashCause, Event, Incarnation, Rank, Reason, Role, Time, ViewNumber};
+use understudy::store::{Bytes, ClientId, OpNumber, Seq};
 
 fn ms(scene: &Scene) -> [Option<u64>; 4] {
     let failover = scene.model.stopwatch().failover().expect("a failover was seen");
@@ -135,7 +135,7 @@ fn everything_is_bounded() {
         let mut observation = report(1, scene.now);
         observation.server = Some(status(Role::Primary, 1, round, 100_000));
         observation.keys = (0..32).map(|n| key(&format!("key{}", round * 32 + n), "v", round * 32 + n)).collect();
-        observation.events = vec![(scene.now, Event::Spared { drawn: 0.1 })];
+        observation.events = vec![(scene.now, Event::Recovered { incarnation: Incarnation(round) })];
         observation.flights = (0..24).map(|_| flight(scene.now, 2, "Prepare", "Prepare op=1", false)).collect();
         scene.model.observe(scene.now, observation);
         scene.model.answered(scene.now, "PUT a b".repeat(1_000), "OK", Duration::from_micros(6));
@@ -206,4 +206,21 @@ fn an_idle_screen_stays_still() {
     assert!(scene.model.still_for(scene.now) <= Duration::from_millis(34), "a message flies");
     scene = Scene::taken_over(2, 60_050);
     assert!(scene.model.still_for(scene.now) > Duration::from_millis(300), "a crash long ago counts in seconds");
+}
+
+/// Under load the dice spare somebody a hundred times a second: that is one line, and hides nothing.
+#[test]
+fn what_repeats_takes_one_line() {
+    let mut scene = Scene::written(2);
+    let lines = scene.model.story().lines().len();
+    for client in 0..50 {
+        let gave_up = Event::GaveUp { client: ClientId(client % 3), seq: Seq(client.into()) };
+        scene.tell(0, gave_up);
+    }
+    scene.tell(2, Event::Suspected { peer: member(1, 1), silent_ms: 51 });
+    scene.tell(2, Event::Suspected { peer: member(1, 1), silent_ms: 51 });
+    scene.tell(0, Event::GaveUp { client: ClientId(0), seq: Seq(50) });
+    let told: Vec<_> = scene.model.story().lines().skip(lines).map(|line| (line.times, line.text.clone())).collect();
+    assert_eq!(told.iter().map(|(times, _)| *times).collect::<Vec<_>>(), [50, 1, 1, 1], "{told:?}");
+    assert!(told[0].1.contains("request 49"), "{told:?}");
 }

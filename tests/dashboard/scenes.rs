@@ -293,7 +293,8 @@ impl Scene {
         }
         scene.said.remove(&2);
         scene.model.gone(scene.now, Rank(2));
-        scene.model.why = Some("no member of view 1 has kept its memory: RESET starts over with empty stores".into());
+        let why = "no member of view 1 has kept its memory: RESET starts over with empty stores";
+        scene.model.explain(scene.now, Some(why.into()));
         scene.wait(2_300);
         scene
     }

@@ -33,6 +33,17 @@ pub struct Line {
     pub tone: Tone,
     /// The sentence.
     pub text: String,
+    /// How often in a row; it is then the newest of these.
+    pub times: u32,
+    /// What it is one of many of.
+    sort: Option<Sort>,
+}
+
+/// Events that come by the hundred under load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    Spared,
+    GaveUp,
 }
 
 /// All that is still remembered, oldest first.
@@ -48,9 +59,22 @@ impl Story {
     }
 
     /// Reports of different ranks cross; a line goes where its time puts it.
-    pub(super) fn tell(&mut self, _now: Time, at: Time, tone: Tone, text: String) {
+    pub(super) fn tell(&mut self, at: Time, tone: Tone, text: String) {
+        self.tell_one_of(None, at, tone, text);
+    }
+
+    /// The same, folded into the line before if that is of the same sort.
+    pub(super) fn tell_one_of(&mut self, sort: Option<Sort>, at: Time, tone: Tone, text: String) {
         let later = self.lines.iter().rev().take_while(|line| line.at > at).count();
-        self.lines.insert(self.lines.len() - later, Line { at, tone, text });
+        let place = self.lines.len() - later;
+        if let Some(before) = place.checked_sub(1).and_then(|before| self.lines.get_mut(before))
+            && sort.is_some()
+            && before.sort == sort
+        {
+            *before = Line { at, tone, text, times: before.times.saturating_add(1), sort };
+            return;
+        }
+        self.lines.insert(place, Line { at, tone, text, times: 1, sort });
         if self.lines.len() > EVENTS_MAX {
             self.lines.pop_front();
         }
@@ -70,6 +94,15 @@ impl Story {
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.missed
+    }
+}
+
+/// What this event is one of many of, if it is.
+pub(super) fn sort(event: &Event) -> Option<Sort> {
+    match event {
+        Event::Spared { .. } => Some(Sort::Spared),
+        Event::GaveUp { .. } => Some(Sort::GaveUp),
+        _ => None,
     }
 }
 

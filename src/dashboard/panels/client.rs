@@ -85,10 +85,11 @@ fn load(buffer: &mut Buffer, body: Rect, report: &Report, theme: &Theme) -> u16 
     let state = report.workload.map_or("off".to_owned(), |workload| workload.to_string());
     let Report { operations, per_second, failovers, lost, duplicated, .. } = report;
     let p99 = short(report.latencies.quantile(0.99));
+    let gap = if report.downtime.is_zero() { "no gap".to_owned() } else { format!("gap {}", short(report.downtime)) };
     let judged = if *lost + *duplicated > 0 { theme.bad } else { theme.ok };
     let lines = [
         (format!("load {state} {}/s", rounded(*per_second)), format!("p99 {p99}"), theme.strong),
-        (format!("{} ops", rounded(*operations)), format!("gap {}", short(report.downtime)), theme.text),
+        (format!("{} ops", rounded(*operations)), gap, theme.text),
         (format!("lost {lost} dup {duplicated}"), format!("{failovers} failovers"), judged),
     ];
     let rows = (body.height - 1).min(lines.len() as u16);

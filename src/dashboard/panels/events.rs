@@ -36,7 +36,10 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme) {
     let mut told = Vec::new();
     let mut free = usize::from(area.height);
     for line in model.story().lines().rev() {
-        let rows = wrap(&line.text, text_cols);
+        let rows = match line.times {
+            1 => wrap(&line.text, text_cols),
+            times => wrap(&format!("{} ×{times}", line.text), text_cols),
+        };
         if rows.len() > free {
             break;
         }
