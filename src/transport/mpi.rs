@@ -1,10 +1,18 @@
 //! Frames over MPI: non-blocking, bounded, and past the death of processes.
 //!
-//! Only immediate calls are used (`MPI_Isend`, `MPI_Improbe`, `MPI_Imrecv`, `MPI_Test`), because a
+//! Only immediate calls are used (`MPI_Isend`, `MPI_Irecv`, `MPI_Improbe`, `MPI_Test`), because a
 //! peer may die at any moment: with Open MPI under `--enable-recovery` a send to a dead rank "succeeds"
 //! some sixty times and then never completes. So every peer has a limit on sends under way; beyond it
 //! frames are given back. A buffer whose send never completes is never freed, for MPI may still read it.
 //! A peer that is known to be dead ([`Transport::forget`]) is sent nothing at all.
+//!
+//! # Short frames and long ones
+//!
+//! A short frame arrives in one piece. For some of them a rank keeps receives posted, from whomever they come: MPI
+//! puts a frame straight into its buffer, and one call finds it there. (Probing first costs two looks at the network,
+//! a copy, and a request more for every frame.) A long frame is announced by an empty message and follows under a tag
+//! of its own, into a buffer of its size; what the same sender sent behind it waits until it is there. So a peer that
+//! dies in the middle of a long frame holds nobody up but itself.
 //!
 //! # Replacements
 //!
@@ -56,12 +64,17 @@ const POOLED_BYTES_MAX: usize = 1 << 20;
 const POOLED_MAX: usize = 64;
 /// A buffer with more room than this is a long one.
 const SHORT_BYTES_MAX: usize = 16 << 10;
-/// The tag of all frames.
+/// The tag of short frames, and of announcements.
 const TAG: c_int = 0;
 /// The tag of the benchmark's plain messages: they never mix with frames.
 const RAW_TAG: c_int = 1;
-/// A message of up to this size is never split: once it is seen, it is all there.
-const WHOLE_BYTES_MAX: usize = 2048;
+/// The tag of long frames.
+const LONG_TAG: c_int = 2;
+/// A frame of up to this size is a short one: MPI never splits it, so once some of it is here all of it is. (The
+/// shared-memory transport of Open MPI sends 4 KiB with their header in one piece, all others more.)
+const WHOLE_BYTES_MAX: usize = 3 << 10;
+/// Receives that are kept posted for short frames. What comes when all are taken waits inside MPI.
+const POSTED: usize = 8;
 /// An inter-communicator of two processes has one rank at the other end.
 const OTHER_END: c_int = 0;
 
@@ -122,21 +135,33 @@ struct Sending {
     frame: Vec<u8>,
 }
 
-/// A frame on its way in.
-struct Receiving {
+/// A receive that is posted for a short frame. The buffer stays where it is until MPI is done with it.
+struct Posted {
     request: ffi::MPI_Request,
-    /// Empty until all of it is there.
     frame: Vec<u8>,
-    length: usize,
 }
 
-/// What became of a look for frames.
-enum Matched {
-    Nothing,
-    /// A long one is on its way into `receiving`.
-    Begun,
-    /// Here it is, and from whom.
-    Whole(Rank, Vec<u8>),
+/// Where short frames come in: a communicator, and the receives that are posted on it, in that order.
+struct Inlet {
+    comm: Handle,
+    /// Who is at its other end; `None` for the world, where the sender's number tells.
+    pair: Option<Rank>,
+    posted: VecDeque<Posted>,
+}
+
+/// A long frame, or a short one behind it.
+enum Receiving {
+    /// Announced.
+    Announced,
+    /// On its way.
+    Moving {
+        request: ffi::MPI_Request,
+        /// Empty until all of it is there.
+        frame: Vec<u8>,
+        length: usize,
+    },
+    /// Here.
+    Here(Vec<u8>),
 }
 
 /// How a peer is reached.
@@ -155,7 +180,7 @@ struct Peer {
     /// Counts what was started in the background for this peer: only the newest counts.
     attempt: u64,
     sending: VecDeque<Sending>,
-    /// Frames that have been matched but not fully received, oldest first.
+    /// Frames that have been announced but not fully received, and those behind them, oldest first.
     receiving: VecDeque<Receiving>,
 }
 
@@ -171,10 +196,9 @@ pub struct MpiTransport {
     universe: Option<mpi::environment::Universe>,
     rank: Rank,
     peers: Vec<Peer>,
-    /// Some peer may be reached over the world.
-    has_world: bool,
-    /// Peers that are reached over a communicator of two.
-    pairs: Vec<(Rank, Handle)>,
+    /// The world's, if somebody may be reached over it, and one for each peer that is reached over a communicator of
+    /// two.
+    inlets: Vec<Inlet>,
     /// Somebody has died, or came later: then nobody may wait for everybody.
     is_whole: bool,
     has_threads: bool,
@@ -205,7 +229,7 @@ impl MpiTransport {
         transport.rank = Rank(u32::try_from(transport.world.rank()).expect("ranks are not negative"));
         let ranks = u32::try_from(transport.world.size()).expect("sizes are not negative");
         transport.peers = (0..ranks).map(|_| Peer::new(Way::World)).collect();
-        transport.has_world = true;
+        transport.inlets.push(Inlet::open(Handle(transport.world.as_raw()), None));
         Ok(transport)
     }
 
@@ -244,8 +268,7 @@ impl MpiTransport {
             universe: Some(universe),
             rank: METADATA,
             peers: Vec::new(),
-            has_world: false,
-            pairs: Vec::new(),
+            inlets: Vec::new(),
             is_whole: true,
             has_threads: threads == mpi::Threading::Multiple,
             arriving: 0,
@@ -270,11 +293,13 @@ impl MpiTransport {
 
     /// Ends MPI the orderly way. Waits for all other ranks to do the same: only when all of them are alive.
     pub fn finalize(mut self) {
+        self.inlets.drain(..).for_each(Inlet::close);
         self.universe = None;
     }
 
     /// Leaves MPI alone: a finalize would wait for ranks that are gone.
     pub fn abandon(mut self) {
+        self.inlets.drain(..).for_each(Inlet::leak);
         std::mem::forget(self.universe.take());
     }
 
@@ -289,135 +314,102 @@ impl MpiTransport {
         }
     }
 
-    /// Matches one frame that has arrived over `comm`, if any, and receives it or starts to. `pair`: who is at its
-    /// other end; `None` for the world, where the sender's number tells.
-    fn match_one(&mut self, comm: Handle, pair: Option<Rank>) -> Matched {
-        let mut flag: c_int = 0;
-        let mut message = MaybeUninit::<ffi::MPI_Message>::uninit();
-        let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
-        // SAFETY: valid communicator; all out-pointers point to memory of the right type.
-        let code = unsafe {
-            ffi::MPI_Improbe(
-                ffi::RSMPI_ANY_SOURCE,
-                TAG,
-                comm.0,
-                &raw mut flag,
-                message.as_mut_ptr(),
-                status.as_mut_ptr(),
-            )
-        };
-        if code != SUCCESS || flag == 0 {
-            return Matched::Nothing;
-        }
-        // SAFETY: with the flag set, MPI has written both.
-        let (mut message, status) = unsafe { (message.assume_init(), status.assume_init()) };
-        let mut count: c_int = 0;
-        // SAFETY: `status` is that of a matched message.
-        unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut count) };
-        let length = usize::try_from(count).unwrap_or(0);
-        let mut frame = self.pool.take(length);
-        frame.reserve(length);
-        let from = pair.unwrap_or_else(|| Rank(u32::try_from(status.MPI_SOURCE).unwrap_or(u32::MAX)));
-        let is_pair = pair.is_some();
-        if length <= WHOLE_BYTES_MAX {
-            // SAFETY: the buffer has room for `count` bytes. This does not block: a message this short travels in one
-            // piece, and it has arrived.
-            let code = unsafe {
-                ffi::MPI_Mrecv(
-                    frame.as_mut_ptr().cast(),
-                    count,
-                    ffi::RSMPI_UINT8_T,
-                    &raw mut message,
-                    ffi::RSMPI_STATUS_IGNORE,
-                )
-            };
-            // SAFETY: MPI has written `count` bytes, for which there was room.
-            unsafe { frame.set_len(if code == SUCCESS { length } else { 0 }) };
-            return match self.peer_over(from, is_pair) {
-                Some(_) if code == SUCCESS => Matched::Whole(from, frame),
-                _ => Matched::Nothing,
-            };
-        }
+    fn start_send(&mut self, at: usize, (comm, rank): (ffi::MPI_Comm, c_int), tag: c_int, frame: Vec<u8>) {
+        let Ok(count) = c_int::try_from(frame.len()) else { return };
         let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
-        // SAFETY: the buffer has room for `count` bytes and stays where it is (a Vec's heap memory) until the
-        // request has completed: it is kept in `receiving` until `test` says so.
+        // SAFETY: the buffer's heap memory stays where it is until the request has completed: it is
+        // kept in `sending` until `test` says so, and leaked with the peer otherwise.
         let code = unsafe {
-            ffi::MPI_Imrecv(
-                frame.as_mut_ptr().cast(),
-                count,
-                ffi::RSMPI_UINT8_T,
-                &raw mut message,
-                request.as_mut_ptr(),
-            )
+            ffi::MPI_Isend(frame.as_ptr().cast(), count, ffi::RSMPI_UINT8_T, rank, tag, comm, request.as_mut_ptr())
         };
         if code != SUCCESS {
-            return Matched::Nothing;
+            return;
         }
         // SAFETY: on success MPI has written the request.
-        let request = unsafe { request.assume_init() };
-        match self.peer_over(from, is_pair) {
-            Some(peer) => {
-                peer.receiving.push_back(Receiving { request, frame, length });
-                self.arriving += 1;
-                Matched::Begun
-            }
-            None => {
-                // The last words of a dead process, or from nobody we know; MPI may still write to the frame.
-                std::mem::forget(frame);
-                Matched::Nothing
-            }
+        let mut request = unsafe { request.assume_init() };
+        // A short frame is usually copied into the receiver's queue at once.
+        if test(&mut request) {
+            self.pool.give(frame);
+        } else {
+            self.peers[at].sending.push_back(Sending { request, frame });
+            self.unsent += 1;
         }
     }
 
-    /// The peer `from`, if it is reached this way.
-    fn peer_over(&mut self, from: Rank, is_pair: bool) -> Option<&mut Peer> {
-        let peer = self.peers.get_mut(from.0 as usize)?;
-        (matches!(peer.way, Way::Pair(_)) == is_pair && peer.is_reached()).then_some(peer)
-    }
-
-    /// One frame a turn: it is a sender's whole turn already, and looking for another one before this one is
-    /// handled would put its answer off.
-    fn receive_one(&mut self, comm: Handle, pair: Option<Rank>, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
-        let Matched::Whole(from, frame) = self.match_one(comm, pair) else { return 0 };
-        let earlier = &mut self.peers[from.0 as usize].receiving;
-        if earlier.is_empty() {
+    /// Takes one short frame, if there is one. Not more: it is a sender's whole turn already, and looking for another
+    /// one before this one is handled would put its answer off.
+    fn receive_one(&mut self, at: usize, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
+        let inlet = &mut self.inlets[at];
+        let Some((source, frame)) = inlet.take(&mut self.pool) else { return 0 };
+        let from = inlet.pair.unwrap_or(Rank(source));
+        let is_pair = inlet.pair.is_some();
+        let known = self.peers.get_mut(from.0 as usize);
+        let Some(peer) = known.filter(|peer| peer.is_reached() && matches!(peer.way, Way::Pair(_)) == is_pair) else {
+            // The last words of a dead process, or from nobody we know.
+            self.pool.give(frame);
+            return 0;
+        };
+        let is_announcement = frame.is_empty();
+        if peer.receiving.is_empty() && !is_announcement {
             deliver(from, &frame);
             self.pool.give(frame);
             return 1;
         }
-        // What began to arrive from the same sender before comes first.
-        // SAFETY: a constant of the MPI library; such a request counts as completed.
-        let request = unsafe { ffi::RSMPI_REQUEST_NULL };
-        let length = frame.len();
-        earlier.push_back(Receiving { request, frame, length });
+        peer.receiving.push_back(if is_announcement { Receiving::Announced } else { Receiving::Here(frame) });
         self.arriving += 1;
         0
     }
 
+    /// Looks after long frames, and hands over those that are here.
     fn deliver_arrived(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
         let mut delivered = 0;
         for from in 0..self.peers.len() {
-            while let Some(first) = self.peers[from].receiving.front_mut() {
-                if !test(&mut first.request) {
-                    break;
-                }
-                let mut arrived = self.peers[from].receiving.pop_front().expect("just seen");
+            while let Some(frame) = self.next_of(from) {
+                self.peers[from].receiving.pop_front();
                 self.arriving -= 1;
-                // SAFETY: there was room for `length` bytes, and MPI has received the message, which was so long.
-                unsafe { arrived.frame.set_len(arrived.length) };
-                deliver(Rank(u32::try_from(from).expect("fewer ranks than u32::MAX")), &arrived.frame);
-                self.pool.give(arrived.frame);
+                deliver(Rank(u32::try_from(from).expect("fewer ranks than u32::MAX")), &frame);
+                self.pool.give(frame);
                 delivered += 1;
             }
         }
         delivered
     }
 
+    /// The next frame of this peer, taken out of `receiving`, if it is here.
+    fn next_of(&mut self, from: usize) -> Option<Vec<u8>> {
+        let (comm, rank) = self.reach(from)?;
+        let first = self.peers[from].receiving.front_mut()?;
+        if matches!(first, Receiving::Announced) {
+            *first = begin_long(comm, rank, &mut self.pool)?;
+        }
+        match first {
+            Receiving::Announced => None,
+            Receiving::Here(frame) => Some(std::mem::take(frame)),
+            Receiving::Moving { request, frame, length } => {
+                if !test(request) {
+                    return None;
+                }
+                // SAFETY: there was room for `length` bytes, and MPI has received the message, which was so long.
+                unsafe { frame.set_len(*length) };
+                Some(std::mem::take(frame))
+            }
+        }
+    }
+
+    /// The communicator over which a peer is reached, and its rank there.
+    fn reach(&self, peer: usize) -> Option<(ffi::MPI_Comm, c_int)> {
+        match self.peers.get(peer)?.way {
+            Way::World => Some((self.world.as_raw(), c_int::try_from(peer).ok()?)),
+            Way::Pair(way) => Some((way.0, OTHER_END)),
+            Way::None => None,
+        }
+    }
+
     /// From now on `peer` is reached over this communicator, and over no other.
     fn set_way(&mut self, peer: Rank, way: Handle) {
         self.forget(peer);
         return_errors(way);
-        self.pairs.push((peer, way));
+        self.inlets.push(Inlet::open(way, Some(peer)));
         self.peers[peer.0 as usize].way = Way::Pair(way);
     }
 
@@ -466,10 +458,119 @@ impl Peer {
         }
         let arriving = self.receiving.len();
         for receiving in self.receiving.drain(..) {
-            std::mem::forget(receiving.frame);
+            if let Receiving::Moving { frame, .. } = receiving {
+                std::mem::forget(frame);
+            }
         }
         arriving
     }
+}
+
+impl Inlet {
+    fn open(comm: Handle, pair: Option<Rank>) -> Self {
+        let mut inlet = Self { comm, pair, posted: VecDeque::with_capacity(POSTED) };
+        (0..POSTED).for_each(|_| inlet.post(Vec::new()));
+        inlet
+    }
+
+    fn post(&mut self, mut frame: Vec<u8>) {
+        frame.reserve(WHOLE_BYTES_MAX);
+        let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
+        // SAFETY: a valid communicator; the buffer has room for as many bytes as are said and stays where it is (a
+        // Vec's heap memory) until the request has completed: it is kept in `posted` until then, or leaked.
+        let code = unsafe {
+            ffi::MPI_Irecv(
+                frame.as_mut_ptr().cast(),
+                WHOLE_BYTES_MAX as c_int,
+                ffi::RSMPI_UINT8_T,
+                ffi::RSMPI_ANY_SOURCE,
+                TAG,
+                self.comm.0,
+                request.as_mut_ptr(),
+            )
+        };
+        if code == SUCCESS {
+            // SAFETY: on success MPI has written the request.
+            self.posted.push_back(Posted { request: unsafe { request.assume_init() }, frame });
+        }
+    }
+
+    /// The next short frame (an announcement is an empty one) and its sender's number, if it has arrived.
+    fn take(&mut self, pool: &mut Pool) -> Option<(u32, Vec<u8>)> {
+        let first = self.posted.front_mut()?;
+        let mut flag: c_int = 0;
+        let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
+        // SAFETY: `request` is a receive of ours that was not freed; the out-pointers are of the right type.
+        let code = unsafe { ffi::MPI_Test(&raw mut first.request, &raw mut flag, status.as_mut_ptr()) };
+        if code == SUCCESS && flag == 0 {
+            return None;
+        }
+        let Posted { mut frame, .. } = self.posted.pop_front()?;
+        self.post(pool.take(WHOLE_BYTES_MAX));
+        if code != SUCCESS {
+            // Too long, say: from somebody who does not keep to the rules above.
+            pool.give(frame);
+            return None;
+        }
+        let mut count: c_int = 0;
+        // SAFETY: with the flag set MPI has written the status, and `count` bytes, for which there was room.
+        let source = unsafe {
+            let status = status.assume_init();
+            ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut count);
+            frame.set_len(usize::try_from(count).unwrap_or(0));
+            status.MPI_SOURCE
+        };
+        Some((u32::try_from(source).ok()?, frame))
+    }
+
+    /// Nobody sends any more. MPI is told not to write to the buffers; should it be doing so now, they are still there.
+    fn close(mut self) {
+        for posted in &mut self.posted {
+            // SAFETY: a receive of ours that was not freed, and that nobody tests any more.
+            unsafe {
+                ffi::MPI_Cancel(&raw mut posted.request);
+                ffi::MPI_Request_free(&raw mut posted.request);
+            }
+        }
+        self.leak();
+    }
+
+    /// Buffers that MPI may still use must outlive it.
+    fn leak(self) {
+        self.posted.into_iter().for_each(|posted| std::mem::forget(posted.frame));
+    }
+}
+
+/// Starts to receive a long frame that was announced, once MPI has heard of it.
+fn begin_long(comm: ffi::MPI_Comm, rank: c_int, pool: &mut Pool) -> Option<Receiving> {
+    let mut flag: c_int = 0;
+    let mut message = MaybeUninit::<ffi::MPI_Message>::uninit();
+    let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
+    // SAFETY: valid communicator; all out-pointers point to memory of the right type.
+    let code =
+        unsafe { ffi::MPI_Improbe(rank, LONG_TAG, comm, &raw mut flag, message.as_mut_ptr(), status.as_mut_ptr()) };
+    if code != SUCCESS || flag == 0 {
+        return None;
+    }
+    // SAFETY: with the flag set, MPI has written both.
+    let (mut message, status) = unsafe { (message.assume_init(), status.assume_init()) };
+    let mut count: c_int = 0;
+    // SAFETY: `status` is that of a matched message.
+    unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut count) };
+    let length = usize::try_from(count).unwrap_or(0);
+    let mut frame = pool.take(length);
+    frame.reserve(length);
+    let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
+    // SAFETY: the buffer has room for `count` bytes and stays where it is (a Vec's heap memory) until the
+    // request has completed: it is kept in `receiving` until `test` says so.
+    let code = unsafe {
+        ffi::MPI_Imrecv(frame.as_mut_ptr().cast(), count, ffi::RSMPI_UINT8_T, &raw mut message, request.as_mut_ptr())
+    };
+    if code != SUCCESS {
+        return None;
+    }
+    // SAFETY: on success MPI has written the request.
+    Some(Receiving::Moving { request: unsafe { request.assume_init() }, frame, length })
 }
 
 /// `MPI_SUCCESS`, which the standard defines as 0.
@@ -588,48 +689,28 @@ impl Transport for MpiTransport {
             (0..self.peers.len()).for_each(|to| self.collect_sent(to));
         }
         let mut delivered = 0;
-        if self.has_world {
-            delivered += self.receive_one(Handle(self.world.as_raw()), None, deliver);
-        }
-        for at in 0..self.pairs.len() {
-            let (peer, way) = self.pairs[at];
-            delivered += self.receive_one(way, Some(peer), deliver);
+        for at in 0..self.inlets.len() {
+            delivered += self.receive_one(at, deliver);
         }
         if self.arriving == 0 { delivered } else { delivered + self.deliver_arrived(deliver) }
     }
 
     fn send(&mut self, to: Rank, frame: Vec<u8>) -> Result<(), Vec<u8>> {
         let at = to.0 as usize;
-        let (comm, rank) = match self.peers[at].way {
-            Way::World => (self.world.as_raw(), at as c_int),
-            Way::Pair(way) => (way.0, OTHER_END),
+        let Some(way) = self.reach(at) else {
             // Lost, as on a network: the protocol is made for that.
-            Way::None => {
-                self.pool.give(frame);
-                return Ok(());
-            }
+            self.pool.give(frame);
+            return Ok(());
         };
         self.collect_sent(at);
         if self.peers[at].sending.len() >= SENDS_MAX {
             return Err(frame);
         }
-        let Ok(count) = c_int::try_from(frame.len()) else { return Ok(()) };
-        let mut request = MaybeUninit::<ffi::MPI_Request>::uninit();
-        // SAFETY: the buffer's heap memory stays where it is until the request has completed: it is
-        // kept in `sending` until `test` says so, and leaked with the peer otherwise.
-        let code = unsafe {
-            ffi::MPI_Isend(frame.as_ptr().cast(), count, ffi::RSMPI_UINT8_T, rank, TAG, comm, request.as_mut_ptr())
-        };
-        if code == SUCCESS {
-            // SAFETY: on success MPI has written the request.
-            let mut request = unsafe { request.assume_init() };
-            // A short frame is usually copied into the receiver's queue at once.
-            if test(&mut request) {
-                self.pool.give(frame);
-            } else {
-                self.peers[at].sending.push_back(Sending { request, frame });
-                self.unsent += 1;
-            }
+        if frame.len() <= WHOLE_BYTES_MAX {
+            self.start_send(at, way, TAG, frame);
+        } else {
+            self.start_send(at, way, TAG, Vec::new());
+            self.start_send(at, way, LONG_TAG, frame);
         }
         Ok(())
     }
@@ -669,7 +750,10 @@ impl Transport for MpiTransport {
         known.way = Way::None;
         self.unsent -= known.sending.len();
         self.arriving -= known.leak();
-        self.pairs.retain(|(rank, _)| *rank != peer);
+        let of_peer = self.inlets.iter().position(|inlet| inlet.pair == Some(peer));
+        if let Some(inlet) = of_peer.map(|at| self.inlets.remove(at)) {
+            inlet.leak();
+        }
         self.is_whole = false;
     }
 
