@@ -389,3 +389,29 @@ fn links_of_a_client_are_cut_in_each_direction() {
     assert_eq!((number(&line, "lost"), number(&line, "duplicated")), (0, 0), "{line}");
     job.end(0);
 }
+
+/// Every rank drops and delays what it sends, the clients and the metadata server too, while the roles change.
+#[test]
+fn messages_of_all_ranks_are_lost_and_late() {
+    let mut job = Job::start(&["--clients", "2", "--failure-rate", "0", "--recover-after", "0.1"]);
+    job.wait_led_by(1, &[2]);
+    job.expect("LOAD 300", "OK");
+    wait_progress(&mut job, PATIENCE, 100);
+    job.expect("LOSS 10%", "OK");
+    job.expect("DELAY 2", "OK");
+    for break_it in ["SWAP", "CRASH primary"] {
+        wait_progress(&mut job, PATIENCE, 50);
+        job.ask(break_it);
+    }
+    wait_progress(&mut job, PATIENCE, 50);
+    // What was lost was asked for again: that is how one sees that anything was.
+    let line = job.ask("LOAD");
+    assert!(number(&line, "p99-us") > 2 * 2_000, "{line}");
+    job.expect("HEAL", "OK");
+    let line = wait_progress(&mut job, PATIENCE, 100);
+    assert_eq!((number(&line, "lost"), number(&line, "duplicated")), (0, 0), "{line}");
+    job.expect("LOAD off", "OK");
+    let verdict = job.ask("CHECK");
+    assert!(verdict.starts_with("linearizable: "), "{verdict}");
+    job.end(0);
+}

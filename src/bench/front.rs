@@ -9,6 +9,7 @@ use crate::store::{Command, Reply};
 use crate::transport::raw::{GO_ON, Part, Play, STOP};
 use crate::transport::{Packet, Transport};
 use crate::workload::mix::Load;
+use crate::workload::{LoadOrder, Report};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +24,15 @@ pub struct Front<'a, T> {
     link: &'a mut Link<T>,
     host: FrontHost,
     servers: u32,
+    clients: u32,
     pace: Pace,
     sends: Vec<(Rank, crate::protocol::Message)>,
     /// The processes of the ranks, as far as they have said hello.
     pub pids: BTreeMap<Rank, u32>,
     /// What happened, and where.
     pub events: Vec<(Time, Rank, Event)>,
+    /// How the load of the further clients goes.
+    pub loads: BTreeMap<Rank, Report>,
     /// Answers that were refusals, or never came.
     pub failed: u64,
     controls: BTreeMap<u64, Result<(), String>>,
@@ -48,15 +52,17 @@ pub struct Run {
 
 impl<'a, T: Transport> Front<'a, T> {
     /// Rank 0 with its client and metadata server.
-    pub fn new(link: &'a mut Link<T>, host: FrontHost, servers: u32) -> Self {
+    pub fn new(link: &'a mut Link<T>, host: FrontHost, servers: u32, clients: u32) -> Self {
         Self {
             link,
             host,
             servers,
+            clients,
             pace: Pace::new(clock::now()),
             sends: Vec::new(),
             pids: BTreeMap::new(),
             events: Vec::new(),
+            loads: BTreeMap::new(),
             failed: 0,
             controls: BTreeMap::new(),
             last_control: 0,
@@ -86,6 +92,7 @@ impl<'a, T: Transport> Front<'a, T> {
             match packet {
                 Packet::Message(message) => self.host.handle(now, from, message, &mut sink),
                 Packet::Hello { pid, .. } => drop(self.pids.insert(from, pid)),
+                Packet::Load(report) => drop(self.loads.insert(from, *report)),
                 Packet::ControlDone { id, result } => drop(self.controls.insert(id, result)),
                 Packet::Observation(observation) => {
                     observed.extend(observation.events.into_iter().map(|(at, event)| (at, from, event)));
@@ -134,7 +141,7 @@ impl<'a, T: Transport> Front<'a, T> {
     /// When it does not.
     pub fn wait_for_service(&mut self) -> Result<(), String> {
         let until = clock::now() + SERVING_DEADLINE;
-        while self.pids.len() < self.servers as usize
+        while self.pids.len() < (self.servers + self.clients) as usize
             || self.view().is_none_or(|view| view.members().count() < self.servers as usize)
         {
             if self.turn(&mut |_, _, _| {}) > until {
@@ -259,7 +266,7 @@ impl<'a, T: Transport> Front<'a, T> {
         Ok(samples)
     }
 
-    /// Gives an order to a server and waits until it is carried out.
+    /// Gives an order to a rank and waits until it is carried out.
     ///
     /// # Errors
     /// When it is refused.
@@ -271,9 +278,30 @@ impl<'a, T: Transport> Front<'a, T> {
         self.controls.remove(&id).expect("just seen")
     }
 
+    /// The further clients do this from now on.
+    ///
+    /// # Errors
+    /// When one of them refuses.
+    pub fn order_clients(&mut self, order: Option<LoadOrder>) -> Result<(), String> {
+        self.clients().try_for_each(|client| self.control(client, Control::Load { order }))
+    }
+
+    /// What the further clients have done since they were told to.
+    ///
+    /// # Errors
+    /// When one of them does not say.
+    pub fn clients_report(&mut self) -> Result<Report, String> {
+        self.clients().try_for_each(|client| self.control(client, Control::Observe))?;
+        Ok(Report::sum(self.loads.values()))
+    }
+
+    fn clients(&self) -> impl Iterator<Item = Rank> + use<T> {
+        (self.servers + 1..=self.servers + self.clients).map(Rank)
+    }
+
     /// Tells all living ranks to leave. True when all of them can.
     pub fn leave(self, dead: &[Rank]) -> bool {
-        for rank in (1..=self.servers).map(Rank).filter(|rank| !dead.contains(rank)) {
+        for rank in (1..=self.servers + self.clients).map(Rank).filter(|rank| !dead.contains(rank)) {
             self.link.push(rank, &Packet::Control { id: 0, control: Control::Leave });
         }
         let until = clock::now() + Duration::from_millis(200);

@@ -77,6 +77,8 @@ const OUTAGE_P99_MS: f64 = 100.0;
 /// A glance: how long, how often.
 const QUICK_SECONDS: f64 = 0.2;
 const QUICK_KILLS: u32 = 1;
+/// Clients that share a mixed load.
+const MIX_CLIENTS: u32 = 3;
 /// Characters of the progress bar.
 const PROGRESS_CHARS: usize = 24;
 
@@ -218,6 +220,9 @@ impl<'a> Bench<'a> {
         let mut command = Command::new(program);
         command.args(["--failure-rate", "0", "--recover-after", "never", "--plain"]);
         command.args(["--servers", &plan.servers.to_string(), "--pace", &self.args.pace.to_string()]);
+        if plan.part == Part::Mixes {
+            command.args(["--clients", &MIX_CLIENTS.to_string()]);
+        }
         if let Some(dir) = &self.args.log_dir {
             command.arg("--log-dir").arg(dir);
         }

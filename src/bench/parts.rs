@@ -1,17 +1,19 @@
 //! The measurements, one function each.
 
 use super::front::{Front, Path, Run};
-use super::measure::Samples;
+use super::measure::{Samples, Tail};
 use super::processes::resident_bytes;
 use super::rank::say;
 use super::report::{Failover, Line, Row, Target};
-use super::{BULK_KEYS, BULK_KEYS_QUICK, BenchArgs, Part};
+use super::{BULK_KEYS, BULK_KEYS_QUICK, BenchArgs, MIX_CLIENTS, Part};
 use crate::driver::clock;
 use crate::fault::Control;
 use crate::protocol::{Event, METADATA, Rank, Reason, Time};
 use crate::store::Command;
 use crate::transport::Transport;
+use crate::workload::loader::WINDOW as LOAD_WINDOW;
 use crate::workload::mix::{KEY_BYTES, Load};
+use crate::workload::{LoadOrder, Workload};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ const WINDOW: usize = 256;
 const WINDOW_WIDE: usize = 4095;
 /// The sizes of values that are compared.
 const SIZES: [u32; 6] = [16, 256, 4 << 10, 64 << 10, 256 << 10, 1 << 20];
-/// Requests outstanding while a primary is killed, and in the mixes.
+/// Requests outstanding while a primary is killed.
 const SEVERAL: usize = 16;
 
 /// What follows from `wanted` on the front of a cluster. Gives the ranks that died of it.
@@ -48,7 +50,7 @@ pub fn measure<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Re
         Part::Speed => speed(front, wanted)?,
         Part::Sizes => sizes(front, wanted)?,
         Part::Servers => servers(front, wanted)?,
-        Part::Mixes => mixes(front, wanted),
+        Part::Mixes => mixes(front, wanted)?,
         Part::Failover => dead.push(failover(front, wanted)?),
         Part::Calm => calm(front, wanted),
         Part::Bulk => bulk(front, wanted)?,
@@ -203,20 +205,37 @@ fn servers<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result
     Ok(())
 }
 
-fn mixes<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) {
-    let plans = [("a", 0.5, "half reads"), ("b", 0.95, "95 % reads"), ("c", 1.0, "reads only")];
+/// Several clients, each in a process of its own, with the load of the console's `LOAD`.
+fn mixes<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(), String> {
+    let plans = [(Workload::C, "reads only"), (Workload::B, "95 % reads"), (Workload::A, "half reads")];
     let reads_only = "YCSB C (reads only) in this run";
+    let counted = Duration::from_secs_f64(wanted.seconds / 2.0);
+    // So that there is something to read.
+    front.order_clients(Some(LoadOrder { workload: Workload::A, per_second: None }))?;
+    front.idle(counted.mul_f64(0.5));
     let mut best = 0.0;
-    for (at, (name, reads, how)) in plans.into_iter().rev().enumerate() {
-        let what = format!("YCSB {}, {how}, Zipf keys, {SEVERAL} outstanding", name.to_uppercase());
+    for (at, (workload, how)) in plans.into_iter().enumerate() {
+        let what =
+            format!("YCSB {workload}, {how}, Zipf keys, {MIX_CLIENTS} clients with {LOAD_WINDOW} outstanding each");
         say(&Line::Progress { done: at as f64 / 3.0, now: what.clone() });
-        let mut load = Load::new(11, wanted.keys, reads, wanted.value_size).with_popular_keys();
-        let counted = Duration::from_secs_f64(wanted.seconds / 2.0);
-        let samples = front.measure(&mut load, Run { window: SEVERAL, warm: counted.mul_f64(WARM_SHARE), counted });
-        best = if at == 0 { samples.rate() } else { best };
-        let row = Row::new(&format!("ycsb_{name}_rate"), &what, samples.rate(), best, "/s", reads_only);
-        say(&Line::Row(Box::new(row.with_tails(samples.tail(), None))));
+        front.order_clients(Some(LoadOrder { workload, per_second: None }))?;
+        front.idle(counted.mul_f64(WARM_SHARE));
+        let (from, before) = (clock::now(), front.clients_report()?);
+        front.idle(counted);
+        let (until, after) = (clock::now(), front.clients_report()?);
+        front.order_clients(None)?;
+        front.failed += after.unanswered + after.lost + after.duplicated;
+        let rate = (after.operations - before.operations) as f64 / until.since(from).as_secs_f64();
+        best = if at == 0 { rate } else { best };
+        let micros = |share| after.latencies.quantile(share).as_secs_f64() * 1e6;
+        let (p50_us, p99_us, p999_us, max_us) = (micros(0.5), micros(0.99), micros(0.999), micros(1.0));
+        let count = after.operations;
+        let tail = Tail { p50_us, p99_us, p999_us, max_us, count, per_second: rate };
+        let name = format!("ycsb_{}_rate", workload.to_string().to_lowercase());
+        let row = Row::new(&name, &what, rate, best, "/s", reads_only);
+        say(&Line::Row(Box::new(row.with_tails(tail, None))));
     }
+    Ok(())
 }
 
 // ---- faults ------------------------------------------------------------------------------------
