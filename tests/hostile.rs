@@ -11,16 +11,18 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use understudy::check::{Operation, json};
 use understudy::console::commands::COMMANDS;
 use understudy::driver::end::Ended;
 use understudy::driver::log::Log;
-use understudy::driver::{Doors, Link, Setup, clock, server_rank};
+use understudy::driver::{Doors, Link, Setup, Sink, clock, server_rank};
 use understudy::fault::Control;
 use understudy::protocol::{
     Config, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Reason, Request, SnapshotPart, Time,
     View, ViewNumber,
 };
+use understudy::sim::World;
 use understudy::store::{Bytes, ClientId, Command, Exporter, LogEntry, OpNumber, Reply, Seq, Store};
 use understudy::transport::wire::{decode, encode};
 use understudy::transport::{Doorbell, Packet, Transport};
@@ -286,4 +288,23 @@ fn a_server_that_receives_garbage_drops_it_counts_it_and_goes_on() {
     }
     let counts: Vec<u64> = reports.iter().filter_map(|report| report.server.as_ref()).map(|s| s.garbage).collect();
     assert_eq!(counts.last(), Some(&count), "{counts:?}");
+}
+
+/// Nobody takes over because somebody who is not the primary says that the primary hands over.
+#[test]
+fn a_handover_from_somebody_else_changes_nothing() {
+    let setup = Setup { config: Config::new(3), seed: 1, failure_rate: 0.0, recover_after: None, observe: false };
+    let mut world = World::new(setup);
+    assert!(world.run_until(Duration::from_secs(5), |world| world.view_now().is_some()));
+    world.run_for(Duration::from_millis(50));
+    let (now, number) = (world.now(), world.view_now().expect("just seen").number);
+    for (from, asks) in [(Rank(3), false), (Rank(0), false), (Rank(1), true)] {
+        let mut sent = Vec::new();
+        let mut sink = Sink { emit: &mut |to, message| sent.push((to, message)), tell: &mut |_| {} };
+        let backup = world.server_mut(Rank(2));
+        let op = backup.server().expect("it is up").op();
+        backup.handle(now, from, Message::Handover { view: number, op }, &mut sink);
+        let asked = sent.iter().any(|(to, message)| *to == METADATA && matches!(message, Message::ChangeView { .. }));
+        assert_eq!(asked, asks, "from {from}: {sent:?}");
+    }
 }

@@ -100,6 +100,7 @@ impl Mpirun {
                 shared.map(|dir| command.env("OMPI_MCA_btl_vader_backing_directory", dir));
             }
             Flavour::OpenMpi5 => {
+                command.env("PRTE_MCA_prte_tmpdir_base", session);
                 shared.map(|dir| command.env("OMPI_MCA_btl_sm_backing_directory", dir));
             }
             Flavour::Mpich => {}

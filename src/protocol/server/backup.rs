@@ -99,9 +99,12 @@ impl Backup {
 
     pub(super) fn on_handover(&mut self, core: &Core, now: Time, from: Rank, op: OpNumber, out: &mut Outbox) {
         self.heard = now;
-        if self.started && self.proposal.is_none() && core.op() == op {
-            let view = core.view.as_ref().expect("a backup has a view");
-            assert_eq!(view.primary.rank, from, "only the primary of the view hands over");
+        // Only the primary of the view hands over.
+        if self.started
+            && self.proposal.is_none()
+            && core.op() == op
+            && let Some(view) = core.view.as_ref().filter(|view| view.primary.rank == from)
+        {
             let to = view.successor(core.me, view.members().filter(|m| *m != core.me));
             self.propose(core, now, to.into(), Reason::Handover, out);
         }
