@@ -76,7 +76,11 @@ fn draw_latencies(out: &mut String, rows: &[&Row]) {
         text(out, LABELS - 8.0, y + 13.0, "end", row.name.trim_end_matches("_p50"));
         rectangle(out, LABELS, y, x(row.ours) - LABELS, 8.0, OURS);
         rectangle(out, LABELS, y + 9.0, x(row.limit) - LABELS, 8.0, LIMIT);
-        text(out, x(row.ours) + 4.0, y + 8.0, "start", &format!("{:.1} ({:.2})", row.ours, row.ratio));
+        // Three digits, so that the longest bar's label ends before the other chart begins.
+        let digits = |value: f64, most: usize| if value < 100.0 { most } else { 0 };
+        let (ours, ratio) = (digits(row.ours, 1), digits(row.ratio * 10.0, 2));
+        let label = format!("{:.ours$} ({:.ratio$})", row.ours, row.ratio);
+        text(out, x(row.ours) + 4.0, y + 8.0, "start", &label);
     }
 }
 
