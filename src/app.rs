@@ -320,7 +320,7 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, mut news: News) {
             if let Some(why) = &why {
                 let _ = writeln!(io::stderr(), "{why}");
             }
-            model.explain(now, why);
+            model.why = why;
         }
         News::Unsafe(warning) => {
             if let Some(warning) = &warning {

@@ -84,6 +84,12 @@ impl Story {
         self.missed = self.missed.saturating_add(events);
     }
 
+    /// Whether a line says exactly this.
+    #[must_use]
+    pub fn has(&self, text: &str) -> bool {
+        self.lines.iter().any(|line| line.text == text)
+    }
+
     /// The lines, oldest first.
     #[must_use]
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {
