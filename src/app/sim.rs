@@ -37,16 +37,12 @@ fn play<'a>(args: &Args, seed: u64, world: World, prepare: impl FnOnce(SimStage<
     let clock = VirtualClock::default();
     let court = match Court::open(args) {
         Ok(court) => court,
-        Err(why) => {
-            return fail(&why);
-        }
+        Err(why) => return fail(&why),
     };
     let screen = isatty(io::stdin()) && isatty(io::stdout()) && !launch::asks_for_line_mode(args);
     let painter = match screen.then(enter_screen).transpose() {
         Ok(painter) => painter,
-        Err(error) => {
-            return fail(&format!("the terminal cannot be drawn on: {error}"));
-        }
+        Err(error) => return fail(&format!("the terminal cannot be drawn on: {error}")),
     };
     let (desk, asks) = Desk::new();
     let (model, telling) = (new_model(args, seed, clock.now()), clock.clone());

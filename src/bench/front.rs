@@ -4,7 +4,7 @@ use super::measure::Samples;
 use crate::driver::pace::{Pace, Waiting};
 use crate::driver::{FrontHost, Link, Sink, clock};
 use crate::fault::Control;
-use crate::protocol::{Event, METADATA, Outcome, Rank, Time, View};
+use crate::protocol::{Config, Event, METADATA, Outcome, Rank, Time, View};
 use crate::store::{Command, Reply};
 use crate::transport::raw::{GO_ON, Part, Play, STOP};
 use crate::transport::{Packet, Transport};
@@ -23,8 +23,7 @@ const SOON: Duration = Duration::from_secs(30);
 pub struct Front<'a, T> {
     link: &'a mut Link<T>,
     host: FrontHost,
-    servers: u32,
-    clients: u32,
+    config: Config,
     pace: Pace,
     sends: Vec<(Rank, crate::protocol::Message)>,
     /// The processes of the ranks, as far as they have said hello.
@@ -32,7 +31,7 @@ pub struct Front<'a, T> {
     /// What happened, and where.
     pub events: Vec<(Time, Rank, Event)>,
     /// How the load of the further clients goes.
-    pub loads: BTreeMap<Rank, Report>,
+    loads: BTreeMap<Rank, Report>,
     /// Answers that were refusals, or never came.
     pub failed: u64,
     controls: BTreeMap<u64, Result<(), String>>,
@@ -52,12 +51,11 @@ pub struct Run {
 
 impl<'a, T: Transport> Front<'a, T> {
     /// Rank 0 with its client and metadata server.
-    pub fn new(link: &'a mut Link<T>, host: FrontHost, servers: u32, clients: u32) -> Self {
+    pub fn new(link: &'a mut Link<T>, host: FrontHost, config: Config) -> Self {
         Self {
             link,
             host,
-            servers,
-            clients,
+            config,
             pace: Pace::new(clock::now()),
             sends: Vec::new(),
             pids: BTreeMap::new(),
@@ -141,8 +139,8 @@ impl<'a, T: Transport> Front<'a, T> {
     /// When it does not.
     pub fn wait_for_service(&mut self) -> Result<(), String> {
         let until = clock::now() + SERVING_DEADLINE;
-        while self.pids.len() < (self.servers + self.clients) as usize
-            || self.view().is_none_or(|view| view.members().count() < self.servers as usize)
+        while self.pids.len() + 1 < self.config.ranks() as usize
+            || self.view().is_none_or(|view| view.members().count() < self.config.servers as usize)
         {
             if self.turn(&mut |_, _, _| {}) > until {
                 return Err("the cluster does not come up".to_owned());
@@ -220,7 +218,7 @@ impl<'a, T: Transport> Front<'a, T> {
         let backups: Vec<Rank> = view.backups.iter().map(|member| member.rank).collect();
         let play = |part| Play { part, client: METADATA, forward_bytes: forward, back_bytes: back };
         let mut resting = Vec::new();
-        for rank in (1..=self.servers).map(Rank) {
+        for rank in self.config.server_ranks() {
             let part = match path {
                 Path::PingPong if rank == primary => Part::Echo,
                 Path::Relay if rank == primary => Part::Relay { backups: backups.clone() },
@@ -283,7 +281,7 @@ impl<'a, T: Transport> Front<'a, T> {
     /// # Errors
     /// When one of them refuses.
     pub fn order_clients(&mut self, order: Option<LoadOrder>) -> Result<(), String> {
-        self.clients().try_for_each(|client| self.control(client, Control::Load { order }))
+        self.further_clients().try_for_each(|client| self.control(client, Control::Load { order }))
     }
 
     /// What the further clients have done since they were told to.
@@ -291,17 +289,18 @@ impl<'a, T: Transport> Front<'a, T> {
     /// # Errors
     /// When one of them does not say.
     pub fn clients_report(&mut self) -> Result<Report, String> {
-        self.clients().try_for_each(|client| self.control(client, Control::Observe))?;
+        self.further_clients().try_for_each(|client| self.control(client, Control::Observe))?;
         Ok(Report::sum(self.loads.values()))
     }
 
-    fn clients(&self) -> impl Iterator<Item = Rank> + use<T> {
-        (self.servers + 1..=self.servers + self.clients).map(Rank)
+    /// The clients that are not this rank itself.
+    fn further_clients(&self) -> impl Iterator<Item = Rank> + use<T> {
+        self.config.client_ranks().filter(|rank| *rank != METADATA)
     }
 
     /// Tells all living ranks to leave. True when all of them can.
     pub fn leave(self, dead: &[Rank]) -> bool {
-        for rank in (1..=self.servers + self.clients).map(Rank).filter(|rank| !dead.contains(rank)) {
+        for rank in (1..self.config.ranks()).map(Rank).filter(|rank| !dead.contains(rank)) {
             self.link.push(rank, &Packet::Control { id: 0, control: Control::Leave });
         }
         let until = clock::now() + Duration::from_millis(200);

@@ -64,9 +64,10 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     };
     attached.report_pids(&[std::process::id()]);
     say(&Line::Mpi(MpiTransport::library().lines().next().unwrap_or_default().split(',').next().unwrap_or("").into()));
-    let host = FrontHost::new(METADATA, std::process::id(), &setup(args, ranks, start.seed, start.observe));
+    let setup = setup(args, ranks, start.seed, start.observe);
+    let host = FrontHost::new(METADATA, std::process::id(), &setup);
     let mut link = Link::new(transport, doorbell);
-    let mut front = Front::new(&mut link, host, ranks - 1 - args.clients, args.clients);
+    let mut front = Front::new(&mut link, host, setup.config);
     let measured = front.wait_for_service().and_then(|()| parts::measure(&mut front, wanted));
     let code = match &measured {
         Ok(_) => 0,

@@ -238,9 +238,9 @@ impl<'a> SimStage<'a> {
                     Outcome::Done(reply) => reply.to_string(),
                     Outcome::Unknown => "(unknown)".to_owned(),
                 };
-                let at = self.world.now();
-                let took = returned.unwrap_or(at).since(completion.call);
-                (self.news)(News::Answered { at, command, reply, took });
+                let now = self.world.now();
+                let took = returned.unwrap_or(now).since(completion.call);
+                (self.news)(News::Answered { at: now, command, reply, took });
                 answers.push((answer, outcome));
             }
             let (completions, running_since) = (vec![completion], self.world.running_since(client));
