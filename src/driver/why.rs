@@ -116,8 +116,7 @@ impl Situation<'_> {
                 }
             ),
             None => format!(
-                "nobody is served: every server of view {number} ({}) has lost its memory, and nobody else has the \
-                 data. RESET starts over empty",
+                "nobody is served: every server of view {number} ({}) has lost its memory. RESET starts over empty",
                 list(&lost)
             ),
         })
@@ -213,8 +212,7 @@ mod tests {
     fn when_all_have_lost_the_data_only_a_reset_helps() {
         assert_eq!(
             why(&[(1, Life::Lost), (2, Life::Lost)], &[], Duration::ZERO),
-            "nobody is served: every server of view 4 (1, 2) has lost its memory, and nobody else has the data. RESET \
-             starts over empty"
+            "nobody is served: every server of view 4 (1, 2) has lost its memory. RESET starts over empty"
         );
     }
 

@@ -65,12 +65,6 @@ impl Links {
         }
     }
 
-    /// True when nothing sent to `peer` arrives.
-    #[must_use]
-    pub fn is_cut(&self, peer: Rank) -> bool {
-        self.cut.contains(&peer)
-    }
-
     /// How the links behave that are not cut.
     pub fn conditions_mut(&mut self) -> &mut Conditions {
         &mut self.conditions
@@ -115,11 +109,31 @@ mod tests {
         assert!(links.are_perfect());
     }
 
-    #[test]
-    fn loss_loses_about_what_it_says() {
+    /// Of 10 000 messages under these conditions, how many have this fate.
+    fn count(conditions: Conditions, fate: Fate) -> usize {
         let mut links = Links::new(3, 1);
-        links.conditions_mut().loss = 0.1;
-        let lost = (0..10_000).filter(|_| links.decide(Rank(2)) == Fate::Lost).count();
-        assert!((850..1_150).contains(&lost), "{lost} of 10 000 lost at 0.1");
+        *links.conditions_mut() = conditions;
+        (0..10_000).filter(|_| links.decide(Rank(2)) == fate).count()
+    }
+
+    #[test]
+    fn every_chance_is_about_what_it_says() {
+        let (normal, delay) = (Conditions::default(), Duration::from_millis(7));
+        let tenth = 850..1_150;
+        let lost = count(Conditions { loss: 0.1, ..normal }, Fate::Lost);
+        assert!(tenth.contains(&lost), "{lost} of 10 000 lost at 0.1");
+        let overtaken = count(Conditions { reorder: 0.1, delay, ..normal }, Fate::After(delay + REORDER_HOLD));
+        assert!(tenth.contains(&overtaken), "{overtaken} of 10 000 held back at 0.1");
+        let twice = count(Conditions { duplicate: 0.1, ..normal }, Fate::Twice(Duration::ZERO, REORDER_HOLD / 2));
+        assert!(tenth.contains(&twice), "{twice} of 10 000 doubled at 0.1");
+        assert_eq!(count(Conditions { delay, ..normal }, Fate::After(delay)), 10_000);
+    }
+
+    #[test]
+    fn certain_is_certain() {
+        let normal = Conditions::default();
+        assert_eq!(count(Conditions { loss: 1.0, ..normal }, Fate::Lost), 10_000);
+        let both = Conditions { reorder: 1.0, duplicate: 1.0, ..normal };
+        assert_eq!(count(both, Fate::Twice(REORDER_HOLD, REORDER_HOLD * 3 / 2)), 10_000);
     }
 }

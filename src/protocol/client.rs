@@ -16,6 +16,7 @@ use std::time::Duration;
 
 /// The most requests a client may have outstanding.
 pub const WINDOW_MAX: usize = SESSION_REPLIES_MAX / 2;
+const _: () = assert!(WINDOW_MAX < SESSION_REPLIES_MAX, "no answer is forgotten that a client may still ask for");
 /// The most requests repeated in one turn, so that a repetition cannot flood the primary.
 const REPEATS_PER_TURN_MAX: usize = 256;
 /// Patience doubles with every repetition, up to this many times the first.
@@ -251,10 +252,10 @@ impl Client {
             if let Some(pending) = self.pending.get_mut(&seq) {
                 pending.epoch = epoch;
                 pending.resend_at = now + pending.patience;
+                self.next_resend = self.next_resend.min(pending.resend_at);
                 pending.patience = (pending.patience * 2).min(patience_max);
             }
         }
-        self.next_resend = self.next_resend.min(now + self.timing.retry);
     }
 
     fn write_before(&self, seq: Seq) -> Seq {

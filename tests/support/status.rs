@@ -55,6 +55,13 @@ impl Status {
         self.ranks.iter().find(|line| line.rank == rank).unwrap_or_else(|| panic!("no rank {rank}:\n{self}"))
     }
 
+    /// Whether every server is in the view, in a living process.
+    pub fn is_whole(&self) -> bool {
+        let members = self.primary.iter().chain(&self.backups);
+        members.count() == self.ranks.iter().filter(|line| line.server.is_some()).count()
+            && self.ranks.iter().all(|line| line.role != "DEAD")
+    }
+
     /// Whether this server is the primary and these are its backups, all of them by role as well.
     pub fn is_led_by(&self, primary: u32, backups: &[u32]) -> bool {
         self.primary == Some(primary)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  understudy · view 4 · PRIMARY server 2 · failure rate 20% · seed 7 · up 3m12s     p50 6µs  p99 21µs
-//!  why  no server holds the data: RESET starts over with empty stores
+//!  why  nobody is served: every server of view 4 (1, 2) has lost its memory. RESET starts over empty
 //! ```
 
 use super::{cols, long, percent, put, put_right, short};
