@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use understudy::protocol::server::{LOG_BYTES_MAX, LOG_OPS_MAX, held};
 use understudy::protocol::{
-    Client, Config, Event, Incarnation, METADATA, Member, Message, Metadata, Outbox, Outcome, Rank, Reason, Role, Time,
-    Timing, View, ViewNumber,
+    Client, Config, CrashPoint, Doom, Event, Incarnation, METADATA, Member, Message, Metadata, Outbox, Outcome, Rank,
+    Reason, Request, Role, Server, Time, Timing, View, ViewNumber,
 };
-use understudy::store::{Bytes, ClientId, Command, OpNumber, Reply, Seq};
+use understudy::store::session::SESSIONS_MAX;
+use understudy::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Reply, Seq, StoreError};
 
 fn at(ms: u64) -> Time {
     Time::default() + Duration::from_millis(ms)
@@ -95,4 +97,536 @@ fn a_request_is_repeated_however_late_the_clock_is_looked_at() {
     assert_eq!(sent(&mut client, at(10) + deadline * 2), 0);
     assert_eq!(client.pop_completion().map(|completion| completion.outcome), Some(Outcome::Unknown));
     assert_eq!(client.deadline(), Time::NEVER);
+}
+
+// ---- the metadata server ---------------------------------------------------------------------------
+
+fn announce(metadata: &mut Metadata, now: Time, member: Member) -> Vec<(Rank, Message)> {
+    let (role, view, op) = (Role::Idle, ViewNumber(0), OpNumber(0));
+    let mut out = Outbox::default();
+    metadata.handle(now, member.rank, Message::Announce { member, role, view, op }, &mut out);
+    out.sends
+}
+
+/// What the answer to an announcement of `member` says about joining.
+fn is_recruited(metadata: &mut Metadata, now: Time, member: Member) -> bool {
+    let answers = announce(metadata, now, member);
+    let recruit = answers.iter().find_map(|(to, message)| match message {
+        Message::Welcome { recruit, .. } if *to == member.rank => Some(*recruit),
+        _ => None,
+    });
+    recruit.expect("every announcement is answered")
+}
+
+/// Asks for a view; true when it was accepted.
+fn change(metadata: &mut Metadata, from: Rank, to: &Arc<View>, reason: Reason) -> bool {
+    let mut out = Outbox::default();
+    metadata.handle(at(5_000), from, Message::ChangeView { to: Arc::clone(to), reason }, &mut out);
+    let accepted = out.events.iter().any(|event| matches!(event, Event::ViewChanged { .. }));
+    assert_eq!(accepted, metadata.view() == Some(to));
+    let expected = if accepted { metadata.view().into_iter().count() } else { 0 };
+    assert_eq!(out.events.len(), expected);
+    accepted
+}
+
+/// Servers 1 to `servers` in view 1, all in their first life, with 1 as primary.
+fn formed(config: Config) -> Metadata {
+    let servers = config.servers;
+    let mut metadata = Metadata::new(config);
+    for rank in 1..=servers {
+        announce(&mut metadata, at(0), member(rank, 1));
+    }
+    metadata
+}
+
+#[test]
+fn the_first_view_is_formed_when_all_are_there_or_after_a_while() {
+    let mut metadata = Metadata::new(Config::new(3));
+    let formation = Timing::default().formation;
+    let mut out = Outbox::default();
+    metadata.tick(at(1), &mut out);
+    assert!(metadata.is_forming());
+    assert_eq!(metadata.deadline(), at(1) + formation);
+    announce(&mut metadata, at(100), member(1, 1));
+    announce(&mut metadata, at(1) + formation / 2, member(3, 1));
+    announce(&mut metadata, at(1) + formation, member(2, 1));
+    let formed = metadata.view().expect("two of three are there, and it is late").clone();
+    assert_eq!((formed.number, formed.epoch), (ViewNumber(1), 1));
+    let expected = (member(2, 1), &[member(3, 1)][..]);
+    assert_eq!((formed.primary, &formed.backups[..]), expected, "server 1 was last heard too long ago");
+    assert!(!metadata.is_forming());
+    assert_eq!((metadata.deadline(), metadata.requests()), (Time::NEVER, 3));
+}
+
+#[test]
+fn when_nobody_is_there_in_time_the_first_to_come_makes_the_view() {
+    let mut metadata = Metadata::new(Config::new(2));
+    let mut out = Outbox::default();
+    metadata.tick(at(1), &mut out);
+    metadata.tick(at(1) + Timing::default().formation, &mut out);
+    assert_eq!((out.sends.len(), metadata.deadline()), (0, Time::NEVER));
+    announce(&mut metadata, at(60_000), member(2, 7));
+    assert_eq!(metadata.view().map(|view| view.primary), Some(member(2, 7)));
+}
+
+#[test]
+fn everybody_is_told_of_a_view_its_primary_first() {
+    let mut metadata = formed(Config { clients: 1, ..Config::new(3) });
+    let to = view(2, member(2, 1), &[member(3, 1)]);
+    let reason = Reason::PrimarySilent { primary: member(1, 1), silent_ms: 60 };
+    let mut out = Outbox::default();
+    metadata.handle(at(5_000), Rank(2), Message::ChangeView { to: Arc::clone(&to), reason }, &mut out);
+    let told: Vec<u32> = out.sends.iter().map(|(rank, _)| rank.0).collect();
+    assert_eq!(told, [2, 1, 3, 0, 4]);
+    assert!(out.sends.iter().all(|(_, message)| *message == Message::ViewIs { view: Arc::clone(&to) }));
+    assert_eq!(metadata.failovers(), 1);
+    let record = metadata.records().back().expect("two views were decided");
+    assert_eq!((record.at, &record.view, record.reason, record.asked_by), (at(5_000), &to, reason, Some(Rank(2))));
+    assert!(metadata.is_client(Rank(4)) && !metadata.is_client(Rank(3)));
+}
+
+#[test]
+fn only_a_change_that_follows_the_view_and_keeps_its_rules_is_accepted() {
+    let (one, two, three) = (member(1, 1), member(2, 1), member(3, 1));
+    let metadata = formed(Config { replicas: 2, ..Config::new(3) });
+    assert_eq!(metadata.view(), Some(&view(1, one, &[two])));
+    let reason = Reason::Handover;
+    let asks = |from: u32, to: View| change(&mut metadata.clone(), Rank(from), &Arc::new(to), reason);
+    let to = |number, epoch, primary, backups: &[Member]| View {
+        number: ViewNumber(number),
+        epoch,
+        primary,
+        backups: backups.to_vec(),
+    };
+    assert!(asks(1, to(2, 1, one, &[])), "the primary goes on alone");
+    assert!(asks(2, to(2, 1, two, &[])), "the backup takes over");
+    assert!(asks(2, to(2, 1, two, &[one])), "the backup is handed over to");
+    assert!(asks(1, to(2, 1, one, &[two, three])), "the primary brings in another one");
+    assert!(!asks(2, to(1, 1, two, &[])), "an old number");
+    assert!(!asks(2, to(3, 1, two, &[])), "a number was left out");
+    assert!(!asks(2, to(2, 2, two, &[])), "only a RESET begins an epoch");
+    assert!(!asks(1, to(2, 1, two, &[])), "asked by another than its primary");
+    assert!(!asks(3, to(2, 1, three, &[])), "by no member");
+    assert!(!asks(2, to(2, 1, member(2, 2), &[])), "by another life of a member");
+    assert!(!asks(1, to(2, 1, one, &[one])), "its own backup");
+    assert!(!asks(2, to(2, 1, two, &[three])), "a backup brings in a stranger");
+    let mut restarted = metadata.clone();
+    announce(&mut restarted, at(4_000), member(2, 2));
+    announce(&mut restarted, at(4_000), member(3, 2));
+    let of_the_dead = |from, to: View| change(&mut restarted.clone(), Rank(from), &Arc::new(to), reason);
+    assert!(!of_the_dead(2, to(2, 1, two, &[])), "the asker has started again since");
+    assert!(!of_the_dead(1, to(2, 1, one, &[two, three])), "the newcomer has started again since");
+    assert!(of_the_dead(1, to(2, 1, one, &[member(3, 2)])));
+}
+
+#[test]
+fn a_refused_change_is_answered_with_the_view() {
+    let mut metadata = formed(Config::new(2));
+    let now = Arc::clone(metadata.view().expect("formed"));
+    let mut out = Outbox::default();
+    let to = view(3, member(2, 1), &[]);
+    metadata.handle(at(1), Rank(2), Message::ChangeView { to, reason: Reason::Handover }, &mut out);
+    metadata.handle(at(2), Rank(7), Message::GetView, &mut out);
+    let is = Message::ViewIs { view: now };
+    assert_eq!(out.sends, [(Rank(2), is.clone()), (Rank(7), is)]);
+    assert_eq!((metadata.requests(), metadata.failovers()), (4, 0));
+}
+
+#[test]
+fn only_servers_announce_themselves_and_only_newer_lives_count() {
+    let mut metadata = formed(Config { clients: 1, ..Config::new(2) });
+    let before = metadata.known().clone();
+    let (role, view, op) = (Role::Idle, ViewNumber(0), OpNumber(0));
+    for (from, liar) in [(1, member(2, 9)), (3, member(3, 1)), (0, member(0, 1))] {
+        let mut out = Outbox::default();
+        metadata.handle(at(9), Rank(from), Message::Announce { member: liar, role, view, op }, &mut out);
+        assert!(out.sends.is_empty(), "{liar} by {from}: {:?}", out.sends);
+    }
+    assert_eq!(metadata.known(), &before);
+    announce(&mut metadata, at(10), member(1, 3));
+    announce(&mut metadata, at(11), member(1, 2));
+    assert_eq!(metadata.known()[&Rank(1)].member, member(1, 3));
+    announce(&mut metadata, at(12), member(1, 3));
+    assert_eq!(metadata.known()[&Rank(1)].heard, at(12));
+}
+
+#[test]
+fn a_free_place_is_for_the_lowest_rank_that_waits_for_it() {
+    let mut metadata = formed(Config { replicas: 2, ..Config::new(4) });
+    assert!(!is_recruited(&mut metadata, at(100), member(3, 1)), "the view is full");
+    assert!(change(&mut metadata, Rank(2), &view(2, member(2, 1), &[]), Reason::Handover));
+    // Server 1 was removed in this life: it waits for no place, and whoever is heard late is gone.
+    let now = at(5_000);
+    announce(&mut metadata, now, member(1, 1));
+    assert!(is_recruited(&mut metadata, now, member(3, 1)));
+    assert!(!is_recruited(&mut metadata, now, member(4, 1)), "server 3 comes before");
+    announce(&mut metadata, now, member(1, 2));
+    assert!(!is_recruited(&mut metadata, now, member(3, 1)), "in its next life server 1 comes before");
+    let later = now + Timing::default().announce * 8;
+    assert!(is_recruited(&mut metadata, later, member(4, 1)), "nobody else was heard for long");
+}
+
+#[test]
+fn a_reset_begins_an_epoch_with_those_who_show_up() {
+    let mut metadata = formed(Config::new(3));
+    let mut out = Outbox::default();
+    metadata.tick(at(90), &mut out);
+    metadata.reset(at(100));
+    assert!(metadata.is_resetting() && metadata.is_forming());
+    let until = at(100) + Timing::default().announce * 3;
+    assert_eq!(metadata.deadline(), until);
+    announce(&mut metadata, at(150), member(2, 1));
+    announce(&mut metadata, at(160), member(3, 2));
+    metadata.tick(at(399), &mut out);
+    assert_eq!((metadata.view().map(|view| view.epoch), out.events.len()), (Some(1), 0));
+    metadata.tick(until, &mut out);
+    let expected = View { number: ViewNumber(2), epoch: 2, primary: member(2, 1), backups: vec![member(3, 2)] };
+    assert_eq!(metadata.view().map(|view| &**view), Some(&expected));
+    assert!(!metadata.is_resetting() && !metadata.is_forming());
+}
+
+#[test]
+fn the_metadata_server_remembers_so_many_views() {
+    use understudy::protocol::metadata::VIEW_RECORDS_MAX;
+    let mut metadata = formed(Config::new(2));
+    for number in 2..=VIEW_RECORDS_MAX as u64 + 3 {
+        assert!(change(&mut metadata, Rank(1), &view(number, member(1, 1), &[]), Reason::Handover));
+    }
+    assert_eq!(metadata.records().len(), VIEW_RECORDS_MAX);
+    assert_eq!(metadata.records().front().map(|record| record.view.number), Some(ViewNumber(4)));
+}
+
+// ---- the servers -----------------------------------------------------------------------------------
+
+const ONE: Member = Member { rank: Rank(1), incarnation: Incarnation(1) };
+const TWO: Member = Member { rank: Rank(2), incarnation: Incarnation(1) };
+const CONSOLE: ClientId = ClientId(METADATA.0);
+
+/// A server, and what it wanted done by the last call.
+struct Node {
+    server: Server,
+    out: Outbox,
+}
+
+impl Node {
+    fn new(me: Member, config: Config) -> Self {
+        Self { server: Server::new(me, config), out: Outbox::default() }
+    }
+
+    /// A member of this view since time 0.
+    fn of(me: Member, view: &Arc<View>) -> Self {
+        let mut node = Self::new(me, Config::new(3));
+        node.tick(at(0));
+        node.hear(at(0), METADATA, Message::ViewIs { view: Arc::clone(view) });
+        node
+    }
+
+    /// The primary of a view with these backups, all of whom have started and granted a lease at time 0.
+    fn primary(backups: &[Member]) -> Self {
+        let view = view(1, ONE, backups);
+        let mut node = Self::of(ONE, &view);
+        for backup in backups {
+            let (view, incarnation, op, sent) = (view.number, backup.incarnation, OpNumber(0), at(0));
+            node.hear(at(0), backup.rank, Message::StartViewOk { view, incarnation, op, sent });
+        }
+        node
+    }
+
+    /// A backup of server 1, started at time 0.
+    fn backup() -> Self {
+        let view = view(1, ONE, &[TWO]);
+        let mut node = Self::of(TWO, &view);
+        let (commit, tail, sent) = (OpNumber(0), Vec::new(), at(0));
+        node.hear(at(0), ONE.rank, Message::StartView { view, commit, tail, sent });
+        assert_eq!(node.server.role(), Role::Backup);
+        node
+    }
+
+    fn hear(&mut self, now: Time, from: Rank, message: Message) {
+        self.out = Outbox::default();
+        self.server.handle(now, from, message, &mut self.out);
+    }
+
+    fn tick(&mut self, now: Time) {
+        self.out = Outbox::default();
+        self.server.tick(now, &mut self.out);
+    }
+
+    fn ask(&mut self, now: Time, client: ClientId, seq: u64, command: Command) {
+        let request = Request { client, seq: Seq(seq), acked: Seq(0), after: Seq(0), epoch: 1, command };
+        self.hear(now, Rank(client.0), Message::Request(request));
+    }
+
+    /// What was sent to `to` by the last call.
+    fn sent(&self, to: Rank) -> Vec<&Message> {
+        self.out.sends.iter().filter(|(rank, _)| *rank == to).map(|(_, message)| message).collect()
+    }
+
+    fn names(&self, to: Rank) -> Vec<&'static str> {
+        self.sent(to).into_iter().map(Message::name).collect()
+    }
+
+    /// A heartbeat was answered that was sent at `sent`: a lease, and all writes up to `op`.
+    fn acknowledge(&mut self, now: Time, by: Member, op: u64, sent: Time) {
+        let (view, incarnation) = (ViewNumber(1), by.incarnation);
+        self.hear(now, by.rank, Message::HeartbeatOk { view, incarnation, op: OpNumber(op), sent });
+    }
+
+    fn prepare(&mut self, now: Time, op: u64, commit: u64) {
+        let (client, seq, acked, command) = (CONSOLE, Seq(op), Seq(0), put("v"));
+        let entry = Arc::new(LogEntry { op: OpNumber(op), client, seq, acked, command });
+        self.hear(now, ONE.rank, Message::Prepare { view: ViewNumber(1), commit: OpNumber(commit), entry });
+    }
+}
+
+#[test]
+fn a_server_that_is_not_primary_says_who_is() {
+    let mut node = Node::new(TWO, Config::new(3));
+    let refusal = |view| Message::NotPrimary { client: CONSOLE, seq: Seq(4), view };
+    node.ask(at(1), CONSOLE, 4, put("a"));
+    assert_eq!(node.out.sends, [(METADATA, refusal(None))]);
+    node.hear(at(1), Rank(3), Message::GetView);
+    assert!(node.out.sends.is_empty(), "it knows of no view");
+    let mut node = Node::backup();
+    let view = view(1, ONE, &[TWO]);
+    node.ask(at(1), CONSOLE, 4, put("a"));
+    assert_eq!(node.out.sends, [(METADATA, refusal(Some(Arc::clone(&view))))]);
+    node.hear(at(1), Rank(3), Message::GetView);
+    assert_eq!(node.out.sends, [(Rank(3), Message::ViewIs { view: Arc::clone(&view) })]);
+    let member = member(3, 1);
+    node.hear(at(1), Rank(3), Message::Join { member });
+    assert_eq!(node.out.sends, [(Rank(3), Message::Refused { view })]);
+    node.hear(at(1), Rank(2), Message::Join { member });
+    assert!(node.out.sends.is_empty(), "a server asks for itself");
+}
+
+#[test]
+fn an_older_view_is_refused_and_a_newer_one_asked_about() {
+    let mut node = Node::of(TWO, &view(5, ONE, &[TWO]));
+    let heartbeat = |view| Message::Heartbeat { view: ViewNumber(view), commit: OpNumber(0), sent: at(1) };
+    node.hear(at(1), Rank(3), heartbeat(4));
+    assert_eq!(node.names(Rank(3)), ["Refused"]);
+    node.hear(at(1), Rank(3), heartbeat(6));
+    assert_eq!(node.names(Rank(3)), ["GetView"]);
+    assert_eq!(node.out.sends.len(), 1);
+}
+
+#[test]
+fn a_server_announces_itself_often_until_it_has_a_place() {
+    let timing = Timing::default();
+    let announced = |node: &mut Node, now| {
+        node.tick(now);
+        node.names(METADATA).contains(&"Announce")
+    };
+    let mut node = Node::new(TWO, Config::new(2));
+    assert!(announced(&mut node, at(0)));
+    assert!(!announced(&mut node, at(0) + timing.retry / 2));
+    assert!(announced(&mut node, at(0) + timing.retry));
+    let mut node = Node::primary(&[]);
+    node.tick(at(20));
+    assert!(!announced(&mut node, at(20) + timing.announce / 2));
+    assert!(announced(&mut node, at(20) + timing.announce));
+}
+
+#[test]
+fn a_server_wants_a_turn_before_it_would_take_itself_for_stalled() {
+    let timing = Timing::default();
+    let mut node = Node::new(TWO, Config::new(2));
+    assert_eq!(node.server.deadline(), Time::default(), "at once");
+    node.tick(at(3));
+    assert_eq!(node.server.deadline(), at(3) + timing.heartbeat);
+    let mut node = Node::backup();
+    [20, 40, 49].into_iter().for_each(|ms| node.tick(at(ms)));
+    assert_eq!(node.server.deadline(), at(50) + Duration::from_nanos(1), "when it would suspect the primary");
+    node.prepare(at(49), 1, 0);
+    assert_eq!(node.server.deadline(), Time::default(), "to acknowledge at the end of this turn");
+    let mut node = Node::primary(&[TWO]);
+    node.tick(at(4));
+    assert_eq!(node.server.deadline(), at(10), "to send heartbeats");
+}
+
+#[test]
+fn a_backup_suspects_after_more_than_the_silence_that_it_observed() {
+    let turns = |node: &mut Node, from: u64, to: u64| {
+        for ms in (from..to).step_by(10) {
+            node.tick(at(ms));
+            assert!(node.out.events.is_empty(), "at {ms}");
+        }
+        node.tick(at(to));
+        node.out.events.clone()
+    };
+    let mut node = Node::backup();
+    assert!(turns(&mut node, 0, 50).is_empty());
+    assert!(!node.server.has_proposed());
+    node.tick(at(51));
+    assert_eq!(node.out.events, [Event::Suspected { peer: ONE, silent_ms: 51 }]);
+    let (to, reason) = (view(2, TWO, &[]), Reason::PrimarySilent { primary: ONE, silent_ms: 51 });
+    let change = Message::ChangeView { to, reason };
+    assert_eq!(node.out.sends, [(METADATA, change.clone())]);
+    assert!(node.server.has_proposed());
+    // From now on it grants no lease; it still acknowledges, and asks again.
+    node.hear(at(52), ONE.rank, Message::Heartbeat { view: ViewNumber(1), commit: OpNumber(0), sent: at(52) });
+    assert!(node.out.sends.is_empty());
+    node.tick(at(60));
+    assert!(node.out.sends.is_empty());
+    node.tick(at(71));
+    assert_eq!(node.sent(METADATA), [&change]);
+    assert!(node.out.events.is_empty());
+    // Who was held up has not observed anything.
+    let mut node = Node::backup();
+    node.tick(at(90));
+    assert!(node.out.events.is_empty());
+    assert!(turns(&mut node, 100, 140).is_empty());
+    node.tick(at(141));
+    assert_eq!(node.out.events, [Event::Suspected { peer: ONE, silent_ms: 51 }]);
+}
+
+#[test]
+fn a_backup_acknowledges_once_a_turn_and_keeps_what_came_too_early() {
+    let mut node = Node::backup();
+    for op in [1, 2, 4, 5] {
+        node.prepare(at(1), op, 1);
+        assert!(node.out.sends.is_empty());
+    }
+    assert_eq!((node.server.op(), node.server.store().op(), node.server.queued()), (OpNumber(2), OpNumber(1), 3));
+    node.tick(at(1));
+    let (view, incarnation) = (ViewNumber(1), Incarnation(1));
+    assert_eq!(node.sent(ONE.rank), [&Message::PrepareOk { view, incarnation, op: OpNumber(2) }]);
+    node.tick(at(2));
+    assert!(node.sent(ONE.rank).is_empty());
+    node.prepare(at(2), 3, 5);
+    assert_eq!((node.server.op(), node.server.store().op(), node.server.queued()), (OpNumber(5), OpNumber(5), 0));
+    for op in 7..10_000 {
+        node.prepare(at(3), op, 5);
+    }
+    assert_eq!(node.server.queued(), 1024, "not everything that comes too early is kept");
+}
+
+#[test]
+fn writes_under_way_are_limited_and_so_are_those_that_wait() {
+    let mut node = Node::primary(&[TWO]);
+    let all = LOG_OPS_MAX + held::HELD_MAX;
+    for seq in 1..=all as u64 + 10 {
+        node.ask(at(1), CONSOLE, seq, put("v"));
+        let prepared = node.names(TWO.rank) == ["Prepare"];
+        assert_eq!(prepared, seq as usize <= LOG_OPS_MAX, "request {seq}");
+    }
+    assert_eq!(node.server.queued(), all);
+    node.ask(at(1), CONSOLE, all as u64, put("v"));
+    assert_eq!(node.server.queued(), all, "repetitions wait once");
+    node.ask(at(1), ClientId(9), 1, Command::Count);
+    assert_eq!(node.names(Rank(9)), ["Reply"], "reads need no place in the log");
+    node.acknowledge(at(2), TWO, 100, at(1));
+    assert_eq!(node.names(METADATA).iter().filter(|name| **name == "Reply").count(), 100);
+    assert_eq!(node.names(TWO.rank).iter().filter(|name| **name == "Prepare").count(), 100, "those that waited");
+}
+
+#[test]
+fn bytes_under_way_are_limited_too() {
+    let value = || Command::Put { key: Bytes::from("k"), value: Bytes::from(vec![b'v'; 1 << 20]) };
+    let mut node = Node::primary(&[TWO]);
+    let count = |bytes: usize| bytes.div_ceil(value().size_bytes());
+    for seq in 1..=200 {
+        node.ask(at(1), CONSOLE, seq, value());
+    }
+    let (logged, held) = (count(LOG_BYTES_MAX), held::HELD_BYTES_MAX / value().size_bytes());
+    assert_eq!(node.server.queued(), logged + held);
+    // What was answered makes room.
+    node.acknowledge(at(2), TWO, 3, at(1));
+    assert_eq!(node.server.queued(), logged + held - 3);
+    for seq in 201..=300 {
+        node.ask(at(3), CONSOLE, seq, value());
+    }
+    assert_eq!(node.server.queued(), logged + held);
+}
+
+#[test]
+fn so_many_clients_may_write() {
+    let mut node = Node::primary(&[]);
+    for client in 10..10 + SESSIONS_MAX as u32 {
+        node.ask(at(1), ClientId(client), 1, put("v"));
+        assert!(matches!(node.sent(Rank(client))[..], [Message::Reply { reply: Reply::Ok, .. }]));
+    }
+    let refused = Reply::Error(StoreError::TooManyClients);
+    node.ask(at(1), ClientId(9), 1, put("v"));
+    assert!(matches!(node.sent(Rank(9))[..], [Message::Reply { reply, .. }] if *reply == refused));
+    node.ask(at(1), ClientId(9), 2, Command::Count);
+    assert!(matches!(node.sent(Rank(9))[..], [Message::Reply { reply: Reply::Integer(1), .. }]));
+    node.ask(at(1), ClientId(10), 2, put("w"));
+    assert!(matches!(node.sent(Rank(10))[..], [Message::Reply { reply: Reply::Ok, .. }]));
+}
+
+#[test]
+fn reads_are_answered_while_every_backup_grants_a_lease() {
+    let lease = Timing::default().lease;
+    let three = member(3, 1);
+    let mut node = Node::primary(&[TWO, three]);
+    let answered = |node: &mut Node, now, seq| {
+        assert_eq!(node.server.serves_reads(now), node.server.as_primary().expect("it is").lease_until() > now);
+        node.ask(now, CONSOLE, seq, Command::Count);
+        !node.sent(METADATA).is_empty()
+    };
+    assert!(answered(&mut node, at(39), 1));
+    assert!(!answered(&mut node, at(0) + lease, 2), "the lease has ended");
+    assert_eq!(node.server.queued(), 1);
+    node.acknowledge(at(41), TWO, 0, at(30));
+    assert!(node.sent(METADATA).is_empty(), "server 3 grants none");
+    node.acknowledge(at(42), three, 0, at(20));
+    assert_eq!(node.names(METADATA), ["Reply"], "what waited is answered");
+    assert_eq!(node.server.as_primary().expect("it is").lease_until(), at(60));
+    assert_eq!(node.server.queued(), 0);
+    node.acknowledge(at(43), three, 0, at(10));
+    assert!(answered(&mut node, at(59), 3), "an old answer takes nothing away");
+}
+
+#[test]
+fn a_primary_crashes_for_the_dice_only_when_a_backup_has_shown_that_it_lives() {
+    let doom = Doom { point: CrashPoint::AfterPrepare, drawn: 0.1 };
+    let mut node = Node::primary(&[TWO]);
+    assert!(!node.server.is_doomed());
+    node.server.arm(doom);
+    assert!(node.server.is_doomed());
+    node.ask(at(5), CONSOLE, 1, put("v"));
+    assert_eq!((node.names(TWO.rank), node.server.crashed()), (vec!["Heartbeat"], None));
+    assert!(node.server.is_doomed());
+    node.acknowledge(at(6), TWO, 0, at(4));
+    assert_eq!(node.server.crashed(), None, "that was sent before");
+    node.ask(at(6), CONSOLE, 2, put("w"));
+    assert_eq!((node.server.queued(), node.out.sends.len()), (1, 0), "others wait");
+    node.acknowledge(at(7), TWO, 0, at(5));
+    assert_eq!(node.server.crashed(), Some((doom, OpNumber(1))));
+    assert_eq!(node.names(TWO.rank), ["Prepare"]);
+    // Alone, it is spared.
+    let mut node = Node::primary(&[]);
+    node.server.arm(doom);
+    node.ask(at(5), CONSOLE, 1, put("v"));
+    assert_eq!(node.out.events, [Event::Spared { drawn: 0.1 }]);
+    assert_eq!((node.names(METADATA), node.server.is_doomed()), (vec!["Reply"], false));
+}
+
+#[test]
+fn only_a_primary_with_a_backup_hands_over_and_says_why_it_cannot() {
+    assert!(Node::backup().server.swap(at(1)).unwrap_err().contains("is not primary"));
+    assert!(Node::primary(&[]).server.swap(at(1)).unwrap_err().contains("no backup"));
+    let mut node = Node::primary(&[TWO]);
+    node.ask(at(1), CONSOLE, 1, put("v"));
+    assert_eq!(node.server.swap(at(1)), Ok(()));
+    assert!(node.server.swap(at(1)).unwrap_err().contains("busy"));
+    node.ask(at(2), CONSOLE, 2, put("w"));
+    assert_eq!(node.server.queued(), 2, "one is under way, one waits for the new primary");
+    node.acknowledge(at(3), TWO, 1, at(2));
+    assert_eq!(node.sent(TWO.rank), [&Message::Handover { view: ViewNumber(1), op: OpNumber(1) }]);
+    assert!(!node.server.serves_reads(at(3)), "the other may be primary already");
+    node.hear(at(4), METADATA, Message::ViewIs { view: view(2, TWO, &[ONE]) });
+    assert_eq!((node.server.role(), node.names(TWO.rank)), (Role::Backup, vec!["Request"]));
+    // A backup that cannot be reached: everything goes on as before.
+    let mut node = Node::primary(&[TWO]);
+    node.ask(at(1), CONSOLE, 1, put("v"));
+    assert_eq!(node.server.swap(at(1)), Ok(()));
+    for ms in (10..=120).step_by(10) {
+        node.tick(at(ms));
+        node.acknowledge(at(ms), TWO, 0, at(ms));
+    }
+    assert!(node.server.serves_reads(at(120)));
+    assert_eq!(node.server.swap(at(120)), Ok(()), "it has stopped handing over");
 }
