@@ -441,8 +441,8 @@ fn a_server_wants_a_turn_before_it_would_take_itself_for_stalled() {
     node.prepare(at(49), 1, 0);
     assert_eq!(node.server.deadline(), Time::default(), "to acknowledge at the end of this turn");
     let mut node = Node::primary(&[TWO]);
-    node.tick(at(4));
-    assert_eq!(node.server.deadline(), at(10), "to send heartbeats");
+    [4, 8].into_iter().for_each(|ms| node.tick(at(ms)));
+    assert_eq!(node.server.deadline(), at(14), "to send heartbeats");
 }
 
 #[test]
