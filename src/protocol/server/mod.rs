@@ -17,6 +17,7 @@
 //! | [`backup`] | acknowledges every write, grants leases, suspects |
 //! | [`primary`] | orders writes, answers clients, looks after its peers |
 //! | [`held`] | requests that a primary cannot serve yet |
+//! | `peer` | what a primary knows of a server that it sends to |
 //!
 //! The log holds only what is not yet known to be committed: a write that every member has
 //! acknowledged is applied and forgotten, so the log needs no trimming of its own.
@@ -24,6 +25,7 @@
 pub mod backup;
 pub mod held;
 pub mod joining;
+mod peer;
 pub mod primary;
 
 use super::message::{Message, Reason, Request};

@@ -1,6 +1,7 @@
 //! The primary: orders writes, answers clients, and looks after its peers.
 
 use super::held::{Doomed, Held};
+use super::peer::{Peer, Standing, Transfer};
 use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX};
 use crate::protocol::message::{Message, Reason, Request, SnapshotPart};
 use crate::protocol::view::{Incarnation, METADATA, Member, Rank, View};
@@ -55,102 +56,6 @@ enum Phase {
         tell_at: Option<Time>,
         deadline: Time,
     },
-}
-
-/// A server this primary sends to.
-#[derive(Debug, Clone)]
-struct Peer {
-    member: Member,
-    standing: Standing,
-    /// It has everything up to this write.
-    acked: OpNumber,
-    /// It will not ask for another primary before this.
-    lease_until: Time,
-    heard: Time,
-    /// A newer life of this server has shown up: this one is over.
-    restarted: bool,
-    /// The metadata server was asked for a view without it: it may be out already.
-    given_up: bool,
-    resend_at: Time,
-    patience: Duration,
-}
-
-#[derive(Debug, Clone)]
-enum Standing {
-    /// Receives the state; counts for nothing.
-    Receiving(Box<Transfer>),
-    /// The last part of the state is on its way, and the log follows: commits wait for it, but it may
-    /// still be let go freely.
-    CatchingUp(Box<Transfer>),
-    /// The metadata server may have been asked to add it: as good as a backup from here on.
-    Counted,
-    /// A backup that has not confirmed this view's log yet.
-    Starting,
-    /// A backup.
-    Started,
-}
-
-#[derive(Debug, Clone)]
-struct Transfer {
-    id: u64,
-    /// `None` once the last part is made.
-    exporter: Option<Exporter>,
-    /// Parts sent and not acknowledged, the first of them number `acked`.
-    parts: VecDeque<Arc<SnapshotPart>>,
-    acked: u64,
-}
-
-impl Transfer {
-    fn next_index(&self) -> u64 {
-        self.acked + self.parts.len() as u64
-    }
-
-    fn resend(&self, to: Rank, view: crate::protocol::ViewNumber, out: &mut Outbox) {
-        for (index, part) in (self.acked..).zip(&self.parts) {
-            out.send(to, Message::Snapshot { view, transfer: self.id, index, part: Arc::clone(part) });
-        }
-    }
-}
-
-impl Peer {
-    fn new(member: Member, standing: Standing, now: Time, patience: Duration) -> Self {
-        let (acked, lease_until) = (OpNumber(0), Time::default());
-        Self {
-            member,
-            standing,
-            acked,
-            lease_until,
-            heard: now,
-            restarted: false,
-            given_up: false,
-            resend_at: now + patience,
-            patience,
-        }
-    }
-
-    /// Commits wait for it.
-    fn is_required(&self) -> bool {
-        !matches!(self.standing, Standing::Receiving(_))
-    }
-
-    /// It could become primary without this server's consent, so reads need its lease.
-    fn could_replace(&self) -> bool {
-        matches!(self.standing, Standing::Counted | Standing::Starting | Standing::Started)
-    }
-
-    fn is_backup(&self) -> bool {
-        matches!(self.standing, Standing::Starting | Standing::Started)
-    }
-
-    /// If this primary crashed now, and this server lives, the data would survive.
-    fn is_sure_backup(&self) -> bool {
-        self.is_backup() && !self.restarted && !self.given_up
-    }
-
-    fn progressed(&mut self, now: Time, patience: Duration) {
-        self.patience = patience;
-        self.resend_at = now + patience;
-    }
 }
 
 impl Primary {
