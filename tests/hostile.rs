@@ -45,7 +45,7 @@ fn view() -> Arc<View> {
 /// A frame with messages of many kinds.
 fn valid_frame() -> Vec<u8> {
     let (client, seq, view_number, op) = (ClientId(0), Seq(7), ViewNumber(3), OpNumber(9));
-    let request = Request { client, seq, acked: Seq(5), after: Seq(6), epoch: 1, command: put(200) };
+    let request = Request { client, seq, acked: Seq(5), after: Seq(6), epoch: 1, command: put(200).into() };
     let reply = Reply::Keys(vec!["a".into(), Bytes::from("b".repeat(40))]);
     let tail = (1..4).map(|number| Arc::new(entry(number))).collect();
     let messages = [

@@ -353,7 +353,8 @@ impl Node {
     }
 
     fn ask(&mut self, now: Time, client: ClientId, seq: u64, command: Command) {
-        let request = Request { client, seq: Seq(seq), acked: Seq(0), after: Seq(0), epoch: 1, command };
+        let request =
+            Request { client, seq: Seq(seq), acked: Seq(0), after: Seq(0), epoch: 1, command: command.into() };
         self.hear(now, Rank(client.0), Message::Request(request));
     }
 
@@ -629,4 +630,173 @@ fn only_a_primary_with_a_backup_hands_over_and_says_why_it_cannot() {
     }
     assert!(node.server.serves_reads(at(120)));
     assert_eq!(node.server.swap(at(120)), Ok(()), "it has stopped handing over");
+}
+
+// ---- the transfer of the state -----------------------------------------------------------------------
+
+const THREE: Member = Member { rank: Rank(3), incarnation: Incarnation(1) };
+
+/// A primary, alone, with so many keys.
+fn primary_with(keys: u64) -> Node {
+    let mut node = Node::primary(&[]);
+    for number in 1..=keys {
+        let key = Bytes::from(format!("key{number:06}"));
+        node.ask(at(1), CONSOLE, number, Command::Put { key, value: Bytes::from("v") });
+    }
+    assert_eq!(node.server.store().len() as u64, keys);
+    node
+}
+
+/// Server 3, told to join.
+fn joiner() -> Node {
+    let mut node = Node::of(THREE, &view(1, ONE, &[]));
+    let welcome = Message::Welcome { view: Some(view(1, ONE, &[])), recruit: true };
+    assert_eq!(node.server.role(), Role::Idle);
+    node.hear(at(2), METADATA, welcome);
+    assert_eq!(node.out.events, [Event::RoleChanged { from: Role::Idle, to: Role::Joining, view: ViewNumber(1) }]);
+    node.tick(at(2));
+    assert_eq!(node.sent(ONE.rank), [&Message::Join { member: THREE }]);
+    node
+}
+
+/// Hands everything that `from` has just sent to `to`, and gives what `to` sends back to that, all of it.
+fn pass(now: Time, from: &Node, to: &mut Node) -> Vec<Message> {
+    let (sender, receiver) = (from.server.member().rank, to.server.member().rank);
+    let mut answers = Vec::new();
+    for message in from.sent(receiver) {
+        to.hear(now, sender, message.clone());
+        answers.extend(to.sent(sender).into_iter().cloned());
+    }
+    answers
+}
+
+#[test]
+fn a_server_joins_with_all_the_data_and_not_before() {
+    let (mut primary, mut joiner) = (primary_with(5), joiner());
+    assert_eq!((joiner.server.generation(), joiner.server.receiving(), joiner.server.holds_data()), (0, None, false));
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    assert_eq!(primary.out.events, [Event::TransferStarted { to: THREE, keys: 5 }]);
+    let parts = primary.sent(THREE.rank).into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!(primary.names(THREE.rank), ["Snapshot", "Snapshot"], "the keys, and the end");
+    joiner.hear(at(3), ONE.rank, parts[0].clone());
+    assert_eq!((joiner.server.receiving(), joiner.server.store().len()), (Some(5), 0));
+    let ok = |next| {
+        let (view, incarnation) = (ViewNumber(1), THREE.incarnation);
+        Message::SnapshotOk { view, incarnation, transfer: (1 << 32) + 1, next }
+    };
+    assert_eq!(joiner.sent(ONE.rank), [&ok(1)]);
+    joiner.hear(at(3), ONE.rank, parts[0].clone());
+    assert_eq!(joiner.sent(ONE.rank), [&ok(1)], "a part that comes twice counts once");
+    joiner.hear(at(3), ONE.rank, parts[1].clone());
+    assert_eq!((joiner.server.receiving(), joiner.server.store().len()), (None, 5));
+    assert_eq!((joiner.server.generation(), joiner.server.holds_data()), (1, false));
+    // What is written meanwhile follows, and is not answered before the newcomer has it.
+    primary.ask(at(4), CONSOLE, 6, put("late"));
+    assert_eq!((primary.names(THREE.rank), primary.names(METADATA).len()), (vec!["Prepare"], 0));
+    assert!(pass(at(4), &primary, &mut joiner).is_empty());
+    joiner.tick(at(4));
+    assert_eq!(joiner.names(ONE.rank), ["PrepareOk"]);
+    primary.hear(at(5), THREE.rank, ok(2));
+    let heartbeat = primary.sent(THREE.rank).into_iter().cloned().collect::<Vec<_>>();
+    assert!(matches!(heartbeat[..], [Message::Heartbeat { sent, .. }] if sent == at(5)), "its lease is missing");
+    let grants = pass(at(5), &primary, &mut joiner);
+    assert!(matches!(grants[..], [Message::HeartbeatOk { op: OpNumber(6), sent, .. }] if sent == at(5)));
+    primary.hear(at(6), THREE.rank, grants[0].clone());
+    assert_eq!(primary.out.events, [Event::TransferDone { to: THREE, keys: 5, op: OpNumber(5) }]);
+    assert_eq!(primary.names(METADATA), ["ChangeView", "Reply"], "both are safe from here on");
+    let accepted = view(2, ONE, &[THREE]);
+    joiner.hear(at(7), METADATA, Message::ViewIs { view: accepted });
+    assert_eq!((joiner.server.role(), joiner.server.holds_data(), joiner.server.generation()), (Role::Backup, true, 1));
+}
+
+#[test]
+fn a_transfer_sends_no_more_than_is_taken() {
+    let mut primary = primary_with(20_000);
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    assert_eq!(primary.names(THREE.rank), ["Snapshot"; 4]);
+    let sent = |primary: &Node| {
+        let (to, keys) = primary.server.as_primary().expect("it is").transfers().next().expect("one runs");
+        assert_eq!(to, THREE);
+        keys
+    };
+    let first = sent(&primary);
+    assert!((1..20_000).contains(&first), "{first}");
+    let ok = |transfer, next| {
+        let (view, incarnation) = (ViewNumber(1), THREE.incarnation);
+        Message::SnapshotOk { view, incarnation, transfer, next }
+    };
+    let transfer = (1 << 32) + 1;
+    primary.hear(at(3), THREE.rank, ok(transfer, 3));
+    assert_eq!(primary.names(THREE.rank), ["Snapshot"; 3]);
+    assert!(sent(&primary) > first);
+    for (stranger, next) in [(transfer, 3), (transfer, 2), (transfer, 9), (transfer + 1, 4), (transfer - 1, 4)] {
+        primary.hear(at(4), THREE.rank, ok(stranger, next));
+        assert!(primary.out.sends.is_empty(), "transfer {stranger}, next {next}");
+    }
+    // What is not acknowledged comes again, ever more rarely; a newcomer that stays silent is let go.
+    let again = |primary: &mut Node, ms| {
+        primary.tick(at(ms));
+        primary.names(THREE.rank).len()
+    };
+    let retry = Timing::default().retry.as_millis() as u64;
+    let repeated: Vec<u64> = (4..300).filter(|ms| again(&mut primary, *ms) == 4).collect();
+    assert_eq!(repeated, [3 + retry, 3 + 2 * retry, 3 + 4 * retry, 3 + 8 * retry]);
+    assert_eq!(primary.server.as_primary().expect("it is").transfers().count(), 1);
+    let silence = Timing::default().silence.as_millis() as u64;
+    (300..=4 + 6 * silence).for_each(|ms| primary.tick(at(ms)));
+    assert_eq!(primary.server.as_primary().expect("it is").transfers().count(), 1);
+    primary.tick(at(5 + 6 * silence));
+    assert_eq!(primary.server.as_primary().expect("it is").transfers().count(), 0);
+}
+
+#[test]
+fn a_newcomer_asks_again_and_begins_each_transfer_in_a_new_life() {
+    let timing = Timing::default();
+    let mut node = joiner();
+    let asks = |node: &mut Node, now| {
+        node.tick(now);
+        node.names(ONE.rank).contains(&"Join")
+    };
+    assert!(!asks(&mut node, at(2) + timing.retry / 2));
+    assert!(asks(&mut node, at(2) + timing.retry));
+    // While parts arrive it does not ask.
+    let mut primary = primary_with(20_000);
+    primary.hear(at(30), THREE.rank, Message::Join { member: THREE });
+    let parts = primary.sent(THREE.rank).into_iter().cloned().collect::<Vec<_>>();
+    node.hear(at(30), ONE.rank, parts[0].clone());
+    assert!(!asks(&mut node, at(30) + timing.retry * 10));
+    assert!(asks(&mut node, at(31) + timing.retry * 10));
+    // Another transfer than the one that has begun: everything is forgotten.
+    primary.hear(at(300), THREE.rank, Message::Join { member: THREE });
+    assert!(primary.out.sends.is_empty(), "it is being served");
+    let Message::Snapshot { view, transfer, index, part } = parts[0].clone() else { unreachable!() };
+    let newer = Message::Snapshot { view, transfer: transfer + 1, index, part };
+    node.hear(at(301), Rank(2), newer.clone());
+    assert_eq!(node.server.member(), THREE, "from somebody who is not primary");
+    node.hear(at(302), ONE.rank, newer);
+    assert_eq!(node.out.events, [Event::Forgot { incarnation: Incarnation(2) }]);
+    assert_eq!((node.server.member(), node.server.receiving()), (member(3, 2), None));
+    assert_eq!(node.server.generation(), 1);
+    // A life that has had its transfer gets no other one.
+    for ms in (300..1_000).step_by(10) {
+        primary.tick(at(ms));
+    }
+    primary.hear(at(1_000), THREE.rank, Message::Join { member: THREE });
+    let start_over = Message::StartOver { view: ViewNumber(1), incarnation: THREE.incarnation };
+    assert_eq!(primary.sent(THREE.rank), [&start_over]);
+    node.hear(at(1_001), ONE.rank, start_over);
+    assert_eq!(node.server.member(), member(3, 2), "that was said to an earlier life");
+    let to_this = Message::StartOver { view: ViewNumber(1), incarnation: Incarnation(2) };
+    node.hear(at(1_002), ONE.rank, to_this);
+    assert_eq!(node.server.member(), member(3, 3));
+    primary.hear(at(1_003), THREE.rank, Message::Join { member: member(3, 3) });
+    assert_eq!(primary.names(THREE.rank), ["Snapshot"; 4]);
+}
+
+#[test]
+fn a_server_tells_which_keys_have_changed() {
+    let mut node = Node::primary(&[]);
+    node.server.store_mut().watch(10);
+    node.ask(at(1), CONSOLE, 1, put("v"));
+    assert_eq!(node.server.store_mut().take_changed_if_any(), Some(vec![Bytes::from("k")]));
 }

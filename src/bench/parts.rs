@@ -65,15 +65,22 @@ pub fn measure<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Re
 /// The most keys written before a measurement that is not about many keys.
 const FILL_MAX: u32 = 100_000;
 
+/// The most bytes of values outstanding meanwhile.
+const FILL_BYTES: usize = 4 << 20;
+
 fn fill<T: Transport>(front: &mut Front<'_, T>, keys: u32, value_bytes: u32) {
     let mut load = Load::filling(keys, value_bytes);
     let mut left = u64::from(keys);
-    front.load(&mut load, WINDOW.min(keys as usize), &mut |_, _| {
+    let window = (FILL_BYTES / value_bytes.max(1) as usize).clamp(1, WINDOW).min(keys as usize);
+    front.load(&mut load, window, &mut |_, _| {
         left = left.saturating_sub(1);
-        left > WINDOW as u64
+        left > window as u64
     });
     // The window's rest was asked for when the last one counted.
 }
+
+/// So many values of another size than the rest: they are written before the measurement.
+const KEYS_OF_OTHER_SIZE: u32 = 256;
 
 /// One comparison: the same time for the store and for its limit, in turns.
 struct Duel {
@@ -87,7 +94,13 @@ struct Duel {
 }
 
 impl Duel {
-    fn fight<T: Transport>(&self, front: &mut Front<'_, T>, keys: u32) -> Result<(Samples, Samples), String> {
+    fn fight<T: Transport>(&self, front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(Samples, Samples), String> {
+        let mut keys = wanted.keys;
+        if self.value_bytes != wanted.value_size {
+            // What is measured is how values of this size are written anew, not how the store grows.
+            keys = keys.min(KEYS_OF_OTHER_SIZE);
+            fill(front, keys, self.value_bytes);
+        }
         let mut load = Load::new(7, keys, self.reads, self.value_bytes);
         let (mut ours, mut limit) = (Samples::default(), Samples::default());
         let mut slice = Duration::from_secs_f64(self.seconds / f64::from(2 * TURNS));
@@ -161,7 +174,7 @@ fn speed<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(
     let count = plans.len() as f64;
     for (at, (name, what, duel, against, target)) in plans.into_iter().enumerate() {
         say(&Line::Progress { done: at as f64 / count, now: what.to_owned() });
-        let (ours, limit) = duel.fight(front, wanted.keys)?;
+        let (ours, limit) = duel.fight(front, wanted)?;
         say(&Line::Row(Box::new(compare(name, what, &ours, &limit, &against).wanted(target))));
     }
     Ok(())
@@ -183,7 +196,7 @@ fn sizes<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(
         say(&Line::Progress { done: at as f64 / SIZES.len() as f64, now: what.clone() });
         let seconds = wanted.seconds / 2.0;
         let duel = Duel { reads: 0.0, value_bytes, window: 1, raw_window: 1, seconds };
-        let (ours, limit) = duel.fight(front, wanted.keys.min(256))?;
+        let (ours, limit) = duel.fight(front, wanted)?;
         let against = format!("raw MPI relay of {value_bytes} bytes");
         say(&Line::Row(Box::new(compare(&format!("put_{value_bytes}b_p50"), &what, &ours, &limit, &against))));
     }
@@ -198,7 +211,7 @@ fn servers<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result
         say(&Line::Progress { done: at as f64 / 2.0, now: what.clone() });
         let seconds = wanted.seconds / 2.0;
         let duel = Duel { reads: 0.0, value_bytes: wanted.value_size, window, raw_window: window, seconds };
-        let (ours, limit) = duel.fight(front, wanted.keys)?;
+        let (ours, limit) = duel.fight(front, wanted)?;
         let against = format!("raw MPI over {count} ranks, {window} in flight");
         say(&Line::Row(Box::new(compare(&format!("put_{count}_servers_{unit}"), &what, &ours, &limit, &against))));
     }

@@ -50,7 +50,7 @@ pub struct Completion {
 
 #[derive(Debug, Clone)]
 struct Pending {
-    command: Command,
+    command: Arc<Command>,
     call: Time,
     resend_at: Time,
     patience: Duration,
@@ -138,6 +138,7 @@ impl Client {
         if !command.is_read() {
             self.writes.insert(seq);
         }
+        let command = Arc::new(command);
         self.pending.insert(seq, Pending { command, call: now, resend_at: now + patience, patience, epoch });
         self.next_resend = self.next_resend.min(now + patience);
         match self.primary() {
@@ -218,6 +219,7 @@ impl Client {
     fn finish(&mut self, now: Time, seq: Seq, outcome: Outcome) {
         if let Some(Pending { command, call, epoch, .. }) = self.pending.remove(&seq) {
             self.writes.remove(&seq);
+            let command = Arc::unwrap_or_clone(command);
             self.completions.push_back(Completion { seq, command, outcome, call, returned: now, epoch });
         }
     }
@@ -270,7 +272,7 @@ impl Client {
             acked,
             after: self.write_before(seq),
             epoch: self.epoch(),
-            command: self.pending[&seq].command.clone(),
+            command: Arc::clone(&self.pending[&seq].command),
         }
     }
 }

@@ -25,8 +25,8 @@ pub struct Request {
     pub after: Seq,
     /// The client's epoch: a request from before a `RESET` is not served after it.
     pub epoch: u32,
-    /// What is asked.
-    pub command: Command,
+    /// What is asked; shared with the client, who may have to repeat it.
+    pub command: Arc<Command>,
 }
 
 /// Why a view was asked for.

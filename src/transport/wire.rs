@@ -281,7 +281,14 @@ mod tests {
         prop_oneof![
             (numbers, command()).prop_map(|((client, seq, acked), command)| {
                 let (client, seq, acked) = (ClientId(client), Seq(seq), Seq(acked));
-                Packet::Message(Message::Request(Request { client, seq, acked, after: acked, epoch: 1, command }))
+                Packet::Message(Message::Request(Request {
+                    client,
+                    seq,
+                    acked,
+                    after: acked,
+                    epoch: 1,
+                    command: command.into(),
+                }))
             }),
             (numbers, command()).prop_map(|((client, seq, op), command)| {
                 let entry =

@@ -272,6 +272,7 @@ impl Primary {
         debug_assert!(session.is_none_or(|session| session.pending_replies() <= SESSION_REPLIES_MAX));
         self.logged.insert(client, seq);
         let op = core.op().next();
+        let command = Arc::unwrap_or_clone(command);
         core.append(Arc::new(LogEntry { op, client, seq, acked, command }));
         match doom {
             Some(doom) if doom.point == CrashPoint::BeforePrepare => {
