@@ -8,7 +8,7 @@ use std::time::Duration;
 use understudy::protocol::server::{LOG_BYTES_MAX, LOG_OPS_MAX, held};
 use understudy::protocol::{
     Client, Config, CrashPoint, Doom, Event, Incarnation, METADATA, Member, Message, Metadata, Outbox, Outcome, Rank,
-    Reason, Request, Role, Server, Time, Timing, View, ViewNumber,
+    Reason, Request, Role, Rule, Rules, Server, Time, Timing, View, ViewNumber,
 };
 use understudy::store::session::SESSIONS_MAX;
 use understudy::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Reply, Seq, StoreError};
@@ -315,7 +315,11 @@ impl Node {
 
     /// A member of this view since time 0.
     fn of(me: Member, view: &Arc<View>) -> Self {
-        let mut node = Self::new(me, Config::new(3));
+        Self::of_with(me, view, Config::new(3))
+    }
+
+    fn of_with(me: Member, view: &Arc<View>, config: Config) -> Self {
+        let mut node = Self::new(me, config);
         node.tick(at(0));
         node.hear(at(0), METADATA, Message::ViewIs { view: Arc::clone(view) });
         node
@@ -323,8 +327,12 @@ impl Node {
 
     /// The primary of a view with these backups, all of whom have started and granted a lease at time 0.
     fn primary(backups: &[Member]) -> Self {
+        Self::primary_with(backups, Config::new(3))
+    }
+
+    fn primary_with(backups: &[Member], config: Config) -> Self {
         let view = view(1, ONE, backups);
-        let mut node = Self::of(ONE, &view);
+        let mut node = Self::of_with(ONE, &view, config);
         for backup in backups {
             let (view, incarnation, op, sent) = (view.number, backup.incarnation, OpNumber(0), at(0));
             node.hear(at(0), backup.rank, Message::StartViewOk { view, incarnation, op, sent });
@@ -522,21 +530,26 @@ fn writes_under_way_are_limited_and_so_are_those_that_wait() {
     assert_eq!(node.names(TWO.rank).iter().filter(|name| **name == "Prepare").count(), 100, "those that waited");
 }
 
+/// A write of exactly that size.
+fn mebibyte() -> Command {
+    let command = Command::Put { key: Bytes::from("k"), value: Bytes::from(vec![b'v'; (1 << 20) - 1]) };
+    assert_eq!(command.size_bytes(), 1 << 20);
+    command
+}
+
 #[test]
 fn bytes_under_way_are_limited_too() {
-    let value = || Command::Put { key: Bytes::from("k"), value: Bytes::from(vec![b'v'; 1 << 20]) };
     let mut node = Node::primary(&[TWO]);
-    let count = |bytes: usize| bytes.div_ceil(value().size_bytes());
     for seq in 1..=200 {
-        node.ask(at(1), CONSOLE, seq, value());
+        node.ask(at(1), CONSOLE, seq, mebibyte());
     }
-    let (logged, held) = (count(LOG_BYTES_MAX), held::HELD_BYTES_MAX / value().size_bytes());
+    let (logged, held) = (LOG_BYTES_MAX >> 20, held::HELD_BYTES_MAX >> 20);
     assert_eq!(node.server.queued(), logged + held);
     // What was answered makes room.
     node.acknowledge(at(2), TWO, 3, at(1));
     assert_eq!(node.server.queued(), logged + held - 3);
     for seq in 201..=300 {
-        node.ask(at(3), CONSOLE, seq, value());
+        node.ask(at(3), CONSOLE, seq, mebibyte());
     }
     assert_eq!(node.server.queued(), logged + held);
 }
@@ -597,12 +610,105 @@ fn a_primary_crashes_for_the_dice_only_when_a_backup_has_shown_that_it_lives() {
     node.acknowledge(at(7), TWO, 0, at(5));
     assert_eq!(node.server.crashed(), Some((doom, OpNumber(1))));
     assert_eq!(node.names(TWO.rank), ["Prepare"]);
-    // Alone, it is spared.
-    let mut node = Node::primary(&[]);
+    // Before its answer: until then it is doomed.
+    let doom = Doom { point: CrashPoint::BeforeReply, drawn: 0.1 };
+    let mut node = Node::primary(&[TWO]);
     node.server.arm(doom);
     node.ask(at(5), CONSOLE, 1, put("v"));
-    assert_eq!(node.out.events, [Event::Spared { drawn: 0.1 }]);
-    assert_eq!((node.names(METADATA), node.server.is_doomed()), (vec!["Reply"], false));
+    node.acknowledge(at(6), TWO, 0, at(5));
+    assert_eq!((node.server.is_doomed(), node.server.crashed()), (true, None));
+    node.acknowledge(at(7), TWO, 1, at(5));
+    assert_eq!((node.server.crashed(), node.names(METADATA).len()), (Some((doom, OpNumber(1))), 0));
+    // While it takes over: it may crash as soon as it serves.
+    let mut node = Node::of(ONE, &view(1, ONE, &[TWO]));
+    node.server.arm(doom);
+    node.ask(at(5), CONSOLE, 1, put("v"));
+    assert_eq!((node.server.is_doomed(), node.server.queued()), (true, 1));
+}
+
+#[test]
+fn the_dice_spare_the_last_server_with_the_data() {
+    let doom = Doom { point: CrashPoint::AfterPrepare, drawn: 0.1 };
+    let is_spared = |node: &mut Node| {
+        node.server.arm(doom);
+        node.ask(at(5), CONSOLE, 1, put("v"));
+        node.out.events == [Event::Spared { drawn: 0.1 }]
+    };
+    let mut alone = Node::primary(&[]);
+    assert!(is_spared(&mut alone));
+    assert_eq!((alone.names(METADATA), alone.server.is_doomed()), (vec!["Reply"], false));
+    let mut with_newcomer = primary_with(20_000);
+    with_newcomer.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    let mut restarted = Node::primary(&[TWO]);
+    restarted.hear(at(2), TWO.rank, Message::Join { member: member(2, 2) });
+    for node in [&mut with_newcomer, &mut restarted] {
+        let before = node.server.op();
+        node.server.arm(doom);
+        node.ask(at(5), ClientId(9), 1, put("v"));
+        assert_eq!(node.out.events, [Event::Spared { drawn: 0.1 }]);
+        assert_eq!(node.server.op(), before.next());
+    }
+    // Where a crashed server comes back by itself, it is waited for, but not for ever.
+    let dice_patience = Duration::from_millis(100);
+    let mut node = Node::primary_with(&[], Config { dice_patience, ..Config::new(3) });
+    assert!(!is_spared(&mut node));
+    for ms in [15, 30, 45, 60, 75, 90, 105] {
+        node.tick(at(ms));
+        assert!(node.out.events.is_empty() && node.server.is_doomed(), "at {ms}");
+    }
+    node.tick(at(106));
+    assert_eq!((node.out.events.len(), node.names(METADATA).contains(&"Reply")), (1, true));
+}
+
+#[test]
+fn a_primary_is_rid_of_a_backup_that_has_started_again_and_of_no_other() {
+    let mut node = Node::primary(&[TWO]);
+    assert!(!node.server.has_proposed());
+    node.hear(at(2), TWO.rank, Message::Join { member: TWO });
+    assert!(node.out.sends.is_empty(), "this life is a member");
+    node.hear(at(2), TWO.rank, Message::Join { member: member(2, 2) });
+    let (to, reason) = (view(2, ONE, &[]), Reason::Restarted { backup: TWO });
+    assert_eq!(node.out.sends, [(METADATA, Message::ChangeView { to, reason })]);
+    assert!(node.server.has_proposed());
+}
+
+#[test]
+fn rules_can_be_switched_at_any_time() {
+    let mut node = Node::of(TWO, &view(5, ONE, &[TWO]));
+    node.server.set_rules(Rules::without(&[Rule::Fencing]));
+    let (commit, tail, sent) = (OpNumber(0), Vec::new(), at(0));
+    node.hear(at(0), ONE.rank, Message::StartView { view: view(5, ONE, &[TWO]), commit, tail, sent });
+    node.hear(at(1), Rank(3), Message::Heartbeat { view: ViewNumber(4), commit: OpNumber(0), sent: at(1) });
+    assert_eq!(node.names(ONE.rank), ["HeartbeatOk"], "an older view counts");
+    let mut metadata = formed(Config::new(2));
+    metadata.set_rules(Rules::without(&[Rule::Incarnation]));
+    let of_another_life = view(2, member(2, 2), &[]);
+    assert!(change(&mut metadata, Rank(2), &of_another_life, Reason::Handover));
+}
+
+#[test]
+fn what_a_new_primary_does_not_take_over_makes_room() {
+    let mut node = Node::of(THREE, &view(1, ONE, &[TWO, THREE]));
+    let start = |view: &Arc<View>| {
+        let (view, commit, tail, sent) = (Arc::clone(view), OpNumber(0), Vec::new(), at(0));
+        Message::StartView { view, commit, tail, sent }
+    };
+    node.hear(at(0), ONE.rank, start(&view(1, ONE, &[TWO, THREE])));
+    for op in 1..=10 {
+        let (client, seq, acked, command) = (CONSOLE, Seq(op), Seq(0), mebibyte());
+        let entry = Arc::new(LogEntry { op: OpNumber(op), client, seq, acked, command });
+        node.hear(at(1), ONE.rank, Message::Prepare { view: ViewNumber(1), commit: OpNumber(0), entry });
+    }
+    assert_eq!(node.server.op(), OpNumber(10));
+    node.hear(at(2), TWO.rank, start(&view(2, TWO, &[THREE])));
+    assert_eq!(node.server.op(), OpNumber(0));
+    node.hear(at(3), METADATA, Message::ViewIs { view: view(3, THREE, &[TWO]) });
+    let (view, incarnation, op, sent) = (ViewNumber(3), TWO.incarnation, OpNumber(0), at(3));
+    node.hear(at(3), TWO.rank, Message::StartViewOk { view, incarnation, op, sent });
+    for seq in 1..=100 {
+        node.ask(at(4), CONSOLE, seq, mebibyte());
+    }
+    assert_eq!(node.server.op(), OpNumber(LOG_BYTES_MAX as u64 >> 20));
 }
 
 #[test]
@@ -799,4 +905,80 @@ fn a_server_tells_which_keys_have_changed() {
     node.server.store_mut().watch(10);
     node.ask(at(1), CONSOLE, 1, put("v"));
     assert_eq!(node.server.store_mut().take_changed_if_any(), Some(vec![Bytes::from("k")]));
+}
+
+#[test]
+fn a_server_without_a_place_keeps_its_life_and_may_be_sent_away_again() {
+    let mut node = joiner();
+    node.hear(at(3), METADATA, Message::ViewIs { view: view(2, ONE, &[TWO]) });
+    assert_eq!((node.server.member(), node.out.events.len()), (THREE, 0), "it has nothing to forget");
+    node.hear(at(4), METADATA, Message::Welcome { view: None, recruit: false });
+    assert_eq!(node.server.role(), Role::Idle);
+    assert_eq!(node.out.events, [Event::RoleChanged { from: Role::Joining, to: Role::Idle, view: ViewNumber(2) }]);
+}
+
+#[test]
+fn a_newcomer_listens_only_to_where_its_state_comes_from() {
+    let (mut primary, mut node) = (primary_with(3_000), joiner());
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    let parts = primary.sent(THREE.rank).into_iter().cloned().collect::<Vec<_>>();
+    let heartbeat = |view| Message::Heartbeat { view: ViewNumber(view), commit: OpNumber(0), sent: at(3) };
+    let entry = |op| {
+        let (client, seq, acked, command) = (CONSOLE, Seq(op), Seq(0), put("late"));
+        Arc::new(LogEntry { op: OpNumber(op), client, seq, acked, command })
+    };
+    let prepare = |view, op| Message::Prepare { view: ViewNumber(view), commit: OpNumber(0), entry: entry(op) };
+    let is_deaf = |node: &mut Node, from: Rank, view, op| {
+        let before = node.server.op();
+        node.hear(at(3), from, heartbeat(view));
+        let granted = !node.out.sends.is_empty();
+        node.hear(at(3), from, prepare(view, op));
+        node.tick(at(3));
+        !granted && !node.names(from).contains(&"PrepareOk") && node.server.op() == before
+    };
+    node.hear(at(3), ONE.rank, parts[0].clone());
+    assert!(is_deaf(&mut node, ONE.rank, 1, 1), "it has not got everything yet");
+    // An older transfer counts for nothing; a view of the same primary changes nothing.
+    let Message::Snapshot { view: number, transfer, index, part } = parts[1].clone() else { unreachable!() };
+    node.hear(at(3), ONE.rank, Message::Snapshot { view: number, transfer: transfer - 1, index, part });
+    assert!(node.out.sends.is_empty());
+    node.hear(at(3), METADATA, Message::ViewIs { view: view(2, ONE, &[TWO]) });
+    assert!(node.server.receiving().is_some() && node.out.events.is_empty());
+    for part in &parts[1..] {
+        let Message::Snapshot { transfer, index, part, .. } = part.clone() else { unreachable!() };
+        node.hear(at(4), ONE.rank, Message::Snapshot { view: ViewNumber(2), transfer, index, part });
+    }
+    assert_eq!((node.server.receiving(), node.server.store().len()), (None, 3_000));
+    assert!(is_deaf(&mut node, TWO.rank, 2, 3_001), "server 2 is a backup");
+    assert!(!is_deaf(&mut node, ONE.rank, 2, 3_001));
+    node.hear(at(5), METADATA, Message::ViewIs { view: view(3, TWO, &[]) });
+    assert_eq!(node.server.member(), member(3, 2), "of another primary it can get nothing more of that");
+}
+
+#[test]
+fn a_server_that_receives_the_state_holds_no_write_up() {
+    let mut primary = primary_with(20_000);
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.ask(at(3), ClientId(9), 1, put("v"));
+    assert_eq!((primary.names(Rank(9)), primary.names(THREE.rank).len()), (vec!["Reply"], 0));
+}
+
+#[test]
+fn a_new_epoch_begins_empty_with_the_same_lives_of_its_members() {
+    let epoch = |number: u64, backups: &[Member]| {
+        let (number, epoch, primary, backups) = (ViewNumber(number), 2, ONE, backups.to_vec());
+        Message::ViewIs { view: Arc::new(View { number, epoch, primary, backups }) }
+    };
+    let written = || {
+        let mut node = Node::backup();
+        node.prepare(at(1), 1, 1);
+        assert_eq!(node.server.store().len(), 1);
+        node
+    };
+    let mut stays = written();
+    stays.hear(at(2), METADATA, epoch(2, &[TWO]));
+    assert_eq!((stays.server.member(), stays.server.role(), stays.server.store().len()), (TWO, Role::Backup, 0));
+    let mut goes = written();
+    goes.hear(at(2), METADATA, epoch(2, &[THREE]));
+    assert_eq!((goes.server.member(), goes.server.role(), goes.server.store().len()), (member(2, 2), Role::Idle, 0));
 }

@@ -274,12 +274,13 @@ impl Primary {
         let op = core.op().next();
         let command = Arc::unwrap_or_clone(command);
         core.append(Arc::new(LogEntry { op, client, seq, acked, command }));
-        match doom {
-            Some(doom) if doom.point == CrashPoint::BeforePrepare => {
-                core.crashed = Some((doom, op));
+        let crash = doom.map(|doom| (doom, op));
+        match doom.map(|doom| doom.point) {
+            Some(CrashPoint::BeforePrepare) => {
+                core.crashed = crash;
                 return;
             }
-            Some(doom) if doom.point == CrashPoint::BeforeReply => self.crash_instead_of_answering = Some((doom, op)),
+            Some(CrashPoint::BeforeReply) => self.crash_instead_of_answering = crash,
             _ => {}
         }
         let entry = core.log.back().expect("just appended");
@@ -287,8 +288,8 @@ impl Primary {
         for peer in self.peers.values().filter(|peer| peer.is_required()) {
             out.send(peer.member.rank, Message::Prepare { view, commit, entry: Arc::clone(entry) });
         }
-        if let Some(doom) = doom.filter(|doom| doom.point == CrashPoint::AfterPrepare) {
-            core.crashed = Some((doom, op));
+        if doom.is_some_and(|doom| doom.point == CrashPoint::AfterPrepare) {
+            core.crashed = crash;
         }
     }
 
@@ -382,8 +383,9 @@ impl Primary {
             out.tell(Event::Spared { drawn });
             self.carry_out(core, now, request, None, out);
         }
-        while self.unleased.len() > 0 && self.has_leases(core, now) {
-            let Some((request, _)) = self.unleased.pop() else { break };
+        while self.has_leases(core, now)
+            && let Some((request, _)) = self.unleased.pop()
+        {
             self.serve(core, now, request, None, out);
         }
         for _ in 0..self.held.len() {
@@ -676,8 +678,7 @@ impl Primary {
                     transfer.resend(peer.member.rank, view, out);
                 }
                 Standing::Receiving(_) => {}
-                _ if peer.acked < core.op() => Self::repeat_prepares(core, peer, out),
-                _ => {}
+                _ => Self::repeat_prepares(core, peer, out),
             }
             peer.resend_at = now + peer.patience;
             peer.patience = (peer.patience * 2).min(timing.retry * BACKOFF_MAX);
