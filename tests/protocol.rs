@@ -39,6 +39,28 @@ fn ranks_are_the_console_then_servers_then_clients() {
     assert_eq!(ranks(&mut Config::new(2).client_ranks()), [0]);
 }
 
+#[test]
+fn times_are_nanoseconds_and_never_negative() {
+    let (early, late) = (at(3), at(7) + Duration::from_micros(5));
+    assert_eq!((late - early, early - late), (Duration::from_micros(4_005), Duration::ZERO));
+    assert_eq!((late.as_millis(), late.to_string()), (7, "7.005ms".to_owned()));
+    assert_eq!(Time::NEVER + Duration::from_secs(1), Time::NEVER);
+}
+
+#[test]
+fn a_view_knows_its_members() {
+    let view = view(4, TWO, &[ONE, THREE]);
+    assert_eq!(view.members().collect::<Vec<_>>(), [TWO, ONE, THREE]);
+    assert_eq!((view.member_on(Rank(3)), view.member_on(Rank(4))), (Some(THREE), None));
+    assert!(view.contains(ONE) && !view.contains(member(1, 2)));
+    let next = view.successor(THREE, [TWO, ONE, TWO]);
+    assert_eq!((next.number, next.primary, &next.backups[..]), (ViewNumber(5), THREE, &[ONE, TWO][..]));
+    assert_eq!(
+        (view.to_string(), next.successor(ONE, []).to_string()),
+        ("view 4 primary 2 backups 1,3".into(), "view 6 primary 1 backups none".into())
+    );
+}
+
 // ---- the client ------------------------------------------------------------------------------------
 
 const CLIENT: ClientId = ClientId(3);
@@ -724,18 +746,36 @@ fn only_a_primary_with_a_backup_hands_over_and_says_why_it_cannot() {
     node.acknowledge(at(3), TWO, 1, at(2));
     assert_eq!(node.sent(TWO.rank), [&Message::Handover { view: ViewNumber(1), op: OpNumber(1) }]);
     assert!(!node.server.serves_reads(at(3)), "the other may be primary already");
-    node.hear(at(4), METADATA, Message::ViewIs { view: view(2, TWO, &[ONE]) });
+    // It is told again; when nothing comes of it, the metadata server is asked to settle it.
+    let handovers = |node: &mut Node, from: u64, to: u64| -> Vec<u64> {
+        let told = |ms: &u64| {
+            node.tick(at(*ms));
+            let told = node.names(TWO.rank).contains(&"Handover");
+            assert!(!node.names(METADATA).contains(&"ChangeView"), "at {ms}");
+            node.acknowledge(at(*ms), TWO, 1, at(*ms));
+            told
+        };
+        (from..to).filter(told).collect()
+    };
+    assert_eq!(handovers(&mut node, 4, 103), [23, 43, 63, 83]);
+    let mut undecided = Node { server: node.server.clone(), out: Outbox::default() };
+    undecided.tick(at(103));
+    let (to, reason) = (view(2, ONE, &[TWO]), Reason::Handover);
+    assert!(undecided.sent(METADATA).contains(&&Message::ChangeView { to, reason }));
+    node.hear(at(104), METADATA, Message::ViewIs { view: view(2, TWO, &[ONE]) });
     assert_eq!((node.server.role(), node.names(TWO.rank)), (Role::Backup, vec!["Request"]));
     // A backup that cannot be reached: everything goes on as before.
     let mut node = Node::primary(&[TWO]);
     node.ask(at(1), CONSOLE, 1, put("v"));
     assert_eq!(node.server.swap(at(1)), Ok(()));
-    for ms in (10..=120).step_by(10) {
+    for ms in (10..=100).step_by(10) {
         node.tick(at(ms));
         node.acknowledge(at(ms), TWO, 0, at(ms));
+        assert!(node.server.swap(at(ms)).unwrap_err().contains("busy"), "at {ms}");
     }
-    assert!(node.server.serves_reads(at(120)));
-    assert_eq!(node.server.swap(at(120)), Ok(()), "it has stopped handing over");
+    node.tick(at(110));
+    assert!(node.server.serves_reads(at(110)));
+    assert_eq!(node.server.swap(at(110)), Ok(()), "it has stopped handing over");
 }
 
 // ---- the transfer of the state -----------------------------------------------------------------------
@@ -981,4 +1021,50 @@ fn a_new_epoch_begins_empty_with_the_same_lives_of_its_members() {
     let mut goes = written();
     goes.hear(at(2), METADATA, epoch(2, &[THREE]));
     assert_eq!((goes.server.member(), goes.server.role(), goes.server.store().len()), (member(2, 2), Role::Idle, 0));
+}
+
+#[test]
+fn what_is_not_acknowledged_is_sent_again_ever_more_rarely() {
+    let mut node = Node::primary(&[TWO]);
+    node.ask(at(1), CONSOLE, 1, put("v"));
+    let repeated = |node: &mut Node, from: u64, to: u64, op: u64| -> Vec<u64> {
+        let is_sent = |ms: &u64| {
+            // Heartbeats arrive and are answered all the while.
+            node.acknowledge(at(*ms), TWO, op, at(*ms));
+            node.tick(at(*ms));
+            node.names(TWO.rank).contains(&"Prepare")
+        };
+        (from..to).filter(is_sent).collect()
+    };
+    assert_eq!(repeated(&mut node, 2, 320, 0), [20, 40, 80, 160]);
+    assert_eq!(repeated(&mut node, 320, 640, 0), [320, 480], "at most eight times as rarely");
+    assert!(repeated(&mut node, 640, 1_000, 1).is_empty());
+    node.ask(at(1_000), CONSOLE, 2, put("w"));
+    assert!(!repeated(&mut node, 1_001, 1_021, 1).is_empty(), "when nothing is missing it does not grow patient");
+}
+
+#[test]
+fn a_view_of_its_own_takes_no_lease_from_a_primary() {
+    let mut node = Node::primary(&[TWO, THREE]);
+    let until = |node: &Node| node.server.as_primary().expect("it is").lease_until();
+    node.acknowledge(at(10), TWO, 0, at(9));
+    assert_eq!(until(&node), at(40));
+    node.hear(at(11), METADATA, Message::ViewIs { view: view(2, ONE, &[TWO]) });
+    assert_eq!((until(&node), node.names(TWO.rank)), (at(49), vec!["StartView"]));
+    node.hear(at(12), METADATA, Message::ViewIs { view: view(3, ONE, &[]) });
+    assert_eq!(until(&node), Time::NEVER);
+}
+
+#[test]
+fn a_newcomer_that_falls_silent_at_the_end_holds_writes_up_for_a_moment_only() {
+    let mut primary = primary_with(5);
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.ask(at(3), ClientId(9), 1, put("v"));
+    assert_eq!((primary.names(THREE.rank), primary.names(Rank(9)).len()), (vec!["Prepare"], 0));
+    for ms in 4..=52 {
+        primary.tick(at(ms));
+        assert!(primary.names(Rank(9)).is_empty(), "at {ms}");
+    }
+    primary.tick(at(53));
+    assert_eq!((primary.names(Rank(9)), primary.server.has_proposed()), (vec!["Reply"], false));
 }

@@ -672,16 +672,26 @@ impl Primary {
         let view = core.view_number();
         let mut starting = Vec::new();
         for peer in self.peers.values_mut().filter(|peer| now >= peer.resend_at) {
-            match &peer.standing {
-                Standing::Starting => starting.push(peer.member.rank),
+            let is_missing_something = match &peer.standing {
+                Standing::Starting => {
+                    starting.push(peer.member.rank);
+                    true
+                }
                 Standing::Receiving(transfer) | Standing::CatchingUp(transfer) if !transfer.parts.is_empty() => {
                     transfer.resend(peer.member.rank, view, out);
+                    true
                 }
-                Standing::Receiving(_) => {}
-                _ => Self::repeat_prepares(core, peer, out),
+                _ => {
+                    Self::repeat_prepares(core, peer, out);
+                    peer.acked < core.op()
+                }
+            };
+            if is_missing_something {
+                peer.resend_at = now + peer.patience;
+                peer.patience = (peer.patience * 2).min(timing.retry * BACKOFF_MAX);
+            } else {
+                peer.progressed(now, timing.retry);
             }
-            peer.resend_at = now + peer.patience;
-            peer.patience = (peer.patience * 2).min(timing.retry * BACKOFF_MAX);
         }
         for rank in starting {
             self.start_view(core, now, Some(rank), out);
