@@ -201,3 +201,21 @@ impl fmt::Display for Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_values_have_their_limits() {
+        let bytes = |count: usize| Bytes::from(vec![b'x'; count]);
+        let put = |key: usize, value: usize| Command::Put { key: bytes(key), value: bytes(value) };
+        assert_eq!(put(KEY_BYTES_MAX, VALUE_BYTES_MAX).check_limits(), Ok(()));
+        let too_long = Err(StoreError::KeyTooLong(KEY_BYTES_MAX as u64 + 1));
+        assert_eq!(put(KEY_BYTES_MAX + 1, 1).check_limits(), too_long);
+        assert_eq!(Command::Keys { pattern: bytes(KEY_BYTES_MAX + 1) }.check_limits(), too_long);
+        let too_long = Err(StoreError::ValueTooLong(VALUE_BYTES_MAX as u64 + 1));
+        assert_eq!(put(1, VALUE_BYTES_MAX + 1).check_limits(), too_long);
+        assert_eq!((put(3, 5).size_bytes(), Command::Count.size_bytes()), (8, 0));
+    }
+}

@@ -74,3 +74,38 @@ impl Sessions {
         session.replies.push_back((seq, reply));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_kept_until_they_are_acknowledged() {
+        let (mut sessions, client) = (Sessions::default(), ClientId(7));
+        assert!(sessions.is_empty());
+        for seq in 1..=4 {
+            sessions.record(client, Seq(seq), Seq(0), Reply::Integer(seq as i64));
+        }
+        sessions.record(client, Seq(3), Seq(0), Reply::Nil);
+        sessions.record(client, Seq(5), Seq(2), Reply::Ok);
+        assert_eq!((sessions.is_empty(), sessions.len()), (false, 1));
+        let session = sessions.get(client).expect("just recorded");
+        assert_eq!((session.last, session.pending_replies()), (Seq(5), 3));
+        let replies: Vec<_> = (1..=6).map(|seq| session.reply(Seq(seq)).cloned()).collect();
+        let (three, four) = (Some(Reply::Integer(3)), Some(Reply::Integer(4)));
+        assert_eq!(replies, [None, None, three, four, Some(Reply::Ok), None]);
+    }
+
+    #[test]
+    fn so_many_answers_are_kept() {
+        let (mut sessions, client) = (Sessions::default(), ClientId(7));
+        for seq in 1..=SESSION_REPLIES_MAX as u64 + 2 {
+            sessions.record(client, Seq(seq), Seq(0), Reply::Ok);
+        }
+        let session = sessions.get(client).expect("just recorded");
+        assert_eq!(
+            (session.pending_replies(), session.reply(Seq(2)), session.reply(Seq(3))),
+            (SESSION_REPLIES_MAX, None, Some(&Reply::Ok))
+        );
+    }
+}

@@ -66,12 +66,6 @@ impl Exporter {
         self.keys_sent
     }
 
-    /// How many changed keys still have to be sent again; never more than there are keys.
-    #[must_use]
-    pub fn dirty(&self) -> usize {
-        self.dirty.len() + self.pass.len()
-    }
-
     /// A write to `key` is about to be applied to the store.
     pub fn note_write(&mut self, key: &Bytes) {
         let behind = self.walked || self.position.as_ref().is_some_and(|position| key <= position);
@@ -270,6 +264,59 @@ mod tests {
             prop_assert_eq!(copy.full_digest(), store.full_digest());
             prop_assert!(copy.iter().eq(store.iter()));
         }
+    }
+
+    /// So many keys, each with a value of 64 bytes: 72 bytes an entry.
+    fn filled(keys: usize) -> (Store, Vec<Bytes>) {
+        let keys: Vec<Bytes> = (0..keys).map(|number| Bytes::from(format!("key{number:05}"))).collect();
+        let mut store = Store::default();
+        for key in &keys {
+            write(&mut store, None, Command::Put { key: key.clone(), value: "v".repeat(64).into() });
+        }
+        (store, keys)
+    }
+
+    fn walked(store: &Store) -> (Exporter, Vec<usize>) {
+        let mut exporter = Exporter::default();
+        let chunks = std::iter::from_fn(|| exporter.next_chunk(store)).map(|chunk| chunk.present.len()).collect();
+        (exporter, chunks)
+    }
+
+    #[test]
+    fn a_chunk_ends_with_its_bytes_or_its_entries() {
+        let (mut store, _) = filled(2_000);
+        let (exporter, chunks) = walked(&store);
+        let full = CHUNK_BYTES.div_ceil(72);
+        assert_eq!(chunks, [full, full, 2_000 - 2 * full]);
+        assert_eq!(exporter.keys_sent(), 2_000);
+        for number in 0..2_000 {
+            write(&mut store, None, Command::Put { key: format!("key{number:05}").into(), value: "".into() });
+        }
+        assert_eq!(walked(&store).1, [CHUNK_ENTRIES_MAX, 2_000 - CHUNK_ENTRIES_MAX]);
+    }
+
+    #[test]
+    fn what_changes_behind_the_walk_is_sent_again_but_not_for_ever() {
+        let (mut store, keys) = filled(2_000);
+        let rewrite = |store: &mut Store, exporter: &mut Exporter, count: usize| {
+            for key in &keys[..count] {
+                write(store, Some(exporter), Command::Put { key: key.clone(), value: "new".into() });
+            }
+        };
+        let few = CHUNK_ENTRIES_MAX / 4;
+        let (mut exporter, _) = walked(&store);
+        rewrite(&mut store, &mut exporter, few);
+        assert_eq!(exporter.next_chunk(&store), None);
+        assert_eq!(exporter.finish(&store).rest.present.len(), few, "the last part takes them along");
+        let (mut exporter, _) = walked(&store);
+        let mut passes = 0;
+        loop {
+            rewrite(&mut store, &mut exporter, few + 1);
+            let Some(chunk) = exporter.next_chunk(&store) else { break };
+            assert_eq!(chunk.present.len(), few + 1);
+            passes += 1;
+        }
+        assert_eq!(passes, DIRTY_PASSES_MAX);
     }
 
     #[test]

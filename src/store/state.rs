@@ -403,6 +403,21 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_that_change_are_told_in_order_and_not_too_many() {
+        let mut store = Store::default();
+        assert!(store.is_empty());
+        run(&mut store, [put("unseen", "1")]);
+        assert_eq!((store.is_empty(), store.take_changed_if_any()), (false, None));
+        store.watch(3);
+        assert_eq!(store.watching(), 3);
+        run(&mut store, [put("b", "1"), put("a", "1"), Command::Delete { key: "b".into() }, put("c", "1")]);
+        let changed = vec![Bytes::from("b"), "a".into(), "b".into()];
+        assert_eq!(store.take_changed_if_any(), Some(changed.clone()));
+        store.put_back_changed(changed.clone());
+        assert_eq!((store.take_changed_if_any(), store.take_changed_if_any()), (Some(changed), None));
+    }
+
+    #[test]
     #[should_panic(expected = "in order")]
     fn a_gap_in_the_log_is_a_programming_error() {
         let mut store = Store::default();
