@@ -114,5 +114,8 @@ mod tests {
         assert_eq!(Bytes::from(&b"\xff\x00"[..]).preview(64), "\\xff\\u{0}");
         assert_eq!(Bytes::from("abcdef").preview(3), "abc…");
         assert_eq!(Bytes::from("äöü").preview(3), "äöü");
+        assert_eq!(Bytes::from("🙂🙂🙂🙂").preview(3), "🙂🙂🙂…");
+        let bytes = Bytes::from("a\n");
+        assert_eq!((format!("{bytes}"), format!("{bytes:?}")), ("a\\n".into(), "a\\n".into()));
     }
 }

@@ -303,6 +303,11 @@ mod tests {
                 write(store, Some(exporter), Command::Put { key: key.clone(), value: "new".into() });
             }
         };
+        let mut exporter = Exporter::default();
+        let first = exporter.next_chunk(&store).expect("there are keys").present.len();
+        rewrite(&mut store, &mut exporter, first + 500);
+        while exporter.next_chunk(&store).is_some() {}
+        assert_eq!(exporter.keys_sent(), 2_000 + first as u64, "what lies ahead of the walk is sent once");
         let few = CHUNK_ENTRIES_MAX / 4;
         let (mut exporter, _) = walked(&store);
         rewrite(&mut store, &mut exporter, few);
@@ -328,6 +333,7 @@ mod tests {
         chunk.present[0].1 = "other".into();
         let mut importer = Importer::default();
         importer.add(chunk);
-        assert!(importer.finish(exporter.finish(&store)).is_err());
+        let error = importer.finish(exporter.finish(&store)).unwrap_err();
+        assert!(error.to_string().contains("does not match"), "{error}");
     }
 }

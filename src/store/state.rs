@@ -392,6 +392,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_has_so_many_keys() {
+        let mut store = Store::default();
+        let keys = KEYS_REPLY_BYTES_MAX / 64;
+        run(&mut store, (0..keys).map(|number| put(&format!("{number:064}"), "")));
+        let all = Command::Keys { pattern: "*".into() };
+        assert!(matches!(store.read(&all), Reply::Keys(found) if found.len() == keys));
+        run(&mut store, [put("k", "")]);
+        assert_eq!(store.read(&all), Reply::Error(StoreError::TooManyKeys));
+    }
+
+    #[test]
     fn the_digest_depends_on_the_content_alone() {
         let (mut one, mut two) = (Store::default(), Store::default());
         run(&mut one, [put("a", "1"), put("b", "2")]);
