@@ -103,6 +103,26 @@ fn answers_to_others_are_not_for_this_client() {
 }
 
 #[test]
+fn a_request_says_what_the_client_has_and_which_write_comes_before() {
+    let mut client = client_in(&view(1, member(1, 1), &[]));
+    let ask = |client: &mut Client, command: Command| {
+        let mut out = Outbox::default();
+        client.submit(at(10), command, &mut out);
+        match &out.sends[..] {
+            [(Rank(1), Message::Request(Request { seq, acked, after, .. }))] => (seq.0, acked.0, after.0),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ask(&mut client, put("a")), (1, 0, 0));
+    assert_eq!(ask(&mut client, Command::Count), (2, 0, 1));
+    assert_eq!(ask(&mut client, put("b")), (3, 0, 1), "a write waits for no read");
+    client.handle(at(11), answer(CLIENT, 1), &mut Outbox::default());
+    assert_eq!(ask(&mut client, put("c")), (4, 1, 3));
+    (2..=4).for_each(|seq| client.handle(at(12), answer(CLIENT, seq), &mut Outbox::default()));
+    assert_eq!(ask(&mut client, put("d")), (5, 4, 0));
+}
+
+#[test]
 fn a_request_is_repeated_however_late_the_clock_is_looked_at() {
     let (mut client, mut out) = (client_in(&view(1, member(1, 1), &[])), Outbox::default());
     client.submit(at(10), put("a"), &mut out);
@@ -503,6 +523,11 @@ fn a_backup_suspects_after_more_than_the_silence_that_it_observed() {
     node.tick(at(71));
     assert_eq!(node.sent(METADATA), [&change]);
     assert!(node.out.events.is_empty());
+    // A turn may take as long as it takes to be a stall.
+    let stall = Timing::default().stall.as_millis() as u64;
+    let mut node = Node::backup();
+    (0..=3).for_each(|turn| node.tick(at(turn * stall)));
+    assert_eq!(node.out.events, [Event::Suspected { peer: ONE, silent_ms: 3 * stall }]);
     // Who was held up has not observed anything.
     let mut node = Node::backup();
     node.tick(at(90));
@@ -702,6 +727,10 @@ fn rules_can_be_switched_at_any_time() {
     node.hear(at(0), ONE.rank, Message::StartView { view: view(5, ONE, &[TWO]), commit, tail, sent });
     node.hear(at(1), Rank(3), Message::Heartbeat { view: ViewNumber(4), commit: OpNumber(0), sent: at(1) });
     assert_eq!(node.names(ONE.rank), ["HeartbeatOk"], "an older view counts");
+    let mut primary = Node::primary(&[TWO]);
+    primary.server.set_rules(Rules::without(&[Rule::Incarnation]));
+    primary.hear(at(2), TWO.rank, Message::Join { member: member(2, 2) });
+    assert!(primary.out.sends.is_empty(), "one life is as good as the other");
     let mut metadata = formed(Config::new(2));
     metadata.set_rules(Rules::without(&[Rule::Incarnation]));
     let of_another_life = view(2, member(2, 2), &[]);
@@ -847,6 +876,9 @@ fn a_server_joins_with_all_the_data_and_not_before() {
     assert!(matches!(heartbeat[..], [Message::Heartbeat { sent, .. }] if sent == at(5)), "its lease is missing");
     let grants = pass(at(5), &primary, &mut joiner);
     assert!(matches!(grants[..], [Message::HeartbeatOk { op: OpNumber(6), sent, .. }] if sent == at(5)));
+    let mut late = Node { server: primary.server.clone(), out: Outbox::default() };
+    late.hear(at(5) + Timing::default().lease, THREE.rank, grants[0].clone());
+    assert!(late.out.events.is_empty(), "the lease has ended when it comes");
     primary.hear(at(6), THREE.rank, grants[0].clone());
     assert_eq!(primary.out.events, [Event::TransferDone { to: THREE, keys: 5, op: OpNumber(5) }]);
     assert_eq!(primary.names(METADATA), ["ChangeView", "Reply"], "both are safe from here on");
@@ -1067,4 +1099,25 @@ fn a_newcomer_that_falls_silent_at_the_end_holds_writes_up_for_a_moment_only() {
     }
     primary.tick(at(53));
     assert_eq!((primary.names(Rank(9)), primary.server.has_proposed()), (vec!["Reply"], false));
+}
+
+#[test]
+fn what_is_written_while_the_state_is_sent_is_sent_again() {
+    let (mut primary, mut node) = (primary_with(20_000), joiner());
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    let mut answers = pass(at(2), &primary, &mut node);
+    let rewritten = Command::Put { key: Bytes::from("key000001"), value: Bytes::from("again") };
+    primary.ask(at(3), ClientId(9), 1, rewritten);
+    assert_eq!(primary.names(Rank(9)), ["Reply"]);
+    while node.server.receiving().is_some() {
+        let mut next = Vec::new();
+        for answer in answers {
+            primary.hear(at(4), THREE.rank, answer);
+            next.extend(pass(at(4), &primary, &mut node));
+        }
+        assert!(!next.is_empty(), "the transfer has come to a stop");
+        answers = next;
+    }
+    assert_eq!(node.server.member(), THREE, "nothing was wrong with it");
+    assert_eq!(node.server.store().full_digest(), primary.server.store().full_digest());
 }
