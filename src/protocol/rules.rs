@@ -161,4 +161,30 @@ mod tests {
         }
         assert!("fence".parse::<Rule>().unwrap_err().contains("wait-for-all"));
     }
+
+    #[test]
+    fn every_rule_is_switched_by_itself() {
+        for rule in Rule::ALL {
+            let mut rules = Rules::default();
+            rules.set(rule, false);
+            assert_eq!((rules.switched_off().collect::<Vec<_>>(), rules), (vec![rule], Rules::without(&[rule])));
+            assert!(Rule::ALL.into_iter().all(|other| rules.on(other) == (other != rule)));
+            let mut others = Rules::without(&Rule::ALL);
+            others.set(rule, true);
+            assert!(Rule::ALL.into_iter().all(|other| others.on(other) == (other == rule)));
+        }
+    }
+
+    #[test]
+    fn the_warning_says_what_is_off() {
+        assert_eq!(Rules::default().warning(), None);
+        let one = Rules::without(&[Rule::Fencing]).warning();
+        let expected = "rule fencing is off: a late message of a replaced primary pushes an acknowledged write aside";
+        assert_eq!(one.as_deref(), Some(expected));
+        let two = Rules::without(&[Rule::Tail, Rule::Lease]).warning();
+        assert_eq!(two.as_deref(), Some("rules lease, tail are off: nothing that is promised holds"));
+        assert_eq!(format!("{:>9}|", Rule::Tail), "     tail|");
+        let sentences = Rule::ALL.iter().flat_map(|rule| [rule.says(), rule.without()]);
+        assert_eq!(sentences.filter(|sentence| sentence.contains(' ')).count(), 2 * Rule::ALL.len());
+    }
 }
