@@ -32,8 +32,8 @@
 //!
 //! # That it can fail
 //!
-//! Without a rule of the protocol it finds the shortest way to a violation. (Without fencing, and without
-//! join-before-count, that way is longer than these walks: seeds find those, `tests/rules.rs`.)
+//! Without a rule of the protocol it finds the shortest way to a violation. (Without fencing that way is longer than
+//! these walks: seeds find it, `tests/rules.rs`.)
 //!
 //! `UNDERSTUDY_MODEL=long` widens the bounds: minutes and gigabytes instead of seconds.
 
@@ -696,4 +696,10 @@ fn without_incarnations_a_write_is_forgotten() {
 #[test]
 fn without_the_tail_a_write_is_thrown_away() {
     fail(Rule::Tail, "durability", two_servers(&[&[put("1")]], Left { crashes: 1, ..CALM }));
+}
+
+#[test]
+fn without_join_before_count_an_empty_server_takes_over() {
+    let may = Left { steps: 4, crashes: 2, restarts: 1, ..CALM };
+    fail(Rule::JoinBeforeCount, "durability", two_servers(&[&[put("1")]], may));
 }

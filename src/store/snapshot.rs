@@ -263,6 +263,7 @@ mod tests {
             let copy = importer.finish(exporter.finish(&store)).unwrap();
             prop_assert_eq!(copy.full_digest(), store.full_digest());
             prop_assert!(copy.iter().eq(store.iter()));
+            prop_assert_eq!(copy.iter().count(), store.len());
         }
     }
 

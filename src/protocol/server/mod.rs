@@ -35,6 +35,7 @@ use crate::store::{LogEntry, OpNumber, Reply, Store};
 use backup::Backup;
 use joining::{Joining, Next};
 use primary::Primary;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -487,16 +488,13 @@ impl Server {
 
     /// Fencing: refuses a message of an older view, and asks about a newer one.
     fn is_current(&self, from: Rank, view: ViewNumber, out: &mut Outbox) -> bool {
-        let mine = self.core.view_number();
-        if view < mine && !self.core.rule(Rule::Fencing) {
-            return true;
+        match view.cmp(&self.core.view_number()) {
+            Ordering::Equal => return true,
+            Ordering::Less if !self.core.rule(Rule::Fencing) => return true,
+            Ordering::Less => self.point_to_view(from, out),
+            Ordering::Greater => out.send(from, Message::GetView),
         }
-        if view < mine {
-            self.point_to_view(from, out);
-        } else if view > mine {
-            out.send(from, Message::GetView);
-        }
-        view == mine
+        false
     }
 
     fn point_to_view(&self, to: Rank, out: &mut Outbox) {
