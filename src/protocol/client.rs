@@ -6,6 +6,7 @@
 //! order. A request without an answer in time ends as unknown: it may or may not have happened.
 
 use super::message::{Message, Request};
+use super::time::Backoff;
 use super::view::{METADATA, Rank, View};
 use super::{Event, Outbox, Time, Timing};
 use crate::store::{ClientId, Command, Reply, SESSION_REPLIES_MAX, Seq};
@@ -19,8 +20,6 @@ pub const WINDOW_MAX: usize = SESSION_REPLIES_MAX / 2;
 const _: () = assert!(WINDOW_MAX < SESSION_REPLIES_MAX, "no answer is forgotten that a client may still ask for");
 /// The most requests repeated in one turn, so that a repetition cannot flood the primary.
 const REPEATS_PER_TURN_MAX: usize = 256;
-/// Patience doubles with every repetition, up to this many times the first.
-const BACKOFF_MAX: u32 = 8;
 
 /// What became of a client operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +51,7 @@ pub struct Completion {
 struct Pending {
     command: Arc<Command>,
     call: Time,
-    resend_at: Time,
-    patience: Duration,
+    resend: Backoff,
     /// The epoch it was last sent in.
     epoch: u32,
 }
@@ -133,14 +131,13 @@ impl Client {
             self.completions.push_back(Completion { seq, command, outcome, call: now, returned: now, epoch });
             return seq;
         }
-        let patience = self.timing.retry;
-        let epoch = self.epoch();
+        let (resend, epoch) = (Backoff::new(now, self.timing.retry), self.epoch());
         if !command.is_read() {
             self.writes.insert(seq);
         }
         let command = Arc::new(command);
-        self.pending.insert(seq, Pending { command, call: now, resend_at: now + patience, patience, epoch });
-        self.next_resend = self.next_resend.min(now + patience);
+        self.pending.insert(seq, Pending { command, call: now, resend, epoch });
+        self.next_resend = self.next_resend.min(resend.at);
         match self.primary() {
             Some(primary) => {
                 out.send(primary, Message::Request(self.request(seq)));
@@ -181,7 +178,7 @@ impl Client {
         let due: Vec<Seq> = self
             .pending
             .iter()
-            .filter(|(_, pending)| pending.resend_at <= now)
+            .filter(|(_, pending)| pending.resend.at <= now)
             .map(|(seq, _)| *seq)
             .take(REPEATS_PER_TURN_MAX)
             .collect();
@@ -189,7 +186,7 @@ impl Client {
             self.ask_for_view(now, out);
             self.repeat(now, &due, out);
         }
-        let next = self.pending.values().map(|pending| pending.resend_at).min().unwrap_or(Time::NEVER);
+        let next = self.pending.values().map(|pending| pending.resend.at).min().unwrap_or(Time::NEVER);
         let oldest = self.pending.first_key_value().map_or(Time::NEVER, |(_, pending)| pending.call + deadline);
         self.next_resend = next.min(oldest);
     }
@@ -246,16 +243,14 @@ impl Client {
 
     fn repeat(&mut self, now: Time, seqs: &[Seq], out: &mut Outbox) {
         let (primary, epoch) = (self.primary(), self.epoch());
-        let patience_max = self.timing.retry * BACKOFF_MAX;
         for &seq in seqs {
             if let Some(primary) = primary {
                 out.send(primary, Message::Request(self.request(seq)));
             }
             if let Some(pending) = self.pending.get_mut(&seq) {
                 pending.epoch = epoch;
-                pending.resend_at = now + pending.patience;
-                self.next_resend = self.next_resend.min(pending.resend_at);
-                pending.patience = (pending.patience * 2).min(patience_max);
+                pending.resend.repeated(now, self.timing.retry);
+                self.next_resend = self.next_resend.min(pending.resend.at);
             }
         }
     }

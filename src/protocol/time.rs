@@ -67,6 +67,30 @@ pub struct Timing {
     pub stall: Duration,
 }
 
+/// When something is done again that has had no answer: after the first patience, then ever more rarely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Backoff {
+    /// It is due then.
+    pub(super) at: Time,
+    patience: Duration,
+}
+
+/// Patience doubles with every repetition, up to this many times the first.
+const BACKOFF_MAX: u32 = 8;
+
+impl Backoff {
+    /// What was done `now` is done again after `first`, unless there is an answer.
+    pub(super) fn new(now: Time, first: Duration) -> Self {
+        Self { at: now + first, patience: first }
+    }
+
+    /// It was done again `now`.
+    pub(super) fn repeated(&mut self, now: Time, first: Duration) {
+        self.at = now + self.patience;
+        self.patience = (self.patience * 2).min(first * BACKOFF_MAX);
+    }
+}
+
 const HEARTBEAT_INTERVAL_MS: u64 = 10;
 const LEASE_MS: u64 = 40;
 const SILENCE_MS: u64 = 50;

@@ -10,6 +10,7 @@
 //! Commits wait for everybody but the receiving; reads need a lease of everybody from counted on.
 
 use crate::protocol::message::{Message, SnapshotPart};
+use crate::protocol::time::Backoff;
 use crate::protocol::view::{Member, Rank, ViewNumber};
 use crate::protocol::{Outbox, Time};
 use crate::store::{Exporter, OpNumber};
@@ -31,8 +32,8 @@ pub(super) struct Peer {
     pub(super) restarted: bool,
     /// The metadata server was asked for a view without it: it may be out already.
     pub(super) given_up: bool,
-    pub(super) resend_at: Time,
-    pub(super) patience: Duration,
+    /// When what it has not acknowledged is sent again.
+    pub(super) resend: Backoff,
 }
 
 #[derive(Debug, Clone)]
@@ -73,7 +74,7 @@ impl Transfer {
 }
 
 impl Peer {
-    pub(super) fn new(member: Member, standing: Standing, now: Time, patience: Duration) -> Self {
+    pub(super) fn new(member: Member, standing: Standing, now: Time, retry: Duration) -> Self {
         let (acked, lease_until) = (OpNumber(0), Time::default());
         Self {
             member,
@@ -83,8 +84,7 @@ impl Peer {
             heard: now,
             restarted: false,
             given_up: false,
-            resend_at: now + patience,
-            patience,
+            resend: Backoff::new(now, retry),
         }
     }
 
@@ -105,10 +105,5 @@ impl Peer {
     /// If this primary crashed now, and this server lives, the data would survive.
     pub(super) fn is_sure_backup(&self) -> bool {
         self.is_backup() && !self.restarted && !self.given_up
-    }
-
-    pub(super) fn progressed(&mut self, now: Time, patience: Duration) {
-        self.patience = patience;
-        self.resend_at = now + patience;
     }
 }

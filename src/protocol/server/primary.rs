@@ -4,6 +4,7 @@ use super::held::{Doomed, Held};
 use super::peer::{Peer, Standing, Transfer};
 use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX};
 use crate::protocol::message::{Message, Reason, Request, SnapshotPart};
+use crate::protocol::time::Backoff;
 use crate::protocol::view::{Incarnation, METADATA, Member, Rank, View};
 use crate::protocol::{CrashPoint, Doom, Event, Outbox, Rule, Time};
 use crate::store::{ClientId, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq, StoreError};
@@ -15,8 +16,6 @@ use std::time::Duration;
 const TRANSFER_WINDOW: u64 = 4;
 /// The most writes repeated to one peer at a time.
 const REPEATED_PREPARES_MAX: usize = 256;
-/// Patience doubles with every repetition, up to this many times the first.
-const BACKOFF_MAX: u32 = 8;
 /// A joining server that has been silent for this many times the usual silence is let go.
 const JOINER_SILENCES: u32 = 6;
 
@@ -61,8 +60,8 @@ enum Phase {
 impl Primary {
     /// A member becomes the primary of a view that it asked for, or of the first view.
     pub(super) fn take_over(core: &mut Core, now: Time, view: &Arc<View>, out: &mut Outbox) -> Self {
-        let patience = core.config.timing.retry;
-        let peer = |member: &Member| (member.rank, Peer::new(*member, Standing::Starting, now, patience));
+        let retry = core.config.timing.retry;
+        let peer = |member: &Member| (member.rank, Peer::new(*member, Standing::Starting, now, retry));
         let mut primary = Self {
             phase: Phase::TakingOver,
             peers: view.backups.iter().map(peer).collect(),
@@ -83,7 +82,7 @@ impl Primary {
 
     /// A view with the same primary: servers came or went.
     pub(super) fn on_own_view(&mut self, core: &mut Core, now: Time, view: &Arc<View>, out: &mut Outbox) {
-        let patience = core.config.timing.retry;
+        let retry = core.config.timing.retry;
         // Who is in neither view stays (it may be receiving the state); who was dropped, goes.
         self.peers.retain(|_, peer| view.contains(peer.member) || !peer.is_backup());
         for backup in &view.backups {
@@ -92,13 +91,13 @@ impl Primary {
                 .entry(backup.rank)
                 .and_modify(|peer| {
                     if peer.member != *backup {
-                        *peer = Peer::new(*backup, Standing::Starting, now, patience);
+                        *peer = Peer::new(*backup, Standing::Starting, now, retry);
                     }
                 })
-                .or_insert_with(|| Peer::new(*backup, Standing::Starting, now, patience));
+                .or_insert_with(|| Peer::new(*backup, Standing::Starting, now, retry));
             peer.standing = Standing::Starting;
             peer.given_up = false;
-            peer.progressed(now, patience);
+            peer.resend = Backoff::new(now, retry);
         }
         // Whoever was asked for but not accepted: in this view nobody has been asked for yet.
         for peer in self.peers.values_mut().filter(|peer| matches!(peer.standing, Standing::Counted)) {
@@ -438,7 +437,7 @@ impl Primary {
         }
         if op > peer.acked {
             peer.acked = op.min(end);
-            peer.progressed(now, timing.retry);
+            peer.resend = Backoff::new(now, timing.retry);
         }
         // The last part must be acknowledged in this very transfer: a lease alone may come from a server that
         // still has the state of an earlier one.
@@ -531,7 +530,7 @@ impl Primary {
         running.parts.drain(..usize::try_from(next - running.acked).expect("within the window"));
         running.acked = next;
         let installed = running.exporter.is_none() && running.parts.is_empty();
-        peer.progressed(now, retry);
+        peer.resend = Backoff::new(now, retry);
         self.fill_window(core, member.rank, out);
         if installed {
             self.send_heartbeats(core, now, out); // Its lease is all that is missing.
@@ -668,10 +667,10 @@ impl Primary {
     }
 
     fn repeat(&mut self, core: &Core, now: Time, out: &mut Outbox) {
-        let timing = core.config.timing;
+        let retry = core.config.timing.retry;
         let view = core.view_number();
         let mut starting = Vec::new();
-        for peer in self.peers.values_mut().filter(|peer| now >= peer.resend_at) {
+        for peer in self.peers.values_mut().filter(|peer| now >= peer.resend.at) {
             let is_missing_something = match &peer.standing {
                 Standing::Starting => {
                     starting.push(peer.member.rank);
@@ -687,10 +686,9 @@ impl Primary {
                 }
             };
             if is_missing_something {
-                peer.resend_at = now + peer.patience;
-                peer.patience = (peer.patience * 2).min(timing.retry * BACKOFF_MAX);
+                peer.resend.repeated(now, retry);
             } else {
-                peer.progressed(now, timing.retry);
+                peer.resend = Backoff::new(now, retry);
             }
         }
         for rank in starting {
