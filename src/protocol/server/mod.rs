@@ -18,6 +18,7 @@
 //! | [`primary`] | orders writes, answers clients, looks after its peers |
 //! | [`held`] | requests that a primary cannot serve yet |
 //! | `peer` | what a primary knows of a server that it sends to |
+//! | `transfer` | how a primary brings a server in |
 //!
 //! The log holds only what is not yet known to be committed: a write that every member has
 //! acknowledged is applied and forgotten, so the log needs no trimming of its own.
@@ -27,6 +28,7 @@ pub mod held;
 pub mod joining;
 mod peer;
 pub mod primary;
+mod transfer;
 
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};

@@ -9,13 +9,11 @@
 //!
 //! Commits wait for everybody but the receiving; reads need a lease of everybody from counted on.
 
-use crate::protocol::message::{Message, SnapshotPart};
+use super::transfer::Transfer;
+use crate::protocol::Time;
 use crate::protocol::time::Backoff;
-use crate::protocol::view::{Member, Rank, ViewNumber};
-use crate::protocol::{Outbox, Time};
-use crate::store::{Exporter, OpNumber};
-use std::collections::VecDeque;
-use std::sync::Arc;
+use crate::protocol::view::Member;
+use crate::store::OpNumber;
 use std::time::Duration;
 
 /// A server this primary sends to.
@@ -49,28 +47,6 @@ pub(super) enum Standing {
     Starting,
     /// A backup.
     Started,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Transfer {
-    pub(super) id: u64,
-    /// `None` once the last part is made.
-    pub(super) exporter: Option<Exporter>,
-    /// Parts sent and not acknowledged, the first of them number `acked`.
-    pub(super) parts: VecDeque<Arc<SnapshotPart>>,
-    pub(super) acked: u64,
-}
-
-impl Transfer {
-    pub(super) fn next_index(&self) -> u64 {
-        self.acked + self.parts.len() as u64
-    }
-
-    pub(super) fn resend(&self, to: Rank, view: ViewNumber, out: &mut Outbox) {
-        for (index, part) in (self.acked..).zip(&self.parts) {
-            out.send(to, Message::Snapshot { view, transfer: self.id, index, part: Arc::clone(part) });
-        }
-    }
 }
 
 impl Peer {

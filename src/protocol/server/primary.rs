@@ -1,9 +1,10 @@
 //! The primary: orders writes, answers clients, and looks after its peers.
 
 use super::held::{Doomed, Held};
-use super::peer::{Peer, Standing, Transfer};
+use super::peer::{Peer, Standing};
+use super::transfer::Transfer;
 use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX};
-use crate::protocol::message::{Message, Reason, Request, SnapshotPart};
+use crate::protocol::message::{Message, Reason, Request};
 use crate::protocol::time::Backoff;
 use crate::protocol::view::{Incarnation, METADATA, Member, Rank, View};
 use crate::protocol::{CrashPoint, Doom, Event, Outbox, Rule, Time};
@@ -12,8 +13,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Parts of a snapshot that may be under way without an acknowledgement.
-const TRANSFER_WINDOW: u64 = 4;
 /// The most writes repeated to one peer at a time.
 const REPEATED_PREPARES_MAX: usize = 256;
 /// A joining server that has been silent for this many times the usual silence is let go.
@@ -22,8 +21,8 @@ const JOINER_SILENCES: u32 = 6;
 /// What only a primary needs.
 #[derive(Debug, Clone)]
 pub struct Primary {
-    phase: Phase,
-    peers: BTreeMap<Rank, Peer>,
+    pub(super) phase: Phase,
+    pub(super) peers: BTreeMap<Rank, Peer>,
     next_heartbeat: Time,
     /// No proposal is sent before this.
     next_proposal: Time,
@@ -38,13 +37,13 @@ pub struct Primary {
     /// Crash instead of answering this write.
     crash_instead_of_answering: Option<(Doom, OpNumber)>,
     /// The newest transfer: grows within this primary's time, and from primary to primary.
-    transfers: u64,
+    pub(super) transfers: u64,
     /// The newest incarnation of each server that has had a transfer.
-    served: BTreeMap<Rank, Incarnation>,
+    pub(super) served: BTreeMap<Rank, Incarnation>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// The backups do not all have this view's log yet: nobody is served.
     TakingOver,
     Serving,
@@ -403,7 +402,7 @@ impl Primary {
 
     // ---- peers ---------------------------------------------------------------------------------
 
-    fn peer_mut(&mut self, member: Member) -> Option<&mut Peer> {
+    pub(super) fn peer_mut(&mut self, member: Member) -> Option<&mut Peer> {
         self.peers.get_mut(&member.rank).filter(|peer| peer.member == member)
     }
 
@@ -468,105 +467,7 @@ impl Primary {
         self.on_ack(core, now, member, op, Some(sent), out);
     }
 
-    pub(super) fn on_join(&mut self, core: &Core, now: Time, member: Member, out: &mut Outbox) {
-        let view = core.view.as_ref().expect("a primary has a view");
-        if let Some(peer) = self.peers.get_mut(&member.rank) {
-            let newer = member.incarnation > peer.member.incarnation;
-            match peer.standing {
-                Standing::Starting | Standing::Started if !core.rule(Rule::Incarnation) => return,
-                // A newer life of a backup: the older one is gone for certain.
-                Standing::Starting | Standing::Started | Standing::Counted if newer => {
-                    peer.restarted = true;
-                    self.propose(core, now, out);
-                    return;
-                }
-                Standing::Receiving(_) | Standing::CatchingUp(_) if newer => {}
-                _ => return,
-            }
-        }
-        let others = self.peers.values().filter(|peer| peer.member.rank != member.rank).count();
-        let no_place = others + 1 >= core.config.replicas as usize;
-        if view.contains(member) || no_place || self.phase == Phase::TakingOver {
-            return;
-        }
-        let served = self.served.entry(member.rank).or_default();
-        if *served >= member.incarnation {
-            let (view, incarnation) = (view.number, member.incarnation);
-            out.send(member.rank, Message::StartOver { view, incarnation });
-            return;
-        }
-        *served = member.incarnation;
-        self.transfers += 1;
-        let exporter = Some(Exporter::default());
-        let transfer = Box::new(Transfer { id: self.transfers, exporter, parts: VecDeque::new(), acked: 0 });
-        let early = !core.rule(Rule::JoinBeforeCount);
-        let peer = Peer::new(member, Standing::Receiving(transfer), now, core.config.timing.retry);
-        self.peers.insert(member.rank, peer);
-        out.tell(Event::TransferStarted { to: member, keys: core.store.len() as u64 });
-        if early {
-            let backups = self.peers.values().map(|peer| peer.member);
-            let to = Arc::new(view.successor(core.me, backups));
-            out.send(METADATA, Message::ChangeView { to, reason: Reason::Joined { member } });
-        }
-        self.fill_window(core, member.rank, out);
-    }
-
-    pub(super) fn on_snapshot_ok(
-        &mut self,
-        core: &mut Core,
-        now: Time,
-        member: Member,
-        transfer: u64,
-        next: u64,
-        out: &mut Outbox,
-    ) {
-        let retry = core.config.timing.retry;
-        let Some(peer) = self.peer_mut(member) else { return };
-        peer.heard = now;
-        let (Standing::Receiving(running) | Standing::CatchingUp(running)) = &mut peer.standing else { return };
-        if running.id != transfer || next > running.next_index() || next <= running.acked {
-            return;
-        }
-        running.parts.drain(..usize::try_from(next - running.acked).expect("within the window"));
-        running.acked = next;
-        let installed = running.exporter.is_none() && running.parts.is_empty();
-        peer.resend = Backoff::new(now, retry);
-        self.fill_window(core, member.rank, out);
-        if installed {
-            self.send_heartbeats(core, now, out); // Its lease is all that is missing.
-        }
-    }
-
-    /// Keeps the window of a transfer full. With the last part the log begins to follow.
-    fn fill_window(&mut self, core: &Core, rank: Rank, out: &mut Outbox) {
-        let Some(peer) = self.peers.get_mut(&rank) else { return };
-        let Standing::Receiving(transfer) = &mut peer.standing else { return };
-        let view = core.view_number();
-        while (transfer.parts.len() as u64) < TRANSFER_WINDOW {
-            let exporter = transfer.exporter.as_mut().expect("a receiving peer has not got its last part");
-            let chunk = exporter.next_chunk(&core.store);
-            let last = chunk.is_none();
-            let part = Arc::new(match chunk {
-                Some(chunk) => SnapshotPart::Chunk(chunk),
-                None => {
-                    let exporter = transfer.exporter.take().expect("just used");
-                    SnapshotPart::Finale(Box::new(exporter.finish(&core.store)))
-                }
-            });
-            let index = transfer.next_index();
-            transfer.parts.push_back(Arc::clone(&part));
-            out.send(rank, Message::Snapshot { view, transfer: transfer.id, index, part });
-            if last {
-                let done = Transfer { exporter: None, parts: std::mem::take(&mut transfer.parts), ..**transfer };
-                peer.standing = Standing::CatchingUp(Box::new(done));
-                peer.acked = core.store.op();
-                Self::repeat_prepares(core, peer, out);
-                return;
-            }
-        }
-    }
-
-    fn repeat_prepares(core: &Core, peer: &Peer, out: &mut Outbox) {
+    pub(super) fn repeat_prepares(core: &Core, peer: &Peer, out: &mut Outbox) {
         let (view, commit) = (core.view_number(), core.store.op());
         let missing = core.log.iter().skip_while(|entry| entry.op <= peer.acked);
         for entry in missing.take(REPEATED_PREPARES_MAX) {
@@ -579,7 +480,7 @@ impl Primary {
     /// Asks for the view that suits what is known of the peers, if that is another one. Everything ever
     /// asked for in one view has the same primary and only peers whose acknowledgements and leases are
     /// required until a newer view is known, so whichever request is accepted, nothing was done without it.
-    fn propose(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+    pub(super) fn propose(&mut self, core: &Core, now: Time, out: &mut Outbox) {
         if now < self.next_proposal {
             return;
         }
@@ -649,7 +550,7 @@ impl Primary {
         self.advance(core, now, out);
     }
 
-    fn send_heartbeats(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+    pub(super) fn send_heartbeats(&mut self, core: &Core, now: Time, out: &mut Outbox) {
         self.next_heartbeat = now + core.config.timing.heartbeat;
         let (view, commit) = (core.view_number(), core.store.op());
         for peer in self.peers.values().filter(|peer| peer.is_required()) {
