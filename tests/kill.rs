@@ -32,6 +32,12 @@ fn kill_from_outside(job: &Job, status: &Status, rank: u32) {
     job.signal(Pid::from_raw(status.pid(rank)).expect("STATUS names processes"), Signal::KILL);
 }
 
+/// Ends the cluster: nobody may be left after two seconds, whoever was killed before.
+fn leave(job: Job, code: i32) {
+    let took = job.end(code);
+    assert!(took < Duration::from_secs(2), "it took {took:?} to leave");
+}
+
 #[test]
 fn twenty_kills_under_load_lose_nothing() {
     const KILLS: u32 = 20;
@@ -75,7 +81,7 @@ fn twenty_kills_under_load_lose_nothing() {
     job.expect("GET n", &counted.to_string());
     downtimes.sort_unstable();
     eprintln!("longest wait for an answer at each of {KILLS} kills: {downtimes:.0?}");
-    job.end(0);
+    leave(job, 0);
 }
 
 #[test]
@@ -97,7 +103,7 @@ fn without_respawn_a_dead_server_waits_for_recover() {
     assert_ne!(whole(&mut job).pid(dead), before.pid(dead));
     job.expect("KILL primary", "OK");
     job.expect("GET a", "1");
-    job.end(1);
+    leave(job, 1);
 }
 
 #[test]
@@ -111,7 +117,7 @@ fn three_servers_survive_two_deaths_at_once() {
         job.expect("GET round", &round.to_string());
     }
     whole(&mut job);
-    job.end(0);
+    leave(job, 0);
 }
 
 #[test]
@@ -120,7 +126,8 @@ fn nobody_outlives_a_killed_console() {
     job.expect("KILL primary", "OK");
     let status = whole(&mut job);
     kill_from_outside(&job, &status, 0);
-    eprintln!("everybody gone {:?} after rank 0", job.wait_gone());
+    let took = job.wait_gone();
+    assert!(took < Duration::from_secs(4), "the last one went {took:?} after rank 0");
 }
 
 /// The servers' answers to a primary that has slept, and was replaced meanwhile.
@@ -149,5 +156,5 @@ fn a_paused_primary_wakes_as_nobody() {
         let after = job.wait_status("the zombie has joined again", joined);
         assert_eq!(after.pid(zombie), before.pid(zombie));
     }
-    job.end(0);
+    leave(job, 0);
 }

@@ -285,13 +285,13 @@ mod tests {
 
     #[test]
     fn a_chunk_ends_with_its_bytes_or_its_entries() {
-        let (mut store, _) = filled(2_000);
+        let (mut store, keys) = filled(2_000);
         let (exporter, chunks) = walked(&store);
         let full = CHUNK_BYTES.div_ceil(72);
         assert_eq!(chunks, [full, full, 2_000 - 2 * full]);
         assert_eq!(exporter.keys_sent(), 2_000);
-        for number in 0..2_000 {
-            write(&mut store, None, Command::Put { key: format!("key{number:05}").into(), value: "".into() });
+        for key in keys {
+            write(&mut store, None, Command::Put { key, value: "".into() });
         }
         assert_eq!(walked(&store).1, [CHUNK_ENTRIES_MAX, 2_000 - CHUNK_ENTRIES_MAX]);
     }

@@ -31,15 +31,14 @@ impl Node {
 
     /// The primary of a view with these backups, all of whom have started and granted a lease at time 0.
     pub fn primary(backups: &[Member]) -> Self {
-        Self::primary_with(backups, Config::new(3))
+        Self::primary_in(Config::new(3), backups)
     }
 
-    pub fn primary_with(backups: &[Member], config: Config) -> Self {
+    pub fn primary_in(config: Config, backups: &[Member]) -> Self {
         let view = view(1, ONE, backups);
         let mut node = Self::of_with(ONE, &view, config);
         for backup in backups {
-            let (view, incarnation, op, sent) = (view.number, backup.incarnation, OpNumber(0), at(0));
-            node.hear(at(0), backup.rank, Message::StartViewOk { view, incarnation, op, sent });
+            node.hear(at(0), backup.rank, started(view.number, *backup, at(0)));
         }
         node
     }
@@ -48,8 +47,7 @@ impl Node {
     pub fn backup() -> Self {
         let view = view(1, ONE, &[TWO]);
         let mut node = Self::of(TWO, &view);
-        let (commit, tail, sent) = (OpNumber(0), Vec::new(), at(0));
-        node.hear(at(0), ONE.rank, Message::StartView { view, commit, tail, sent });
+        node.hear(at(0), ONE.rank, start(&view));
         assert_eq!(node.server.role(), Role::Backup);
         node
     }
@@ -86,10 +84,29 @@ impl Node {
     }
 
     pub fn prepare(&mut self, now: Time, op: u64, commit: u64) {
-        let (client, seq, acked, command) = (CONSOLE, Seq(op), Seq(0), put("v"));
-        let entry = Arc::new(LogEntry { op: OpNumber(op), client, seq, acked, command });
+        let entry = entry(op, put("v"));
         self.hear(now, ONE.rank, Message::Prepare { view: ViewNumber(1), commit: OpNumber(commit), entry });
     }
+}
+
+/// The console's write number `op`.
+pub fn entry(op: u64, command: Command) -> Arc<LogEntry> {
+    Arc::new(LogEntry { op: OpNumber(op), client: CONSOLE, seq: Seq(op), acked: Seq(0), command })
+}
+
+/// A primary begins this view, with nothing written yet.
+pub fn start(view: &Arc<View>) -> Message {
+    Message::StartView { view: Arc::clone(view), commit: OpNumber(0), tail: Vec::new(), sent: at(0) }
+}
+
+/// The answer of this backup, which grants a lease from `sent` on.
+pub fn started(view: ViewNumber, backup: Member, sent: Time) -> Message {
+    Message::StartViewOk { view, incarnation: backup.incarnation, op: OpNumber(0), sent }
+}
+
+/// The newcomer, server 3, has all parts of the transfer before `next`.
+pub fn has_parts(transfer: u64, next: u64) -> Message {
+    Message::SnapshotOk { view: ViewNumber(1), incarnation: THREE.incarnation, transfer, next }
 }
 
 /// A write of exactly that size.

@@ -262,7 +262,7 @@ fn the_dice_spare_the_last_server_with_the_data() {
     }
     // Where a crashed server comes back by itself, it is waited for, but not for ever.
     let dice_patience = Duration::from_millis(100);
-    let mut node = Node::primary_with(&[], Config { dice_patience, ..Config::new(3) });
+    let mut node = Node::primary_in(Config { dice_patience, ..Config::new(3) }, &[]);
     assert!(!is_spared(&mut node));
     for ms in [15, 30, 45, 60, 75, 90, 105] {
         node.tick(at(ms));
@@ -288,8 +288,7 @@ fn a_primary_is_rid_of_a_backup_that_has_started_again_and_of_no_other() {
 fn rules_can_be_switched_at_any_time() {
     let mut node = Node::of(TWO, &view(5, ONE, &[TWO]));
     node.server.set_rules(Rules::without(&[Rule::Fencing]));
-    let (commit, tail, sent) = (OpNumber(0), Vec::new(), at(0));
-    node.hear(at(0), ONE.rank, Message::StartView { view: view(5, ONE, &[TWO]), commit, tail, sent });
+    node.hear(at(0), ONE.rank, start(&view(5, ONE, &[TWO])));
     node.hear(at(1), Rank(3), Message::Heartbeat { view: ViewNumber(4), commit: OpNumber(0), sent: at(1) });
     assert_eq!(node.names(ONE.rank), ["HeartbeatOk"], "an older view counts");
     let mut primary = Node::primary(&[TWO]);
@@ -305,22 +304,16 @@ fn rules_can_be_switched_at_any_time() {
 #[test]
 fn what_a_new_primary_does_not_take_over_makes_room() {
     let mut node = Node::of(THREE, &view(1, ONE, &[TWO, THREE]));
-    let start = |view: &Arc<View>| {
-        let (view, commit, tail, sent) = (Arc::clone(view), OpNumber(0), Vec::new(), at(0));
-        Message::StartView { view, commit, tail, sent }
-    };
     node.hear(at(0), ONE.rank, start(&view(1, ONE, &[TWO, THREE])));
     for op in 1..=10 {
-        let (client, seq, acked, command) = (CONSOLE, Seq(op), Seq(0), mebibyte());
-        let entry = Arc::new(LogEntry { op: OpNumber(op), client, seq, acked, command });
+        let entry = entry(op, mebibyte());
         node.hear(at(1), ONE.rank, Message::Prepare { view: ViewNumber(1), commit: OpNumber(0), entry });
     }
     assert_eq!(node.server.op(), OpNumber(10));
     node.hear(at(2), TWO.rank, start(&view(2, TWO, &[THREE])));
     assert_eq!(node.server.op(), OpNumber(0));
     node.hear(at(3), METADATA, Message::ViewIs { view: view(3, THREE, &[TWO]) });
-    let (view, incarnation, op, sent) = (ViewNumber(3), TWO.incarnation, OpNumber(0), at(3));
-    node.hear(at(3), TWO.rank, Message::StartViewOk { view, incarnation, op, sent });
+    node.hear(at(3), TWO.rank, started(ViewNumber(3), TWO, at(3)));
     for seq in 1..=100 {
         node.ask(at(4), CONSOLE, seq, mebibyte());
     }

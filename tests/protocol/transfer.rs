@@ -12,10 +12,7 @@ fn a_server_joins_with_all_the_data_and_not_before() {
     assert_eq!(primary.names(THREE.rank), ["Snapshot", "Snapshot"], "the keys, and the end");
     joiner.hear(at(3), ONE.rank, parts[0].clone());
     assert_eq!((joiner.server.receiving(), joiner.server.store().len()), (Some(5), 0));
-    let ok = |next| {
-        let (view, incarnation) = (ViewNumber(1), THREE.incarnation);
-        Message::SnapshotOk { view, incarnation, transfer: (1 << 32) + 1, next }
-    };
+    let ok = |next| has_parts((1 << 32) + 1, next);
     assert_eq!(joiner.sent(ONE.rank), [&ok(1)]);
     joiner.hear(at(3), ONE.rank, parts[0].clone());
     assert_eq!(joiner.sent(ONE.rank), [&ok(1)], "a part that comes twice counts once");
@@ -56,16 +53,12 @@ fn a_transfer_sends_no_more_than_is_taken() {
     };
     let first = sent(&primary);
     assert!((1..20_000).contains(&first), "{first}");
-    let ok = |transfer, next| {
-        let (view, incarnation) = (ViewNumber(1), THREE.incarnation);
-        Message::SnapshotOk { view, incarnation, transfer, next }
-    };
     let transfer = (1 << 32) + 1;
-    primary.hear(at(3), THREE.rank, ok(transfer, 3));
+    primary.hear(at(3), THREE.rank, has_parts(transfer, 3));
     assert_eq!(primary.names(THREE.rank), ["Snapshot"; 3]);
     assert!(sent(&primary) > first);
     for (stranger, next) in [(transfer, 3), (transfer, 2), (transfer, 9), (transfer + 1, 4), (transfer - 1, 4)] {
-        primary.hear(at(4), THREE.rank, ok(stranger, next));
+        primary.hear(at(4), THREE.rank, has_parts(stranger, next));
         assert!(primary.out.sends.is_empty(), "transfer {stranger}, next {next}");
     }
     // What is not acknowledged comes again, ever more rarely; a newcomer that stays silent is let go.
@@ -144,11 +137,8 @@ fn a_newcomer_listens_only_to_where_its_state_comes_from() {
     primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
     let parts = primary.sent(THREE.rank).into_iter().cloned().collect::<Vec<_>>();
     let heartbeat = |view| Message::Heartbeat { view: ViewNumber(view), commit: OpNumber(0), sent: at(3) };
-    let entry = |op| {
-        let (client, seq, acked, command) = (CONSOLE, Seq(op), Seq(0), put("late"));
-        Arc::new(LogEntry { op: OpNumber(op), client, seq, acked, command })
-    };
-    let prepare = |view, op| Message::Prepare { view: ViewNumber(view), commit: OpNumber(0), entry: entry(op) };
+    let prepare =
+        |view, op| Message::Prepare { view: ViewNumber(view), commit: OpNumber(0), entry: entry(op, put("late")) };
     let is_deaf = |node: &mut Node, from: Rank, view, op| {
         let before = node.server.op();
         node.hear(at(3), from, heartbeat(view));

@@ -424,15 +424,17 @@ impl Job {
         kill_process(pid, signal).expect("it is ours");
     }
 
-    /// The end by the end of the input: this exit code, and nobody left.
+    /// The end by the end of the input: this exit code, and nobody left; how long that took.
     #[track_caller]
-    pub fn end(mut self, code: i32) {
+    pub fn end(mut self, code: i32) -> Duration {
+        let begun = Instant::now();
         drop(self.stdin.take());
         let ended = self.wait_end();
         if ended.status.code() != Some(code) {
             self.fail(&format!("ended with {:?}, expected exit status {code}", ended.status));
         }
         self.wait_gone();
+        begun.elapsed()
     }
 
     /// Waits until the program that was started ends.
