@@ -59,7 +59,7 @@ use std::mem::MaybeUninit;
 /// The most sends under way to one peer.
 pub const SENDS_MAX: usize = 48;
 /// Buffers up to this size are used again.
-const POOLED_BYTES_MAX: usize = 2 << 20;
+const POOLED_BYTES_MAX: usize = 1 << 20;
 /// The most buffers of a kind kept for use again.
 const POOLED_MAX: usize = 64;
 /// A buffer with more room than this is a long one.
