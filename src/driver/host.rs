@@ -315,7 +315,7 @@ impl ServerHost {
             digest: server.map_or(0, |server| server.store().digest()),
             lease: lease.map(|until| (until.since(now), timing.lease)),
             serving: primary.is_some_and(|primary| primary.is_serving()),
-            transfer: server.and_then(Server::receiving).map(|received| (received, 0)),
+            transfer: server.and_then(Server::receiving),
             back_in: self.down_until.filter(|_| server.is_none()).map(|until| until.since(now)),
             failure_rate: self.dice.rate,
             garbage: self.garbage,

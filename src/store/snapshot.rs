@@ -30,6 +30,8 @@ pub struct Chunk {
     pub present: Vec<(Bytes, Bytes, OpNumber)>,
     /// Keys that were sent before and are gone since.
     pub absent: Vec<Bytes>,
+    /// How many keys the store had when this was made: for whoever wants to know how far a transfer is.
+    pub total: u64,
 }
 
 /// The last step of a snapshot: everything that must be of one instant.
@@ -94,7 +96,7 @@ impl Exporter {
             let Some(key) = self.pass.pop() else { break };
             chunk.add(key, store);
         }
-        Some(self.sent(chunk))
+        Some(self.sent(chunk, store))
     }
 
     fn walk(&mut self, store: &Store) -> Option<Chunk> {
@@ -109,7 +111,7 @@ impl Exporter {
         match chunk.chunk.present.last() {
             Some((key, ..)) => {
                 self.position = Some(key.clone());
-                Some(self.sent(chunk))
+                Some(self.sent(chunk, store))
             }
             None => {
                 self.walked = true;
@@ -118,9 +120,9 @@ impl Exporter {
         }
     }
 
-    fn sent(&mut self, filling: Filling) -> Chunk {
+    fn sent(&mut self, filling: Filling, store: &Store) -> Chunk {
         self.keys_sent += (filling.chunk.present.len() + filling.chunk.absent.len()) as u64;
-        filling.chunk
+        Chunk { total: store.len() as u64, ..filling.chunk }
     }
 
     /// Ends the snapshot at the store's present op number.
@@ -131,7 +133,8 @@ impl Exporter {
         for key in self.dirty {
             rest.add(key, store);
         }
-        Finale { op: store.op, digest: store.digest, sessions: store.sessions.clone(), rest: rest.chunk }
+        let rest = Chunk { total: store.len() as u64, ..rest.chunk };
+        Finale { op: store.op, digest: store.digest, sessions: store.sessions.clone(), rest }
     }
 }
 
@@ -182,11 +185,13 @@ impl std::error::Error for SnapshotError {}
 #[derive(Debug, Clone, Default)]
 pub struct Importer {
     store: Store,
+    total: u64,
 }
 
 impl Importer {
     /// Takes in the next chunk, in the order in which they were made.
     pub fn add(&mut self, chunk: Chunk) {
+        self.total = chunk.total;
         for (key, value, op) in chunk.present {
             self.store.insert_at(key, Stored { value, op });
         }
@@ -199,6 +204,12 @@ impl Importer {
     #[must_use]
     pub fn keys(&self) -> usize {
         self.store.len()
+    }
+
+    /// How many keys there are in all, as far as the sender has said.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
     }
 
     /// The finished store.

@@ -6,8 +6,38 @@ use understudy::dashboard::State;
 use understudy::dashboard::model::flights::{FLIGHTS_MAX, FLIGHTS_PER_TRACK_MAX};
 use understudy::dashboard::model::server::KEYS_MAX;
 use understudy::dashboard::model::story::EVENTS_MAX;
-use understudy::protocol::{CrashCause, Event, Incarnation, Rank, Reason, Role, Time, ViewNumber};
-use understudy::store::{Bytes, ClientId, OpNumber, Seq};
+use understudy::driver::Setup;
+use understudy::fault::Control;
+use understudy::protocol::{Config, CrashCause, Event, Incarnation, METADATA, Rank, Reason, Role, Time, ViewNumber};
+use understudy::sim::World;
+use understudy::store::{Bytes, ClientId, Command, OpNumber, Seq};
+
+/// What a joining server reports itself, as it comes: from the cluster, not made up.
+#[test]
+fn a_joining_server_tells_how_far_it_is_and_of_how_much() {
+    let setup = Setup { config: Config::new(2), seed: 1, failure_rate: 0.0, recover_after: None, observe: true };
+    let mut world = World::new(setup);
+    assert!(world.run_until(SOON, |world| world.primary().is_some()));
+    for number in 0..5_000 {
+        world.submit(METADATA, Command::Put { key: format!("key{number}").into(), value: "v".into() });
+        world.run_for(Duration::from_micros(200));
+    }
+    let backup = Rank(3 - world.primary().expect("just seen").0);
+    for order in [Control::Crash, Control::Recover] {
+        assert_eq!(world.control(backup, &order), Ok(()));
+    }
+    let receives = |world: &World| world.servers()[&backup].server().is_some_and(|server| server.receiving().is_some());
+    assert!(world.run_until(SOON, receives), "it joins");
+    let now = world.now();
+    let report = world.server_mut(backup).report(now, true).expect("it was asked");
+    let mut scene = Scene::formed(2);
+    scene.be(backup.0, report.server.expect("a server reports its state"));
+    let transfer = scene.model.servers()[backup.0 as usize - 1].status().and_then(|status| status.transfer);
+    let (got, all) = transfer.expect("it is receiving");
+    assert!(0 < got && got < all && all == 5_000, "{got} of {all}");
+}
+
+const SOON: Duration = Duration::from_secs(10);
 
 fn ms(scene: &Scene) -> [Option<u64>; 4] {
     let failover = scene.model.stopwatch().failover().expect("a failover was seen");

@@ -11,7 +11,7 @@ fn a_server_joins_with_all_the_data_and_not_before() {
     let parts = primary.sent(THREE.rank).into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(primary.names(THREE.rank), ["Snapshot", "Snapshot"], "the keys, and the end");
     joiner.hear(at(3), ONE.rank, parts[0].clone());
-    assert_eq!((joiner.server.receiving(), joiner.server.store().len()), (Some(5), 0));
+    assert_eq!((joiner.server.receiving(), joiner.server.store().len()), (Some((5, 5)), 0));
     let ok = |next| has_parts((1 << 32) + 1, next);
     assert_eq!(joiner.sent(ONE.rank), [&ok(1)]);
     joiner.hear(at(3), ONE.rank, parts[0].clone());
@@ -148,6 +148,7 @@ fn a_newcomer_listens_only_to_where_its_state_comes_from() {
         !granted && !node.names(from).contains(&"PrepareOk") && node.server.op() == before
     };
     node.hear(at(3), ONE.rank, parts[0].clone());
+    assert!(node.server.receiving().is_some_and(|(got, all)| 0 < got && got < all && all == 3_000));
     assert!(is_deaf(&mut node, ONE.rank, 1, 1), "it has not got everything yet");
     // An older transfer counts for nothing; a view of the same primary changes nothing.
     let Message::Snapshot { view: number, transfer, index, part } = parts[1].clone() else { unreachable!() };

@@ -53,8 +53,10 @@ impl Joining {
         self.source.is_none()
     }
 
-    pub(super) fn keys_received(&self) -> Option<u64> {
-        self.source.as_ref().and_then(|source| source.importer.as_ref()).map(|importer| importer.keys() as u64)
+    /// How many keys have arrived, and of how many.
+    pub(super) fn progress(&self) -> Option<(u64, u64)> {
+        let importer = self.source.as_ref()?.importer.as_ref()?;
+        Some((importer.keys() as u64, importer.total()))
     }
 
     fn has_everything(&self) -> bool {

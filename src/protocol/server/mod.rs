@@ -264,11 +264,11 @@ impl Server {
         }
     }
 
-    /// Keys received so far, when the state is being received.
+    /// Keys received so far and how many there are in all, when the state is being received.
     #[must_use]
-    pub fn receiving(&self) -> Option<u64> {
+    pub fn receiving(&self) -> Option<(u64, u64)> {
         match &self.state {
-            State::Joining(joining) => joining.keys_received(),
+            State::Joining(joining) => joining.progress(),
             _ => None,
         }
     }
