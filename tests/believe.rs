@@ -1,7 +1,5 @@
 //! What the program offers to those who doubt it: `CHECK`, `--history`, `fuzz`, `--sim`, over the real binary.
 
-#![cfg(feature = "mpi")]
-
 mod support;
 
 use std::io::Write;
@@ -32,6 +30,7 @@ fn text(bytes: &[u8]) -> String {
 // ---- the witness ---------------------------------------------------------------------------------
 
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn check_judges_a_session_full_of_failovers() {
     let mut input = String::new();
     for number in 0..300 {
@@ -47,6 +46,7 @@ fn check_judges_a_session_full_of_failovers() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn the_history_has_every_operation_once_also_the_unknown_ones() {
     let place = Place::new();
     let path = place.path().join("history.jsonl");
@@ -84,6 +84,7 @@ fn the_history_has_every_operation_once_also_the_unknown_ones() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn a_history_that_cannot_be_written_is_an_error_before_anything_starts() {
     for args in [["--sim", "--history", "/nowhere/at/all"], ["--plain", "--history", "/nowhere/at/all"]] {
         let output = alone(&args, "PUT a 1\n");
@@ -100,6 +101,7 @@ fn crashes(stderr: &str) -> Vec<String> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn the_same_seed_and_commands_fail_alike_over_mpi_and_in_the_simulator() {
     // So slow that on a busy machine, too, a restarted server is back before the dice give up waiting for it.
     let commands: String = (0..14).map(|number| format!("PUT k{number} v\nSLEEP 1\n")).collect();

@@ -2,6 +2,7 @@
 //!
 //! Every test starts a cluster of its own; at most two run at the same time (see [`support::job`]). Nothing
 //! here depends on how fast the machine is, only on what must come about in the end.
+#![cfg(feature = "mpi")]
 
 mod support;
 
@@ -9,6 +10,7 @@ use rustix::process::{Pid, Signal};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::job::{GONE_WITHIN, Job, Place, UNDERSTUDY, run, run_within};
+use support::skip;
 use support::status::ServerPart;
 
 /// Hundreds of requests with a failover every few of them.
@@ -484,10 +486,13 @@ fn under_an_mpirun_that_a_person_typed() {
 #[test]
 fn as_an_ordinary_user() {
     const NOBODY: u32 = 65534;
-    let can_change =
-        Command::new("setpriv").args(["--reuid=65534", "--regid=65534", "--clear-groups", "true"]).status();
-    if !rustix::process::geteuid().is_root() || !can_change.is_ok_and(|status| status.success()) {
-        println!("skipped: not root, or no setpriv: the other tests run as an ordinary user, or none can");
+    let mut lacks: Vec<String> = [skip::root(), skip::program("setpriv", "util-linux")].into_iter().flatten().collect();
+    if lacks.is_empty() {
+        let became =
+            Command::new("setpriv").args(["--reuid=65534", "--regid=65534", "--clear-groups", "true"]).status();
+        lacks.extend((!became.is_ok_and(|status| status.success())).then(|| "root may not become another user".into()));
+    }
+    if !skip::can_run("as_an_ordinary_user", &lacks) {
         return;
     }
     let mut program = String::new();

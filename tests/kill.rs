@@ -1,4 +1,5 @@
 //! Processes die for real: the binary under a real mpirun, in line mode, with SIGKILL from inside and outside.
+#![cfg(feature = "mpi")]
 
 mod support;
 

@@ -174,6 +174,7 @@ fn wait_standstill(job: &mut Job, why: &str) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn two_clients_see_failovers_and_lose_nothing() {
     let mut job = Job::start(&["--clients", "2", "--failure-rate", "0", "--recover-after", "0.1"]);
     let status = job.wait_led_by(1, &[2]);
@@ -211,6 +212,7 @@ fn two_clients_see_failovers_and_lose_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn without_further_clients_the_console_loads() {
     let mut job = Job::start(&["--failure-rate", "0"]);
     job.expect("PUT a 1", "OK");
@@ -226,6 +228,7 @@ fn without_further_clients_the_console_loads() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn an_idle_server_is_recruited() {
     let mut job = Job::start(&["--servers", "3", "--replicas", "2", "--failure-rate", "0", "--recover-after", "never"]);
     job.expect("PUT a 1", "OK");
@@ -255,6 +258,7 @@ fn an_idle_server_is_recruited() {
 
 /// With a history every client is judged by it, the further ones as well.
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn the_operations_of_all_clients_are_in_the_history() {
     let place = Place::new();
     let file = place.path().join("history.jsonl");
@@ -294,6 +298,7 @@ fn job_count(history: &[Operation]) -> usize {
 
 /// Without one as well: what they write is not held against the answers that the console gets.
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn check_judges_the_operations_of_all_clients() {
     let mut job = Job::start(&["--clients", "1", "--failure-rate", "0"]);
     job.expect("PUT a 1", "OK");
@@ -313,6 +318,7 @@ fn check_judges_the_operations_of_all_clients() {
 
 /// The console's own requests and answers, each way; then those of the backup and the metadata server.
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn links_of_the_console_are_cut_in_each_direction() {
     let mut job = Job::start(&["--failure-rate", "0", "--recover-after", "never"]);
     job.wait_led_by(1, &[2]);
@@ -346,6 +352,7 @@ fn links_of_the_console_are_cut_in_each_direction() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn a_cluster_without_data_says_what_is_left_to_do() {
     let mut job = Job::start(&["--failure-rate", "0", "--recover-after", "never"]);
     job.wait_led_by(1, &[2]);
@@ -367,6 +374,7 @@ fn a_cluster_without_data_says_what_is_left_to_do() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn links_of_a_client_are_cut_in_each_direction() {
     let mut job = Job::start(&["--clients", "1", "--failure-rate", "0"]);
     job.wait_led_by(1, &[2]);
@@ -392,6 +400,7 @@ fn links_of_a_client_are_cut_in_each_direction() {
 
 /// Every rank drops and delays what it sends, the clients and the metadata server too, while the roles change.
 #[test]
+#[cfg_attr(not(feature = "mpi"), ignore = "needs MPI")]
 fn messages_of_all_ranks_are_lost_and_late() {
     let mut job = Job::start(&["--clients", "2", "--failure-rate", "0", "--recover-after", "0.1"]);
     job.wait_led_by(1, &[2]);

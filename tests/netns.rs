@@ -2,6 +2,7 @@
 //!
 //! Every host has a network of its own and a name of its own; mpirun reaches it through an agent that takes the place
 //! of ssh. Where namespaces are not permitted (they need root), these tests are skipped with a word.
+#![cfg(feature = "mpi")]
 
 mod support;
 
@@ -9,9 +10,11 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use support::job::{Job, PATIENCE, Place, UNDERSTUDY};
 use support::load::{number, wait_progress};
+use support::skip;
 
 /// The network of all hosts.
 const NETWORK: &str = "10.77.0";
@@ -35,14 +38,14 @@ fn ip(words: &str) -> Result<(), String> {
 impl Hosts {
     /// `None`, after a word, where that is not permitted.
     fn start(test: &str, count: u32) -> Option<Self> {
-        let hosts = Self { name: format!("us{}{test}", std::process::id()), count };
-        match hosts.build() {
-            Ok(()) => Some(hosts),
-            Err(why) => {
-                eprintln!("skipped: no network namespaces here: {why}");
-                None
-            }
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let hosts = Self { name: format!("us{}-{number}", std::process::id()), count };
+        let mut lacks: Vec<String> = [skip::root(), skip::program("ip", "iproute2")].into_iter().flatten().collect();
+        if lacks.is_empty() {
+            lacks.extend(hosts.build().err().map(|why| format!("no network namespaces here: {why}")));
         }
+        skip::can_run(test, &lacks).then_some(hosts)
     }
 
     fn build(&self) -> Result<(), String> {
@@ -133,7 +136,7 @@ fn wait_whole(job: &mut Job) -> u32 {
 
 #[test]
 fn a_cable_is_pulled_out_and_put_in_again() {
-    let Some(hosts) = Hosts::start("a", 3) else { return };
+    let Some(hosts) = Hosts::start("a_cable_is_pulled_out_and_put_in_again", 3) else { return };
     let mut job = hosts.job(&[]);
     wait_whole(&mut job);
     job.expect("PUT kept yes", "OK");
@@ -176,7 +179,7 @@ fn a_cable_is_pulled_out_and_put_in_again() {
 
 #[test]
 fn a_server_on_another_host_is_killed_and_replaced() {
-    let Some(hosts) = Hosts::start("b", 3) else { return };
+    let Some(hosts) = Hosts::start("a_server_on_another_host_is_killed_and_replaced", 3) else { return };
     let mut job = hosts.job(&[]);
     let primary = wait_whole(&mut job);
     job.expect("PUT kept yes", "OK");
@@ -188,6 +191,22 @@ fn a_server_on_another_host_is_killed_and_replaced() {
     job.expect("CRASH primary", "OK");
     job.expect("GET kept", "yes");
     job.end(0);
+}
+
+#[test]
+fn who_is_skipped_is_told_in_the_end_with_what_it_lacks() {
+    let lacks: Vec<String> = skip::program("no-such-program", "the-package").into_iter().collect();
+    assert_eq!(lacks, ["`no-such-program` is not found: install the-package"]);
+    assert_eq!(skip::program("sh", "dash"), None);
+    let place = Place::new();
+    assert_eq!(skip::summary(&place.path().join("notes")), "no test was skipped\n");
+    let notes = place.path().join("notes");
+    std::fs::create_dir(&notes).expect("the place is ours");
+    std::fs::write(notes.join("b_test"), &lacks[0]).expect("the place is ours");
+    std::fs::write(notes.join("a_test"), "it needs root").expect("the place is ours");
+    let said = "2 tests were skipped:\n  a_test: it needs root\n  b_test: `no-such-program` is not found: install \
+                the-package\n";
+    assert_eq!(skip::summary(&notes), said);
 }
 
 #[test]

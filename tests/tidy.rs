@@ -21,7 +21,7 @@ const MAY_PRINT: &[&str] = &["src/app.rs", "src/app/", "src/bench/", "src/fuzz.r
 
 /// The tools stand beside the rooms: they start the whole program or many simulations, and their arguments are a part
 /// of ours.
-const TOOLS: &[&str] = &["bench", "fuzz"];
+const TOOLS: &[&str] = &["bench", "fuzz", "manual"];
 /// Who may import whom, from the ground up: each room only those that stand above it in this table.
 const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),

@@ -4,5 +4,6 @@
 
 pub mod job;
 pub mod load;
+pub mod skip;
 pub mod status;
 pub mod terminal;
