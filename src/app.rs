@@ -252,7 +252,8 @@ pub(crate) fn complain(why: &str) -> u8 {
 }
 
 /// The end of a process that could not begin.
-pub(crate) fn fail(why: &str) -> ExitCode {
+#[must_use]
+pub fn fail(why: &str) -> ExitCode {
     ExitCode::from(complain(why))
 }
 

@@ -6,87 +6,95 @@ use crate::protocol::Rule;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+/// The headings of `--help`.
+const CLUSTER: &str = "Cluster";
+const FAULTS: &str = "Faults";
+const DISPLAY: &str = "Display";
+const SCRIPTS: &str = "Scripts";
+const FILES: &str = "Files";
+
 /// A fault-tolerant key-value store on MPI that you can break on purpose and watch survive.
 ///
 /// Without further words it starts one metadata server with the console (rank 0) and the servers
 /// (ranks 1..N) under mpirun, and opens the console in this terminal.
 #[derive(Debug, Clone, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, subcommand_value_name = "TOOL", subcommand_help_heading = "Tools")]
 pub struct Args {
     /// How many servers hold the data.
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(help_heading = CLUSTER)]
     pub servers: u32,
 
     /// How many servers a write waits for, at most; the others stay idle until one of these is lost [default: all].
-    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=8), help_heading = CLUSTER)]
     pub replicas: Option<u32>,
 
     /// How many further ranks are clients, for LOAD; without any, the console's own client works.
     #[arg(long, default_value_t = 0, value_name = "M", value_parser = clap::value_parser!(u32).range(0..=8))]
+    #[arg(help_heading = CLUSTER)]
     pub clients: u32,
 
     /// Start the ranks on the hosts that this file names, one a line, this machine first.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
     pub hostfile: Option<PathBuf>,
 
-    /// Probability with which each request makes the primary crash, 0 to 1.
-    #[arg(long, default_value_t = 0.2, value_name = "P", value_parser = probability)]
-    pub failure_rate: f64,
-
-    /// Seed of all random choices; the same seed and commands give the same failures. Random if not given, and shown.
-    #[arg(long, value_name = "SEED")]
-    pub seed: Option<u64>,
-
-    /// A crashed server restarts by itself after this many seconds; 0 at once, `never` only by RECOVER.
-    #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = recover_after)]
-    pub recover_after: RecoverAfter,
-
-    /// Start no process in the place of one that was killed; RECOVER does.
-    #[arg(long)]
-    pub no_respawn: bool,
-
     /// Slows all timeouts down by this factor (0.5 to 100), to watch a failover in slow motion.
-    #[arg(long, default_value_t = 1.0, value_name = "X", value_parser = pace)]
+    #[arg(long, default_value_t = 1.0, value_name = "X", value_parser = pace, help_heading = CLUSTER)]
     pub pace: f64,
 
-    /// Switch a rule of the protocol off, to see what it is for; may be repeated. The store is not safe then.
-    #[arg(long, value_name = "RULE")]
-    pub without: Vec<Rule>,
-
-    /// Run this command and leave; may be repeated.
-    #[arg(short = 'c', value_name = "COMMAND")]
-    pub command: Vec<String>,
-
     /// Play the cluster in the simulator, in this process: no MPI needed.
-    #[arg(long)]
+    #[arg(long, help_heading = CLUSTER)]
     pub sim: bool,
 
     /// With --sim: watch the run that `fuzz` makes of this seed, in slow motion.
-    #[arg(long, requires = "sim")]
+    #[arg(long, requires = "sim", help_heading = CLUSTER)]
     pub watch: bool,
 
-    /// Line mode: one command a line in, one answer a line out, no dashboard.
-    #[arg(long)]
-    pub plain: bool,
+    /// Probability with which each request makes the primary crash, 0 to 1; the last server with the data is spared.
+    #[arg(long, default_value_t = 0.2, value_name = "P", value_parser = probability, help_heading = FAULTS)]
+    pub failure_rate: f64,
+
+    /// Seed of all random choices; the same seed and commands give the same failures. Random if not given, and shown.
+    #[arg(long, value_name = "SEED", help_heading = FAULTS)]
+    pub seed: Option<u64>,
+
+    /// A crashed server restarts by itself after this many seconds; 0 at once, `never` only by RECOVER.
+    #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = recover_after, help_heading = FAULTS)]
+    pub recover_after: RecoverAfter,
+
+    /// Start no process in the place of one that was killed; RECOVER does.
+    #[arg(long, help_heading = FAULTS)]
+    pub no_respawn: bool,
+
+    #[arg(long, value_name = "RULE", help = without_help(), help_heading = FAULTS)]
+    pub without: Vec<Rule>,
 
     /// Draw with ASCII characters only.
-    #[arg(long)]
+    #[arg(long, help_heading = DISPLAY)]
     pub ascii: bool,
 
     /// Colours of the dashboard.
-    #[arg(long, value_enum, default_value_t = ThemeName::Dark, value_name = "NAME")]
+    #[arg(long, value_enum, default_value_t = ThemeName::Dark, value_name = "NAME", help_heading = DISPLAY)]
     pub theme: ThemeName,
 
     /// Do not animate messages.
-    #[arg(long)]
+    #[arg(long, help_heading = DISPLAY)]
     pub no_animation: bool,
 
+    /// Run this line as if it was typed, and leave; may be repeated.
+    #[arg(short = 'c', long, value_name = "LINE", help_heading = SCRIPTS)]
+    pub command: Vec<String>,
+
+    /// Line mode: one command a line in, one answer a line out, no dashboard. Also when stdin or stdout is no terminal.
+    #[arg(long, help_heading = SCRIPTS)]
+    pub plain: bool,
+
     /// Write every client operation to this file, a line of JSON each.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
     pub history: Option<PathBuf>,
 
-    /// Where logs and the command history are kept [default: $XDG_STATE_HOME/understudy]
-    #[arg(long, value_name = "DIR")]
+    /// Where logs and the command history are kept.
+    #[arg(long, value_name = "DIR", help_heading = FILES)]
     pub log_dir: Option<PathBuf>,
 
     /// For processes that rank 0 starts itself: the rank whose place they take, and how many ranks there are.
@@ -101,10 +109,27 @@ pub struct Args {
 /// What this program can do beside the console.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum Tool {
-    /// Measure the store against plain MPI, on this machine, in one run.
+    /// Measure the store against plain MPI, on this machine: about seven minutes, or a glance with --quick.
+    #[command(hide = cfg!(not(feature = "mpi")))]
     Bench(BenchArgs),
     /// Run the cluster in the simulator under random faults, seed by seed, until a property is violated or none is.
     Fuzz(FuzzArgs),
+    /// Print the manual page: `understudy man | man -l -`.
+    Man,
+    /// Print what a shell needs to complete our options: bash, zsh, fish, elvish or powershell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What `--without` is for, with the names of the rules.
+pub(crate) fn without_help() -> String {
+    format!(
+        "Switch a rule of the protocol off, to see what it is for; may be repeated. The store is not safe then. The \
+         rules: {}",
+        Rule::names()
+    )
 }
 
 /// Whose place a replacement takes, among how many.

@@ -56,8 +56,7 @@ pub struct FuzzArgs {
     #[arg(long, value_name = "F")]
     pub faults: Option<u32>,
 
-    /// Switch a rule off, to see what it is for; may be repeated.
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", help = crate::args::without_help())]
     pub without: Vec<Rule>,
 
     /// Watch the first seed on the dashboard, in slow motion.

@@ -43,6 +43,8 @@
 //! * a **panel**: a file in [`dashboard::panels`], a rectangle in [`dashboard::layout`].
 
 #![deny(unsafe_code)]
+// Some of the prose links to what only a build with MPI has; that one checks all links.
+#![cfg_attr(not(feature = "mpi"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod app;
 pub mod args;
@@ -54,6 +56,7 @@ pub mod driver;
 pub mod fault;
 pub mod fuzz;
 pub mod launch;
+pub mod manual;
 pub mod protocol;
 pub mod sim;
 pub mod store;

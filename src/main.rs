@@ -2,10 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use clap::Parser;
 use std::process::ExitCode;
 use understudy::args::{Args, Tool};
-use understudy::{bench, fuzz, launch};
+use understudy::{bench, fuzz, launch, manual};
 
 /// Keys and values are many small pieces that come and go with every request, and now and then a big one.
 #[global_allocator]
@@ -15,23 +14,42 @@ fn main() -> ExitCode {
     if let Some(code) = launch::guardian() {
         return code;
     }
-    let args = Args::parse();
-    if let Some(Tool::Fuzz(wanted)) = &args.tool {
-        return if wanted.watch {
-            understudy::app::watch(&args, wanted.seeds.start, &wanted.chaos())
-        } else {
-            fuzz::main(wanted)
-        };
+    let args = manual::parse();
+    match &args.tool {
+        Some(Tool::Man) => return manual::print_page(),
+        Some(Tool::Completions { shell }) => return manual::print_completions(*shell),
+        Some(Tool::Fuzz(wanted)) if wanted.watch => {
+            return understudy::app::watch(&args, wanted.seeds.start, &wanted.chaos());
+        }
+        Some(Tool::Fuzz(wanted)) => return fuzz::main(wanted),
+        Some(Tool::Bench(_)) | None => {}
     }
     if args.sim {
         return understudy::app::run_sim(&args);
     }
-    #[cfg(feature = "mpi")]
+    if let Some(Tool::Bench(wanted)) = &args.tool
+        && wanted.measures_nothing()
+    {
+        return bench::run(&args, wanted);
+    }
+    over_mpi(&args)
+}
+
+#[cfg(feature = "mpi")]
+fn over_mpi(args: &Args) -> ExitCode {
     if launch::is_rank() {
-        return understudy::app::run_rank(&args);
+        return understudy::app::run_rank(args);
     }
     match &args.tool {
-        Some(Tool::Bench(wanted)) if wanted.part.is_none() => bench::run(&args, wanted),
-        _ => launch::run(&args),
+        Some(Tool::Bench(wanted)) if wanted.part.is_none() => bench::run(args, wanted),
+        _ => launch::run(args),
     }
+}
+
+#[cfg(not(feature = "mpi"))]
+fn over_mpi(_: &Args) -> ExitCode {
+    understudy::app::fail(
+        "built without MPI: play the cluster in the simulator with --sim, try it with `understudy fuzz`, or build it \
+         with the default features (cargo build --release)",
+    )
 }

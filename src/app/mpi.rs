@@ -38,7 +38,7 @@ pub fn run_rank(args: &Args) -> ExitCode {
     match &args.tool {
         _ if first.as_deref() != Some("0") => run_server(args),
         Some(Tool::Bench(wanted)) => bench::rank::run(args, wanted),
-        Some(Tool::Fuzz(_)) | None => run_console(args),
+        _ => run_console(args),
     }
 }
 

@@ -77,6 +77,14 @@ pub enum Part {
     Idle,
 }
 
+impl BenchArgs {
+    /// Whether figures of an earlier run are all that is asked for.
+    #[must_use]
+    pub fn measures_nothing(&self) -> bool {
+        self.plot.is_some()
+    }
+}
+
 impl Part {
     /// In the order in which they are measured.
     pub const ALL: [Part; 8] =

@@ -16,6 +16,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The usual place of logs and history, whoever the user is.
+pub const FOLDER_IN_GENERAL: &str = "~/.local/state/understudy";
 /// Tells the ranks where the launcher's job directory is.
 pub const JOB_DIR_VARIABLE: &str = "UNDERSTUDY_JOB_DIR";
 /// This many job directories are kept.
@@ -31,9 +33,7 @@ pub const MPIRUN_LOG: &str = "mpirun.log";
 /// written, a directory in the system's temporary one.
 #[must_use]
 pub fn state_dir(args: &Args) -> PathBuf {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let wanted = wanted_dir(args.log_dir.clone(), variable("XDG_STATE_HOME"), variable("HOME"));
-    if let Some(dir) = wanted.and_then(|dir| std::path::absolute(dir).ok())
+    if let Some(dir) = args.log_dir.clone().or_else(usual_folder).and_then(|dir| std::path::absolute(dir).ok())
         && make_private(&dir).is_ok()
         && rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
     {
@@ -46,11 +46,17 @@ pub fn state_dir(args: &Args) -> PathBuf {
     if ours { dir } else { dir.with_extension(std::process::id().to_string()) }
 }
 
-fn wanted_dir(log_dir: Option<PathBuf>, state_home: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
-    log_dir
-        // The XDG specification: a path that is not absolute is to be ignored.
-        .or_else(|| state_home.filter(|path| path.is_absolute()).map(|path| path.join("understudy")))
-        .or_else(|| home.map(|path| path.join(".local/state/understudy")))
+/// Where logs and history are kept unless `--log-dir` says otherwise.
+#[must_use]
+pub fn usual_folder() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    folder_of(variable("XDG_STATE_HOME"), variable("HOME"))
+}
+
+fn folder_of(state_home: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    // The XDG specification: a path that is not absolute is to be ignored.
+    let state_home = state_home.filter(|path| path.is_absolute()).map(|path| path.join("understudy"));
+    state_home.or_else(|| home.map(|path| path.join(".local/state/understudy")))
 }
 
 /// The directory of this run's logs, created if need be: the launcher's, or one named after the mpirun that a person
@@ -128,12 +134,11 @@ mod tests {
     }
 
     #[test]
-    fn the_user_decides_then_the_specification_then_the_home() {
+    fn the_specification_decides_then_the_home() {
         let path = |text: &str| Some(PathBuf::from(text));
-        assert_eq!(wanted_dir(path("logs"), path("/state"), path("/home/a")), path("logs"));
-        assert_eq!(wanted_dir(None, path("/state"), path("/home/a")), path("/state/understudy"));
-        assert_eq!(wanted_dir(None, path("state"), path("/home/a")), path("/home/a/.local/state/understudy"));
-        assert_eq!(wanted_dir(None, None, None), None);
+        assert_eq!(folder_of(path("/state"), path("/home/a")), path("/state/understudy"));
+        assert_eq!(folder_of(path("state"), path("/home/a")), path("/home/a/.local/state/understudy"));
+        assert_eq!(folder_of(None, None), None);
     }
 
     #[test]
