@@ -250,7 +250,6 @@ fn refusal(result: Option<Bytes>) -> Result<StoreError, String> {
         StoreError::Overflow,
         StoreError::KeyTooLong(number),
         StoreError::ValueTooLong(number),
-        StoreError::BadPattern,
         StoreError::TooManyKeys,
         StoreError::TooManyClients,
     ];
@@ -308,7 +307,6 @@ mod tests {
             Just(StoreError::Overflow),
             any::<u64>().prop_map(StoreError::KeyTooLong),
             any::<u64>().prop_map(StoreError::ValueTooLong),
-            Just(StoreError::BadPattern),
             Just(StoreError::TooManyKeys),
             Just(StoreError::TooManyClients),
         ]

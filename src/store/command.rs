@@ -28,7 +28,7 @@ pub enum Command {
     Append { key: Bytes, value: Bytes },
     /// Add one to a decimal 64-bit integer (a missing key is 0); answers the new number.
     Incr { key: Bytes },
-    /// All keys that match a glob (`*`, `?`, `[a-z]`), in byte order.
+    /// All keys that match a glob ([`super::glob`]), in byte order.
     Keys { pattern: Bytes },
     /// How many keys there are.
     Count,
@@ -62,8 +62,6 @@ pub enum StoreError {
     KeyTooLong(u64),
     /// A value of this many bytes, more than [`VALUE_BYTES_MAX`].
     ValueTooLong(u64),
-    /// `KEYS` with a glob that cannot be read.
-    BadPattern,
     /// `KEYS` that matches more than [`KEYS_REPLY_BYTES_MAX`] bytes of keys.
     TooManyKeys,
     /// There are [`super::SESSIONS_MAX`] clients already.
@@ -81,7 +79,6 @@ impl fmt::Display for StoreError {
             Self::ValueTooLong(bytes) => {
                 write!(f, "value of {bytes} bytes is too long: at most {VALUE_BYTES_MAX} bytes (1 MiB); nothing stored")
             }
-            Self::BadPattern => write!(f, "pattern cannot be read: use * ? [a-z], and \\ before a literal one"),
             Self::TooManyKeys => {
                 write!(f, "more than {KEYS_REPLY_BYTES_MAX} bytes of keys match: use a narrower pattern, or COUNT")
             }

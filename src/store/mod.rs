@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`command`] | what a client may ask, what it is answered, and the limits of both |
 //! | [`session`] | the client table: at most one effect per request (Viewstamped Replication Revisited, 2012, §4.1) |
+//! | [`glob`] | which keys a `KEYS` asks for |
 //! | [`state`] | the store itself: apply an operation, answer a read, digest |
 //! | [`snapshot`] | the whole state in bounded chunks, while writes go on |
 //!
@@ -18,6 +19,7 @@
 
 pub mod bytes;
 pub mod command;
+pub mod glob;
 pub mod ids;
 pub mod session;
 pub mod snapshot;
@@ -25,7 +27,8 @@ pub mod state;
 
 pub use bytes::Bytes;
 pub use command::{Command, KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, Reply, StoreError, VALUE_BYTES_MAX};
+pub use glob::KeyPattern;
 pub use ids::{ClientId, OpNumber, Seq};
 pub use session::{SESSION_REPLIES_MAX, SESSIONS_MAX, Session, Sessions};
 pub use snapshot::{Chunk, Exporter, Finale, Importer, SnapshotError};
-pub use state::{KeyPattern, LogEntry, Store, Stored};
+pub use state::{LogEntry, Store, Stored};
