@@ -42,6 +42,9 @@
 //! * A write needs every backup: one silent backup holds writes up until it is removed, about G later.
 //! * There is no disk. If all members of a view lose their memory, the data is gone, and the cluster
 //!   says so and serves nobody until an operator says `RESET`.
+//! * A clock that stands while the others' go on breaks the promise about reads. The sleep of a host is counted
+//!   (`CLOCK_BOOTTIME`); a virtual machine that is suspended from outside, and not told of it when it goes on, may
+//!   answer one lease too long.
 //! * Faults are crashes, pauses, and a network that loses, delays, repeats and reorders. A server that
 //!   lies is not among them.
 
