@@ -52,7 +52,7 @@ fn valid_frame() -> Vec<u8> {
         Message::Request(request),
         Message::Reply { client, seq, view: view_number, reply },
         Message::ViewIs { view: view() },
-        Message::ChangeView { to: view(), reason: Reason::Handover },
+        Message::ChangeView { to: view(), reason: Reason::Handover, confirms: None },
         Message::Prepare { view: view_number, commit: op, entry: Arc::new(entry(8)) },
         Message::PrepareOk { view: view_number, incarnation: Incarnation(1), op },
         Message::StartView { view: view(), commit: op, tail, sent: Time(5) },

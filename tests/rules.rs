@@ -19,6 +19,8 @@ fn protects(rule: Rule) -> (&'static str, u64) {
         // A late message has to meet a server that is just waiting for it.
         Rule::Fencing => ("exactly_once", 400),
         Rule::Sessions => ("exactly_once", 30),
+        // Who asks has to die while the request travels.
+        Rule::Confirm => ("survivor", 400),
     }
 }
 
@@ -54,6 +56,11 @@ fn without_leases_two_servers_answer() {
 #[test]
 fn without_fencing_a_replaced_primary_still_has_its_way() {
     break_it(Rule::Fencing);
+}
+
+#[test]
+fn without_confirmation_the_dead_throw_out_the_living() {
+    break_it(Rule::Confirm);
 }
 
 #[test]
@@ -183,7 +190,8 @@ fn the_console_tells_which_rules_are_off() {
     assert!(
         told.iter().zip(Rule::ALL).all(|(line, rule)| line.starts_with(rule.name()) && line.ends_with(rule.says()))
     );
-    assert!(told[8].starts_with("tail ") && told[8].contains("OFF") && told[8].ends_with(Rule::Tail.without()));
+    let last = &told[Rule::ALL.len() + 1];
+    assert!(last.starts_with("tail ") && last.contains("OFF") && last.ends_with(Rule::Tail.without()));
 }
 
 fn scenarios() -> Vec<Scenario> {

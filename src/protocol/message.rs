@@ -78,8 +78,12 @@ pub enum Message {
     Announce { member: Member, role: Role, view: ViewNumber, op: OpNumber },
     /// Metadata server → server, the answer: the newest view, and whether to join it.
     Welcome { view: Option<Arc<View>>, recruit: bool },
-    /// Member → metadata server: make `to` the view, if `to` follows the current one.
-    ChangeView { to: Arc<View>, reason: Reason },
+    /// Member → metadata server: make `to` the view, if `to` follows the current one. Counts only as the answer to
+    /// [`Message::Confirm`]: with the time of that question.
+    ChangeView { to: Arc<View>, reason: Reason, confirms: Option<Time> },
+    /// Metadata server → who asked for a view: it could be had. Do you still live, and will you lead it? `asked` is a
+    /// time of the metadata server's clock, which comes back in the answer.
+    Confirm { to: Arc<View>, asked: Time },
 
     /// Primary → backup: the next write, and how far everything is committed.
     Prepare { view: ViewNumber, commit: OpNumber, entry: Arc<LogEntry> },
@@ -131,6 +135,7 @@ impl Message {
             Self::Announce { .. } => "Announce",
             Self::Welcome { .. } => "Welcome",
             Self::ChangeView { .. } => "ChangeView",
+            Self::Confirm { .. } => "Confirm",
             Self::Prepare { .. } => "Prepare",
             Self::PrepareOk { .. } => "PrepareOk",
             Self::Heartbeat { .. } => "Heartbeat",
@@ -166,7 +171,9 @@ impl fmt::Display for Message {
             Self::Announce { member, role, .. } => write!(f, " {member} {role}"),
             Self::Welcome { view: Some(view), .. } => write!(f, " {view}"),
             Self::Welcome { view: None, .. } => f.write_str(" no view"),
-            Self::ChangeView { to, reason } => write!(f, " {to} ({reason})"),
+            Self::ChangeView { to, reason, confirms: None } => write!(f, " {to} ({reason})"),
+            Self::ChangeView { to, .. } => write!(f, " {to} (confirmed)"),
+            Self::Confirm { to, .. } => write!(f, " {to}"),
             Self::Prepare { commit, entry, .. } => {
                 write!(f, " op={} commit={commit} c{}#{} {}", entry.op, entry.client, entry.seq, entry.command)
             }

@@ -4,6 +4,11 @@
 //! what was decided. It never decides by itself who is dead: only a member of the view may ask, and
 //! what the servers announce serves the display, the first view, and joining. So it is off the data
 //! path, and a late or repeated message can do no harm.
+//!
+//! Who asks for a view may have died while the request travelled, or waited here; and whoever is left out of a view
+//! forgets everything. So the request alone decides nothing: the asker is asked back ([`Message::Confirm`]), and only
+//! its answer, if it comes soon, makes the view. Until then all members of the old view keep what they have, and each
+//! of them may ask. Nothing is remembered of a question: its time travels with it, and comes back.
 
 use super::message::{Message, Reason};
 use super::view::{Incarnation, Member, Rank, View, ViewNumber};
@@ -11,6 +16,7 @@ use super::{Config, Event, Outbox, Role, Rule, Time};
 use crate::store::OpNumber;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The latest views kept for `VIEW`.
 pub const VIEW_RECORDS_MAX: usize = 1024;
@@ -59,6 +65,8 @@ pub struct Metadata {
     servers: BTreeMap<Rank, Known>,
     /// Lives that a view was changed to be rid of: they wait for no place.
     removed: BTreeMap<Rank, Incarnation>,
+    /// How old a confirmation may be that comes from this server, since one was older than that before.
+    patience: BTreeMap<Rank, Duration>,
     records: VecDeque<ViewRecord>,
     requests: u64,
     failovers: u64,
@@ -76,6 +84,7 @@ impl Metadata {
             reset_at: None,
             servers: BTreeMap::new(),
             removed: BTreeMap::new(),
+            patience: BTreeMap::new(),
             records: VecDeque::new(),
             requests: 0,
             failovers: 0,
@@ -134,7 +143,9 @@ impl Metadata {
                 }
             }
             Message::Announce { member, role, view, op } => self.on_announce(now, from, member, role, view, op, out),
-            Message::ChangeView { to, reason } => self.on_change_view(now, from, &to, reason, out),
+            Message::ChangeView { to, reason, confirms } => {
+                self.on_change_view(now, from, to, reason, confirms, out);
+            }
             _ => {}
         }
     }
@@ -241,13 +252,34 @@ impl Metadata {
         view.members().count() + waiting_before < self.config.replicas as usize
     }
 
-    fn on_change_view(&mut self, now: Time, from: Rank, to: &Arc<View>, reason: Reason, out: &mut Outbox) {
+    fn on_change_view(
+        &mut self,
+        now: Time,
+        from: Rank,
+        to: Arc<View>,
+        reason: Reason,
+        confirms: Option<Time>,
+        out: &mut Outbox,
+    ) {
         let Some(view) = &self.view else { return };
-        if self.is_valid_change(view, from, to) {
-            self.accept(now, Arc::clone(to), reason, Some(from), out);
-        } else {
+        if !self.is_valid_change(view, from, &to) {
             out.send(from, Message::ViewIs { view: Arc::clone(view) });
+        } else if !self.config.rules.on(Rule::Confirm) || self.is_fresh(now, from, confirms) {
+            self.accept(now, to, reason, Some(from), out);
+        } else {
+            out.send(from, Message::Confirm { to, asked: now });
         }
+    }
+
+    /// True when who asks for a view lived a moment ago. One that is too old is asked for again, with more patience
+    /// each time: the network may be slow.
+    fn is_fresh(&mut self, now: Time, from: Rank, confirms: Option<Time>) -> bool {
+        let Some(asked) = confirms else { return false };
+        let timing = &self.config.timing;
+        let patience = self.patience.entry(from).or_insert(timing.silence);
+        let fresh = asked <= now && now.since(asked) <= *patience;
+        *patience = if fresh { timing.silence } else { (*patience * 2).min(timing.request_deadline) };
+        fresh
     }
 
     /// True when a later life of the server has shown up: a view that it asked for before would be led by nobody.

@@ -27,7 +27,11 @@
 //!
 //! A write is answered after *every* member of the view has it. A new primary is always a member of
 //! the view before, and keeps even what it does not know to be committed. So whatever was answered is
-//! in every later primary, as long as one member of the current view keeps its memory.
+//! in every later primary, as long as any server keeps its memory that had everything when the last answer
+//! was given: a server that is left out of a view forgets only when the metadata server says so, and that
+//! accepts a view only from a primary that has just confirmed, asked back, that it lives and leads it.
+//! (A primary can still die after it has confirmed and before it answers anybody; nobody can tell that
+//! from one that has answered. So this moment, a message long, counts as if it had.)
 //!
 //! # Why no read is stale
 //!

@@ -21,11 +21,13 @@ pub enum Rule {
     JoinBeforeCount,
     /// A new primary keeps the writes that it does not know to be committed.
     Tail,
+    /// A view counts only once its primary has confirmed that it leads it.
+    Confirm,
 }
 
 impl Rule {
     /// All rules, in the order in which they are explained.
-    pub const ALL: [Rule; 7] = [
+    pub const ALL: [Rule; 8] = [
         Self::WaitForAll,
         Self::Lease,
         Self::Fencing,
@@ -33,6 +35,7 @@ impl Rule {
         Self::Incarnation,
         Self::JoinBeforeCount,
         Self::Tail,
+        Self::Confirm,
     ];
 
     /// The name on the command line.
@@ -46,6 +49,7 @@ impl Rule {
             Self::Incarnation => "incarnation",
             Self::JoinBeforeCount => "join-before-count",
             Self::Tail => "tail",
+            Self::Confirm => "confirm",
         }
     }
 
@@ -60,6 +64,7 @@ impl Rule {
             Self::Incarnation => "a restarted server is a stranger",
             Self::JoinBeforeCount => "a joining server counts only once it has everything",
             Self::Tail => "a new primary keeps the writes that it does not know to be committed",
+            Self::Confirm => "a view counts only once its primary has confirmed that it leads it",
         }
     }
 
@@ -74,6 +79,7 @@ impl Rule {
             Self::Incarnation => "a server that forgot everything is taken for one that has everything",
             Self::JoinBeforeCount => "a server that has received nothing yet may become primary",
             Self::Tail => "the new primary throws away a write that was answered OK",
+            Self::Confirm => "a view whose primary has died meanwhile throws out the server that has the data",
         }
     }
 

@@ -332,14 +332,12 @@ impl Monkey {
     }
 }
 
-/// The last server with the data is spared: without it there is nothing left to judge. So is one that has just
-/// asked to be the last, and every server while it is not known who begins a new epoch.
+/// The last server with the data is spared: without it there is nothing left to judge. So is every server while it
+/// is not known who begins a new epoch.
 fn crash(world: &mut World, victim: Rank) -> Option<Fault> {
     let any = |test: fn(&Server) -> bool| world.servers().values().filter_map(|host| host.server()).any(test);
-    let asked = world.servers()[&victim].server().is_some_and(Server::has_proposed);
-    let last = world.holders().iter().all(|holder| *holder == victim);
     let forming = world.front(METADATA).metadata().is_none_or(|metadata| metadata.is_forming());
-    if last || asked || forming || any(Server::is_doomed) {
+    if world.is_last_holder(victim) || forming || any(Server::is_doomed) {
         return None;
     }
     give(world, victim, &Control::Crash, "crash").then_some(Fault::Crash)

@@ -6,7 +6,7 @@ use super::invariants::{Invariants, Violation};
 use crate::check::Operation;
 use crate::driver::{FrontHost, ServerHost, Setup, Sink};
 use crate::fault::Control;
-use crate::protocol::{Event, Incarnation, METADATA, Message, Rank, Role, Time, ViewNumber};
+use crate::protocol::{Event, Incarnation, METADATA, Message, Rank, Role, Time, View, ViewNumber};
 use crate::store::{ClientId, Command};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -238,6 +238,19 @@ impl World {
         let Some(view) = self.view_now() else { return Vec::new() };
         let holds = |server: &&ServerHost| server.server().is_some_and(|s| view.contains(s.member()) && s.holds_data());
         self.servers.values().filter(holds).map(ServerHost::rank).collect()
+    }
+
+    /// True when the data would be gone with this server: in the current view, or in a view that a server has just
+    /// confirmed and that may be the current one at any moment, nobody else has them.
+    #[must_use]
+    pub fn is_last_holder(&self, rank: Rank) -> bool {
+        let running = || self.servers.values().filter_map(ServerHost::server);
+        let current = self.view_now();
+        let confirmed = running().filter_map(|server| server.confirmed()).map(|view| &**view);
+        let next = confirmed.filter(|view| current.is_some_and(|current| view.number > current.number));
+        let only =
+            |view: &View| running().all(|s| s.member().rank == rank || !view.contains(s.member()) || !s.holds_data());
+        current.into_iter().chain(next).any(only)
     }
 
     /// A client asks for something.

@@ -19,10 +19,17 @@ pub fn is_recruited(metadata: &mut Metadata, now: Time, member: Member) -> bool 
     recruit.expect("every announcement is answered")
 }
 
-/// Asks for a view; true when it was accepted.
+/// Asks for a view, and confirms it when asked back; true when it was accepted.
 pub fn change(metadata: &mut Metadata, from: Rank, to: &Arc<View>, reason: Reason) -> bool {
+    let (now, before) = (at(5_000), metadata.view().cloned());
     let mut out = Outbox::default();
-    metadata.handle(at(5_000), from, Message::ChangeView { to: Arc::clone(to), reason }, &mut out);
+    metadata.handle(now, from, Message::ChangeView { to: Arc::clone(to), reason, confirms: None }, &mut out);
+    assert_eq!((out.events.len(), metadata.view()), (0, before.as_ref()), "nothing is decided by the request alone");
+    if out.sends != [(from, Message::Confirm { to: Arc::clone(to), asked: now })] {
+        return false;
+    }
+    let confirmed = Message::ChangeView { to: Arc::clone(to), reason, confirms: Some(now) };
+    metadata.handle(now, from, confirmed, &mut out);
     let accepted = out.events.iter().any(|event| matches!(event, Event::ViewChanged { .. }));
     assert_eq!(accepted, metadata.view() == Some(to));
     let expected = if accepted { metadata.view().into_iter().count() } else { 0 };
@@ -76,7 +83,8 @@ fn everybody_is_told_of_a_view_its_primary_first() {
     let to = view(2, member(2, 1), &[member(3, 1)]);
     let reason = Reason::PrimarySilent { primary: member(1, 1), silent_ms: 60 };
     let mut out = Outbox::default();
-    metadata.handle(at(5_000), Rank(2), Message::ChangeView { to: Arc::clone(&to), reason }, &mut out);
+    let confirmed = Message::ChangeView { to: Arc::clone(&to), reason, confirms: Some(at(5_000)) };
+    metadata.handle(at(5_000), Rank(2), confirmed, &mut out);
     let told: Vec<u32> = out.sends.iter().map(|(rank, _)| rank.0).collect();
     assert_eq!(told, [2, 1, 3, 0, 4]);
     assert!(out.sends.iter().all(|(_, message)| *message == Message::ViewIs { view: Arc::clone(&to) }));
@@ -120,13 +128,38 @@ fn only_a_change_that_follows_the_view_and_keeps_its_rules_is_accepted() {
     assert!(of_the_dead(1, to(2, 1, one, &[member(3, 2)])));
 }
 
+/// Who asked may be dead when its request is looked at: only a confirmation that is fresh makes a view.
+#[test]
+fn a_confirmation_that_is_old_is_asked_for_again_with_more_patience() {
+    let mut metadata = formed(Config::new(2));
+    let silence = Timing::default().silence;
+    let to = view(2, member(2, 1), &[]);
+    let reason = Reason::PrimarySilent { primary: member(1, 1), silent_ms: 60 };
+    let mut answer = |now: Time, confirms: Option<Time>| {
+        let mut out = Outbox::default();
+        metadata.handle(now, Rank(2), Message::ChangeView { to: Arc::clone(&to), reason, confirms }, &mut out);
+        out.sends.into_iter().map(|(_, message)| message).next()
+    };
+    let ask = |asked| Some(Message::Confirm { to: view(2, member(2, 1), &[]), asked });
+    let just_late = silence + Duration::from_nanos(1);
+    assert_eq!(answer(at(1_000), None), ask(at(1_000)));
+    assert_eq!(answer(at(1_000) + just_late, Some(at(1_000))), ask(at(1_000) + just_late));
+    assert_eq!(answer(at(2_000), Some(at(2_001))), ask(at(2_000)), "no question was asked in the future");
+    // Twice it was not believed: a network that slow is believed after four times as long.
+    assert_eq!(answer(at(3_000), None), ask(at(3_000)));
+    assert_eq!(
+        answer(at(3_000) + silence * 4, Some(at(3_000))),
+        Some(Message::ViewIs { view: view(2, member(2, 1), &[]) })
+    );
+}
+
 #[test]
 fn a_refused_change_is_answered_with_the_view() {
     let mut metadata = formed(Config::new(2));
     let now = Arc::clone(metadata.view().expect("formed"));
     let mut out = Outbox::default();
     let to = view(3, member(2, 1), &[]);
-    metadata.handle(at(1), Rank(2), Message::ChangeView { to, reason: Reason::Handover }, &mut out);
+    metadata.handle(at(1), Rank(2), Message::ChangeView { to, reason: Reason::Handover, confirms: None }, &mut out);
     metadata.handle(at(2), Rank(7), Message::GetView, &mut out);
     let is = Message::ViewIs { view: now };
     assert_eq!(out.sends, [(Rank(2), is.clone()), (Rank(7), is)]);

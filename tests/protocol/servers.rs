@@ -84,7 +84,7 @@ fn a_backup_suspects_after_more_than_the_silence_that_it_observed() {
     node.tick(at(51));
     assert_eq!(node.out.events, [Event::Suspected { peer: ONE, silent_ms: 51 }]);
     let (to, reason) = (view(2, TWO, &[]), Reason::PrimarySilent { primary: ONE, silent_ms: 51 });
-    let change = Message::ChangeView { to, reason };
+    let change = Message::ChangeView { to, reason, confirms: None };
     assert_eq!(node.out.sends, [(METADATA, change.clone())]);
     assert!(node.server.has_proposed());
     // From now on it grants no lease; it still acknowledges, and asks again.
@@ -280,8 +280,45 @@ fn a_primary_is_rid_of_a_backup_that_has_started_again_and_of_no_other() {
     assert!(node.out.sends.is_empty(), "this life is a member");
     node.hear(at(2), TWO.rank, Message::Join { member: member(2, 2) });
     let (to, reason) = (view(2, ONE, &[]), Reason::Restarted { backup: TWO });
-    assert_eq!(node.out.sends, [(METADATA, Message::ChangeView { to, reason })]);
+    assert_eq!(node.out.sends, [(METADATA, Message::ChangeView { to, reason, confirms: None })]);
     assert!(node.server.has_proposed());
+}
+
+/// The metadata server asks back before it decides: only what was asked for last, and is still wanted, is confirmed.
+#[test]
+fn who_asked_for_a_view_confirms_it_while_it_wants_it() {
+    let confirm = |node: &mut Node, to: &Arc<View>| {
+        node.hear(at(60), METADATA, Message::Confirm { to: Arc::clone(to), asked: at(7) });
+        node.out.sends.clone()
+    };
+    let confirmed = |to: &Arc<View>, reason| {
+        vec![(METADATA, Message::ChangeView { to: Arc::clone(to), reason, confirms: Some(at(7)) })]
+    };
+    let mut backup = Node::backup();
+    let mine = view(2, TWO, &[]);
+    assert!(confirm(&mut backup, &mine).is_empty(), "it has asked for nothing");
+    [10, 20, 30, 40, 51].into_iter().for_each(|ms| backup.tick(at(ms)));
+    assert!(backup.server.has_proposed() && backup.server.confirmed().is_none());
+    assert!(confirm(&mut backup, &view(2, TWO, &[ONE])).is_empty(), "it has asked for another one");
+    assert!(confirm(&mut backup, &view(3, TWO, &[])).is_empty());
+    let reason = Reason::PrimarySilent { primary: ONE, silent_ms: 51 };
+    assert_eq!(confirm(&mut backup, &mine), confirmed(&mine, reason));
+    assert_eq!(backup.server.confirmed(), Some(&mine));
+
+    let mut primary = Node::primary(&[TWO]);
+    let alone = view(2, ONE, &[]);
+    [10, 20, 30, 40, 51].into_iter().for_each(|ms| primary.tick(at(ms)));
+    assert!(primary.server.has_proposed());
+    let mut again = Node { server: primary.server.clone(), out: Outbox::default() };
+    again.acknowledge(at(52), TWO, 0, at(50));
+    again.tick(at(75));
+    assert!(!again.server.has_proposed() && confirm(&mut again, &alone).is_empty(), "the backup has come back");
+    let reason = Reason::BackupSilent { backup: TWO, silent_ms: 51 };
+    assert_eq!(confirm(&mut primary, &alone), confirmed(&alone, reason));
+    primary.acknowledge(at(61), TWO, 0, at(50));
+    primary.tick(at(85));
+    assert_eq!(primary.server.confirmed(), Some(&alone), "what was confirmed cannot be taken back");
+    assert_eq!(confirm(&mut primary, &alone), confirmed(&alone, reason), "nor need it be");
 }
 
 #[test]
@@ -348,7 +385,7 @@ fn only_a_primary_with_a_backup_hands_over_and_says_why_it_cannot() {
     let mut undecided = Node { server: node.server.clone(), out: Outbox::default() };
     undecided.tick(at(103));
     let (to, reason) = (view(2, ONE, &[TWO]), Reason::Handover);
-    assert!(undecided.sent(METADATA).contains(&&Message::ChangeView { to, reason }));
+    assert!(undecided.sent(METADATA).contains(&&Message::ChangeView { to, reason, confirms: None }));
     node.hear(at(104), METADATA, Message::ViewIs { view: view(2, TWO, &[ONE]) });
     assert_eq!((node.server.role(), node.names(TWO.rank)), (Role::Backup, vec!["Request"]));
     // A backup that cannot be reached: everything goes on as before.

@@ -2,7 +2,7 @@
 
 use super::{Core, Proposal};
 use crate::protocol::message::{Message, Reason};
-use crate::protocol::view::{METADATA, Rank};
+use crate::protocol::view::{METADATA, Rank, View};
 use crate::protocol::{Event, Outbox, Time};
 use crate::store::{LogEntry, OpNumber};
 use std::sync::Arc;
@@ -28,6 +28,19 @@ impl Backup {
 
     pub(super) fn has_proposed(&self) -> bool {
         self.proposal.is_some()
+    }
+
+    pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
+        self.proposal.as_ref().filter(|proposal| proposal.confirmed).map(|proposal| &proposal.to)
+    }
+
+    /// The metadata server asks back: this server lives, and still wants what it asked for.
+    pub(super) fn confirm(&mut self, to: &Arc<View>, asked: Time, out: &mut Outbox) {
+        if let Some(proposal) = self.proposal.as_mut().filter(|proposal| proposal.to == *to) {
+            proposal.confirmed = true;
+            let (to, reason) = (Arc::clone(to), proposal.reason);
+            out.send(METADATA, Message::ChangeView { to, reason, confirms: Some(asked) });
+        }
     }
 
     fn primary(core: &Core) -> Rank {
@@ -125,7 +138,7 @@ impl Backup {
             if now >= proposal.again_at {
                 proposal.again_at = now + timing.retry;
                 let (to, reason) = (Arc::clone(&proposal.to), proposal.reason);
-                out.send(METADATA, Message::ChangeView { to, reason });
+                out.send(METADATA, Message::ChangeView { to, reason, confirms: None });
             }
         } else if silent > timing.silence {
             let view = core.view.as_ref().expect("a backup has a view");
@@ -137,9 +150,9 @@ impl Backup {
         }
     }
 
-    fn propose(&mut self, core: &Core, now: Time, to: Arc<crate::protocol::View>, reason: Reason, out: &mut Outbox) {
-        out.send(METADATA, Message::ChangeView { to: Arc::clone(&to), reason });
-        self.proposal = Some(Proposal { to, reason, again_at: now + core.config.timing.retry });
+    fn propose(&mut self, core: &Core, now: Time, to: Arc<View>, reason: Reason, out: &mut Outbox) {
+        out.send(METADATA, Message::ChangeView { to: Arc::clone(&to), reason, confirms: None });
+        self.proposal = Some(Proposal { to, reason, again_at: now + core.config.timing.retry, confirmed: false });
     }
 
     pub(super) fn deadline(&self, core: &Core) -> Time {

@@ -153,6 +153,8 @@ pub(super) struct Proposal {
     to: Arc<View>,
     reason: Reason,
     again_at: Time,
+    /// The metadata server may be about to accept it.
+    confirmed: bool,
 }
 
 /// The role, and what only that role needs.
@@ -292,13 +294,24 @@ impl Server {
         self.armed.is_some() || self.as_primary().is_some_and(Primary::is_doomed)
     }
 
-    /// True while the metadata server may be about to accept a view of this server's making that leaves others out.
+    /// True from the moment when this server asked for a view until it knows of a newer one.
     #[must_use]
     pub fn has_proposed(&self) -> bool {
         match &self.state {
             State::Joining(_) => false,
             State::Backup(backup) => backup.has_proposed(),
             State::Primary(primary) => primary.has_given_up_a_peer(),
+        }
+    }
+
+    /// The view that this server has confirmed it will lead, until it knows of a newer one: it may be the current view
+    /// already.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<&Arc<View>> {
+        match &self.state {
+            State::Joining(_) => None,
+            State::Backup(backup) => backup.confirmed(),
+            State::Primary(primary) => primary.confirmed(),
         }
     }
 
@@ -343,6 +356,14 @@ impl Server {
             Message::GetView => {
                 if let Some(view) = &self.core.view {
                     out.send(from, Message::ViewIs { view: Arc::clone(view) });
+                }
+            }
+            Message::Confirm { to, asked } => {
+                let next = to.number == self.core.view_number().next() && to.primary == self.core.me;
+                match &mut self.state {
+                    State::Backup(backup) if next => backup.confirm(&to, asked, out),
+                    State::Primary(primary) if next => primary.confirm(to, asked, out),
+                    _ => {}
                 }
             }
             Message::StartView { view, commit, tail, sent } => {

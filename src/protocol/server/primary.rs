@@ -3,7 +3,7 @@
 use super::held::{Doomed, Held};
 use super::peer::{Peer, Standing};
 use super::transfer::Transfer;
-use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX};
+use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal};
 use crate::protocol::message::{Message, Reason, Request};
 use crate::protocol::time::Backoff;
 use crate::protocol::view::{Incarnation, METADATA, Member, Rank, View};
@@ -26,6 +26,8 @@ pub struct Primary {
     next_heartbeat: Time,
     /// No proposal is sent before this.
     next_proposal: Time,
+    /// The view that was asked for last, unless there is no reason for it any more.
+    proposal: Option<Proposal>,
     /// Requests that cannot be served yet.
     held: Held,
     /// Reads that wait for a lease.
@@ -66,6 +68,7 @@ impl Primary {
             peers: view.backups.iter().map(peer).collect(),
             next_heartbeat: now,
             next_proposal: now,
+            proposal: None,
             held: Held::default(),
             unleased: Held::default(),
             doomed: None,
@@ -108,6 +111,7 @@ impl Primary {
             self.phase = Phase::Serving;
         }
         self.next_proposal = now;
+        self.proposal = None;
         self.start_view(core, now, None, out);
         self.advance(core, now, out);
     }
@@ -146,7 +150,12 @@ impl Primary {
     }
 
     pub(super) fn has_given_up_a_peer(&self) -> bool {
-        self.peers.values().any(|peer| peer.given_up)
+        let leaves_out = |to: &View| self.peers.values().any(|peer| peer.could_replace() && !to.contains(peer.member));
+        self.proposal.as_ref().is_some_and(|proposal| leaves_out(&proposal.to))
+    }
+
+    pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
+        self.proposal.as_ref().filter(|proposal| proposal.confirmed).map(|proposal| &proposal.to)
     }
 
     /// How many requests wait.
@@ -485,7 +494,6 @@ impl Primary {
             return;
         }
         let timing = core.config.timing;
-        let view = core.view.as_ref().expect("a primary has a view");
         let lost = |peer: &&Peer| peer.restarted || now.since(peer.heard) > timing.silence;
         let candidates = || self.peers.values().filter(|peer| peer.could_replace());
         let undecided = matches!(self.phase, Phase::HandingOver { tell_at: Some(_), deadline, .. } if now >= deadline);
@@ -505,15 +513,32 @@ impl Primary {
         } else if undecided {
             Reason::Handover
         } else {
+            self.proposal = self.proposal.take().filter(|proposal| proposal.confirmed);
             return;
         };
         let backups: Vec<Member> = candidates().filter(|peer| !lost(peer)).map(|peer| peer.member).collect();
+        self.ask_for(core, now, backups, reason, out);
+    }
+
+    pub(super) fn ask_for(&mut self, core: &Core, now: Time, backups: Vec<Member>, reason: Reason, out: &mut Outbox) {
+        let view = core.view.as_ref().expect("a primary has a view");
         let to = Arc::new(view.successor(core.me, backups));
+        self.next_proposal = now + core.config.timing.retry;
+        out.send(METADATA, Message::ChangeView { to: Arc::clone(&to), reason, confirms: None });
+        let confirmed = self.proposal.take().is_some_and(|old| old.confirmed && old.to == to);
+        self.proposal = Some(Proposal { to, reason, again_at: self.next_proposal, confirmed });
+    }
+
+    /// The metadata server asks back: this primary lives, and still wants what it asked for last. From here on
+    /// whoever is left out may forget everything at any moment.
+    pub(super) fn confirm(&mut self, to: Arc<View>, asked: Time, out: &mut Outbox) {
+        let Some(proposal) = self.proposal.as_mut().filter(|proposal| proposal.to == to) else { return };
+        proposal.confirmed = true;
+        let reason = proposal.reason;
         for peer in self.peers.values_mut().filter(|peer| !to.contains(peer.member)) {
             peer.given_up = true;
         }
-        out.send(METADATA, Message::ChangeView { to, reason });
-        self.next_proposal = now + timing.retry;
+        out.send(METADATA, Message::ChangeView { to, reason, confirms: Some(asked) });
     }
 
     pub(super) fn start_handover(&mut self, core: &Core, now: Time) -> Result<(), String> {

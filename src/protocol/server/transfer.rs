@@ -7,7 +7,7 @@ use super::peer::{Peer, Standing};
 use super::primary::{Phase, Primary};
 use crate::protocol::message::{Message, Reason, SnapshotPart};
 use crate::protocol::time::Backoff;
-use crate::protocol::view::{METADATA, Member, Rank, ViewNumber};
+use crate::protocol::view::{Member, Rank, ViewNumber};
 use crate::protocol::{Event, Outbox, Rule, Time};
 use crate::store::Exporter;
 use std::collections::VecDeque;
@@ -75,9 +75,8 @@ impl Primary {
         self.peers.insert(member.rank, peer);
         out.tell(Event::TransferStarted { to: member, keys: core.store.len() as u64 });
         if early {
-            let backups = self.peers.values().map(|peer| peer.member);
-            let to = Arc::new(view.successor(core.me, backups));
-            out.send(METADATA, Message::ChangeView { to, reason: Reason::Joined { member } });
+            let backups = self.peers.values().map(|peer| peer.member).collect();
+            self.ask_for(core, now, backups, Reason::Joined { member }, out);
         }
         self.fill_window(core, member.rank, out);
     }

@@ -22,6 +22,12 @@ impl Durability {
         }
     }
 
+    /// The newest write of this epoch that a client was told of.
+    #[must_use]
+    pub fn acknowledged(&self, epoch: u32) -> OpNumber {
+        self.acknowledged.get(&epoch).copied().unwrap_or_default()
+    }
+
     /// Whoever answers must have everything that was ever acknowledged.
     ///
     /// # Errors
@@ -29,7 +35,7 @@ impl Durability {
     pub fn on_server(&self, now: Time, host: &ServerHost) -> Result<(), Violation> {
         let Some(server) = host.server().filter(|server| server.serves_reads(now)) else { return Ok(()) };
         let epoch = server.view().map_or(0, |view| view.epoch);
-        let needed = self.acknowledged.get(&epoch).copied().unwrap_or_default();
+        let needed = self.acknowledged(epoch);
         if server.store().op() >= needed {
             return Ok(());
         }

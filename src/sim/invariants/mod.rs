@@ -6,6 +6,7 @@
 //! | [`one_server`] | at most one server answers at any instant |
 //! | [`prefix`] | stores with the same op number are the same |
 //! | [`durability`] | an acknowledged write is in the state of every later primary |
+//! | [`survivor`] | nobody forgets what nobody else has |
 //! | [`exactly_once`] | a request takes effect at most once, and every answer to it is the same |
 //! | [`linearizable`] | the clients' history has an order that explains it |
 //! | [`heals`] | when all faults end, everything is as before |
@@ -18,6 +19,7 @@ pub mod heals;
 pub mod linearizable;
 pub mod one_server;
 pub mod prefix;
+pub mod survivor;
 pub mod views;
 
 use super::coverage::{Coverage, Situation};
@@ -59,6 +61,7 @@ pub struct Invariants {
     views: views::Views,
     prefix: prefix::Prefix,
     durability: durability::Durability,
+    survivor: survivor::Survivor,
     exactly_once: exactly_once::ExactlyOnce,
     /// The first violation found between two checks.
     found: Option<Violation>,
@@ -78,6 +81,7 @@ impl Invariants {
             views: views::Views::default(),
             prefix: prefix::Prefix::default(),
             durability: durability::Durability::default(),
+            survivor: survivor::Survivor::default(),
             exactly_once: exactly_once::ExactlyOnce::default(),
             found: None,
             coverage: Coverage::default(),
@@ -172,7 +176,11 @@ impl Invariants {
             Event::Suspected { .. } => Situation::Suspicion,
             Event::TransferStarted { .. } => Situation::TransferStarted,
             Event::TransferDone { .. } => Situation::TransferDone,
-            Event::Forgot { .. } => Situation::Forgot,
+            Event::Forgot { .. } => {
+                let result = self.survivor.on_forgot(rank, &self.durability, servers);
+                self.note(result);
+                Situation::Forgot
+            }
             Event::GaveUp { .. } => Situation::Unknown,
             Event::RoleChanged { from: Role::Joining, to: Role::Down, .. } => Situation::JoinInterrupted,
             Event::RoleChanged { from: Role::Idle, to: Role::Joining, .. } => Situation::IdleRecruited,
@@ -214,6 +222,7 @@ impl Invariants {
         self.note(result);
         let result = self.durability.on_server(now, host);
         self.note(result);
+        self.survivor.on_server(host);
     }
 
     /// After every step.
