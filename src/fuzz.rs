@@ -5,6 +5,7 @@
 //! the same property is violated. What is shown at the end repeats it.
 
 use crate::protocol::{Rule, Rules};
+use crate::sim::clock;
 use crate::sim::invariants::Violation;
 use crate::sim::{Chaos, Coverage, Happening, Outcome, Record, Report, replay, run};
 use std::io::{self, IsTerminal, Write};
@@ -19,6 +20,10 @@ use std::time::{Duration, Instant};
 const SHRINK_RUNS_MAX: usize = 300;
 /// More faults than any run meets: a limit on them begins here to be made smaller.
 const SHRINK_FAULTS_START: u32 = 512;
+/// Clocks that differ by more than this have nothing to do with clocks.
+const CLOCKS_MAX: f64 = 10.0;
+/// With more work than this nothing is ever done.
+const WORK_MAX: f64 = 1_000.0;
 /// The progress is shown this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Without a terminal, this often.
@@ -56,6 +61,18 @@ pub struct FuzzArgs {
     #[arg(long, value_name = "F")]
     pub faults: Option<u32>,
 
+    /// At most so many troubles with the machines (stalls, sleep, messages astray) in every run.
+    #[arg(long, value_name = "T")]
+    pub troubles: Option<u32>,
+
+    /// The rates of two clocks differ by less than this factor; beyond the default things go wrong.
+    #[arg(long, default_value_t = clock::RATES_PROMISED, value_name = "R", value_parser = clocks)]
+    pub clocks: f64,
+
+    /// Turns take so many times what they would take else; 0: no time at all.
+    #[arg(long, default_value_t = 1.0, value_name = "W", value_parser = work)]
+    pub work: f64,
+
     #[arg(long, value_name = "RULE", help = crate::args::without_help())]
     pub without: Vec<Rule>,
 
@@ -78,6 +95,9 @@ impl FuzzArgs {
             operations: self.operations,
             window: self.window as usize,
             faults: self.faults.unwrap_or(u32::MAX),
+            troubles: self.troubles.unwrap_or(u32::MAX),
+            clocks: self.clocks,
+            work: self.work,
             rules: Rules::without(&self.without),
         }
     }
@@ -92,6 +112,16 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
         Some((from, to)) if from < to => Ok(from..to),
         _ => Err("give seeds such as 0..1000, or one such as 7".into()),
     }
+}
+
+fn clocks(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (1.0..=CLOCKS_MAX).contains(ratio));
+    ratio.ok_or_else(|| format!("give a factor from 1 (all alike) to {CLOCKS_MAX}"))
+}
+
+fn work(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor| (0.0..=WORK_MAX).contains(factor));
+    factor.ok_or_else(|| format!("give a factor from 0 (no time at all) to {WORK_MAX}"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -248,6 +278,10 @@ fn smaller(chaos: &Chaos) -> Vec<Chaos> {
     all.extend(steps(chaos.operations, 1).into_iter().map(|operations| Chaos { operations, ..chaos.clone() }));
     all.extend(steps(faults, 0).into_iter().map(|faults| Chaos { faults, ..chaos.clone() }));
     all.extend(steps(chaos.clients, 1).into_iter().map(|clients| Chaos { clients, ..chaos.clone() }));
+    let troubles = chaos.troubles.min(SHRINK_FAULTS_START);
+    all.extend(steps(troubles, 0).into_iter().map(|troubles| Chaos { troubles, ..chaos.clone() }));
+    all.extend((chaos.clocks != 1.0).then(|| Chaos { clocks: 1.0, ..chaos.clone() }));
+    all.extend((chaos.work != 0.0).then(|| Chaos { work: 0.0, ..chaos.clone() }));
     let window = u32::try_from(chaos.window).unwrap_or(u32::MAX);
     all.extend(steps(window, 1).into_iter().map(|window| Chaos { window: window as usize, ..chaos.clone() }));
     all

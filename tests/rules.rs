@@ -17,7 +17,7 @@ fn protects(rule: Rule) -> (&'static str, u64) {
         Rule::WaitForAll | Rule::Incarnation | Rule::JoinBeforeCount | Rule::Tail => ("durability", 30),
         Rule::Lease => ("one_server", 30),
         // A late message has to meet a server that is just waiting for it.
-        Rule::Fencing => ("exactly_once", 400),
+        Rule::Fencing => ("exactly_once", 1_500),
         Rule::Sessions => ("exactly_once", 30),
         // Who asks has to die while the request travels.
         Rule::Confirm => ("survivor", 400),

@@ -1,6 +1,7 @@
 //! Random runs of the whole cluster in the simulator: every seed must be clean.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use understudy::sim::invariants::Violation;
 use understudy::sim::{Chaos, Outcome, Record, replay, run};
 
 /// Runs seeds `0..seeds` on two threads and panics with the first failing one, and everything needed to repeat it.
@@ -35,22 +36,49 @@ fn sweep(seeds: u64, chaos: &Chaos) {
 
 #[test]
 fn one_server_is_clean() {
-    sweep(20, &Chaos { servers: 1, clients: 2, operations: 500, ..Chaos::default() });
+    sweep(100, &Chaos { servers: 1, clients: 2, operations: 500, ..Chaos::default() });
 }
 
 #[test]
 fn two_servers_are_clean() {
-    sweep(100, &Chaos { servers: 2, clients: 2, operations: 500, ..Chaos::default() });
+    sweep(800, &Chaos { servers: 2, clients: 2, operations: 500, ..Chaos::default() });
 }
 
 #[test]
 fn three_servers_are_clean() {
-    sweep(100, &Chaos { servers: 3, clients: 3, operations: 500, ..Chaos::default() });
+    sweep(1_500, &Chaos { servers: 3, clients: 3, operations: 500, ..Chaos::default() });
 }
 
 #[test]
 fn five_servers_and_wide_windows_are_clean() {
-    sweep(60, &Chaos { servers: 5, clients: 3, operations: 500, window: 64, ..Chaos::default() });
+    sweep(300, &Chaos { servers: 5, clients: 3, operations: 500, window: 64, ..Chaos::default() });
+}
+
+/// A run on machines that are all alike and never in trouble.
+fn on_good_machines() -> Chaos {
+    Chaos { troubles: 0, clocks: 1.0, work: 0.0, ..Chaos::default() }
+}
+
+#[test]
+fn good_machines_are_clean() {
+    sweep(300, &on_good_machines());
+}
+
+/// The seeds, of so many, that violate something.
+fn violations(seeds: u64, chaos: &Chaos) -> Vec<(u64, Violation)> {
+    let violation = |seed| match run(seed, chaos).outcome {
+        Outcome::Violated(violation) => Some((seed, violation)),
+        Outcome::Clean => None,
+    };
+    (0..seeds).filter_map(violation).collect()
+}
+
+#[test]
+fn clocks_that_differ_by_more_than_is_promised_break_it() {
+    let seeds = 100;
+    let found = violations(seeds, &Chaos { clocks: 1.5, ..Chaos::default() });
+    assert!(found.iter().any(|(_, violation)| violation.invariant == "one_server"), "{found:?}");
+    assert_eq!(violations(seeds, &Chaos::default()), []);
 }
 
 /// Seeds that once showed something, with the run they showed it in.
@@ -58,7 +86,8 @@ fn five_servers_and_wide_windows_are_clean() {
 fn seeds_that_once_failed_are_clean() {
     let found = [
         // The servers that a RESET had waited for were waking up: they had announced lives that they then forgot.
-        (11_988, Chaos { clients: 1, operations: 289, window: 2, faults: 30, ..Chaos::default() }),
+        (11_988, Chaos { clients: 1, operations: 289, window: 2, faults: 30, ..on_good_machines() }),
+        (11_988, on_good_machines()),
         (11_988, Chaos::default()),
     ];
     for (seed, chaos) in found {

@@ -2,12 +2,15 @@
 //!
 //! A seed and a [`Chaos`] decide everything. The seed also decides the weather of the run: how often the dice
 //! crash the primary, how long a crashed server stays down, whether a server is left idle, whether values are so
-//! big that a transfer takes many parts, and whether an operator says `RESET` now and then.
+//! big that a transfer takes many parts, and whether an operator says `RESET` now and then. Below that lie the
+//! machines, with clocks of their own and [troubles](super::trouble) of their own.
 
 use super::World;
+use super::clock;
 use super::coverage::{Coverage, Fault};
 use super::happening::{Happening, Record};
 use super::invariants::{Violation, heals, linearizable};
+use super::trouble::{self, Gremlin};
 use crate::driver::Setup;
 use crate::fault::Control;
 use crate::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time};
@@ -29,13 +32,29 @@ pub struct Chaos {
     pub window: usize,
     /// The most faults; fewer make a failing seed easier to read.
     pub faults: u32,
+    /// The most troubles with the machines.
+    pub troubles: u32,
+    /// The rates of two clocks differ by less than this factor.
+    pub clocks: f64,
+    /// Turns take so many times what they would take else; 0: no time at all.
+    pub work: f64,
     /// Which rules hold.
     pub rules: Rules,
 }
 
 impl Default for Chaos {
     fn default() -> Self {
-        Self { servers: 3, clients: 3, operations: 300, window: 4, faults: u32::MAX, rules: Rules::default() }
+        Self {
+            servers: 3,
+            clients: 3,
+            operations: 300,
+            window: 4,
+            faults: u32::MAX,
+            troubles: u32::MAX,
+            clocks: clock::RATES_PROMISED,
+            work: 1.0,
+            rules: Rules::default(),
+        }
     }
 }
 
@@ -43,12 +62,21 @@ impl Chaos {
     /// The command line that repeats the run of a seed.
     #[must_use]
     pub fn command(&self, seed: u64) -> String {
-        let Self { servers, clients, operations, window, faults, rules } = self;
+        let Self { servers, clients, operations, window, faults, troubles, clocks, work, rules } = self;
         let mut command =
             format!("understudy fuzz --seeds {seed}..{} --servers {servers} --clients {clients}", seed + 1);
         command.push_str(&format!(" --operations {operations} --window {window}"));
         if *faults != u32::MAX {
             command.push_str(&format!(" --faults {faults}"));
+        }
+        if *troubles != u32::MAX {
+            command.push_str(&format!(" --troubles {troubles}"));
+        }
+        if *clocks != clock::RATES_PROMISED {
+            command.push_str(&format!(" --clocks {clocks}"));
+        }
+        if *work != 1.0 {
+            command.push_str(&format!(" --work {work}"));
         }
         rules.switched_off().for_each(|rule| command.push_str(&format!(" --without {rule}")));
         command
@@ -84,6 +112,10 @@ const KEYS: u32 = 4;
 /// More keys for big values, so that a transfer takes many parts.
 const BIG_KEYS: u32 = 32;
 const BIG_VALUE_BYTES: usize = 20 << 10;
+
+/// Faults end after this long, whatever was asked until then; with many operations, after so much for each.
+const FAULTS_MAX: Duration = Duration::from_secs(30);
+const FAULTS_PER_OPERATION_MAX: Duration = Duration::from_millis(100);
 
 /// A `RESET` is carried out by then if nothing hinders it.
 const RESET_DEADLINE: Duration = Duration::from_secs(1);
@@ -144,7 +176,10 @@ pub fn start(seed: u64, chaos: &Chaos, observe: bool) -> World {
         config.replicas -= 1;
     }
     let (failure_rate, recover_after) = (weather.failure_rate, Some(weather.recover_after));
-    World::new(Setup { config, seed, failure_rate, recover_after, observe })
+    let mut world = World::new(Setup { config, seed, failure_rate, recover_after, observe });
+    trouble::set_clocks(&mut world, seed, chaos);
+    trouble::set_work(&mut world, seed, chaos);
+    world
 }
 
 /// What is done to the world of a run, and when.
@@ -153,9 +188,11 @@ pub struct Script {
     big_values: bool,
     rng: ChaCha8Rng,
     monkey: Monkey,
+    gremlin: Gremlin,
     next_request: Time,
     next_fault: Time,
     asked: u32,
+    end: Time,
 }
 
 impl Script {
@@ -166,14 +203,16 @@ impl Script {
         let mut monkey =
             Monkey { rng: ChaCha8Rng::seed_from_u64(!seed), faults_left: chaos.faults, paused: Vec::new(), resets };
         let next_fault = now + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
-        let rng = ChaCha8Rng::seed_from_u64(seed);
-        Self { chaos: chaos.clone(), big_values, rng, monkey, next_request: now, next_fault, asked: 0 }
+        let (rng, gremlin) = (ChaCha8Rng::seed_from_u64(seed), Gremlin::new(seed, chaos, now));
+        let (asked, end) = (0, now + FAULTS_MAX.max(FAULTS_PER_OPERATION_MAX * chaos.operations));
+        Self { chaos: chaos.clone(), big_values, rng, monkey, gremlin, next_request: now, next_fault, asked, end }
     }
 
-    /// When the next request or fault is due; `None` when everything was asked.
+    /// When the next request or fault is due; `None` when everything was asked, or it has taken too long.
     #[must_use]
     pub fn next(&self) -> Option<Time> {
-        (self.asked < self.chaos.operations).then(|| self.next_request.min(self.next_fault))
+        let due = self.next_request.min(self.next_fault).min(self.gremlin.next());
+        (self.asked < self.chaos.operations && due < self.end).then_some(due)
     }
 
     /// Does what is due.
@@ -193,6 +232,9 @@ impl Script {
         if now >= self.next_fault {
             self.monkey.strike(world);
             self.next_fault = now + Duration::from_micros(self.monkey.rng.random_range(FAULT_GAP_US));
+        }
+        if now >= self.gremlin.next() {
+            self.gremlin.strike(world);
         }
     }
 }
@@ -220,6 +262,7 @@ fn check(world: &World) -> Result<(), Violation> {
 /// All faults end.
 pub fn heal_all(world: &mut World) {
     world.note("all faults end");
+    world.calm();
     let ranks: Vec<Rank> = world.servers().keys().copied().chain(world.clients()).collect();
     for rank in ranks {
         let _ = world.control(rank, &Control::Heal);

@@ -49,6 +49,15 @@ counted! {
         Reordering = "reordering",
         Swap = "swap",
         Reset = "reset",
+        Clocks = "clocks of different rates",
+        Stall = "rank without a turn",
+        Slow = "rank with few turns",
+        Hold = "turn held up in its middle",
+        Sleep = "host asleep",
+        ClockAhead = "clock set ahead on waking",
+        Stray = "messages late or again",
+        Work = "turns that take time",
+        SlowWork = "turns on a slow machine",
     }
 }
 

@@ -7,8 +7,12 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`world`] | virtual time, the network, the cluster |
+//! | [`world`] | virtual time, the cluster |
+//! | [`machine`], [`clock`] | the computer under a rank: when it has a turn, and what time it believes it is |
+//! | [`work`] | how long a turn takes |
+//! | [`network`] | messages on their way, late ones and doubled ones among them |
 //! | [`chaos`] | a random run: operations and faults, then healing |
+//! | `trouble` | what befalls the machines in such a run |
 //! | [`coverage`] | which faults and situations a run has met |
 //! | [`happening`] | what happens, line by line, in the common notation |
 //! | [`invariants`] | the properties, one a file |
@@ -16,14 +20,19 @@
 //!
 //! # Caveats
 //!
-//! All clocks run at the same rate. A message is delivered whole or not at all, and every message is a
-//! turn of its own: the batching of the real loop is covered by the tests over MPI.
+//! A message is delivered whole or not at all. Nothing is said about clocks that go back, or whose rates differ
+//! by more than [`clock::RATES_PROMISED`]: beyond it, things go wrong.
 
 pub mod chaos;
+pub mod clock;
 pub mod coverage;
 pub mod happening;
 pub mod invariants;
+pub mod machine;
+pub mod network;
 pub mod stage;
+mod trouble;
+pub mod work;
 pub mod world;
 
 pub use chaos::{Chaos, Outcome, Report, Script, replay, run};

@@ -196,7 +196,7 @@ impl<'a> SimStage<'a> {
     }
 
     fn note(&mut self, what: &str) {
-        let now = self.world.now();
+        let now = self.world.local(METADATA);
         self.world.front_mut(METADATA).note(now, &Event::Operator { what: what.to_owned() });
     }
 
@@ -263,16 +263,14 @@ impl<'a> SimStage<'a> {
             self.world.forget_history();
             self.answered = 0;
         }
-        let now = self.world.now();
-        for rank in self.world.servers().keys().copied().collect::<Vec<_>>() {
-            if let Some(observation) = self.world.server_mut(rank).report(now, false) {
+        let servers: Vec<Rank> = self.world.servers().keys().copied().collect();
+        for rank in servers.into_iter().chain(self.world.clients()) {
+            if let Some(observation) = self.world.report(rank) {
                 (self.news)(News::Observation(Box::new(observation)));
             }
         }
         for rank in self.world.clients() {
-            if let Some(observation) = self.world.front_mut(rank).report(now) {
-                (self.news)(News::Observation(Box::new(observation)));
-            }
+            let now = self.world.local(rank);
             if let Some(report) = self.world.front_mut(rank).load_report(now, false) {
                 self.loads.insert(rank, report);
                 (self.news)(News::Load(Box::new(Report::sum(self.loads.values()))));
@@ -281,6 +279,7 @@ impl<'a> SimStage<'a> {
         if let Some(violation) = self.world.violation().filter(|_| !self.told_violation) {
             self.told_violation = true;
             let what = format!("violated {violation}");
+            let now = self.world.local(METADATA);
             (self.news)(News::Why(Some(what.clone())));
             self.world.front_mut(METADATA).note(now, &Event::Operator { what });
         }
@@ -322,8 +321,8 @@ impl<'a> SimStage<'a> {
                 let _ = answer.send(Err(why));
             }
             Ask::Load { answer } => {
-                let now = self.world.now();
                 for rank in self.world.clients() {
+                    let now = self.world.local(rank);
                     let report = self.world.front_mut(rank).load_report(now, true);
                     self.loads.extend(report.map(|report| (rank, report)));
                 }
@@ -331,7 +330,7 @@ impl<'a> SimStage<'a> {
                 let _ = answer.send(Report::sum(self.loads.values()));
             }
             Ask::Note { event } => {
-                let now = self.world.now();
+                let now = self.world.local(METADATA);
                 self.world.front_mut(METADATA).note(now, &event);
             }
             Ask::Pass { duration, answer } => {
@@ -420,7 +419,7 @@ impl<'a> SimStage<'a> {
                 .map(|metadata| metadata.records().iter().cloned().collect())
                 .unwrap_or_default(),
             view,
-            now: self.world.now(),
+            now: self.world.local(METADATA),
         }
     }
 }

@@ -1,32 +1,26 @@
 //! Virtual time, the network, the cluster.
 
+use super::clock::Clock;
 use super::coverage::Situation;
 use super::happening::{Happening, Record, What};
 use super::invariants::{Invariants, Violation};
+use super::machine::Machine;
+use super::network::{Delivery, Network, Stray};
+use super::work::Work;
 use crate::check::Operation;
 use crate::driver::{FrontHost, ServerHost, Setup, Sink};
 use crate::fault::Control;
-use crate::protocol::{Event, Incarnation, METADATA, Message, Rank, Role, Time, View, ViewNumber};
-use crate::store::{ClientId, Command};
-use rand::{RngExt, SeedableRng};
+use crate::protocol::{Event, Incarnation, METADATA, Message, Observation, Rank, Role, Time, View, ViewNumber};
+use crate::store::{ClientId, Command, Seq};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// A message travels at least and at most this long, in microseconds, unless a fault says otherwise.
-const TRAVEL_US: std::ops::Range<u64> = 3..60;
-/// Messages that wait for a paused server; more would be a flood.
-const BACKLOG_MAX: usize = 200_000;
+/// Messages that wait for a rank without a turn; more would be a flood.
+const INBOX_MAX: usize = 200_000;
 /// The most lines kept of what happened last.
 const RECENT_MAX: usize = 60;
-
-/// One message on its way.
-#[derive(Debug, Clone)]
-struct Delivery {
-    from: Rank,
-    to: Rank,
-    message: Message,
-}
 
 /// A cluster on virtual time.
 #[derive(Debug)]
@@ -36,12 +30,16 @@ pub struct World {
     rng: ChaCha8Rng,
     servers: BTreeMap<Rank, ServerHost>,
     fronts: BTreeMap<Rank, FrontHost>,
-    flying: BTreeMap<(Time, u64), Delivery>,
-    /// Messages keep their order on a link, as MPI's do.
-    last_arrival: BTreeMap<(Rank, Rank), Time>,
-    backlog: BTreeMap<Rank, VecDeque<Delivery>>,
-    sent: u64,
+    machines: BTreeMap<Rank, Machine>,
+    network: Network,
+    /// What has arrived and waits for a turn.
+    inbox: BTreeMap<Rank, VecDeque<(Rank, Message)>>,
     delivered: u64,
+    /// When what clients wait for was asked, by the time of this world: their own clocks cannot be compared.
+    calls: BTreeMap<(Rank, Seq), Time>,
+    /// Turns take so many times what they take on an ordinary machine; 0: no time at all.
+    slowness: f64,
+    longest_turn: Duration,
     history: Vec<Operation>,
     record: Record,
     happenings: VecDeque<Happening>,
@@ -70,11 +68,13 @@ impl World {
             rng,
             servers,
             fronts,
-            flying: BTreeMap::new(),
-            last_arrival: BTreeMap::new(),
-            backlog: BTreeMap::new(),
-            sent: 0,
+            machines: (0..config.ranks()).map(|rank| (Rank(rank), Machine::default())).collect(),
+            network: Network::new(setup.seed),
+            inbox: BTreeMap::new(),
             delivered: 0,
+            calls: BTreeMap::new(),
+            slowness: 0.0,
+            longest_turn: Duration::ZERO,
             history: Vec::new(),
             record: Record::Nothing,
             happenings: VecDeque::new(),
@@ -153,7 +153,8 @@ impl World {
     /// What this client still has running was asked at or after this.
     #[must_use]
     pub fn running_since(&self, client: ClientId) -> Time {
-        self.front(Rank(client.0)).client().running_since(self.now())
+        let mut running = self.calls.range((Rank(client.0), Seq(0))..=(Rank(client.0), Seq(u64::MAX)));
+        running.next().map_or(self.now + Duration::from_nanos(1), |(_, call)| *call)
     }
 
     /// What the invariants have counted on the way.
@@ -187,7 +188,76 @@ impl World {
     /// Messages on their way.
     #[must_use]
     pub fn flying(&self) -> usize {
-        self.flying.len()
+        self.network.flying()
+    }
+
+    // ---- machines and network ------------------------------------------------------------------
+
+    /// What the rank's own clock shows now.
+    #[must_use]
+    pub fn local(&self, rank: Rank) -> Time {
+        self.machines[&rank].clock.local(self.now)
+    }
+
+    /// The computer under a rank.
+    ///
+    /// # Panics
+    /// When there is no such rank.
+    pub fn machine_mut(&mut self, rank: Rank) -> &mut Machine {
+        self.machines.get_mut(&rank).unwrap_or_else(|| panic!("there is no rank {rank}"))
+    }
+
+    /// From now on this is the rank's clock.
+    pub fn set_clock(&mut self, rank: Rank, clock: Clock) {
+        self.machine_mut(rank).clock = clock;
+    }
+
+    /// From now on turns take so many times what they take on an ordinary machine.
+    pub fn set_slowness(&mut self, slowness: f64) {
+        self.slowness = slowness;
+    }
+
+    /// The longest that a turn has worked so far, at the pace of an ordinary machine.
+    #[must_use]
+    pub fn longest_turn(&self) -> Duration {
+        self.longest_turn
+    }
+
+    /// The rank gets no turn for this long.
+    pub fn stall(&mut self, rank: Rank, wait: Duration) {
+        let now = self.now;
+        self.machine_mut(rank).stall(now, wait);
+    }
+
+    /// The rank's host sleeps for this long, while its clock goes on; on waking the clock is set ahead by `ahead`.
+    pub fn sleep(&mut self, rank: Rank, wait: Duration, ahead: Duration) {
+        self.stall(rank, wait);
+        // Nobody reads it before the host wakes.
+        self.machine_mut(rank).clock.jump(ahead);
+    }
+
+    /// For so long the rank gets a turn only once in every such stretch of time.
+    pub fn slow(&mut self, rank: Rank, every: Duration, wait: Duration) {
+        let now = self.now;
+        self.machine_mut(rank).slow(now, every, wait);
+    }
+
+    /// Messages go astray as often as this from now on.
+    pub fn set_stray(&mut self, stray: Stray) {
+        self.network.set_stray(stray);
+    }
+
+    /// The links.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Every rank has its turns again, and no further message goes astray. Clocks stay as they are, and what went
+    /// astray before still arrives.
+    pub fn calm(&mut self) {
+        self.machines.values_mut().for_each(|machine| machine.calm(self.now));
+        self.network.set_stray(Stray::default());
     }
 
     /// Says how much of what happens is to be kept from now on.
@@ -255,7 +325,7 @@ impl World {
 
     /// A client asks for something.
     pub fn submit(&mut self, client: Rank, command: Command) {
-        self.with_front(client, |front, now, sink| {
+        self.with_front(client, Work::default(), |front, now, sink| {
             front.submit(now, command, sink);
         });
     }
@@ -267,9 +337,12 @@ impl World {
     pub fn control(&mut self, to: Rank, control: &Control) -> Result<(), String> {
         let mut result = Ok(());
         if self.servers.contains_key(&to) {
-            self.with_server(to, |server, now, sink| result = server.control(now, control, sink));
+            self.with_server(to, Work::default(), |server, _, now, sink| result = server.control(now, control, sink));
         } else {
-            self.with_front(to, |front, now, sink| result = front.control(now, control, sink));
+            self.with_front(to, Work::default(), |front, now, sink| result = front.control(now, control, sink));
+        }
+        if result.is_ok() && *control == Control::Crash {
+            self.network.die(to, self.now);
         }
         if result.is_ok() && matches!(control, Control::Resume | Control::Crash) {
             self.wake(to);
@@ -278,14 +351,14 @@ impl World {
         result
     }
 
-    /// A server that was stopped finds what has arrived meanwhile.
+    /// A server that was stopped may have its turns again.
     fn wake(&mut self, rank: Rank) {
         let replaced = self.view_now().is_none_or(|view| view.primary.rank != rank);
         if replaced && self.role(rank) == Role::Primary {
             self.invariants.coverage.meet(Situation::ZombieWoke);
         }
-        for delivery in self.backlog.remove(&rank).unwrap_or_default() {
-            self.deliver(delivery);
+        if self.inbox.contains_key(&rank) && self.machines[&rank].next_turn(self.now) == self.now {
+            self.take_turn(rank);
         }
     }
 
@@ -294,19 +367,18 @@ impl World {
         if self.violation.is_some() && !self.goes_on {
             return false;
         }
-        let arrival = self.flying.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at);
-        let (timer, who) = self.next_timer();
-        if arrival.min(timer) > until {
+        let arrival = self.network.next_arrival();
+        let (turn, who) = self.next_turn();
+        if arrival.min(turn) > until {
             self.now = self.now.max(until);
             return false;
         }
-        if arrival <= timer {
-            let ((at, _), delivery) = self.flying.pop_first().expect("just seen");
-            self.now = self.now.max(at);
-            self.deliver(delivery);
+        if arrival <= turn {
+            self.now = self.now.max(arrival);
+            self.arrive();
         } else {
-            self.now = self.now.max(timer);
-            self.tick(who);
+            self.now = self.now.max(turn);
+            self.take_turn(who);
         }
         self.after_step();
         true
@@ -329,71 +401,102 @@ impl World {
         true
     }
 
-    fn next_timer(&self) -> (Time, Rank) {
-        let servers = self.servers.iter().map(|(rank, server)| (server.deadline(), *rank));
-        let fronts = self.fronts.iter().map(|(rank, front)| (front.deadline(), *rank));
-        servers.chain(fronts).min().expect("there is at least the console")
+    fn next_turn(&self) -> (Time, Rank) {
+        let servers = self.servers.iter().map(|(rank, server)| (*rank, server.deadline(), server.is_paused()));
+        let fronts = self.fronts.iter().map(|(rank, front)| (*rank, front.deadline(), false));
+        let turns = servers.chain(fronts).map(|(rank, deadline, paused)| {
+            let machine = &self.machines[&rank];
+            let due = if !paused && self.inbox.contains_key(&rank) { self.now } else { machine.clock.time(deadline) };
+            (machine.next_turn(due.max(self.now)), rank)
+        });
+        turns.min().expect("there is at least the console")
     }
 
-    fn tick(&mut self, who: Rank) {
-        if self.servers.contains_key(&who) {
-            self.with_server(who, |server, now, sink| server.tick(now, sink));
-        } else {
-            self.with_front(who, |front, now, sink| front.tick(now, sink));
+    /// The next message arrives. Its receiver has a turn at once, if it can.
+    fn arrive(&mut self) {
+        let Some(Delivery { from, to, message, .. }) = self.network.arrive() else { return };
+        let waiting = self.inbox.entry(to).or_default();
+        if waiting.len() < INBOX_MAX {
+            waiting.push_back((from, message));
+        }
+        let paused = self.servers.get(&to).is_some_and(ServerHost::is_paused);
+        if !paused && self.machines[&to].next_turn(self.now) == self.now {
+            self.take_turn(to);
         }
     }
 
-    fn deliver(&mut self, delivery: Delivery) {
-        let Delivery { from, to, message } = delivery;
-        if self.servers.get(&to).is_some_and(ServerHost::is_paused) {
-            let backlog = self.backlog.entry(to).or_default();
-            if backlog.len() < BACKLOG_MAX {
-                backlog.push_back(Delivery { from, to, message });
-            }
-            return;
-        }
-        self.delivered += 1;
-        if let Some(server) = self.servers.get(&to) {
-            self.invariants.on_delivery(self.now, server, &message);
-            self.with_server(to, |server, now, sink| {
-                server.handle(now, from, message, sink);
+    /// A rank takes in everything that has arrived, by one look at its clock, and does what time asks for.
+    fn take_turn(&mut self, rank: Rank) {
+        let waiting = self.inbox.remove(&rank).unwrap_or_default();
+        let mut work = Work::default();
+        waiting.iter().for_each(|(_, message)| work.message(message));
+        self.delivered += waiting.len() as u64;
+        if self.servers.contains_key(&rank) {
+            self.with_server(rank, work, |server, invariants, now, sink| {
+                for (from, message) in waiting {
+                    invariants.on_delivery(now, server, &message);
+                    server.handle(now, from, message, sink);
+                }
                 server.tick(now, sink);
             });
-        } else {
-            if let (Message::ChangeView { to: view, .. }, Some(current)) = (&message, self.view_now()) {
-                let (asked, current) = (view.number, current.number);
-                self.invariants.on_change_view(from, asked, current);
-            }
-            self.with_front(to, |front, now, sink| front.handle(now, from, message, sink));
+            return;
         }
+        for (from, message) in &waiting {
+            if let (Message::ChangeView { to: view, .. }, Some(current)) = (message, self.view_now()) {
+                let (asked, current) = (view.number, current.number);
+                self.invariants.on_change_view(*from, asked, current);
+            }
+        }
+        self.with_front(rank, work, |front, now, sink| {
+            let is_due = waiting.is_empty();
+            for (from, message) in waiting {
+                front.handle(now, from, message, sink);
+            }
+            if is_due {
+                front.tick(now, sink);
+            }
+        });
     }
 
-    fn with_server(&mut self, rank: Rank, act: impl FnOnce(&mut ServerHost, Time, &mut Sink<'_>)) {
-        let (now, before) = (self.now, self.view_of(rank));
+    fn with_server(
+        &mut self,
+        rank: Rank,
+        mut work: Work,
+        act: impl FnOnce(&mut ServerHost, &mut Invariants, Time, &mut Sink<'_>),
+    ) {
+        let (now, before) = (self.local(rank), self.view_of(rank));
         let (mut sends, mut events) = (Vec::new(), Vec::new());
         let mut sink =
             Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
         let host = self.servers.get_mut(&rank).unwrap_or_else(|| panic!("there is no server {rank}"));
-        act(host, now, &mut sink);
+        let held = |host: &ServerHost| host.server().map_or((0, 0), |s| (s.generation(), s.store().len()));
+        let (generation, keys) = held(host);
+        act(host, &mut self.invariants, now, &mut sink);
+        let (new, new_keys) = held(host);
+        work.replaced(if new == generation { 0 } else { keys + new_keys });
         let lost = host.outlet_mut().take_lost();
-        self.take_in(rank, before, sends, lost, events);
+        self.take_in(rank, before, work, sends, lost, events);
         self.invariants.on_server(now, &self.servers[&rank]);
     }
 
-    fn with_front(&mut self, rank: Rank, act: impl FnOnce(&mut FrontHost, Time, &mut Sink<'_>)) {
-        let (now, before) = (self.now, self.view_of(rank));
+    fn with_front(&mut self, rank: Rank, work: Work, act: impl FnOnce(&mut FrontHost, Time, &mut Sink<'_>)) {
+        let (now, before) = (self.local(rank), self.view_of(rank));
         let (mut sends, mut events) = (Vec::new(), Vec::new());
         let mut sink =
             Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
         let front = self.fronts.get_mut(&rank).unwrap_or_else(|| panic!("there is no client {rank}"));
+        let first = front.next_seq();
         act(front, now, &mut sink);
+        self.calls.extend((first.0..front.next_seq().0).map(|seq| ((rank, Seq(seq)), self.now)));
         let lost = front.outlet_mut().take_lost();
-        while let Some(completion) = front.pop_completion() {
+        while let Some(mut completion) = front.pop_completion() {
+            completion.call = self.calls.remove(&(rank, completion.seq)).unwrap_or(self.now);
+            completion.returned = self.now;
             let operation = Operation::new(ClientId(rank.0), completion);
             self.invariants.on_answer(&operation);
             self.history.push(operation);
         }
-        self.take_in(rank, before, sends, lost, events);
+        self.take_in(rank, before, work, sends, lost, events);
     }
 
     /// What a rank has told and sent, and the messages that were lost between those that it sent.
@@ -401,12 +504,19 @@ impl World {
         &mut self,
         from: Rank,
         before: ViewNumber,
+        mut work: Work,
         sends: Vec<(Rank, Message)>,
         (lost, left): (Vec<(u64, Rank, Message)>, u64),
         events: Vec<Event>,
     ) {
+        let at = self.now;
         // What left before a crash has left: the crash is told after it.
         let crash = events.iter().position(|event| matches!(event, Event::Crashed { .. })).unwrap_or(events.len());
+        sends.iter().for_each(|(_, message)| work.message(message));
+        work.applied += events.iter().filter(|event| matches!(event, Event::Applied { .. })).count() as u64;
+        self.longest_turn = self.longest_turn.max(work.takes());
+        let takes = work.takes().mul_f64(self.slowness);
+        let leave = self.machine_mut(from).work(at, takes);
         let mut events = events.into_iter();
         self.tell(from, before, events.by_ref().take(crash));
         let mut lost = lost.into_iter().peekable();
@@ -415,7 +525,7 @@ impl World {
             while let Some((_, to, message)) = lost.next_if(|(left_before, ..)| *left_before <= number) {
                 self.remember(from, before, What::Lost { to, message });
             }
-            self.send(from, before, to, message);
+            self.send(leave, from, before, to, message);
         }
         for (_, to, message) in lost {
             self.remember(from, before, What::Lost { to, message });
@@ -430,17 +540,12 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: Rank, before: ViewNumber, to: Rank, message: Message) {
+    fn send(&mut self, leave: Time, from: Rank, before: ViewNumber, to: Rank, message: Message) {
         self.invariants.on_send(from, &message);
         if self.record != Record::Nothing {
             self.remember(from, before, What::Sent { to, message: message.clone() });
         }
-        let travel = Duration::from_micros(self.rng.random_range(TRAVEL_US));
-        let last = self.last_arrival.entry((from, to)).or_default();
-        let arrival = (self.now + travel).max(*last);
-        *last = arrival;
-        self.sent += 1;
-        self.flying.insert((arrival, self.sent), Delivery { from, to, message });
+        self.network.send(leave, from, to, message, &mut self.rng);
     }
 
     fn remember(&mut self, rank: Rank, before: ViewNumber, what: What) {
@@ -463,8 +568,25 @@ impl World {
     fn after_step(&mut self) {
         if self.violation.is_none() {
             let metadata = self.fronts[&METADATA].metadata().expect("rank 0 is the metadata server");
-            self.violation = self.invariants.check(self.now, metadata, &self.servers).err();
+            let local = |rank: Rank| self.machines[&rank].clock.local(self.now);
+            self.violation = self.invariants.check(&local, metadata, &self.servers).err();
         }
+    }
+
+    /// The rank's report that is due, if one is, by the time of this world.
+    pub fn report(&mut self, rank: Rank) -> Option<Observation> {
+        let now = self.local(rank);
+        let report = match self.servers.get_mut(&rank) {
+            Some(server) => server.report(now, false),
+            None => self.front_mut(rank).report(now),
+        };
+        let clock = self.machines[&rank].clock;
+        report.map(|mut report| {
+            report.at = clock.time(report.at);
+            report.events.iter_mut().for_each(|(at, _)| *at = clock.time(*at));
+            report.flights.iter_mut().for_each(|flight| flight.at = clock.time(flight.at));
+            report
+        })
     }
 
     /// Reports a violation that was found at the end of a run.

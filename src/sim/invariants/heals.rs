@@ -22,7 +22,7 @@ pub fn is_healed(world: &World) -> bool {
         && view.members().count() == wanted
         && members.iter().all(|s| s.store().op() == members[0].store().op() && s.op() == s.store().op())
         && members.iter().all(|s| s.store().full_digest() == members[0].store().full_digest())
-        && members.iter().any(|s| s.serves_reads(world.now()))
+        && members.iter().any(|s| s.serves_reads(world.local(s.member().rank)))
         && world.clients().iter().all(|rank| world.front(*rank).client().outstanding() == 0)
 }
 

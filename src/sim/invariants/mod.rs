@@ -96,7 +96,7 @@ impl Invariants {
         }
     }
 
-    /// A message arrives at a server.
+    /// A message arrives at a server, whose own clock shows `now`.
     pub fn on_delivery(&mut self, now: Time, host: &ServerHost, message: &Message) {
         let Some(server) = host.server() else { return };
         match message {
@@ -216,7 +216,7 @@ impl Invariants {
         self.durability.on_answer(operation, op);
     }
 
-    /// A server has just done something.
+    /// A server has just done something; its own clock shows `now`.
     pub fn on_server(&mut self, now: Time, host: &ServerHost) {
         let result = self.prefix.on_server(host);
         self.note(result);
@@ -225,13 +225,13 @@ impl Invariants {
         self.survivor.on_server(host);
     }
 
-    /// After every step.
+    /// After every step. `local` is what a rank's own clock shows now.
     ///
     /// # Errors
     /// The first violation.
     pub fn check(
         &mut self,
-        now: Time,
+        local: &dyn Fn(Rank) -> Time,
         metadata: &Metadata,
         servers: &BTreeMap<Rank, ServerHost>,
     ) -> Result<(), Violation> {
@@ -239,7 +239,7 @@ impl Invariants {
             return Err(violation);
         }
         self.views.check(metadata)?;
-        one_server::check(now, servers)?;
+        one_server::check(local, servers)?;
         bounded::check(servers)
     }
 }

@@ -1,0 +1,97 @@
+//! How long a turn takes: in proportion to what it takes in, does, and says.
+//!
+//! The figures are those of an ordinary machine, rounded up. They are not there to measure speed, but so that one
+//! turn that does too much is felt by everybody who waits for a heartbeat.
+
+use crate::protocol::{Message, SnapshotPart};
+use crate::store::{Chunk, Reply};
+use std::time::Duration;
+
+/// A turn, whatever it does.
+pub const TURN_NS: u64 = 1_000;
+/// A message is taken in, or sent.
+pub const MESSAGE_NS: u64 = 500;
+/// A byte of a key or a value is encoded or decoded.
+pub const BYTE_NS: u64 = 2;
+/// A key is looked at, for an answer or a part of a snapshot, or dropped with its store.
+pub const KEY_NS: u64 = 300;
+/// A write is applied.
+pub const APPLY_NS: u64 = 400;
+
+/// What was done in one turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    messages: u64,
+    bytes: u64,
+    keys: u64,
+    /// Writes applied.
+    pub applied: u64,
+}
+
+impl Work {
+    /// A message is taken in, or sent.
+    pub fn message(&mut self, message: &Message) {
+        self.messages += 1;
+        match message {
+            Message::Request(request) => self.bytes += request.command.size_bytes() as u64,
+            Message::Reply { reply, .. } => self.reply(reply),
+            Message::Prepare { entry, .. } => self.bytes += entry.command.size_bytes() as u64,
+            Message::StartView { tail, .. } => {
+                self.bytes += tail.iter().map(|entry| entry.command.size_bytes() as u64).sum::<u64>();
+                self.messages += tail.len() as u64;
+            }
+            Message::Snapshot { part, .. } => match &**part {
+                SnapshotPart::Chunk(chunk) => self.chunk(chunk),
+                SnapshotPart::Finale(finale) => self.chunk(&finale.rest),
+            },
+            _ => {}
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Value(value) => self.bytes += value.len() as u64,
+            Reply::Keys(keys) => {
+                self.keys += keys.len() as u64;
+                self.bytes += keys.iter().map(|key| key.len() as u64).sum::<u64>();
+            }
+            _ => {}
+        }
+    }
+
+    fn chunk(&mut self, chunk: &Chunk) {
+        self.keys += (chunk.present.len() + chunk.absent.len()) as u64;
+        self.bytes += chunk.present.iter().map(|(key, value, _)| (key.len() + value.len()) as u64).sum::<u64>();
+    }
+
+    /// So many keys were dropped, or put in their place, at once.
+    pub fn replaced(&mut self, keys: usize) {
+        self.keys += keys as u64;
+    }
+
+    /// How long all of it takes.
+    #[must_use]
+    pub fn takes(&self) -> Duration {
+        let Self { messages, bytes, keys, applied } = self;
+        Duration::from_nanos(TURN_NS + messages * MESSAGE_NS + bytes * BYTE_NS + keys * KEY_NS + applied * APPLY_NS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ViewNumber;
+    use crate::store::{Bytes, ClientId, Seq};
+
+    #[test]
+    fn a_long_answer_takes_long() {
+        let keys = |count: usize| {
+            let reply = Reply::Keys((0..count).map(|key| Bytes::from(format!("user:{key:06}"))).collect());
+            let mut work = Work::default();
+            work.message(&Message::Reply { client: ClientId(0), seq: Seq(1), view: ViewNumber(1), reply });
+            work.takes()
+        };
+        assert!(keys(1) < Duration::from_micros(3));
+        assert!(keys(100_000) > Duration::from_millis(30), "{:?}", keys(100_000));
+    }
+}
