@@ -30,6 +30,9 @@ const EXIT_DEADLINE: Duration = Duration::from_millis(400);
 /// Runs this process as the rank that it is.
 #[must_use]
 pub fn run_rank(args: &Args) -> ExitCode {
+    if let Some(why) = launch::left_over() {
+        return fail(&why);
+    }
     // A replacement is rank 0 of a world of its own, and no console.
     if args.replaces.is_some() {
         return run_server(args);
@@ -76,6 +79,7 @@ fn run_server(args: &Args) -> ExitCode {
 
 /// A server's rank, from beginning to end.
 fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
+    let alone = launch::alone();
     let watch = ParentWatch::new();
     let _ = watch.exit_when_orphaned();
     let transport = match args.replaces {
@@ -86,6 +90,12 @@ fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
         Ok(transport) => transport,
         Err(error) => return complain(&error.to_string()),
     };
+    if args.replaces.is_none() && transport.ranks() < 2 {
+        let code = complain(&alone);
+        exit_soon(code);
+        transport.finalize();
+        return code;
+    }
     let is_orphan = || !watch.parent_is_alive();
     let (start, early) = match server_rank::wait_for_start(&mut transport, &is_orphan) {
         Ok(start) => start,
@@ -126,6 +136,7 @@ fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
 // ---- console -----------------------------------------------------------------------------------
 
 fn run_console(args: &Args) -> ExitCode {
+    let alone = launch::alone();
     let desk: Arc<OnceLock<Desk>> = Arc::default();
     let attachment: Arc<OnceLock<Attachment>> = Arc::default();
     let orders = { (Arc::clone(&desk), Arc::clone(&attachment)) };
@@ -154,17 +165,14 @@ fn run_console(args: &Args) -> ExitCode {
         Ok(painter) => painter,
         Err(error) => return fail(&format!("the terminal cannot be drawn on: {error}")),
     };
-    let mut transport = match MpiTransport::init() {
+    let mut transport = match attached.with_stderr_in_the_log(MpiTransport::init) {
         Ok(transport) => transport,
         Err(error) => return fail(&error.to_string()),
     };
     let ranks = transport.ranks();
     if ranks < 2 + args.clients {
         attached.break_off(1);
-        return fail(
-            "there is no server: start it without mpirun, or with at least two ranks (mpirun -n 3 understudy), and \
-             one more for each of --clients",
-        );
+        return fail(&alone);
     }
     lock(&model).setup.servers = ranks - 1 - args.clients;
     court.expect((ranks - args.clients..ranks).map(ClientId));

@@ -36,7 +36,7 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
         Ok(attached) => attached,
         Err(error) => return fail(&error.to_string()),
     };
-    let mut transport = match MpiTransport::init() {
+    let mut transport = match attached.with_stderr_in_the_log(MpiTransport::init) {
         Ok(transport) => transport,
         Err(error) => return fail(&error.to_string()),
     };

@@ -20,7 +20,7 @@ use super::processes::{
 use super::terminal::{End, Terminal};
 use super::{asks_for_line_mode, draws_a_screen};
 use crate::args::Args;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, Signal, getpgid, getppid};
 use rustix::termios::isatty;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
@@ -38,6 +38,8 @@ const HAND_OVER_DEADLINE_MS: u64 = 5_000;
 const WATCH_INTERVAL_MS: u64 = 250;
 /// How long a killed mpirun takes to be gone, at the very worst.
 const MPIRUN_PATIENCE_MS: u64 = 300;
+/// The first descriptor behind standard input, output and error.
+const FREE_DESCRIPTOR_MIN: i32 = 3;
 /// Names of one job's processes when a person started mpirun: the run-time's own mark.
 const JOB_VARIABLES: [&str; 2] = [LIFELINE_VARIABLE, "PMIX_NAMESPACE"];
 
@@ -78,7 +80,13 @@ const ORPHANED: u8 = 2;
 #[derive(Debug)]
 enum Holder {
     /// A launcher waits at the other end.
-    Launcher { lifeline: UnixStream, group: Option<Pid>, terminal: Option<Terminal> },
+    Launcher {
+        lifeline: UnixStream,
+        group: Option<Pid>,
+        terminal: Option<Terminal>,
+        /// What was stderr before: mpirun's log.
+        log: OwnedFd,
+    },
     /// A person typed mpirun at a terminal.
     ByHand(ByHand),
     /// No terminal is involved.
@@ -125,13 +133,14 @@ fn connect(socket: &OsString, args: &Args) -> io::Result<Holder> {
     let [stdin, stdout, stderr] = lifeline::receive_descriptors(&lifeline).map_err(gone)?;
     lifeline.set_read_timeout(None)?;
     lifeline::bound_writes(&lifeline)?;
+    let log = rustix::io::fcntl_dupfd_cloexec(io::stderr(), FREE_DESCRIPTOR_MIN)?;
     rustix::stdio::dup2_stdin(&stdin)?;
     rustix::stdio::dup2_stdout(&stdout)?;
     rustix::stdio::dup2_stderr(&stderr)?;
     let terminal = Terminal::remember(stdin.as_fd(), draws_a_screen(args).then(|| stdout.as_fd()));
     let launcher = rustix::net::sockopt::socket_peercred(&lifeline)?.pid;
     let group = getpgid(Some(launcher)).ok();
-    Ok(Holder::Launcher { lifeline, group, terminal })
+    Ok(Holder::Launcher { lifeline, group, terminal, log })
 }
 
 impl Attachment {
@@ -145,6 +154,19 @@ impl Attachment {
     #[must_use]
     pub fn stdout_is_terminal(&self) -> bool {
         self.shared.stdout_is_terminal
+    }
+
+    /// Does something that may say on stderr what belongs into the log: MPI's own words when it cannot start are for
+    /// the launcher to sum up.
+    pub fn with_stderr_in_the_log<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Holder::Launcher { log, .. } = &self.shared.holder else { return work() };
+        let stderr = rustix::io::fcntl_dupfd_cloexec(io::stderr(), FREE_DESCRIPTOR_MIN);
+        let Ok(stderr) = stderr.and_then(|stderr| rustix::stdio::dup2_stderr(log).map(|()| stderr)) else {
+            return work();
+        };
+        let done = work();
+        let _ = rustix::stdio::dup2_stderr(&stderr);
+        done
     }
 
     /// Tells the launcher which processes the ranks are. Again whenever that changes; the last word counts.

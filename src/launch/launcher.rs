@@ -6,6 +6,7 @@
 use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::mpirun::Mpirun;
 use super::processes::{bearers, block_stops, is_alive, send, wait_until_gone};
+use super::start::{self, LOOK_EVERY, StartWatch};
 use super::state::{JOB_DIR_VARIABLE, MPIRUN_LOG, new_job_dir};
 use super::terminal::{End, Terminal};
 use super::{draws_a_screen, is_rank};
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// mpirun that has not brought rank 0 to life after this long never will.
+/// A cluster that MPI has not started after this long never will.
 const START_DEADLINE_MS: u64 = 60_000;
 /// How long rank 0 may take to leave when asked.
 const LEAVE_PATIENCE_MS: u64 = 500;
@@ -35,7 +36,7 @@ const MPIRUN_PATIENCE_MS: u64 = 300;
 /// Rank 0's last words may still be under way when mpirun has ended.
 const LAST_WORDS_MS: u64 = 100;
 /// Where MPI keeps shared memory, on systems that have it as a directory.
-const SHARED_MEMORY: &str = "/dev/shm";
+pub(super) const SHARED_MEMORY: &str = "/dev/shm";
 /// Exit code when the cluster broke.
 const BROKEN_EXIT_CODE: u8 = 1;
 /// Shells report death by signal as this plus the signal's number.
@@ -96,6 +97,8 @@ struct Launcher {
     mpirun: Pid,
     mpirun_lives: bool,
     rank_zero: Option<(UnixStream, Pid)>,
+    /// Until rank 0 says that MPI has started.
+    starting: Option<StartWatch>,
     reported: Vec<Pid>,
     terminal: Option<Terminal>,
     /// Whether rank 0 reads the terminal.
@@ -150,6 +153,9 @@ impl Launcher {
         if let Some(shared) = &shared {
             command.env(SHARED_VARIABLE, shared.path());
         }
+        if !can_be_entered() {
+            command.current_dir("/");
+        }
         let child = command
             .env(LIFELINE_VARIABLE, &socket)
             .env(JOB_DIR_VARIABLE, &job_dir)
@@ -165,6 +171,7 @@ impl Launcher {
         Ok(Self {
             private,
             shared,
+            starting: Some(StartWatch::new((LIFELINE_VARIABLE, socket.clone().into()), ranks, args.hostfile.is_none())),
             mark: socket.into_os_string(),
             notices,
             mpirun: pid,
@@ -187,12 +194,16 @@ impl Launcher {
     fn watch(&mut self) -> Farewell {
         let start_deadline = Instant::now() + Duration::from_millis(START_DEADLINE_MS);
         loop {
-            let notice = match &self.rank_zero {
-                Some(_) => self.notices.recv().ok(),
-                None => self.notices.recv_deadline(start_deadline).ok(),
+            let notice = match self.starting {
+                Some(_) => self.notices.recv_timeout(LOOK_EVERY).ok(),
+                None => self.notices.recv().ok(),
             };
             match notice {
-                None => return Farewell::Broken(format!("rank 0 did not start within {} s", START_DEADLINE_MS / 1000)),
+                None => {
+                    if let Some(reason) = self.start_has_failed(start_deadline) {
+                        return Farewell::Broken(reason);
+                    }
+                }
                 Some(Notice::Connected(stream, pid)) => {
                     if let Err(error) = self.hand_over(stream, pid) {
                         return Farewell::Broken(format!("cannot hand the terminal to rank 0: {error}"));
@@ -200,7 +211,10 @@ impl Launcher {
                 }
                 Some(Notice::Said(Said::Exit(code))) => return Farewell::Said(code, End::Orderly),
                 Some(Notice::Said(Said::BreakOff(code))) => return Farewell::Said(code, End::Broken),
-                Some(Notice::Said(Said::Pids(pids))) => self.reported = to_pids(&pids),
+                Some(Notice::Said(Said::Pids(pids))) => {
+                    self.starting = None;
+                    self.reported = to_pids(&pids);
+                }
                 Some(Notice::HungUp) => return Farewell::Broken(self.rank_zero_died()),
                 Some(Notice::MpirunEnded(status)) => {
                     self.mpirun_lives = false;
@@ -215,6 +229,24 @@ impl Launcher {
                 }
             }
         }
+    }
+
+    /// Why there is no use in waiting for MPI any longer.
+    fn start_has_failed(&mut self, deadline: Instant) -> Option<String> {
+        let now = Instant::now();
+        let missing = self.starting.as_mut()?.look(now);
+        if let Some(missing) = missing {
+            return Some(self.explained(&missing.to_string()));
+        }
+        let who = if self.rank_zero.is_some() { "MPI" } else { "rank 0" };
+        (now > deadline).then(|| format!("{who} did not start within {} s", START_DEADLINE_MS / 1000))
+    }
+
+    /// What has happened while MPI was starting, with what MPI said of it and what to do.
+    fn explained(&self, what: &str) -> String {
+        // Its last words are still on their way through mpirun.
+        std::thread::sleep(Duration::from_millis(LAST_WORDS_MS));
+        start::explained(what, &self.log, &[self.private.path(), Path::new(SHARED_MEMORY)])
     }
 
     /// Gives rank 0 the terminal and the descriptors, in this order: when it has them, it may read at once.
@@ -268,6 +300,9 @@ impl Launcher {
     }
 
     fn rank_zero_died(&self) -> String {
+        if let (Some(_), Some((_, pid))) = (&self.starting, &self.rank_zero) {
+            return self.explained(&start::Missing { rank: 0, pid: Some(*pid) }.to_string());
+        }
         let pid = self.rank_zero.as_ref().map_or(String::new(), |(_, pid)| format!(" (pid {pid})"));
         format!("rank 0{pid} died without a word")
     }
@@ -280,7 +315,8 @@ impl Launcher {
             ),
             Err(error) => error.to_string(),
         };
-        match (&self.rank_zero, first_words(&self.log)) {
+        match (&self.rank_zero, start::words(&self.log)) {
+            (Some(_), _) if self.starting.is_some() => self.explained(&format!("mpirun died ({how})")),
             (Some(_), _) => format!("mpirun died ({how})"),
             (None, Some(words)) => format!("mpirun could not start the ranks ({how}): {words}"),
             (None, None) => format!("mpirun could not start the ranks ({how})"),
@@ -359,6 +395,11 @@ impl Launcher {
     }
 }
 
+/// Whether the ranks can be started in this folder: mpirun enters it by its path, and waits for ever if it may not.
+fn can_be_entered() -> bool {
+    std::env::current_dir().is_ok_and(|folder| rustix::fs::access(folder, rustix::fs::Access::EXEC_OK).is_ok())
+}
+
 /// mpirun's own words about a hostfile are for those who know them.
 fn check_hostfile(hosts: &Path) -> Result<(), String> {
     let form = "it names one host a line, this machine first";
@@ -390,12 +431,6 @@ fn log_files(log: &Path) -> Result<(File, File), String> {
     let out = File::options().create(true).append(true).open(log).map_err(failed)?;
     let err = out.try_clone().map_err(failed)?;
     Ok((out, err))
-}
-
-/// The first line of mpirun's log that is more than decoration.
-fn first_words(log: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(log).ok()?;
-    text.lines().map(str::trim).find(|line| line.chars().any(char::is_alphanumeric)).map(str::to_owned)
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {

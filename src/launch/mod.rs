@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`mpirun`] | finding mpirun, telling its kinds apart, its command line |
 //! | `launcher` | the launcher's wait: what can happen, and the one way out |
+//! | `start` | the start, watched: MPI waits for ever for a rank that has died on the way |
 //! | [`lifeline`] | the socket between launcher and rank 0: what is said on it, and how descriptors travel |
 //! | [`mod@attach`] | rank 0's end: take the terminal, follow orders, notice that one has been orphaned |
 //! | [`byhand`] | rank 0 without a launcher, under an mpirun that a person typed |
@@ -67,6 +68,7 @@ mod launcher;
 pub mod lifeline;
 pub mod mpirun;
 pub mod processes;
+mod start;
 pub mod state;
 pub mod terminal;
 
@@ -86,6 +88,42 @@ const RANK_VARIABLES: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RAN
 #[must_use]
 pub fn is_rank() -> bool {
     RANK_VARIABLES.iter().any(|name| std::env::var_os(name).is_some())
+}
+
+/// What an mpirun sets together with [`RANK_VARIABLES`].
+const COMPANIONS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE", "PMI_SIZE"];
+
+/// Why this process is no rank although the environment says so: the variable stands alone, as no mpirun leaves it.
+#[must_use]
+pub fn left_over() -> Option<String> {
+    let is_set = |name: &&str| std::env::var_os(name).is_some();
+    let names = RANK_VARIABLES.into_iter().filter(is_set);
+    if COMPANIONS.iter().any(is_set) { None } else { unset(names) }
+}
+
+/// What to tell somebody who is a rank all alone: start it in another way, or take out of the environment what made
+/// this process believe that it is one. To be asked before MPI starts, which adds to the environment.
+#[must_use]
+pub fn alone() -> String {
+    let started = rustix::process::getppid().is_some_and(attach::names_an_mpirun);
+    let names = RANK_VARIABLES.into_iter().filter(|name| !started && std::env::var_os(name).is_some());
+    unset(names).unwrap_or_else(|| {
+        "there is no server: start it without mpirun, or with at least two ranks (mpirun -n 3 understudy), and one \
+         more for each of --clients"
+            .to_owned()
+    })
+}
+
+fn unset(names: impl Iterator<Item = &'static str>) -> Option<String> {
+    let names: Vec<_> = names.collect();
+    let unset: String = names.iter().map(|name| format!("-u {name} ")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} in the environment says that an mpirun started this process, but none did: leave it out (env \
+             {unset}understudy)",
+            names.join(", ")
+        )
+    })
 }
 
 /// Whether the arguments and `TERM` ask for line mode, whatever stdin and stdout are.

@@ -8,8 +8,8 @@
 
 use nix::sys::signal::{SigSet, Signal as BlockableSignal};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process, test_kill_process};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -137,6 +137,14 @@ pub fn bearers(name: &str, value: &OsStr) -> Vec<Pid> {
     everybody().filter(|&pid| pid != getpid()).filter(bears).filter(|&pid| is_alive(pid)).collect()
 }
 
+/// What a process has in its environment under this name.
+#[must_use]
+pub fn variable(pid: Pid, name: &str) -> Option<OsString> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = |variable: &[u8]| Some(variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?.to_vec());
+    environment.split(|&byte| byte == 0).find_map(value).map(OsString::from_vec)
+}
+
 /// Living processes below `ancestor` in the tree, other than this one.
 #[must_use]
 pub fn descendants(ancestor: Pid) -> Vec<Pid> {
@@ -190,6 +198,8 @@ mod tests {
             std::thread::sleep(Duration::from_millis(LOOK_AGAIN_MS));
         }
         assert!(!bearers("UNDERSTUDY_TEST_MARK", OsStr::new("a")).contains(&pid));
+        assert_eq!(variable(pid, "UNDERSTUDY_TEST_MARK"), Some("a b".into()));
+        assert_eq!(variable(pid, "UNDERSTUDY_TEST"), None);
         assert!(descendants(getpid()).contains(&pid));
         child.kill().expect("it is ours");
         // Dead but not waited for: it must count as gone.

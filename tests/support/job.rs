@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use understudy::launch::processes::{bearers, is_alive};
+use understudy::launch::processes::{bearers, is_alive, variable};
 
 /// The program.
 pub const UNDERSTUDY: &str = env!("CARGO_BIN_EXE_understudy");
@@ -275,6 +275,19 @@ impl Job {
     /// The process that was started: the launcher, or an mpirun.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// The processes that mpirun has started to be this rank.
+    pub fn processes_of(&self, rank: u32) -> Vec<Pid> {
+        let is = |pid: &Pid| variable(*pid, "OMPI_COMM_WORLD_RANK").is_some_and(|value| *value == *rank.to_string());
+        self.place.processes().into_iter().filter(is).collect()
+    }
+
+    /// Whether rank 0 has taken over what the launcher hands over: then the socket is gone.
+    pub fn has_connected(&self) -> bool {
+        let folders = std::fs::read_dir(self.place.tmp()).into_iter().flatten().flatten();
+        let mut private = folders.filter(|folder| folder.file_name().as_encoded_bytes().starts_with(b"understudy-"));
+        private.next().is_some_and(|folder| !folder.path().join("lifeline").exists())
     }
 
     /// mpirun below the launcher.
