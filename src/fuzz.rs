@@ -73,6 +73,10 @@ pub struct FuzzArgs {
     #[arg(long, default_value_t = 1.0, value_name = "W", value_parser = work)]
     pub work: f64,
 
+    /// In some runs clients ask all the time, and must be served as well as before when all is over; takes longer.
+    #[arg(long)]
+    pub load: bool,
+
     #[arg(long, value_name = "RULE", help = crate::args::without_help())]
     pub without: Vec<Rule>,
 
@@ -98,6 +102,7 @@ impl FuzzArgs {
             troubles: self.troubles.unwrap_or(u32::MAX),
             clocks: self.clocks,
             work: self.work,
+            load: self.load,
             rules: Rules::without(&self.without),
         }
     }
@@ -281,6 +286,7 @@ fn smaller(chaos: &Chaos) -> Vec<Chaos> {
     let troubles = chaos.troubles.min(SHRINK_FAULTS_START);
     all.extend(steps(troubles, 0).into_iter().map(|troubles| Chaos { troubles, ..chaos.clone() }));
     all.extend((chaos.clocks != 1.0).then(|| Chaos { clocks: 1.0, ..chaos.clone() }));
+    all.extend(chaos.load.then(|| Chaos { load: false, ..chaos.clone() }));
     all.extend((chaos.work != 0.0).then(|| Chaos { work: 0.0, ..chaos.clone() }));
     let window = u32::try_from(chaos.window).unwrap_or(u32::MAX);
     all.extend(steps(window, 1).into_iter().map(|window| Chaos { window: window as usize, ..chaos.clone() }));

@@ -5,15 +5,16 @@
 //! big that a transfer takes many parts, and whether an operator says `RESET` now and then. Below that lie the
 //! machines, with clocks of their own and [troubles](super::trouble) of their own.
 
-use super::World;
 use super::clock;
 use super::coverage::{Coverage, Fault};
 use super::happening::{Happening, Record};
-use super::invariants::{Violation, heals, linearizable};
+use super::invariants::{Violation, answered, heals, linearizable};
+use super::pulse::Pulse;
 use super::trouble::{self, Gremlin};
+use super::world::{Bend, World};
 use crate::driver::Setup;
 use crate::fault::Control;
-use crate::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time};
+use crate::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time, Timing};
 use crate::store::{Bytes, Command};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -38,6 +39,8 @@ pub struct Chaos {
     pub clocks: f64,
     /// Turns take so many times what they would take else; 0: no time at all.
     pub work: f64,
+    /// In some runs clients ask all the time, and must be served as well as before when all is over.
+    pub load: bool,
     /// Which rules hold.
     pub rules: Rules,
 }
@@ -53,6 +56,7 @@ impl Default for Chaos {
             troubles: u32::MAX,
             clocks: clock::RATES_PROMISED,
             work: 1.0,
+            load: false,
             rules: Rules::default(),
         }
     }
@@ -62,7 +66,7 @@ impl Chaos {
     /// The command line that repeats the run of a seed.
     #[must_use]
     pub fn command(&self, seed: u64) -> String {
-        let Self { servers, clients, operations, window, faults, troubles, clocks, work, rules } = self;
+        let Self { servers, clients, operations, window, faults, troubles, clocks, work, load, rules } = self;
         let mut command =
             format!("understudy fuzz --seeds {seed}..{} --servers {servers} --clients {clients}", seed + 1);
         command.push_str(&format!(" --operations {operations} --window {window}"));
@@ -77,6 +81,9 @@ impl Chaos {
         }
         if *work != 1.0 {
             command.push_str(&format!(" --work {work}"));
+        }
+        if *load {
+            command.push_str(" --load");
         }
         rules.switched_off().for_each(|rule| command.push_str(&format!(" --without {rule}")));
         command
@@ -120,6 +127,9 @@ const FAULTS_PER_OPERATION_MAX: Duration = Duration::from_millis(100);
 /// A `RESET` is carried out by then if nothing hinders it.
 const RESET_DEADLINE: Duration = Duration::from_secs(1);
 
+/// One run in so many is under load.
+const LOAD: [u64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
 /// What the seed alone decides.
 struct Weather {
     failure_rate: f64,
@@ -127,6 +137,8 @@ struct Weather {
     one_idle: bool,
     big_values: bool,
     resets: bool,
+    /// Clients ask all the time, and must be served as well as before when all is over.
+    load: bool,
 }
 
 impl Weather {
@@ -140,14 +152,30 @@ impl Weather {
             one_idle: pick(&[0, 0, 1]) == 1,
             big_values: pick(&[0, 0, 0, 1]) == 1,
             resets: pick(&[0, 0, 0, 0, 0, 1]) == 1,
+            load: pick(&LOAD) == 1,
         }
     }
+}
+
+/// A flaw: a protocol that is not ours, to see whether a run would notice it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flaw {
+    /// Another timing.
+    pub timing: Option<Timing>,
+    /// What becomes of messages.
+    pub bend: Option<Bend>,
 }
 
 /// One run.
 #[must_use]
 pub fn run(seed: u64, chaos: &Chaos) -> Report {
-    let mut world = start(seed, chaos, false);
+    run_flawed(seed, chaos, Flaw::default())
+}
+
+/// One run of a protocol that has a flaw.
+#[must_use]
+pub fn run_flawed(seed: u64, chaos: &Chaos, flaw: Flaw) -> Report {
+    let mut world = start_flawed(seed, chaos, flaw, false);
     let outcome = drive(&mut world, seed, chaos);
     Report {
         operations: world.history().len(),
@@ -168,10 +196,15 @@ pub fn replay(seed: u64, chaos: &Chaos, record: Record) -> (Outcome, Vec<Happeni
 /// The world of a run, before its first step. An audience wants its ranks to report (`observe`).
 #[must_use]
 pub fn start(seed: u64, chaos: &Chaos, observe: bool) -> World {
+    start_flawed(seed, chaos, Flaw::default(), observe)
+}
+
+fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     let weather = Weather::of(seed);
     let mut config = Config::new(chaos.servers);
     config.clients = chaos.clients.saturating_sub(1);
     config.rules = chaos.rules;
+    config.timing = flaw.timing.unwrap_or(config.timing);
     if weather.one_idle && chaos.servers > 2 {
         config.replicas -= 1;
     }
@@ -179,6 +212,7 @@ pub fn start(seed: u64, chaos: &Chaos, observe: bool) -> World {
     let mut world = World::new(Setup { config, seed, failure_rate, recover_after, observe });
     trouble::set_clocks(&mut world, seed, chaos);
     trouble::set_work(&mut world, seed, chaos);
+    world.set_bend(flaw.bend);
     world
 }
 
@@ -240,18 +274,31 @@ impl Script {
 }
 
 fn drive(world: &mut World, seed: u64, chaos: &Chaos) -> Result<(), Violation> {
+    let load = chaos.load && Weather::of(seed).load;
+    let mut pulse = load.then(|| Pulse::begin(world, chaos.window)).transpose()?;
     let mut script = Script::new(seed, chaos, world.now());
-    while let Some(next) = script.next() {
+    while let Some(mut next) = script.next() {
+        if let Some(pulse) = &mut pulse {
+            if world.now() >= pulse.next() {
+                pulse.beat(world);
+            }
+            next = next.min(pulse.next());
+        }
         while world.step(next) {}
         check(world)?;
         script.act(world);
     }
     heal_all(world);
+    if let Some(pulse) = &pulse {
+        pulse.judge(world)?;
+        check(world)?;
+    }
     // The servers that a RESET was waiting for may have forgotten everything since they announced themselves.
     world.run_for(RESET_DEADLINE);
     reset_if_stillborn(world);
-    heals::judge(world)?;
+    let whole = heals::judge(world)?;
     check(world)?;
+    answered::judge(world, whole)?;
     linearizable::judge(world.history())
 }
 

@@ -13,6 +13,7 @@
 //! | [`network`] | messages on their way, late ones and doubled ones among them |
 //! | [`chaos`] | a random run: operations and faults, then healing |
 //! | `trouble` | what befalls the machines in such a run |
+//! | `pulse` | clients that ask all the time, before, during and after it |
 //! | [`coverage`] | which faults and situations a run has met |
 //! | [`happening`] | what happens, line by line, in the common notation |
 //! | [`invariants`] | the properties, one a file |
@@ -30,13 +31,14 @@ pub mod happening;
 pub mod invariants;
 pub mod machine;
 pub mod network;
+mod pulse;
 pub mod stage;
 mod trouble;
 pub mod work;
 pub mod world;
 
-pub use chaos::{Chaos, Outcome, Report, Script, replay, run};
+pub use chaos::{Chaos, Flaw, Outcome, Report, Script, replay, run, run_flawed};
 pub use coverage::{Coverage, Fault, Situation};
 pub use happening::{Happening, Record, What};
 pub use stage::{SimStage, VirtualClock};
-pub use world::World;
+pub use world::{Bend, World};

@@ -23,6 +23,8 @@ pub struct Delivery {
     pub message: Message,
     /// When it left its sender.
     left: Time,
+    /// It is late, or comes again: others overtake it.
+    stray: bool,
 }
 
 /// How likely it is that a message goes astray.
@@ -88,7 +90,7 @@ impl Network {
             let Stray { again, late } = self.stray;
             if drawn < again + late {
                 let wait = Duration::from_micros(self.late_us());
-                let delivery = Delivery { from, to, message: message.clone(), left };
+                let delivery = Delivery { from, to, message: message.clone(), left, stray: true };
                 self.strayed = (self.strayed.0 + 1, self.strayed.1.max(left + wait));
                 self.fly(left + wait, delivery);
             }
@@ -99,7 +101,7 @@ impl Network {
         let last = self.last_arrival.entry((from, to)).or_default();
         let arrival = (left + travel).max(*last);
         *last = arrival;
-        self.fly(arrival, Delivery { from, to, message, left });
+        self.fly(arrival, Delivery { from, to, message, left, stray: false });
     }
 
     fn late_us(&mut self) -> u64 {
@@ -126,5 +128,77 @@ impl Network {
     /// The sender dies now: what it has not sent yet will never leave.
     pub fn die(&mut self, from: Rank, now: Time) {
         self.flying.retain(|_, delivery| delivery.from != from || delivery.left <= now);
+        self.find_last();
+    }
+
+    /// What was to leave later leaves now: its sender is no longer held up.
+    pub fn hurry(&mut self, now: Time) {
+        self.last_arrival.clear();
+        for ((arrival, number), mut delivery) in std::mem::take(&mut self.flying) {
+            let mut arrival = arrival;
+            if !delivery.stray {
+                let last = self.last_arrival.entry((delivery.from, delivery.to)).or_default();
+                arrival = Time(arrival.0 - delivery.left.0.saturating_sub(now.0)).max(*last);
+                *last = arrival;
+            }
+            delivery.left = delivery.left.min(now);
+            self.flying.insert((arrival, number), delivery);
+        }
+    }
+
+    fn find_last(&mut self) {
+        self.last_arrival.clear();
+        for ((arrival, _), delivery) in self.flying.iter().filter(|(_, delivery)| !delivery.stray) {
+            self.last_arrival.insert((delivery.from, delivery.to), *arrival);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Time {
+        Time(ms * 1_000_000)
+    }
+
+    /// Sends so many messages from rank 1 to rank 2, all leaving then.
+    fn send(network: &mut Network, count: u64, left: Time) {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        (0..count).for_each(|_| network.send(left, Rank(1), Rank(2), Message::GetView, &mut rng));
+    }
+
+    fn arrivals(network: &mut Network) -> Vec<Time> {
+        std::iter::from_fn(|| Some(network.next_arrival()).filter(|_| network.arrive().is_some())).collect()
+    }
+
+    #[test]
+    fn messages_go_astray_as_often_as_they_should() {
+        let mut network = Network::new(7);
+        network.set_stray(Stray { again: 0.1, late: 0.1 });
+        send(&mut network, 10_000, ms(1));
+        assert!((1_800..2_200).contains(&network.strayed()), "{}", network.strayed());
+        let last = network.strays_until();
+        assert!(last > ms(2_500) && last < ms(3_002), "{last}");
+        let arrivals = arrivals(&mut network);
+        assert!((10_900..11_100).contains(&arrivals.len()), "{}", arrivals.len());
+        assert_eq!(arrivals.last(), Some(&last));
+        assert!(arrivals.iter().filter(|at| **at < ms(2)).count() >= 8_900);
+    }
+
+    #[test]
+    fn what_has_not_left_dies_with_its_sender_or_hurries() {
+        let mut network = Network::new(7);
+        send(&mut network, 3, ms(1));
+        send(&mut network, 5, ms(900));
+        network.hurry(ms(2));
+        assert_eq!(network.flying(), 8);
+        send(&mut network, 1, ms(3));
+        send(&mut network, 4, ms(800));
+        network.die(Rank(1), ms(4));
+        send(&mut network, 1, ms(5));
+        let arrivals = arrivals(&mut network);
+        assert_eq!(arrivals.len(), 10);
+        assert!(arrivals.is_sorted() && arrivals[9] < ms(6), "{arrivals:?}");
     }
 }

@@ -185,7 +185,7 @@ impl<'a> SimStage<'a> {
             return;
         }
         self.healing_until = None;
-        let healed = if heals::is_healed(&self.world) { Ok(()) } else { heals::judge(&mut self.world) };
+        let healed = if heals::is_healed(&self.world) { Ok(()) } else { heals::judge(&mut self.world).map(|_| ()) };
         match healed.and_then(|()| linearizable::judge(self.world.history())) {
             Ok(()) => self.note("healed, and all answers are linearizable"),
             Err(violation) => {

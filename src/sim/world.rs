@@ -10,7 +10,9 @@ use super::work::Work;
 use crate::check::Operation;
 use crate::driver::{FrontHost, ServerHost, Setup, Sink};
 use crate::fault::Control;
-use crate::protocol::{Event, Incarnation, METADATA, Message, Observation, Rank, Role, Time, View, ViewNumber};
+use crate::protocol::{
+    Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, Server, Time, View, ViewNumber,
+};
 use crate::store::{ClientId, Command, Seq};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -21,6 +23,10 @@ use std::time::Duration;
 const INBOX_MAX: usize = 200_000;
 /// The most lines kept of what happened last.
 const RECENT_MAX: usize = 60;
+
+/// What a test makes of a message that a server is about to take in from this rank; what it returns is an answer in
+/// the server's name. So a test can see whether a protocol with a flaw would be noticed.
+pub type Bend = fn(&Server, Rank, &mut Message) -> Option<Message>;
 
 /// A cluster on virtual time.
 #[derive(Debug)]
@@ -40,7 +46,9 @@ pub struct World {
     /// Turns take so many times what they take on an ordinary machine; 0: no time at all.
     slowness: f64,
     longest_turn: Duration,
+    bend: Option<Bend>,
     history: Vec<Operation>,
+    given_up: Vec<(Rank, Seq, Time)>,
     record: Record,
     happenings: VecDeque<Happening>,
     invariants: Invariants,
@@ -75,7 +83,9 @@ impl World {
             calls: BTreeMap::new(),
             slowness: 0.0,
             longest_turn: Duration::ZERO,
+            bend: None,
             history: Vec::new(),
+            given_up: Vec::new(),
             record: Record::Nothing,
             happenings: VecDeque::new(),
             invariants,
@@ -145,9 +155,16 @@ impl World {
         &self.history
     }
 
+    /// Which requests clients gave up, and when.
+    #[must_use]
+    pub fn given_up(&self) -> &[(Rank, Seq, Time)] {
+        &self.given_up
+    }
+
     /// Forgets the finished operations.
     pub fn forget_history(&mut self) {
         self.history.clear();
+        self.given_up.clear();
     }
 
     /// What this client still has running was asked at or after this.
@@ -217,6 +234,11 @@ impl World {
         self.slowness = slowness;
     }
 
+    /// From now on servers take in what this makes of their messages.
+    pub fn set_bend(&mut self, bend: Option<Bend>) {
+        self.bend = bend;
+    }
+
     /// The longest that a turn has worked so far, at the pace of an ordinary machine.
     #[must_use]
     pub fn longest_turn(&self) -> Duration {
@@ -258,6 +280,7 @@ impl World {
     pub fn calm(&mut self) {
         self.machines.values_mut().for_each(|machine| machine.calm(self.now));
         self.network.set_stray(Stray::default());
+        self.network.hurry(self.now);
     }
 
     /// Says how much of what happens is to be kept from now on.
@@ -432,10 +455,13 @@ impl World {
         waiting.iter().for_each(|(_, message)| work.message(message));
         self.delivered += waiting.len() as u64;
         if self.servers.contains_key(&rank) {
+            let bend = self.bend;
             self.with_server(rank, work, |server, invariants, now, sink| {
-                for (from, message) in waiting {
+                for (from, mut message) in waiting {
+                    let answer = bend.zip(server.server()).and_then(|(bend, server)| bend(server, from, &mut message));
                     invariants.on_delivery(now, server, &message);
                     server.handle(now, from, message, sink);
+                    answer.into_iter().for_each(|answer| (sink.emit)(from, answer));
                 }
                 server.tick(now, sink);
             });
@@ -492,6 +518,9 @@ impl World {
         while let Some(mut completion) = front.pop_completion() {
             completion.call = self.calls.remove(&(rank, completion.seq)).unwrap_or(self.now);
             completion.returned = self.now;
+            if completion.outcome == Outcome::Unknown {
+                self.given_up.push((rank, completion.seq, self.now));
+            }
             let operation = Operation::new(ClientId(rank.0), completion);
             self.invariants.on_answer(&operation);
             self.history.push(operation);

@@ -1,6 +1,7 @@
 //! When all faults end, the cluster heals: full membership, equal stores, every client answered, within a bound.
 
 use super::Violation;
+use crate::protocol::Time;
 use crate::sim::World;
 use std::time::Duration;
 
@@ -10,6 +11,12 @@ pub const HEAL_MS_MAX: u64 = 10_000;
 /// True when nothing is left to do.
 #[must_use]
 pub fn is_healed(world: &World) -> bool {
+    is_whole(world) && world.clients().iter().all(|rank| world.front(*rank).client().outstanding() == 0)
+}
+
+/// True when all servers that should be are members, equal, and one of them answers.
+#[must_use]
+pub fn is_whole(world: &World) -> bool {
     let Some(view) = world.view_now() else { return false };
     let wanted = world.setup().config.replicas.min(world.setup().config.servers) as usize;
     let members: Vec<_> = world
@@ -23,16 +30,18 @@ pub fn is_healed(world: &World) -> bool {
         && members.iter().all(|s| s.store().op() == members[0].store().op() && s.op() == s.store().op())
         && members.iter().all(|s| s.store().full_digest() == members[0].store().full_digest())
         && members.iter().any(|s| s.serves_reads(world.local(s.member().rank)))
-        && world.clients().iter().all(|rank| world.front(*rank).client().outstanding() == 0)
 }
 
-/// Waits for healing.
+/// Waits for healing. Tells since when the cluster was whole.
 ///
 /// # Errors
 /// When it does not happen in time.
-pub fn judge(world: &mut World) -> Result<(), Violation> {
-    if world.run_until(Duration::from_millis(HEAL_MS_MAX), is_healed) || world.violation().is_some() {
-        return Ok(());
+pub fn judge(world: &mut World) -> Result<Time, Violation> {
+    let until = world.now() + Duration::from_millis(HEAL_MS_MAX);
+    world.run_until(Duration::from_millis(HEAL_MS_MAX), is_whole);
+    let whole = world.now();
+    if world.run_until(until.since(whole), is_healed) || world.violation().is_some() {
+        return Ok(whole);
     }
     let view = world.view_now().map_or_else(|| "no view".to_owned(), ToString::to_string);
     let mut what = format!("not healed after {HEAL_MS_MAX} ms: {view}");

@@ -9,9 +9,11 @@
 //! | [`survivor`] | nobody forgets what nobody else has |
 //! | [`exactly_once`] | a request takes effect at most once, and every answer to it is the same |
 //! | [`linearizable`] | the clients' history has an order that explains it |
+//! | [`answered`] | who asks when nothing is wrong has an answer |
 //! | [`heals`] | when all faults end, everything is as before |
 //! | [`bounded`] | no queue grows without bound |
 
+pub mod answered;
 pub mod bounded;
 pub mod durability;
 pub mod exactly_once;
@@ -185,6 +187,7 @@ impl Invariants {
             Event::RoleChanged { from: Role::Joining, to: Role::Down, .. } => Situation::JoinInterrupted,
             Event::RoleChanged { from: Role::Idle, to: Role::Joining, .. } => Situation::IdleRecruited,
             Event::ViewChanged { reason, view, .. } => {
+                self.survivor.on_view(view.epoch);
                 let joining = |host: &ServerHost| host.server().is_some_and(|server| server.receiving().is_some());
                 let failed_over = matches!(reason, Reason::PrimarySilent { .. });
                 if failed_over && servers.values().any(joining) {

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub struct Survivor {
     had: BTreeMap<Rank, (u32, OpNumber)>,
+    /// The newest epoch.
+    epoch: u32,
 }
 
 fn holding(host: &ServerHost) -> Option<(u32, OpNumber)> {
@@ -20,6 +22,11 @@ fn holding(host: &ServerHost) -> Option<(u32, OpNumber)> {
 }
 
 impl Survivor {
+    /// The metadata server has decided on a view of this epoch.
+    pub fn on_view(&mut self, epoch: u32) {
+        self.epoch = self.epoch.max(epoch);
+    }
+
     /// A server has just done something.
     pub fn on_server(&mut self, host: &ServerHost) {
         match holding(host) {
@@ -40,9 +47,8 @@ impl Survivor {
     ) -> Result<(), Violation> {
         let Some((epoch, had)) = self.had.remove(&rank) else { return Ok(()) };
         let needed = durability.acknowledged(epoch);
-        // After a RESET nothing of the old epoch counts.
-        let now_in = servers.get(&rank).and_then(ServerHost::server).and_then(|server| server.view());
-        let is_over = now_in.is_some_and(|view| view.epoch > epoch);
+        // After a RESET nothing of the old epoch counts, even for those who do not know of it yet.
+        let is_over = self.epoch > epoch;
         let has_all = |host: &ServerHost| holding(host).is_some_and(|(in_epoch, op)| in_epoch >= epoch && op >= needed);
         if is_over || needed == OpNumber(0) || had < needed || servers.values().any(has_all) {
             return Ok(());

@@ -1,0 +1,112 @@
+//! Would it be noticed? A protocol with a flaw must fail within a few seeds of the simulator.
+//!
+//! A flaw is put into the messages that servers take in, or into their timing, so the protocol itself needs no
+//! switches for it. The rules have tests of their own (`tests/rules.rs`).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+use understudy::protocol::{Message, Rank, Role, Server, Timing};
+use understudy::sim::{Bend, Chaos, Flaw, Outcome, run_flawed};
+use understudy::store::Seq;
+
+/// Runs seeds until one fails; an assertion of the protocol is as good as a violation.
+fn noticed(what: &str, flaw: Flaw, seeds: u64) {
+    let chaos = Chaos::default();
+    let fails = |seed: &u64| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| run_flawed(*seed, &chaos, flaw).outcome));
+        match outcome {
+            Ok(Outcome::Clean) => false,
+            Ok(Outcome::Violated(violation)) => {
+                println!("{what}: seed {seed} violates {violation}");
+                true
+            }
+            Err(_) => {
+                println!("{what}: seed {seed} fails an assertion");
+                true
+            }
+        }
+    };
+    assert!((0..seeds).any(|seed| fails(&seed)), "{what}: {seeds} seeds did not notice");
+}
+
+fn bent(bend: Bend) -> Flaw {
+    Flaw { bend: Some(bend), timing: None }
+}
+
+fn timed(change: impl FnOnce(&mut Timing)) -> Flaw {
+    let mut timing = Timing::default();
+    change(&mut timing);
+    Flaw { timing: Some(timing), bend: None }
+}
+
+#[test]
+fn a_silence_as_long_as_a_lease() {
+    noticed("silence = lease", timed(|timing| timing.silence = timing.lease), 300);
+}
+
+#[test]
+fn a_lease_that_is_a_little_too_long_for_the_clocks() {
+    noticed("lease of 49.5 ms", timed(|timing| timing.lease = Duration::from_micros(49_500)), 300);
+    noticed("lease of 45 ms", timed(|timing| timing.lease = Duration::from_millis(45)), 1_000);
+}
+
+#[test]
+fn a_backup_that_has_asked_to_be_primary_and_starts_the_view_all_the_same() {
+    fn bend(server: &Server, _: Rank, message: &mut Message) -> Option<Message> {
+        let Message::StartView { view, commit, tail, sent } = message else { return None };
+        let asks = server.role() == Role::Backup && server.has_proposed();
+        let current = server.view().is_some_and(|current| current.number == view.number);
+        let (incarnation, sent) = (server.member().incarnation, *sent);
+        let op = server.op().max(understudy::store::OpNumber(commit.0 + tail.len() as u64));
+        (asks && current).then_some(Message::StartViewOk { view: view.number, incarnation, op, sent })
+    }
+    noticed("StartViewOk after having asked", bent(bend), 2_000);
+}
+
+#[test]
+fn a_backup_that_has_asked_to_be_primary_and_grants_leases_all_the_same() {
+    fn bend(server: &Server, _: Rank, message: &mut Message) -> Option<Message> {
+        let Message::Heartbeat { view, sent, .. } = message else { return None };
+        let asks = server.role() == Role::Backup && server.has_proposed();
+        let current = server.view().is_some_and(|current| current.number == *view);
+        let (incarnation, op, sent) = (server.member().incarnation, server.op(), *sent);
+        (asks && current).then_some(Message::HeartbeatOk { view: *view, incarnation, op, sent })
+    }
+    noticed("HeartbeatOk after having asked", bent(bend), 2_000);
+}
+
+#[test]
+fn acknowledgements_of_an_older_view() {
+    fn bend(server: &Server, _: Rank, message: &mut Message) -> Option<Message> {
+        let current = server.view()?.number;
+        if let Message::PrepareOk { view, .. } | Message::HeartbeatOk { view, .. } | Message::StartViewOk { view, .. } =
+            message
+        {
+            *view = current.max(*view);
+        }
+        None
+    }
+    noticed("acknowledgements of an older view", bent(bend), 2_000);
+}
+
+#[test]
+fn an_answer_that_is_forgotten_one_too_early() {
+    fn bend(_: &Server, _: Rank, message: &mut Message) -> Option<Message> {
+        if let Message::Request(request) = message {
+            request.acked = Seq(request.acked.0 + 1);
+        }
+        None
+    }
+    noticed("an answer forgotten one too early", bent(bend), 2_000);
+}
+
+#[test]
+fn writes_of_a_client_that_do_not_wait_for_each_other() {
+    fn bend(_: &Server, _: Rank, message: &mut Message) -> Option<Message> {
+        if let Message::Request(request) = message {
+            request.after = Seq(0);
+        }
+        None
+    }
+    noticed("after = 0", bent(bend), 2_000);
+}
