@@ -154,3 +154,17 @@ fn fuzz_refuses_what_it_cannot_understand() {
         assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
     }
 }
+
+// ---- without MPI ---------------------------------------------------------------------------------
+
+#[test]
+#[cfg(not(feature = "mpi"))]
+fn without_mpi_one_true_line_says_what_can_be_done() {
+    for args in [["--plain"].as_slice(), &["-c", "GET a"], &["bench"], &["bench", "--quick"]] {
+        let output = alone(args, "GET a\n");
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+        let said = text(&output.stderr);
+        assert!(said.starts_with("understudy: built without MPI: ") && said.lines().count() == 1, "{said}");
+        assert!(said.contains("--sim") && said.contains("fuzz") && said.contains("default features"), "{said}");
+    }
+}

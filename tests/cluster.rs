@@ -7,6 +7,7 @@
 mod support;
 
 use rustix::process::{Pid, Signal};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::job::{GONE_WITHIN, Job, Place, UNDERSTUDY, run, run_within};
@@ -612,7 +613,14 @@ fn a_killed_mpirun_that_a_person_typed_leaves_nobody() {
         mpirun
     });
     job.expect("PUT a 1", "OK");
+    let status = job.wait_led_by(1, &[2]);
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", status.pid(0))).expect("it lives");
+    let shared = maps.lines().filter_map(|line| Some(Path::new(&line[line.find("/dev/shm/vader_segment")?..])));
+    let shared: Vec<_> = shared.collect();
+    assert!(shared.iter().any(|file| file.exists()), "where does MPI keep its shared memory?\n{maps}");
     job.signal(job.pid(), Signal::KILL);
     job.wait_end();
     job.wait_gone();
+    let left: Vec<_> = shared.into_iter().filter(|file| file.exists()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use support::job::{GONE_WITHIN, Place, Turn, UNDERSTUDY};
-use support::terminal::{CAST, CTRL_C, CTRL_D, CTRL_X, F5, Size, Terminal};
+use support::terminal::{CTRL_C, CTRL_D, CTRL_X, F5, Size, Terminal};
 
 /// The first screen is promised within two seconds; the rest is for a busy machine.
 const FIRST_SCREEN_WITHIN: Duration = Duration::from_secs(10);
@@ -298,37 +298,6 @@ fn a_killed_server_is_seen_and_the_terminal_is_whole_in_the_end() {
     screen.terminal.wait_shows("server 2 · PRIMARY");
     screen.terminal.press("GET color\r");
     screen.terminal.wait_line("\"red\"");
-    screen.terminal.press(CTRL_D);
-    screen.check_whole(0);
-}
-
-/// The README's picture is made from this very run: `UNDERSTUDY_CAST=demo.cast cargo test --release --test screen \
-/// the_moving_picture` records it, and a renderer of asciicasts such as svg-term makes `assets/demo.svg` of it.
-#[test]
-fn the_moving_picture_is_what_happens() {
-    let recording = std::env::var_os(CAST).is_some();
-    let pause = |seconds: f64| {
-        if recording {
-            std::thread::sleep(Duration::from_secs_f64(seconds));
-        }
-    };
-    let mut screen = Screen::sized(&[UNDERSTUDY, "--failure-rate", "0", "--seed", "7"], Size(100, 30));
-    for line in include_str!("../assets/demo.txt").lines() {
-        match line.split_once(' ').unwrap_or((line, "")) {
-            ("#", _) => {}
-            ("wait", seconds) => pause(seconds.parse().expect("seconds")),
-            ("see", text) => screen.terminal.wait_shows(text),
-            ("enter", _) => screen.terminal.press("\r"),
-            ("key", "F5") => screen.terminal.press(F5),
-            ("type", text) => {
-                for letter in text.chars() {
-                    screen.terminal.press(&letter.to_string());
-                    pause(0.09);
-                }
-            }
-            _ => panic!("assets/demo.txt: what is {line:?}?"),
-        }
-    }
     screen.terminal.press(CTRL_D);
     screen.check_whole(0);
 }

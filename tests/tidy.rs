@@ -300,6 +300,18 @@ fn the_top_of_the_repository_is_tidy() {
     none(&names.filter(unknown).collect::<Vec<_>>());
 }
 
+#[test]
+fn the_package_has_the_pictures_of_the_readme_and_no_folders_that_begin_with_a_dot() {
+    let manifest = std::fs::read_to_string(top().join("Cargo.toml")).expect("there is a manifest");
+    let excluded = manifest.lines().find(|line| line.starts_with("exclude = "));
+    assert_eq!(excluded, Some("exclude = [\".*\"]"), "names with a dot, and nothing else");
+    let readme = std::fs::read_to_string(top().join("README.md")).expect("there is a README");
+    let links = readme.match_indices("](").filter_map(|(at, _)| readme[at + 2..].split(')').next());
+    let missing = links.filter(|link| !link.contains("://") && !top().join(link).exists());
+    none(&missing.map(|link| format!("README.md: {link} is not there")).collect::<Vec<_>>());
+    assert!(readme.matches("![").count() >= 4, "moving, load, five servers, figures");
+}
+
 /// What stands in the README between `<!-- name -->` and `<!-- /name -->`.
 fn readme_part(readme: &str, name: &str) -> String {
     let (start, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));

@@ -130,6 +130,9 @@ fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
         return 0;
     }
     transport.abandon();
+    if ended == Ended::Orphaned {
+        launch::processes::remove_shared_memory();
+    }
     signal_hook::low_level::exit(i32::from(ended == Ended::Orphaned))
 }
 

@@ -1,39 +1,79 @@
-//! The report as a picture.
+//! The report as a picture that is read at a glance.
 //!
-//! Left: for every figure that is held against raw MPI, both, on a logarithmic scale. Right: the failovers,
-//! a bar each, by phase. Plain SVG that reads on light and on dark pages.
+//! ```text
+//!   one request at a time            256 at once
+//!   GET        ███ 5 µs              GET   ██████ 1.0M/s
+//!              ▒ raw MPI                   ▒▒▒▒▒▒▒▒ raw MPI
+//!   PUT        ██████ 17 µs          …
+//!   …                                the primary is killed: how long clients waited
+//!                                    ├──────┼──●●●●──┼──────┤  a dot a kill
+//! ```
+//!
+//! Every figure is there once, with the limit under it. Plain SVG that reads on light and on dark pages.
 
+use super::quantile;
 use super::report::{Failover, Report, Row};
 use std::fmt::Write;
 
 const WIDTH: f64 = 990.0;
-const LABELS: f64 = 150.0;
-const CHART: f64 = 340.0;
-const LINE: f64 = 26.0;
-const TOP: f64 = 64.0;
-/// Where the right half begins.
-const RIGHT: f64 = 560.0;
-const RIGHT_CHART: f64 = 400.0;
+const HEIGHT: f64 = 424.0;
+const TITLE: f64 = 24.0;
+/// Where the first bar of a chart is, below its title.
+const FIRST: f64 = 16.0;
+const LINE: f64 = 42.0;
+const BAR: f64 = 15.0;
+const LIMIT_BAR: f64 = 7.0;
+/// The two columns: where their labels end, and how long their longest bar is.
+const LEFT: Column = Column { labels: 120.0, bars: 250.0 };
+const RIGHT: Column = Column { labels: 610.0, bars: 250.0 };
+/// The axis of the kills.
+const KILLS_TOP: f64 = 262.0;
+const KILLS_START: f64 = 540.0;
+const KILLS_WIDTH: f64 = 400.0;
+const KILLS_BAND: f64 = 44.0;
+const DOT: f64 = 4.5;
 const OURS: &str = "#2f81f7";
 const LIMIT: &str = "#8b949e";
 const TEXT: &str = "#6e7681";
-/// Noticed, view changed, taken over, answered.
-const PHASES: [(&str, &str); 4] =
-    [("noticed", "#8b949e"), ("view changed", "#d29922"), ("taken over", "#2f81f7"), ("answered", "#3fb950")];
+
+/// What is shown of the durations, and what it is called.
+const DURATIONS: [(&str, &str); 6] = [
+    ("get_1_p50", "GET"),
+    ("put_1_p50", "PUT"),
+    ("put_4096b_p50", "PUT of 4 KiB"),
+    ("put_64k_p50", "PUT of 64 KiB"),
+    ("put_4_servers_p50", "PUT, 4 servers"),
+    ("put_8_servers_p50", "PUT, 8 servers"),
+];
+/// The same of the rates.
+const RATES: [(&str, &str); 4] =
+    [("get_256_rate", "GET"), ("ycsb_b_rate", "95 % GET"), ("ycsb_a_rate", "half GET"), ("put_256_rate", "PUT")];
+
+#[derive(Clone, Copy)]
+struct Column {
+    labels: f64,
+    bars: f64,
+}
 
 /// Draws `report`.
 #[must_use]
 pub fn svg(report: &Report) -> String {
-    let latencies: Vec<&Row> = report.rows.iter().filter(|row| row.unit == "us").collect();
-    let lines = latencies.len().max(failover_lines(report)).max(4);
-    let height = TOP + LINE * lines as f64 + 56.0;
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
-         font-size=\"12\" fill=\"{TEXT}\">\n<title>Understudy against raw MPI</title>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
+         font-size=\"13\" fill=\"{TEXT}\">\n<title>Understudy against raw MPI</title>\n"
     );
-    draw_latencies(&mut out, &latencies);
-    draw_failovers(&mut out, &report.failovers, height);
-    text(&mut out, 10.0, height - 10.0, "start", &format!("{}, {}, {}", report.program, report.machine, report.mpi));
+    let shown = |names: &[(&'static str, &'static str)]| {
+        names.iter().filter_map(|(name, label)| Some((*label, report.row(name)?))).collect::<Vec<_>>()
+    };
+    draw_bars(&mut out, LEFT, "One request at a time: median, shorter is better", &shown(&DURATIONS), duration);
+    draw_bars(&mut out, RIGHT, "256 at once: answers a second, longer is better", &shown(&RATES), rate);
+    draw_kills(&mut out, &report.failovers);
+    let (under, by) = (HEIGHT - 34.0, HEIGHT - 12.0);
+    rectangle(&mut out, 10.0, under - 11.0, 12.0, 12.0, OURS);
+    text(&mut out, 28.0, under, "start", "Understudy");
+    rectangle(&mut out, 120.0, under - 8.0, 12.0, LIMIT_BAR, LIMIT);
+    text(&mut out, 138.0, under, "start", "raw MPI: the same bytes along the same path, and nothing done with them");
+    text(&mut out, 10.0, by, "start", &format!("{}, {}, {}", report.program, report.machine, report.mpi));
     out + "</svg>\n"
 }
 
@@ -43,100 +83,131 @@ fn text(out: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
 }
 
 fn rectangle(out: &mut String, x: f64, y: f64, width: f64, height: f64, fill: &str) {
-    let _ =
-        writeln!(out, "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{fill}\"/>");
-}
-
-fn rule(out: &mut String, x: f64, from: f64, to: f64) {
     let _ = writeln!(
         out,
-        "<path d=\"M{x:.1} {from:.1}V{to:.1}\" stroke=\"{LIMIT}\" stroke-width=\"0.5\" opacity=\"0.6\"/>"
+        "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"2\" fill=\"{fill}\"/>"
     );
 }
 
-fn draw_latencies(out: &mut String, rows: &[&Row]) {
-    text(out, 10.0, 22.0, "start", "Latency p50, one request at a time, in microseconds");
-    rectangle(out, 10.0, 32.0, 10.0, 10.0, OURS);
-    text(out, 26.0, 42.0, "start", "Understudy");
-    rectangle(out, 110.0, 32.0, 10.0, 10.0, LIMIT);
-    text(out, 126.0, 42.0, "start", "raw MPI, same path, same bytes (in brackets: ratio)");
-    let values = || rows.iter().flat_map(|row| [row.ours, row.limit]).filter(|value| *value > 0.0);
-    let low = values().fold(f64::MAX, f64::min).log10().floor();
-    let high = values().fold(0.0_f64, f64::max).log10().ceil().max(low + 1.0);
-    let x = |value: f64| LABELS + (value.max(1e-9).log10() - low).max(0.0) / (high - low) * CHART;
-    let bottom = TOP + LINE * rows.len() as f64;
-    let mut decade = low;
-    while !rows.is_empty() && decade <= high {
-        rule(out, x(10_f64.powf(decade)), TOP - 8.0, bottom);
-        text(out, x(10_f64.powf(decade)), bottom + 14.0, "middle", &format!("{}", 10_f64.powf(decade)));
-        decade += 1.0;
-    }
-    for (at, row) in rows.iter().enumerate() {
-        let y = TOP + LINE * at as f64;
-        text(out, LABELS - 8.0, y + 13.0, "end", row.name.trim_end_matches("_p50"));
-        rectangle(out, LABELS, y, x(row.ours) - LABELS, 8.0, OURS);
-        rectangle(out, LABELS, y + 9.0, x(row.limit) - LABELS, 8.0, LIMIT);
-        // Three digits, so that the longest bar's label ends before the other chart begins.
-        let digits = |value: f64, most: usize| if value < 100.0 { most } else { 0 };
-        let (ours, ratio) = (digits(row.ours, 1), digits(row.ratio * 10.0, 2));
-        let label = format!("{:.ours$} ({:.ratio$})", row.ours, row.ratio);
-        text(out, x(row.ours) + 4.0, y + 8.0, "start", &label);
+/// `17 µs`, `0.28 ms`.
+fn duration(us: f64) -> String {
+    match us {
+        us if us < 10.0 => format!("{us:.1} µs"),
+        us if us < 1000.0 => format!("{us:.0} µs"),
+        us => format!("{:.1} ms", us / 1e3),
     }
 }
 
-/// The most failovers drawn.
-const FAILOVERS_MAX: usize = 24;
-
-fn failover_lines(report: &Report) -> usize {
-    report.failovers.len().min(FAILOVERS_MAX) * 2 / 3 + 1
+/// `1.00 M/s`, `359 k/s`.
+fn rate(per_second: f64) -> String {
+    if per_second >= 1e6 { format!("{:.2} M/s", per_second / 1e6) } else { format!("{:.0} k/s", per_second / 1e3) }
 }
 
-fn draw_failovers(out: &mut String, failovers: &[Failover], height: f64) {
-    if failovers.is_empty() {
+fn draw_bars(out: &mut String, column: Column, title: &str, rows: &[(&str, &Row)], say: fn(f64) -> String) {
+    if rows.is_empty() {
         return;
     }
-    text(out, RIGHT, 22.0, "start", "SIGKILL of the primary under load: the client's wait, in ms");
-    for (at, (word, colour)) in PHASES.iter().enumerate() {
-        let at = RIGHT + 105.0 * at as f64;
-        rectangle(out, at, 32.0, 10.0, 10.0, colour);
-        text(out, at + 16.0, 42.0, "start", word);
+    text(out, column.labels - 110.0, TITLE, "start", title);
+    let longest = rows.iter().flat_map(|(_, row)| [row.ours, row.limit]).fold(f64::MIN_POSITIVE, f64::max);
+    for (at, (label, row)) in rows.iter().enumerate() {
+        let y = TITLE + FIRST + LINE * at as f64;
+        // So that a short bar is still seen.
+        let length = |value: f64| (value / longest * column.bars).max(1.5);
+        text(out, column.labels - 8.0, y + BAR - 3.0, "end", label);
+        rectangle(out, column.labels, y, length(row.ours), BAR, OURS);
+        rectangle(out, column.labels, y + BAR + 2.0, length(row.limit), LIMIT_BAR, LIMIT);
+        let ratio = if row.ratio > 0.0 { format!("  ({:.1} ×)", row.ratio) } else { String::new() };
+        text(out, column.labels + length(row.ours) + 6.0, y + BAR - 3.0, "start", &(say(row.ours) + &ratio));
     }
-    let shown = &failovers[..failovers.len().min(FAILOVERS_MAX)];
-    let longest = shown.iter().map(|failover| failover.answered_ms).fold(10.0, f64::max);
-    let step = if longest > 100.0 { 50.0 } else { 20.0 };
-    let bottom = height - 40.0;
-    let x = |ms: f64| RIGHT + ms / longest * RIGHT_CHART;
-    let mut tick = 0.0;
-    while tick <= longest {
-        rule(out, x(tick), TOP - 8.0, bottom);
-        text(out, x(tick), bottom + 14.0, "middle", &format!("{tick}"));
-        tick += step;
+}
+
+/// Every kill is a dot on a scale of time.
+fn draw_kills(out: &mut String, failovers: &[Failover]) {
+    let mut waits: Vec<f64> = failovers.iter().map(|failover| failover.outage_ms).collect();
+    waits.sort_by(f64::total_cmp);
+    let Some(longest) = waits.last().copied() else { return };
+    let kills = waits.len();
+    text(
+        out,
+        RIGHT.labels - 110.0,
+        KILLS_TOP,
+        "start",
+        &format!("The primary is killed under load, {kills} times: how long clients wait"),
+    );
+    let (step, end) = scale(longest);
+    let (x, floor) = (|ms: f64| KILLS_START + ms / end * KILLS_WIDTH, KILLS_TOP + 14.0 + KILLS_BAND);
+    for tick in 0..=(end / step).round() as u32 {
+        let ms = f64::from(tick) * step;
+        let _ = writeln!(
+            out,
+            "<path d=\"M{:.1} {:.1}V{floor:.1}\" stroke=\"{LIMIT}\" stroke-width=\"0.5\"/>",
+            x(ms),
+            floor - KILLS_BAND
+        );
+        let unit = if tick == 0 { " ms" } else { "" };
+        text(out, x(ms), floor + 16.0, "middle", &format!("{ms}{unit}"));
     }
-    let line = (bottom - TOP) / shown.len() as f64;
-    for (at, failover) in shown.iter().enumerate() {
-        let ends = [failover.suspected_ms, failover.view_ms, failover.serving_ms, failover.answered_ms];
-        let mut from = 0.0;
-        for (end, (_, colour)) in ends.into_iter().zip(PHASES) {
-            let end = end.max(from);
-            rectangle(out, x(from), TOP + line * at as f64, x(end) - x(from), (line - 2.0).clamp(1.0, 14.0), colour);
-            from = end;
-        }
+    for (at, wait) in waits.iter().enumerate() {
+        // Neighbours do not cover each other.
+        let y = floor - 7.0 - (at % 5) as f64 * 7.5;
+        let _ = writeln!(
+            out,
+            "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"{DOT}\" fill=\"{OURS}\" fill-opacity=\"0.7\"/>",
+            x(*wait)
+        );
     }
+    let said = format!("median {:.1} ms, longest {longest:.1} ms", quantile(&waits, 0.5));
+    text(out, KILLS_START, floor + 36.0, "start", &said);
+}
+
+/// The distance of two ticks, and the end of the scale: a handful of ticks, and nothing beyond it.
+fn scale(longest: f64) -> (f64, f64) {
+    let step = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0].into_iter().find(|step| longest / step <= 5.0);
+    let step = step.unwrap_or(1000.0);
+    (step, (longest / step).ceil() * step)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn report() -> Report {
+        let wait = |outage_ms| Failover { outage_ms, ..Failover::default() };
+        let row = |name: &str, unit: &str| Row::new(name, "", 3.0, 2.0, unit, "raw");
+        Report {
+            rows: vec![row("get_1_p50", "us"), row("put_64k_p50", "us"), row("put_65536b_p50", "us"), row("n", "/s")],
+            failovers: vec![wait(50.0), wait(57.3), wait(52.0)],
+            ..Report::default()
+        }
+    }
+
     #[test]
-    fn a_picture_holds_every_latency_and_every_failover() {
-        let failover =
-            Failover { suspected_ms: 50.0, view_ms: 50.2, serving_ms: 51.0, answered_ms: 52.0, outage_ms: 52.0 };
-        let rows = vec![Row::new("get_1_p50", "GET", 3.0, 2.0, "us", "raw"), Row::new("n", "", 1.0, 1.0, "/s", "")];
-        let picture = svg(&Report { rows, failovers: vec![failover; 3], ..Report::default() });
+    fn a_picture_holds_every_chosen_figure_once_and_every_kill() {
+        let picture = svg(&report());
         assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
-        assert!(picture.contains("get_1<") && !picture.contains(">n<"));
-        // Two bars for the row, two squares that explain them, four and four for each failover.
-        assert_eq!(picture.matches("<rect").count(), 4 + 4 + 12);
+        // Two bars for each of two rows, and the two that explain them; the same measurement is not shown twice.
+        assert_eq!(picture.matches("<rect").count(), 6, "{picture}");
+        assert_eq!(picture.matches("<circle").count(), 3, "{picture}");
+        assert!(picture.contains("3 times") && picture.contains("median 52.0 ms, longest 57.3 ms"), "{picture}");
+    }
+
+    #[test]
+    fn an_empty_report_is_a_picture_too() {
+        let picture = svg(&Report::default());
+        assert!(picture.ends_with("</svg>\n") && !picture.contains("NaN") && !picture.contains("inf"), "{picture}");
+    }
+
+    #[test]
+    fn a_scale_ends_behind_the_longest() {
+        for longest in [0.3, 1.0, 49.9, 57.3, 100.0, 1234.0] {
+            let (step, end) = scale(longest);
+            assert!(end >= longest && end - longest < step && end / step <= 6.0, "{longest}: {step}, {end}");
+        }
+    }
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!([4.95, 16.8, 281.0, 1174.0].map(duration), ["5.0 µs", "17 µs", "281 µs", "1.2 ms"]);
+        assert_eq!([1_004_000.0, 359_400.0].map(rate), ["1.00 M/s", "359 k/s"]);
     }
 }

@@ -15,7 +15,8 @@
 use super::byhand::ByHand;
 use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::processes::{
-    ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, send, wait_until_gone,
+    ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, remove_shared_memory, send,
+    wait_until_gone,
 };
 use super::terminal::{End, Terminal};
 use super::{asks_for_line_mode, draws_a_screen};
@@ -199,6 +200,10 @@ impl Attachment {
             },
             Err(_) => return,
         }
+        // The input ends with the mpirun that hands it on, and that may be noticed first.
+        if !getppid().is_some_and(names_an_mpirun) {
+            remove_shared_memory();
+        }
         match &self.shared.holder {
             Holder::Launcher { lifeline, .. } => lifeline::say(lifeline, said),
             Holder::ByHand(by_hand) => by_hand.give_back(end),
@@ -270,6 +275,7 @@ impl Attachment {
             Lost::Launcher => end_without_launcher(),
             Lost::Mpirun => end_the_others(),
         }
+        remove_shared_memory();
         // Not `std::process::exit`: MPI's exit handlers may wait for those who are gone.
         signal_hook::low_level::exit(ORPHAN_EXIT_CODE)
     }

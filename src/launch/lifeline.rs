@@ -17,10 +17,12 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
-use std::fs::DirBuilder;
+use rustix::process::getuid;
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -37,6 +39,8 @@ const LINE_BYTES_MAX: u64 = 4096;
 const PATIENCE_MS: u64 = 200;
 /// Names tried for the private directory before giving up.
 const NAMES_TRIED_MAX: u32 = 16;
+/// A directory that was made or changed not longer ago than this is nobody's leftover.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
 /// A socket's path may not be longer than this on any system we know.
 const SOCKET_PATH_BYTES_MAX: usize = 100;
 
@@ -187,10 +191,13 @@ pub fn receive_descriptors(stream: &UnixStream) -> io::Result<[OwnedFd; DESCRIPT
 
 /// A directory that only this user can enter, removed with everything in it when dropped.
 ///
-/// It holds the socket, and what MPI keeps in files while it runs: an mpirun that is killed leaves these behind.
+/// It holds the socket, and what MPI keeps in files while it runs: an mpirun that is killed leaves these behind. When
+/// everybody is killed at once nobody is left to remove it; the next one that is made beside it does (its maker holds a
+/// lock on it, as long as it lives).
 #[derive(Debug)]
 pub struct PrivateDir {
     path: PathBuf,
+    _lock: Option<File>,
 }
 
 impl PrivateDir {
@@ -215,7 +222,11 @@ impl PrivateDir {
             let path = parent.join(format!("understudy-{}-{nanoseconds}", std::process::id()));
             // Not recursive: it must not exist, else somebody else may own it.
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => {
+                    let lock = File::open(&path).ok().filter(|dir| dir.try_lock().is_ok());
+                    sweep(parent);
+                    return Ok(Self { path, _lock: lock });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAMES_TRIED_MAX => tries += 1,
                 Err(error) => {
                     let text =
@@ -236,7 +247,7 @@ impl PrivateDir {
     #[must_use]
     pub fn adopt(path: &Path) -> Option<Self> {
         let is_ours = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"understudy-"));
-        is_ours.then(|| Self { path: path.to_owned() })
+        is_ours.then(|| Self { path: path.to_owned(), _lock: None })
     }
 
     /// Where the socket is to be.
@@ -244,6 +255,27 @@ impl PrivateDir {
     pub fn socket(&self) -> PathBuf {
         self.path.join("lifeline")
     }
+}
+
+/// Removes what others of this user, who were killed, have left here.
+fn sweep(parent: &Path) {
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_name_of_one(&entry.file_name())) {
+        let (path, data) = (entry.path(), entry.metadata());
+        let is_old = data.is_ok_and(|data| {
+            let age = data.modified().ok().and_then(|then| then.elapsed().ok());
+            data.is_dir() && data.uid() == getuid().as_raw() && age.is_some_and(|age| age > LEFT_ALONE)
+        });
+        if is_old && File::open(&path).is_ok_and(|dir| dir.try_lock().is_ok()) {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// `understudy-4711-123456789`: the maker's pid, and nanoseconds.
+fn is_name_of_one(name: &OsStr) -> bool {
+    let numbers = name.to_str().and_then(|name| name.strip_prefix("understudy-")?.split_once('-'));
+    numbers.is_some_and(|(pid, nanoseconds)| pid.parse::<u32>().is_ok() && nanoseconds.parse::<u32>().is_ok())
 }
 
 impl Drop for PrivateDir {
@@ -285,6 +317,26 @@ mod tests {
         let (here, there) = UnixStream::pair().expect("a pair");
         drop(here);
         assert!(receive_descriptors(&there).is_err());
+    }
+
+    #[test]
+    fn what_the_killed_have_left_goes_with_the_next_one() {
+        let parent = PrivateDir::create().expect("a temporary directory");
+        let make = |name: &str, age: Duration| {
+            let path = parent.path().join(name);
+            std::fs::create_dir(&path).expect("ours");
+            let dir = File::open(&path).expect("ours");
+            dir.set_modified(SystemTime::now() - age).expect("ours");
+            (path, dir)
+        };
+        let (left, _) = make("understudy-1-2", LEFT_ALONE * 2);
+        let (fresh, _) = make("understudy-1-3", LEFT_ALONE / 2);
+        let (other, _) = make("understudy-job-1-4", LEFT_ALONE * 2);
+        let (held, dir) = make("understudy-1-5", LEFT_ALONE * 2);
+        dir.lock().expect("nobody else holds it");
+        let mine = PrivateDir::create_in(parent.path()).expect("ours");
+        assert!(!left.exists(), "its maker is dead");
+        assert!(fresh.exists() && other.exists() && held.exists() && mine.path().exists());
     }
 
     #[test]

@@ -10,10 +10,14 @@ use nix::sys::signal::{SigSet, Signal as BlockableSignal};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process, test_kill_process};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+/// Where MPI keeps its shared memory if nobody says otherwise, and how the files begin.
+const SHARED_MEMORY: &str = "/dev/shm/";
+const SEGMENTS: [&str; 2] = ["vader_segment.", "sm_segment."];
 /// How often the watching thread looks.
 const WATCH_INTERVAL_MS: u64 = 250;
 /// How often a wait for somebody's end looks again.
@@ -64,6 +68,7 @@ impl ParentWatch {
             while watch.parent_is_alive() {
                 std::thread::sleep(Duration::from_millis(WATCH_INTERVAL_MS));
             }
+            remove_shared_memory();
             // Not `std::process::exit`: MPI's exit handlers may wait for those who are gone.
             signal_hook::low_level::exit(ORPHAN_EXIT_CODE)
         })?;
@@ -158,6 +163,24 @@ pub fn descendants(ancestor: Pid) -> Vec<Pid> {
     found.into_iter().skip(1).filter(|&pid| pid != getpid() && is_alive(pid)).collect()
 }
 
+/// Removes the files of the shared memory that MPI has mapped into this process: an mpirun that was killed cannot. All
+/// ranks of one host have mapped the same ones.
+pub fn remove_shared_memory() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for file in segments(&maps) {
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+/// The files of MPI's shared memory among those that a process has mapped.
+fn segments(maps: &str) -> impl Iterator<Item = &Path> {
+    let mapped = maps.lines().filter_map(|line| Some(Path::new(line.get(line.find(SHARED_MEMORY)?..)?)));
+    mapped.filter(|path| {
+        let name = path.file_name().map_or(&[][..], OsStr::as_encoded_bytes);
+        SEGMENTS.iter().any(|start| name.starts_with(start.as_bytes()))
+    })
+}
+
 /// Waits until none of `pids` lives; false when time is up.
 pub(crate) fn wait_until_gone(pids: &[Pid], patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
@@ -219,5 +242,13 @@ mod tests {
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
         assert!(!watch.parent_is_alive());
+    }
+
+    #[test]
+    fn the_files_of_mpis_shared_memory_are_found_among_the_mapped_ones() {
+        let maps = "7f1-7f2 rw-s 00000000 00:1c 5   /dev/shm/vader_segment.vm.0.a.1\n\
+                    7f2-7f3 r--p 00000000 08:01 9   /usr/lib/vader_segment.so\n\
+                    7f3-7f4 rw-s 00000000 00:1c 6   /dev/shm/of-others\n7f4-7f5 rw-p 00000000 00:00 0\n";
+        assert_eq!(segments(maps).collect::<Vec<_>>(), [Path::new("/dev/shm/vader_segment.vm.0.a.1")]);
     }
 }

@@ -33,13 +33,18 @@ pub const MPIRUN_LOG: &str = "mpirun.log";
 /// written, a directory in the system's temporary one.
 #[must_use]
 pub fn state_dir(args: &Args) -> PathBuf {
-    if let Some(dir) = args.log_dir.clone().or_else(usual_folder).and_then(|dir| std::path::absolute(dir).ok())
+    place(args.log_dir.clone().or_else(usual_folder), &std::env::temp_dir())
+}
+
+/// The wanted place, or one in `temporary`.
+fn place(wanted: Option<PathBuf>, temporary: &Path) -> PathBuf {
+    if let Some(dir) = wanted.and_then(|dir| std::path::absolute(dir).ok())
         && make_private(&dir).is_ok()
         && rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
     {
         return dir;
     }
-    let dir = std::env::temp_dir().join(format!("understudy-{}", getuid().as_raw()));
+    let dir = temporary.join(format!("understudy-{}", getuid().as_raw()));
     // Anybody may write to the temporary directory: take one there only if it is truly ours.
     let ours = make_private(&dir).is_ok()
         && dir.symlink_metadata().is_ok_and(|data| data.is_dir() && data.uid() == getuid().as_raw());
@@ -143,8 +148,11 @@ mod tests {
 
     #[test]
     fn a_place_that_cannot_be_written_is_replaced() {
-        let args = Args::parse_from(["understudy", "--log-dir", "/proc/nowhere"]);
-        assert!(state_dir(&args).starts_with(std::env::temp_dir()));
+        let temporary = scratch("replaced");
+        std::fs::create_dir(&temporary).expect("room for temporary files");
+        assert!(place(Some("/proc/nowhere".into()), &temporary).starts_with(&temporary));
+        assert_eq!(place(Some(temporary.join("wanted")), &temporary), temporary.join("wanted"));
+        std::fs::remove_dir_all(temporary).expect("ours");
     }
 
     #[test]

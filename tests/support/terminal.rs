@@ -49,6 +49,7 @@ pub struct Terminal {
     keyboard: File,
     line: OwnedFd,
     screen: Arc<Mutex<vt100::Parser>>,
+    cast: Arc<Mutex<Cast>>,
     child: Child,
     /// Asked for more to tell when a test fails.
     more: Box<dyn Fn() -> String>,
@@ -69,17 +70,26 @@ impl Terminal {
         let mut output = keyboard.try_clone().expect("descriptors are left");
         let screen = Arc::new(Mutex::new(vt100::Parser::new(size.rows(), size.columns(), 0)));
         let painted = Arc::clone(&screen);
-        let mut cast = Cast::from_environment(size);
+        let cast = Arc::new(Mutex::new(Cast::new(size)));
+        let recorded = Arc::clone(&cast);
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read @ 1..) = output.read(&mut bytes) {
-                if let Some(cast) = &mut cast {
-                    cast.note(&bytes[..read]);
-                }
+                lock(&recorded).note(&bytes[..read]);
                 lock(&painted).process(&bytes[..read]);
             }
         });
-        Self { keyboard, line, screen, child, more: Box::new(String::new) }
+        Self { keyboard, line, screen, cast, child, more: Box::new(String::new) }
+    }
+
+    /// What is on the screen now is the first frame.
+    pub fn begin_recording(&self) {
+        lock(&self.cast).begun = Some(Instant::now());
+    }
+
+    /// What was recorded, as asciicast 2, if it has begun.
+    pub fn recording(&self) -> Option<String> {
+        lock(&self.cast).text()
     }
 
     /// Also tells this when a test fails.
@@ -197,23 +207,20 @@ impl Terminal {
     }
 }
 
-/// Where a recording goes, if one is wanted.
-pub const CAST: &str = "UNDERSTUDY_CAST";
-
 /// A recording of everything that a terminal shows, as asciicast 2.
 struct Cast {
-    file: File,
-    begun: Instant,
+    size: Size,
+    /// What is shown before the recording begins: the first frame.
+    first: String,
+    begun: Option<Instant>,
+    events: String,
     /// The beginning of a character whose end has not come yet.
     pending: Vec<u8>,
 }
 
 impl Cast {
-    fn from_environment(size: Size) -> Option<Self> {
-        let path = std::env::var_os(CAST)?;
-        let mut file = File::create(path).expect("the recording can be made");
-        writeln!(file, "{}", serde_json::json!({"version": 2, "width": size.0, "height": size.1})).expect("it is open");
-        Some(Self { file, begun: Instant::now(), pending: Vec::new() })
+    fn new(size: Size) -> Self {
+        Self { size, first: String::new(), begun: None, events: String::new(), pending: Vec::new() }
     }
 
     fn note(&mut self, bytes: &[u8]) {
@@ -224,8 +231,20 @@ impl Cast {
         };
         let rest = self.pending.split_off(whole);
         let text = String::from_utf8(std::mem::replace(&mut self.pending, rest)).expect("just seen");
-        let at = (self.begun.elapsed().as_secs_f64() * 1e3).round() / 1e3;
-        writeln!(self.file, "{}", serde_json::json!([at, "o", text])).expect("the recording is open");
+        match self.begun {
+            None => self.first.push_str(&text),
+            Some(begun) => {
+                let at = (begun.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+                self.events.push_str(&format!("{}\n", serde_json::json!([at, "o", text])));
+            }
+        }
+    }
+
+    /// `None` if it has not begun.
+    fn text(&self) -> Option<String> {
+        self.begun?;
+        let head = serde_json::json!({"version": 2, "width": self.size.0, "height": self.size.1});
+        Some(format!("{head}\n{}\n{}", serde_json::json!([0.0, "o", self.first]), self.events))
     }
 }
 
@@ -236,6 +255,6 @@ impl Drop for Terminal {
     }
 }
 
-fn lock(screen: &Mutex<vt100::Parser>) -> MutexGuard<'_, vt100::Parser> {
-    screen.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
