@@ -112,7 +112,7 @@ tests=$(block 3)
 as_newcomer <<<"$tests ${TESTS:-} 2>&1 | tee /tmp/tests; exit \${PIPESTATUS[0]}" || fail "the tests failed"
 grep -A9 'skipped' "$folder/tmp/tests" | tail -n 8 || true
 [ -n "${TESTS:-}" ] || grep -q 'tests were skipped:' "$folder/tmp/tests" || fail "no word about what was skipped"
-left=$(find "$folder/tmp" "$folder/dev/shm" -maxdepth 1 -name '*understudy*')
+left=$(find "$folder/tmp" "$folder/dev/shm" -maxdepth 1 \( -name '*understudy*' -o -name '*segment*' -o -name 'ompi*' \))
 [ -z "$left" ] || fail "the tests left behind: $left"
 
 say "without MPI"
