@@ -4,8 +4,9 @@
 mod support;
 
 use rustix::process::{Pid, Signal};
+use std::process::Command;
 use std::time::{Duration, Instant};
-use support::job::Job;
+use support::job::{Job, UNDERSTUDY};
 use support::status::Status;
 
 /// A cluster in line mode whose servers fail only when they are told to.
@@ -158,4 +159,26 @@ fn a_paused_primary_wakes_as_nobody() {
         assert_eq!(after.pid(zombie), before.pid(zombie));
     }
     leave(job, 0);
+}
+
+/// As under `nohup`: what was ignored at the start stays ignored, by the launcher and by rank 0.
+#[test]
+fn who_was_told_to_ignore_a_hangup_does() {
+    let mut job = Job::of(&["--plain", "--failure-rate", "0"], |_| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"trap '' HUP; exec "$0" "$@""#, UNDERSTUDY]);
+        shell
+    });
+    job.expect("PUT started yes", "OK");
+    let status = whole(&mut job);
+    let rank_zero = Pid::from_raw(status.pid(0)).expect("STATUS names processes");
+    for pid in [job.pid(), rank_zero] {
+        job.signal(pid, Signal::HUP);
+    }
+    std::thread::sleep(Duration::from_millis(700));
+    job.expect("GET started", "yes");
+    // What was not ignored still counts.
+    job.signal(job.pid(), Signal::TERM);
+    assert_eq!(job.wait_end().status.code(), Some(143));
+    job.wait_gone();
 }

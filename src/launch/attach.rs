@@ -15,11 +15,12 @@
 use super::byhand::ByHand;
 use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::processes::{
-    ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, remove_shared_memory, send,
+    ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, ignored_signals,
+    remove_shared_memory, send,
     wait_until_gone,
 };
 use super::terminal::{End, Terminal};
-use super::{asks_for_line_mode, draws_a_screen};
+use super::{IGNORED_VARIABLE, asks_for_line_mode, draws_a_screen};
 use crate::args::Args;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, Signal, getpgid, getppid};
@@ -100,11 +101,12 @@ enum Holder {
 /// # Errors
 /// When the launcher does not answer, or the terminal cannot be had.
 pub fn attach(args: &Args, on_order: impl Fn(Order) + Send + Sync + 'static) -> io::Result<Attachment> {
+    let ignored = to_be_ignored();
     block_stops()?;
     block_suspend()?;
     let attachment = Attachment { shared: Arc::new(take_descriptors(args)?) };
     let on_order: Arc<dyn Fn(Order) + Send + Sync> = Arc::new(on_order);
-    attachment.follow_signals(&on_order)?;
+    attachment.follow_signals(&on_order, ignored)?;
     attachment.follow_launcher(&on_order)?;
     attachment.watch_mpirun(&on_order)?;
     Ok(attachment)
@@ -216,12 +218,12 @@ impl Attachment {
         self.shared.state.compare_exchange(ATTACHED, end, Ordering::SeqCst, Ordering::SeqCst)
     }
 
-    fn follow_signals(&self, on_order: &Arc<dyn Fn(Order) + Send + Sync>) -> io::Result<()> {
+    fn follow_signals(&self, on_order: &Arc<dyn Fn(Order) + Send + Sync>, ignored: Vec<i32>) -> io::Result<()> {
         let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
         let (on_order, this) = (Arc::clone(on_order), self.clone());
         spawn("orders", move || {
             for signal in &mut signals {
-                if this.shared.state.load(Ordering::SeqCst) != ATTACHED {
+                if ignored.contains(&signal) || this.shared.state.load(Ordering::SeqCst) != ATTACHED {
                     continue;
                 }
                 on_order(if signal == SIGINT { Order::Interrupt } else { Order::Leave });
@@ -278,6 +280,14 @@ impl Attachment {
         remove_shared_memory();
         // Not `std::process::exit`: MPI's exit handlers may wait for those who are gone.
         signal_hook::low_level::exit(ORPHAN_EXIT_CODE)
+    }
+}
+
+/// The signals that mean nothing to us: the launcher was told so, or whoever typed mpirun was.
+fn to_be_ignored() -> Vec<i32> {
+    match std::env::var(IGNORED_VARIABLE) {
+        Ok(numbers) => numbers.split(',').filter_map(|number| number.parse().ok()).collect(),
+        Err(_) => ignored_signals(),
     }
 }
 

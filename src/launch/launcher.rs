@@ -5,11 +5,11 @@
 
 use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::mpirun::Mpirun;
-use super::processes::{bearers, block_stops, is_alive, send, wait_until_gone};
+use super::processes::{bearers, block_stops, ignored_signals, is_alive, send, wait_until_gone};
 use super::start::{self, LOOK_EVERY, StartWatch};
 use super::state::{JOB_DIR_VARIABLE, MPIRUN_LOG, new_job_dir};
 use super::terminal::{End, Terminal};
-use super::{draws_a_screen, is_rank};
+use super::{IGNORED_VARIABLE, draws_a_screen, is_rank};
 use crate::args::Args;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::fd::AsFd;
@@ -114,9 +114,7 @@ impl Launcher {
             return Err("this mpirun does not tell its processes their rank; use Open MPI 4 or later".into());
         }
         let mpirun = Mpirun::find()?;
-        if let Some(hosts) = &args.hostfile {
-            check_hostfile(hosts)?;
-        }
+        let hosts = args.hostfile.as_deref().map(read_hostfile).transpose()?;
         let binary =
             std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
         let is_interactive = args.command.is_empty();
@@ -127,7 +125,9 @@ impl Launcher {
         let (stdin, stdout) = (io::stdin(), io::stdout());
         let terminal = Terminal::remember(stdin.as_fd(), draws_a_screen(args).then(|| stdout.as_fd()));
         let (tell, notices) = unbounded();
-        notice_signals(tell.clone())?;
+        // What was to be ignored stays ignored, by rank 0 as well: mpirun does not hand that on by itself.
+        let ignored = ignored_signals();
+        notice_signals(tell.clone(), &ignored)?;
 
         let job_dir = new_job_dir(args).map_err(|error| error.to_string())?;
         let log = job_dir.join(MPIRUN_LOG);
@@ -139,13 +139,14 @@ impl Launcher {
             .map_err(|error| format!("cannot make the socket {}: {error}; set TMPDIR", socket.display()))?;
         notice_rank_zero(listener, tell.clone())?;
 
+        let hostfile = hosts.map(|text| copy_of_hostfile(&text, private.path())).transpose()?;
         let ranks = 1 + args.servers + args.clients;
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         let (out, err) = log_files(&log)?;
         let mut command = mpirun.command(
             ranks,
-            args.hostfile.as_deref(),
-            &[LIFELINE_VARIABLE, SHARED_VARIABLE, JOB_DIR_VARIABLE],
+            hostfile.as_deref(),
+            &[LIFELINE_VARIABLE, SHARED_VARIABLE, JOB_DIR_VARIABLE, IGNORED_VARIABLE],
             &binary,
             &arguments,
         );
@@ -159,6 +160,7 @@ impl Launcher {
         let child = command
             .env(LIFELINE_VARIABLE, &socket)
             .env(JOB_DIR_VARIABLE, &job_dir)
+            .env(IGNORED_VARIABLE, numbers(&ignored))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
@@ -401,15 +403,25 @@ fn can_be_entered() -> bool {
 }
 
 /// mpirun's own words about a hostfile are for those who know them.
-fn check_hostfile(hosts: &Path) -> Result<(), String> {
+fn read_hostfile(hosts: &Path) -> Result<String, String> {
     let form = "it names one host a line, this machine first";
     let text = std::fs::read_to_string(hosts)
         .map_err(|error| format!("the hostfile {} cannot be read: {error}; {form}", hosts.display()))?;
     let names_a_host = |line: &str| !line.trim().is_empty() && !line.trim().starts_with('#');
     if text.lines().any(names_a_host) {
-        return Ok(());
+        return Ok(text);
     }
     Err(format!("the hostfile {} names no host: {form}", hosts.display()))
+}
+
+/// The hostfile as mpirun reads it: some editors end lines with a carriage return, and begin a file with an invisible
+/// mark, at both of which it stumbles.
+fn copy_of_hostfile(text: &str, folder: &Path) -> Result<PathBuf, String> {
+    let copy = folder.join("hosts");
+    let lines: String =
+        text.trim_start_matches('\u{feff}').lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    std::fs::write(&copy, lines).map_err(|error| format!("cannot write {}: {error}; set TMPDIR", copy.display()))?;
+    Ok(copy)
 }
 
 /// Started with `&`, a program that wants to read the terminal stops until it is brought to the foreground.
@@ -438,9 +450,14 @@ fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String
     started.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
 }
 
-fn notice_signals(tell: Sender<Notice>) -> Result<(), String> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH])
-        .map_err(|error| format!("cannot handle signals: {error}"))?;
+fn numbers(signals: &[i32]) -> String {
+    signals.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn notice_signals(tell: Sender<Notice>, ignored: &[i32]) -> Result<(), String> {
+    let heeded = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH].into_iter().filter(|signal| !ignored.contains(signal));
+    let mut signals =
+        signal_hook::iterator::Signals::new(heeded).map_err(|error| format!("cannot handle signals: {error}"))?;
     thread("signals", move || {
         for signal in &mut signals {
             let _ = tell.send(Notice::Signal(signal));

@@ -81,6 +81,9 @@ pub use state::{job_dir, state_dir};
 use crate::args::Args;
 use rustix::termios::isatty;
 
+/// The numbers of the signals that the launcher was told to ignore, with commas between.
+pub(crate) const IGNORED_VARIABLE: &str = "UNDERSTUDY_IGNORED_SIGNALS";
+
 /// Any of these in the environment: this process was started by an mpirun.
 const RANK_VARIABLES: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"];
 

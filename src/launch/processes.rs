@@ -142,6 +142,21 @@ pub fn bearers(name: &str, value: &OsStr) -> Vec<Pid> {
     everybody().filter(|&pid| pid != getpid()).filter(bears).filter(|&pid| is_alive(pid)).collect()
 }
 
+/// The signals that this process has been told to ignore by whoever started it (`nohup`, `trap ''`). To be asked before
+/// anything is done about signals here. Empty where the system does not say.
+#[must_use]
+pub fn ignored_signals() -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_in(&status)
+}
+
+/// The numbers of the signals in the line `SigIgn` of a process's status.
+fn ignored_in(status: &str) -> Vec<i32> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).filter(|signal| mask >> (signal - 1) & 1 == 1).collect()
+}
+
 /// What a process has in its environment under this name.
 #[must_use]
 pub fn variable(pid: Pid, name: &str) -> Option<OsString> {
@@ -207,6 +222,13 @@ mod tests {
 
     fn sleeper() -> std::process::Child {
         Command::new("sleep").arg("60").env("UNDERSTUDY_TEST_MARK", "a b").spawn().expect("sleep exists")
+    }
+
+    #[test]
+    fn ignored_signals_are_read_from_the_status() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000007\nSigIgn:\t0000000000001005\nSigCgt:\t00000001\n";
+        assert_eq!(ignored_in(status), [1, 3, 13]);
+        assert_eq!(ignored_in(""), Vec::<i32>::new());
     }
 
     #[test]
