@@ -9,6 +9,7 @@
 
 #[cfg(feature = "mpi")]
 mod mpi;
+mod outpour;
 mod sim;
 mod verdict;
 
@@ -19,26 +20,37 @@ pub(crate) use mpi::{exit_soon, host_name, job_number};
 pub use sim::{run_sim, watch};
 
 use crate::args::{Args, RecoverAfter, ThemeName};
+use crate::console::answer::Palette;
+use crate::console::ascii::ascii;
 use crate::console::keys::KEYS;
 use crate::console::{
-    ExitStatus, Knowledge, Picture, PrintHandle, PromptConfig, ServerPicture, Session, Sight, Standing, run_commands,
-    run_lines, run_prompt,
+    ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, Session, Sight, Standing,
+    run_commands, run_lines, run_prompt,
 };
-use crate::dashboard::{self, KeyHint, Model, Notice, Painter, Stage, State, Theme, lock};
+use crate::dashboard::model::page::Page;
+use crate::dashboard::{self, KeyHint, Model, Notice, Painter, Stage, State, Theme, layout, lock};
 use crate::driver::{Desk, News, Setup, clock};
 use crate::fault::Control;
 use crate::launch;
 use crate::protocol::{Config, METADATA, Rules, Time, Timing};
 use crate::store::Bytes;
 use crossbeam_channel::Sender;
+use outpour::Outpour;
+use rustix::fd::AsFd;
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use verdict::{Court, Told};
 
+/// What a terminal is taken for that does not tell its size.
+const SIZE_DEFAULT: (u16, u16) = (80, 24);
 /// Lines of the transcript that are drawn anew when the window changes its size.
 const TRANSCRIPT_TAIL_LINES: usize = 40;
 /// Keys offered by completion come from the screen: at most this many.
@@ -68,7 +80,7 @@ struct Play<'a> {
     desk: Desk,
     model: Arc<Mutex<Model>>,
     /// None: line mode.
-    painter: Option<Painter<io::Stdout>>,
+    painter: Option<Painter<File>>,
     court: Court,
     clock: Box<dyn Fn() -> Time + Send>,
 }
@@ -77,11 +89,12 @@ impl Play<'_> {
     /// Starts the console's threads, runs the cluster on this one until it ends, and gives the exit code.
     /// `cluster` is handed what to tell the news to, and whether single requests are looked at.
     fn run(self, cluster: impl FnOnce(Box<dyn FnMut(News)>, bool)) -> u8 {
+        let ascii = is_ascii(self.args);
         let console = Console {
             desk: self.desk,
             knowledge: Arc::new(ModelKnowledge { model: Arc::clone(&self.model), court: self.court.clone() }),
             history: launch::state_dir(self.args).join("history"),
-            mono: is_mono(self.args),
+            palette: palette(self.args),
             commands: self.args.command.clone(),
             rules: Rules::without(&self.args.without),
         };
@@ -91,24 +104,43 @@ impl Play<'_> {
         let Some(painter) = self.painter else {
             let reading = console.start_lines();
             let court = self.court.clone();
-            cluster(Box::new(move |news| tell_stderr(&self.model, &self.court, news)), false);
-            court.close();
-            return ended(reading);
+            let teller = match Outpour::start(io::stderr()) {
+                Ok(outpour) => Arc::new(Teller { outpour, ascii }),
+                Err(error) => return complain(&format!("no thread for the events: {error}")),
+            };
+            let telling = Arc::clone(&teller);
+            cluster(Box::new(move |news| tell_stderr(&self.model, &self.court, &telling, news)), false);
+            let whole = court.close(|trouble| teller.complain(trouble));
+            let code = ended(reading);
+            // The cluster is over: nobody else tells anything any more.
+            if let Ok(teller) = Arc::try_unwrap(teller) {
+                teller.outpour.close();
+            }
+            return if whole { code } else { code.max(1) };
         };
         let (notices, noticed) = dashboard::channel();
         let (region, region_ready) = crossbeam_channel::bounded::<PrintHandle>(1);
-        let stage = stage(self.args, self.model, region_ready, self.clock);
+        let pages = match Pages::new(notices.clone()) {
+            Ok(pages) => pages,
+            Err(error) => return complain(&format!("the terminal cannot be drawn on: {error}")),
+        };
+        let stage = stage(self.args, self.model, region_ready, pages.size(), self.clock);
         let drawing =
             thread::Builder::new().name("dashboard".into()).spawn(move || dashboard::run(&noticed, stage, painter));
-        let prompting = console.start_prompt(region, notices.clone());
+        let prompting = console.start_prompt(region, notices.clone(), pages);
         cluster(Box::new(forward(notices.clone(), self.court.clone())), true);
-        self.court.close();
+        let mut trouble = None;
+        let whole = self.court.close(|why| trouble = Some(why.to_owned()));
         let code = ended(prompting);
         let _ = notices.send(Notice::Quit);
         if let Ok(drawing) = drawing {
             let _ = drawing.join();
         }
-        code
+        // The screen is the shell's again.
+        if let Some(trouble) = trouble {
+            complain(&trouble);
+        }
+        if whole { code } else { code.max(1) }
     }
 }
 
@@ -139,15 +171,67 @@ fn is_ascii(args: &Args) -> bool {
     args.ascii || !utf8 || std::env::var_os("TERM").is_some_and(|term| term == "linux")
 }
 
-fn enter_screen() -> io::Result<Painter<io::Stdout>> {
-    let (cols, rows) = dashboard::terminal_size().unwrap_or((80, 24));
-    Painter::enter(io::stdout(), cols, rows)
+fn palette(args: &Args) -> Palette {
+    let palette = if is_mono(args) { Palette::MONO } else { Palette::COLOR };
+    Palette { ascii: is_ascii(args), ..palette }
+}
+
+/// The terminal itself: the prompt makes something else of descriptor 1.
+fn screen() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+fn enter_screen() -> io::Result<Painter<File>> {
+    let screen = screen()?;
+    let (cols, rows) = dashboard::terminal_size(&screen).unwrap_or(SIZE_DEFAULT);
+    Painter::enter(screen, cols, rows)
+}
+
+/// Puts on the dashboard what is too long for the prompt.
+struct Pages {
+    notices: Sender<Notice>,
+    screen: Arc<File>,
+    is_open: AtomicBool,
+}
+
+impl Pages {
+    fn new(notices: Sender<Notice>) -> io::Result<Self> {
+        Ok(Self { notices, screen: Arc::new(screen()?), is_open: AtomicBool::new(false) })
+    }
+
+    fn size(&self) -> Box<dyn FnMut() -> Option<(u16, u16)> + Send> {
+        let screen = Arc::clone(&self.screen);
+        Box::new(move || dashboard::terminal_size(&*screen))
+    }
+}
+
+impl Pager for Pages {
+    fn show(&self, title: &str, text: &str) -> bool {
+        let (cols, rows) = dashboard::terminal_size(&*self.screen).unwrap_or(SIZE_DEFAULT);
+        let (_, prompt_rows) = layout::split(cols, rows);
+        let page = Page::new(title, text);
+        let fits_below = page.height(usize::from(cols)) < usize::from(prompt_rows);
+        if fits_below || layout::page(cols, rows).is_empty() {
+            return false;
+        }
+        self.is_open.store(true, Ordering::SeqCst);
+        self.notices.send(Notice::Page(Some(page))).is_ok()
+    }
+
+    fn turn(&self, pages: isize) -> bool {
+        self.is_open.load(Ordering::SeqCst) && self.notices.send(Notice::Turn(pages)).is_ok()
+    }
+
+    fn close(&self) -> bool {
+        self.is_open.swap(false, Ordering::SeqCst) && self.notices.send(Notice::Page(None)).is_ok()
+    }
 }
 
 fn stage(
     args: &Args,
     model: Arc<Mutex<Model>>,
     printer: crossbeam_channel::Receiver<PrintHandle>,
+    size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
     clock: Box<dyn Fn() -> Time + Send>,
 ) -> Stage {
     let theme = Theme::new(if is_mono(args) { ThemeName::Mono } else { args.theme }, is_ascii(args));
@@ -157,7 +241,7 @@ fn stage(
         theme,
         keys: Box::new(key_bar),
         clock,
-        size: Box::new(dashboard::terminal_size),
+        size,
         region: Box::new(move |text| {
             print = print.take().or_else(|| printer.try_recv().ok());
             if let Some(print) = &print {
@@ -191,8 +275,8 @@ struct Console {
     desk: Desk,
     knowledge: Arc<ModelKnowledge>,
     history: PathBuf,
-    mono: bool,
-    commands: Vec<String>,
+    palette: Palette,
+    commands: Vec<OsString>,
     rules: Rules,
 }
 
@@ -200,11 +284,17 @@ impl Console {
     fn session(&self, sight: Sight) -> Session {
         let desk = self.desk.clone();
         Session::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
+            .with_ascii(self.palette.ascii)
             .with_kill(Box::new(move |rank| desk.kill(rank)))
             .with_rules(self.rules)
     }
 
-    fn start_prompt(self, region: Sender<PrintHandle>, notices: Sender<Notice>) -> io::Result<thread::JoinHandle<u8>> {
+    fn start_prompt(
+        self,
+        region: Sender<PrintHandle>,
+        notices: Sender<Notice>,
+        pages: Pages,
+    ) -> io::Result<thread::JoinHandle<u8>> {
         let (redraw, redraws) = crossbeam_channel::bounded(4);
         let redrawing = notices.clone();
         let _ = thread::Builder::new().name("redraw".into()).spawn(move || {
@@ -218,12 +308,12 @@ impl Console {
             let status = run_prompt(PromptConfig {
                 session: Arc::new(session),
                 history_path: Some(self.history),
-                mono: self.mono,
+                palette: self.palette,
                 printer_ready: Box::new(move |printer| {
                     let _ = region.try_send(printer);
                 }),
                 redraw,
-                help: None,
+                pager: Some(Arc::new(pages)),
             });
             desk.quit();
             exit_code(status)
@@ -237,12 +327,17 @@ impl Console {
             let status = if self.commands.is_empty() {
                 run_lines(BufReader::new(io::stdin()), io::stdout(), &session)
             } else {
-                run_commands(&self.commands, io::stdout(), &session)
+                run_commands(&lines(&self.commands), io::stdout(), &session)
             };
             desk.quit();
             exit_code(status)
         })
     }
+}
+
+/// Any bytes, as the shell hands them in.
+fn lines(commands: &[OsString]) -> Vec<&[u8]> {
+    commands.iter().map(|line| line.as_bytes()).collect()
 }
 
 /// One line on stderr, and the exit code of whom it ended. That stderr is closed is nobody's problem any more.
@@ -294,10 +389,30 @@ fn forward(notices: Sender<Notice>, court: Court) -> impl FnMut(News) {
     }
 }
 
+/// What line mode says beside the answers.
+struct Teller {
+    outpour: Outpour,
+    ascii: bool,
+}
+
+impl Teller {
+    fn say(&self, line: &str) {
+        if self.ascii {
+            self.outpour.say(&ascii(line));
+        } else {
+            self.outpour.say(line);
+        }
+    }
+
+    fn complain(&self, why: &str) {
+        self.say(&format!("understudy: {why}"));
+    }
+}
+
 /// Line mode: events go to stderr, the model is kept for those who ask it.
-fn tell_stderr(model: &Mutex<Model>, court: &Court, mut news: News) {
+fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, mut news: News) {
     if let Some(trouble) = court.hear(&mut news).trouble {
-        complain(&trouble);
+        teller.complain(&trouble);
     }
     let mut model = lock(model);
     let now = clock::now();
@@ -305,13 +420,13 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, mut news: News) {
         News::Observation(observation) => {
             for (_, event) in &observation.events {
                 if let Some((_, sentence)) = dashboard::model::story::sentence(observation.rank, event) {
-                    let _ = writeln!(io::stderr(), "{sentence}");
+                    teller.say(&sentence);
                 }
             }
             model.observe(now, *observation);
         }
         News::Gone { rank } => {
-            let _ = writeln!(io::stderr(), "server {rank}: its process is gone");
+            teller.say(&format!("server {rank}: its process is gone"));
             model.gone(now, rank);
         }
         News::Stopped { rank, stopped } => model.stopped(now, rank, stopped),
@@ -319,13 +434,13 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, mut news: News) {
         News::Network { control: Control::Heal, .. } => model.network = dashboard::model::Network::default(),
         News::Why(why) => {
             if let Some(why) = &why {
-                let _ = writeln!(io::stderr(), "{why}");
+                teller.say(why);
             }
             model.why = why;
         }
         News::Unsafe(warning) => {
             if let Some(warning) = &warning {
-                let _ = writeln!(io::stderr(), "UNSAFE: {warning}");
+                teller.say(&format!("UNSAFE: {warning}"));
             }
             model.unsafe_notice = warning;
         }
@@ -351,6 +466,7 @@ fn picture(model: &Model) -> Picture {
         State::Joining => Standing::Joining,
         State::Backup => Standing::Backup,
         State::Primary => Standing::Primary,
+        State::OldPrimary | State::OldBackup => Standing::Behind,
     };
     let servers: Vec<ServerPicture> =
         model.roles(now).into_iter().map(|(rank, state)| ServerPicture { rank, standing: standing(state) }).collect();

@@ -4,6 +4,7 @@ use crate::bench::BenchArgs;
 use crate::fuzz::FuzzArgs;
 use crate::protocol::Rule;
 use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The headings of `--help`.
@@ -83,7 +84,7 @@ pub struct Args {
 
     /// Run this line as if it was typed, and leave; may be repeated.
     #[arg(short = 'c', long, value_name = "LINE", help_heading = SCRIPTS)]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 
     /// Line mode: one command a line in, one answer a line out, no dashboard. Also when stdin or stdout is no terminal.
     #[arg(long, help_heading = SCRIPTS)]

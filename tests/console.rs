@@ -55,7 +55,7 @@ impl Cluster {
                         let acked = Seq(op.0 - 1);
                         Outcome::Done(self.store.apply(LogEntry { op, client: ClientId(0), seq, acked, command }))
                     };
-                    let _ = answer.send(outcome);
+                    let _ = answer.send(Ok(outcome));
                 }
                 Ask::Control { to, control, answer } => {
                     self.note(format!("{to}: {control:?}"));
@@ -131,6 +131,8 @@ impl Cluster {
             views: view.iter().map(record).collect(),
             view,
             now: Time(4_200_000_000),
+            why: None,
+            data_gone: false,
         }
     }
 }
@@ -416,6 +418,44 @@ fn a_key_means_what_the_screen_shows_and_says_why_it_cannot() {
     );
     assert_eq!(session.perform(&key(4).action), Answer::Ok);
     assert!(matches!(session.perform(&key(1).action), Answer::Text(text) if text.contains("F5 crash primary")));
+}
+
+/// As the screen shows it when server 1 has crashed.
+fn only_server_2(knowledge: &FixedKnowledge) {
+    let mut picture = knowledge.picture();
+    picture.servers[0].standing = Standing::Down;
+    picture.servers[1].standing = Standing::Primary;
+    picture.primary = Some(Rank(2));
+    picture.backups.clear();
+    knowledge.set_picture(picture);
+}
+
+#[test]
+fn a_key_that_takes_the_only_copy_must_be_pressed_again() {
+    let (session, knowledge, log) = screen();
+    let start = Instant::now();
+    let press = |function, after_ms| session.press(key(function), start + Duration::from_millis(after_ms));
+    let crashes = || log.lock().expect("the cluster lives").iter().filter(|line| line.ends_with(": Crash")).count();
+    assert_eq!((press(5, 0), crashes()), (Answer::Ok, 1), "another server has the data");
+    only_server_2(&knowledge);
+    let only = "server 2 has the only copy of the data (0 keys): press F5 again within 3 s to lose it";
+    let warning = Answer::Error(only.into());
+    assert_eq!(press(5, 500), warning);
+    assert_eq!(press(5, 3_600), warning, "that was too late to count as the second time");
+    assert_eq!(press(9, 4_000), Answer::Ok);
+    assert_eq!(press(5, 4_500), warning, "something else was pressed in between");
+    assert!(matches!(press(3, 5_000), Answer::Error(why) if why.contains("press F3 again")), "another key");
+    assert_eq!((press(5, 5_500), crashes()), (warning, 1));
+    let lost = "server 2 had the only copy of the data (0 keys), and it is gone: RESET starts over empty";
+    assert_eq!((press(5, 8_000), crashes()), (Answer::Done(lost.into()), 2));
+}
+
+#[test]
+fn a_typed_command_does_as_it_is_told_and_says_what_was_lost() {
+    let (out, status, log) = play(b"PUT a 1\nPUT b 2\nCRASH 1\nCRASH primary\n");
+    assert_eq!((out.as_slice(), status), (&b"OK\nOK\nOK\nOK\n"[..], ExitStatus::Success));
+    let lost = "note: server 2 had the only copy of the data (2 keys), and it is gone: RESET starts over empty";
+    assert_eq!(log, ["1: Crash", "2: Crash", lost]);
 }
 
 #[test]

@@ -9,8 +9,9 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::terminal::{CTRL_C, CTRL_D, CTRL_L, CTRL_X, CTRL_Z, F4, F5, Size, Terminal, UP};
+use understudy::console::answer::Palette;
 use understudy::console::{Knowledge, Picture, PromptConfig, Session, Sight, run_prompt};
 use understudy::driver::{Ask, ClusterStatus, Desk, Outcome, RankStatus};
 use understudy::fault::Control;
@@ -21,13 +22,16 @@ use understudy::store::{Bytes, ClientId, LogEntry, Seq, Store};
 const HISTORY: &str = "UNDERSTUDY_TEST_HISTORY";
 /// How long a `GET slow` takes.
 const SLOW: Duration = Duration::from_millis(800);
+/// Nothing is known of the cluster before.
+const FIRST_VIEW_AFTER: Duration = Duration::from_millis(500);
 
-/// What the screen shows is what the cluster says.
-struct Asked(Desk);
+/// What the screen shows is what the cluster says; nothing in the first moment.
+struct Asked(Desk, Instant);
 
 impl Knowledge for Asked {
     fn picture(&self) -> Picture {
-        Picture::default().refreshed(&self.0.status())
+        let is_known = self.1.elapsed() > FIRST_VIEW_AFTER;
+        if is_known { Picture::default().refreshed(&self.0.status()) } else { Picture::default() }
     }
     fn keys_with_prefix(&self, prefix: &[u8], _: usize) -> Vec<Bytes> {
         ["color", "fruit"].into_iter().filter(|key| key.as_bytes().starts_with(prefix)).map(Bytes::from).collect()
@@ -75,12 +79,12 @@ fn cluster() -> (Desk, Desk) {
                     if command.key().is_some_and(|key| key.starts_with(b"slow")) {
                         std::thread::sleep(SLOW);
                     }
-                    let _ = answer.send(Outcome::Done(store.read(&command)));
+                    let _ = answer.send(Ok(Outcome::Done(store.read(&command))));
                 }
                 Ask::Execute { command, answer } => {
                     let op = store.op().next();
                     let entry = LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(op.0 - 1), command };
-                    let _ = answer.send(Outcome::Done(store.apply(entry)));
+                    let _ = answer.send(Ok(Outcome::Done(store.apply(entry))));
                 }
                 Ask::Control { control, answer, .. } => {
                     if control == Control::Crash {
@@ -105,17 +109,23 @@ fn cluster() -> (Desk, Desk) {
 fn prompt_in_a_terminal() {
     let Some(history) = std::env::var_os(HISTORY) else { return };
     let (desk, status_desk) = cluster();
-    let session = Session::new(desk, Arc::new(Asked(status_desk)), Sight::Screen);
+    let session = Session::new(desk, Arc::new(Asked(status_desk, Instant::now())), Sight::Screen);
     let (redraw, redraws) = crossbeam_channel::bounded(1);
     run_prompt(PromptConfig {
         session: Arc::new(session),
         history_path: Some(history.into()),
-        mono: false,
+        palette: Palette::COLOR,
         printer_ready: Box::new(|handle| {
-            std::thread::spawn(move || redraws.into_iter().all(|()| handle.print("redrawn")));
+            std::thread::spawn(move || {
+                redraws.into_iter().all(|()| {
+                    let lines = handle.recent(20);
+                    let typed = lines.iter().rev().find(|line| line.contains("]>")).cloned().unwrap_or_default();
+                    handle.print("redrawn") && handle.print(format!("typed last: {typed}"))
+                })
+            });
         }),
         redraw,
-        help: None,
+        pager: None,
     })
     .expect("the terminal works");
 }
@@ -133,7 +143,12 @@ fn a_person_types_and_presses_keys() {
     std::fs::create_dir_all(&folder).expect("there is room for a history");
     let history = folder.join("sub").join("history");
     let mut terminal = start(&history);
-    terminal.wait_last("understudy[view 1 · primary 1]>");
+    // The first prompt waits until there is something to tell.
+    terminal.wait("the first prompt", |t| {
+        assert!(!t.shows("view 0"), "{:?}", t.lines());
+        t.last() == "understudy[view 1 · primary 1]>"
+    });
+    assert_eq!(terminal.cursor().1, 32);
     assert!(!terminal.echoes());
 
     // Completion and hints.
@@ -182,6 +197,18 @@ fn a_person_types_and_presses_keys() {
     terminal.press("INCR n\rINCR n\r3 INCR n\r");
     terminal.wait_line("(integer) 5");
 
+    // What was typed stays on the screen with the state of then, and so it is when it is drawn again.
+    terminal.press("COUNT");
+    terminal.wait_last("understudy[view 3 · primary 1]> COUNT");
+    terminal.press(F5);
+    terminal.wait_last("understudy[view 4 · primary 2]> COUNT");
+    terminal.press("\r");
+    terminal.wait_line("(integer) 2");
+    terminal.press(F5);
+    terminal.wait_last("understudy[view 5 · primary 1]>");
+    terminal.press(CTRL_L);
+    terminal.wait_line("typed last: understudy[view 4 · primary 2]> COUNT");
+
     terminal.press(CTRL_D);
     terminal.wait_success();
     assert!(terminal.echoes());
@@ -190,7 +217,7 @@ fn a_person_types_and_presses_keys() {
     // The history is there again, without the line that began with a blank.
     let mut terminal = start(&history);
     terminal.wait_last("understudy[view 1 · primary 1]>");
-    terminal.press(&UP.repeat(4));
+    terminal.press(&UP.repeat(5));
     terminal.wait_last("understudy[view 1 · primary 1]> GET slow");
     terminal.press(UP);
     terminal.wait_last("understudy[view 1 · primary 1]> put color red");
@@ -199,5 +226,110 @@ fn a_person_types_and_presses_keys() {
     terminal.press("quit\r");
     terminal.wait_success();
     drop(terminal);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+/// A prompt in a terminal, ready to be typed at.
+fn ready(name: &str) -> (Terminal, std::path::PathBuf) {
+    let folder = std::env::temp_dir().join(format!("understudy-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("there is room for a history");
+    let terminal = start(&folder.join("history"));
+    terminal.wait_last("understudy[view 1 · primary 1]>");
+    (terminal, folder)
+}
+
+#[test]
+fn a_long_line_scrolls_in_its_row() {
+    let (mut terminal, folder) = ready("long");
+    terminal.press("COUNT\r");
+    terminal.wait_line("(integer) 0");
+    terminal.wait_last("understudy[view 1 · primary 1]>");
+    let row = terminal.cursor().0;
+    let above = terminal.lines()[..usize::from(row)].to_vec();
+    let is_tidy = |t: &Terminal| {
+        let lines = t.lines();
+        let (before, after) = lines.split_at(usize::from(row));
+        t.cursor().0 == row && before == above && after[1..].iter().all(String::is_empty)
+    };
+    let digits: String = (0..60).map(|tens| format!("{tens:02}........")).collect();
+    terminal.press(&format!("PUT a {digits}"));
+    // The end, with the cursor behind it, on the last column but one.
+    let end = |text: &str| format!("understudy[view 1 · primary 1]> …{text}");
+    let tail = |line: &str, columns: usize| line[line.len() - columns..].to_owned();
+    terminal.wait_last(&end(&tail(&digits, 45)));
+    assert_eq!(terminal.cursor(), (row, 32 + 1 + 45));
+    assert!(is_tidy(&terminal), "{:?}", terminal.lines());
+    // Its beginning, and what is typed there.
+    terminal.press("\x01");
+    terminal.wait("the beginning", |t| t.last().starts_with("understudy[view 1 · primary 1]> PUT a 00........01"));
+    assert_eq!(terminal.cursor(), (row, 32));
+    terminal.press("X");
+    terminal.wait("a letter more", |t| t.last().starts_with("understudy[view 1 · primary 1]> XPUT a 00........01"));
+    assert_eq!(terminal.cursor(), (row, 33));
+    // In the middle both sides are seen.
+    terminal.press(&"\x1b[C".repeat(300));
+    terminal.wait("both sides", |t| {
+        let last = t.last();
+        let at = usize::from(t.cursor().1);
+        let under: String = last.chars().skip(at).take(8).collect();
+        let before: String = last.chars().skip(at - 20).take(20).collect();
+        last.ends_with('…') && digits[294..].starts_with(&under) && digits[..294].ends_with(&before)
+    });
+    assert!(is_tidy(&terminal), "{:?}", terminal.lines());
+    // What is printed meanwhile stands above, and the line is as it was.
+    terminal.press(CTRL_L);
+    terminal.wait_line("redrawn");
+    terminal.wait("the line", |t| t.last().ends_with('…'));
+    terminal.press("\x01\x1b[3~\r");
+    terminal.wait_line("OK");
+    terminal.press("GET a\r");
+    terminal.wait_shows(&digits[560..]);
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn what_a_terminal_says_late_is_no_text() {
+    let (mut terminal, folder) = ready("late");
+    let answers = ["\x1b[?62c", "\x1b]11;rgb:00/00\x07", "\x1bP1$r0m\x1b\\", "\x1b[27;5;13~", "\x1b[24;80R"];
+    for (answer, letters) in answers.iter().zip(["GE", "T ", "co", "lo", "r"]) {
+        terminal.press(answer);
+        std::thread::sleep(Duration::from_millis(20));
+        terminal.press(letters);
+    }
+    terminal.wait_last("understudy[view 1 · primary 1]> GET color");
+    assert_eq!(terminal.cursor().1, 32 + 9);
+    // In pieces, as over a slow line.
+    for piece in ["\x1b]1", "1;rgb:0000/", "0000/0000\x1b", "\\", "\x1b[", "?62", "c"] {
+        terminal.press(piece);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminal.press("s\r");
+    terminal.wait_line("understudy[view 1 · primary 1]> GET colors");
+    terminal.wait_line("(nil)");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn signs_of_several_characters_are_shown_as_escapes() {
+    let (mut terminal, folder) = ready("signs");
+    terminal.press("PUT a heart\u{2764}\u{fe0f}x");
+    terminal.wait_last("understudy[view 1 · primary 1]> PUT a heart\u{2764}\\u{fe0f}x");
+    assert_eq!(usize::from(terminal.cursor().1), 32 + "PUT a heart?".len() + "\\u{fe0f}x".len());
+    terminal.press("\r");
+    terminal.wait_line("OK");
+    terminal.press("GET a\r");
+    terminal.wait_line("\"heart\u{2764}\\xef\\xb8\\x8fx\"");
+    // A list of completions stands above the line.
+    terminal.press("RE\t");
+    terminal.wait_line("RESUME   RECOVER  RESET");
+    terminal.wait_last("understudy[view 1 · primary 1]> RE");
+    terminal.press(CTRL_C);
+    terminal.wait_last("understudy[view 1 · primary 1]>");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
     let _ = std::fs::remove_dir_all(folder);
 }

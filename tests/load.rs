@@ -366,7 +366,7 @@ fn a_cluster_without_data_says_what_is_left_to_do() {
     job.expect("PUT a 1", "OK");
     job.expect("CRASH 1", "OK");
     job.expect("CRASH 2", "OK");
-    wait_why(&mut job, "has lost its memory. RESET starts over empty");
+    wait_why(&mut job, "so the data is gone. RESET starts over empty");
     job.expect("RECOVER", "OK");
     job.expect("RESET", "OK");
     job.expect("GET a", "(nil)");

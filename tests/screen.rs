@@ -226,6 +226,68 @@ fn every_key_as_a_chord() {
 }
 
 #[test]
+fn what_is_too_long_for_the_prompt_is_read_on_a_page() {
+    let mut screen = Screen::start(BY_HAND);
+    screen.wait_ready();
+    // All of the help at once, with its first line and its last, while a line is half typed.
+    screen.terminal.press("GET col");
+    screen.terminal.press(&chord('h'));
+    screen.terminal.wait("the whole help", |terminal| {
+        [
+            "GET key · PUT key value",
+            "CRASH who",
+            "LATENCY",
+            "F5 crash primary",
+            "HELP command explains one",
+            "Esc: close",
+        ]
+        .iter()
+        .all(|text| terminal.shows(text))
+    });
+    screen.wait_typed("GET col");
+    screen.terminal.press(&chord('h'));
+    screen.wait_roles(1, 2);
+    screen.terminal.press(CTRL_C);
+    screen.wait_typed("");
+
+    for number in 1..=20 {
+        screen.terminal.press(&format!("PUT key{number:02} v\r"));
+    }
+    screen.terminal.wait("twenty keys", |terminal| terminal.shows("20 keys"));
+    screen.terminal.press("KEYS\r");
+    screen.terminal.wait("the first page", |t| t.shows("1) \"key01\"") && t.shows("1-15 of 20"));
+    screen.terminal.press("\x1b[6~");
+    screen.terminal.wait("the last page", |t| t.shows("20) \"key20\"") && t.shows("6-20 of 20"));
+    screen.terminal.press("\x1b[5~");
+    screen.terminal.wait_shows("1-15 of 20");
+    screen.terminal.press("\x1b");
+    screen.wait_roles(1, 2);
+    // The next command closes it as well.
+    screen.terminal.press("HELP break\r");
+    screen.terminal.wait_shows("CUT a b [oneway]");
+    screen.terminal.press("COUNT\r");
+    screen.terminal.wait_line("(integer) 20");
+    screen.wait_roles(1, 2);
+    screen.terminal.press(CTRL_D);
+    screen.check_whole(0);
+}
+
+#[test]
+fn in_ascii_every_cell_is() {
+    let mut screen = Screen::sized(&[&[UNDERSTUDY, "--ascii"], BY_HAND].concat(), SMALL);
+    screen.terminal.wait("the first screen", |terminal| terminal.last() == "understudy[view 1 | primary 1]>");
+    for keys in ["PUT a h\u{e4}\u{2764}\u{fe0f}\r", "GET a\r", "HELP\r", "VIEW\r", "CUT 1 2 oneway\r", "HEAL\r"] {
+        screen.terminal.press(keys);
+        std::thread::sleep(Duration::from_millis(150));
+        let lines = screen.terminal.lines();
+        assert!(lines.iter().all(|line| line.is_ascii()), "{}", lines.join("\n"));
+    }
+    screen.terminal.wait_shows("]> HEAL");
+    screen.terminal.press(CTRL_D);
+    screen.check_whole(0);
+}
+
+#[test]
 fn the_half_typed_line_survives_other_sizes() {
     let mut screen = Screen::start(BY_HAND);
     screen.wait_ready();

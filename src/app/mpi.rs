@@ -230,7 +230,8 @@ fn run_console(args: &Args) -> ExitCode {
 
 /// A replacement gets the arguments of the one whose place it takes.
 fn respawn(args: &Args, ranks: u32) -> Respawn {
-    let own: Vec<String> = std::env::args().skip(1).collect();
+    // What is not text is a command of `-c`, which is not for servers.
+    let own: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     Respawn {
         automatic: !args.no_respawn,
         arguments: Box::new(move |rank| {

@@ -1,6 +1,5 @@
 //! Was it correct so far? Between the client operations that come in as news, and those who ask.
 
-use super::complain;
 use crate::args::Args;
 use crate::check::{Judgement, Witness};
 use crate::dashboard::lock;
@@ -9,6 +8,7 @@ use crate::driver::News;
 use crate::protocol::{Completion, Time};
 use crate::store::ClientId;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(super) struct Court {
     pieces: Sender<Piece>,
     /// What there is to tell since the loop last asked.
     told: Arc<Mutex<Told>>,
+    /// The history is not whole.
+    broken: Arc<AtomicBool>,
 }
 
 /// Something for the witness's thread.
@@ -59,12 +61,13 @@ impl Court {
         };
         let (witness, told) = (Arc::new(Mutex::new(witness)), Arc::new(Mutex::new(Told::default())));
         let (pieces, waiting) = bounded(PIECES_MAX);
-        let (judged, telling) = (Arc::clone(&witness), Arc::clone(&told));
+        let broken = Arc::new(AtomicBool::new(false));
+        let (judged, telling, breaking) = (Arc::clone(&witness), Arc::clone(&told), Arc::clone(&broken));
         thread::Builder::new()
             .name("witness".into())
-            .spawn(move || judge(&judged, &telling, &waiting))
+            .spawn(move || judge(&judged, &telling, &breaking, &waiting))
             .map_err(|error| format!("no thread for the witness: {error}"))?;
-        Ok(Self { witness, pieces, told })
+        Ok(Self { witness, pieces, told, broken })
     }
 
     /// These clients will tell what they finish: nothing is judged before they have.
@@ -95,12 +98,16 @@ impl Court {
         }
     }
 
-    /// The end of the session.
-    pub(super) fn close(&self) {
+    /// The end of the session: true when the history is whole. If it is not, and that has not been said yet, `say` is
+    /// told.
+    pub(super) fn close(&self, say: impl FnOnce(&str)) -> bool {
         self.sync();
-        if let Err(trouble) = lock(&self.witness).flush() {
-            complain(&trouble);
+        let flushed = lock(&self.witness).flush().err();
+        let untold = flushed.or(lock(&self.told).trouble.take());
+        if let Some(trouble) = &untold {
+            say(trouble);
         }
+        untold.is_none() && !self.broken.load(Ordering::SeqCst)
     }
 
     /// What `CHECK` answers.
@@ -128,7 +135,7 @@ impl Court {
 }
 
 /// The witness's thread, until nobody can hand it anything any more.
-fn judge(witness: &Mutex<Witness>, told: &Mutex<Told>, pieces: &Receiver<Piece>) {
+fn judge(witness: &Mutex<Witness>, told: &Mutex<Told>, broken: &AtomicBool, pieces: &Receiver<Piece>) {
     for piece in pieces {
         let mut witness = lock(witness);
         let trouble = match piece {
@@ -144,6 +151,7 @@ fn judge(witness: &Mutex<Witness>, told: &Mutex<Told>, pieces: &Receiver<Piece>)
             }
         };
         if trouble.is_some() {
+            broken.store(true, Ordering::SeqCst);
             lock(told).trouble = trouble;
         }
     }

@@ -9,8 +9,9 @@
 //! The prompt shows the first [`SHOWN_BYTES_MAX`] bytes of a value and the first [`SHOWN_ITEMS_MAX`] keys
 //! of a list, and says what it left out. Line mode leaves nothing out.
 
+use super::ascii::ascii;
 use super::parse::quote_always;
-use crate::driver::Outcome;
+use crate::driver::{Executed, Outcome};
 use crate::store::{Bytes, Reply};
 
 /// The prompt shows no more bytes of one value.
@@ -23,6 +24,8 @@ pub const SHOWN_ITEMS_MAX: usize = 1000;
 pub enum Answer {
     /// Done.
     Ok,
+    /// Done, and this follows from it: for a person to read. A script gets the `OK` alone.
+    Done(String),
     /// There is nothing, and nothing was changed.
     Nil,
     /// A value of the store.
@@ -55,6 +58,18 @@ impl From<Outcome> for Answer {
     }
 }
 
+impl From<Executed> for Answer {
+    fn from(executed: Executed) -> Self {
+        executed.map_or_else(Self::Error, Self::from)
+    }
+}
+
+impl From<Result<Option<String>, String>> for Answer {
+    fn from(result: Result<Option<String>, String>) -> Self {
+        result.map_or_else(Self::Error, |what| what.map_or(Self::Ok, Self::Done))
+    }
+}
+
 impl From<Result<(), String>> for Answer {
     fn from(result: Result<(), String>) -> Self {
         result.map_or_else(Self::Error, |()| Self::Ok)
@@ -80,6 +95,8 @@ pub struct Palette {
     pub prompt: &'static str,
     /// Back to normal.
     pub end: &'static str,
+    /// Nothing beyond ASCII.
+    pub ascii: bool,
 }
 
 impl Palette {
@@ -93,6 +110,7 @@ impl Palette {
         command: "\x1b[1;36m",
         prompt: "\x1b[1m",
         end: "\x1b[0m",
+        ascii: false,
     };
     /// No colour: only bold and dim.
     pub const MONO: Palette = Palette {
@@ -104,7 +122,27 @@ impl Palette {
         command: "\x1b[1m",
         prompt: "\x1b[1m",
         end: "\x1b[0m",
+        ascii: false,
     };
+
+    /// Nothing but the text.
+    pub const PLAIN: Palette = Palette {
+        value: "",
+        number: "",
+        error: "",
+        absent: "",
+        faint: "",
+        command: "",
+        prompt: "",
+        end: "",
+        ascii: false,
+    };
+
+    /// The sign for what goes on where nobody sees it.
+    #[must_use]
+    pub const fn more(&self) -> &'static str {
+        if self.ascii { "~" } else { "…" }
+    }
 
     /// `text` in `style`; without any escape sequence when the style is empty.
     #[must_use]
@@ -117,7 +155,7 @@ impl Answer {
     /// As line mode writes it, newline included.
     pub fn write_raw(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Ok => out.extend_from_slice(b"OK"),
+            Self::Ok | Self::Done(_) => out.extend_from_slice(b"OK"),
             Self::Nil => out.extend_from_slice(b"(nil)"),
             Self::Value(value) => out.extend_from_slice(value),
             Self::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
@@ -135,6 +173,7 @@ impl Answer {
     pub fn pretty(&self, palette: &Palette) -> String {
         let mut text = match self {
             Self::Ok => "OK".to_owned(),
+            Self::Done(what) => format!("OK: {what}"),
             Self::Nil => palette.paint(palette.absent, "(nil)"),
             Self::Value(value) => pretty_value(value, palette),
             Self::Integer(number) => palette.paint(palette.number, &format!("(integer) {number}")),
@@ -150,14 +189,39 @@ impl Answer {
         text.push('\n');
         text
     }
+
+    /// The same with the console's own words in ASCII. Keys and values stay what they are: those are bytes.
+    #[must_use]
+    pub fn in_ascii(self) -> Self {
+        match self {
+            Self::Done(what) => Self::Done(ascii(&what)),
+            Self::Text(text) => Self::Text(ascii(&text)),
+            Self::Error(why) => Self::Error(ascii(&why)),
+            other => other,
+        }
+    }
+}
+
+/// In quotes; under `ascii` every byte beyond it is escaped, as redis-cli has it.
+fn quoted(bytes: &[u8], palette: &Palette) -> String {
+    let text = quote_always(bytes);
+    if !palette.ascii || text.is_ascii() {
+        return text;
+    }
+    let escaped = |c: char| match c {
+        c if c.is_ascii() => c.to_string(),
+        c => c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 fn pretty_value(value: &Bytes, palette: &Palette) -> String {
     if value.len() <= SHOWN_BYTES_MAX {
-        return palette.paint(palette.value, &quote_always(value));
+        return palette.paint(palette.value, &quoted(value, palette));
     }
-    let head = palette.paint(palette.value, &quote_always(&value[..SHOWN_BYTES_MAX]));
-    let rest = format!("… the first {SHOWN_BYTES_MAX} of {} bytes (line mode gives them all)", value.len());
+    let head = palette.paint(palette.value, &quoted(&value[..SHOWN_BYTES_MAX], palette));
+    let more = palette.more();
+    let rest = format!("{more} the first {SHOWN_BYTES_MAX} of {} bytes (line mode gives them all)", value.len());
     format!("{head}\n{}", palette.paint(palette.faint, &rest))
 }
 
@@ -167,11 +231,13 @@ fn pretty_list(keys: &[Bytes], palette: &Palette) -> String {
     }
     let shown = &keys[..keys.len().min(SHOWN_ITEMS_MAX)];
     let digits = shown.len().to_string().len();
-    let line =
-        |(i, key): (usize, &Bytes)| format!("{:>digits$}) {}", i + 1, palette.paint(palette.value, &quote_always(key)));
+    let line = |(i, key): (usize, &Bytes)| {
+        format!("{:>digits$}) {}", i + 1, palette.paint(palette.value, &quoted(key, palette)))
+    };
     let mut lines: Vec<_> = shown.iter().enumerate().map(line).collect();
     if shown.len() < keys.len() {
-        let rest = format!("… and {} more (KEYS with a narrower glob, or COUNT)", keys.len() - shown.len());
+        let more = palette.more();
+        let rest = format!("{more} and {} more (KEYS with a narrower glob, or COUNT)", keys.len() - shown.len());
         lines.push(palette.paint(palette.faint, &rest));
     }
     lines.join("\n")
@@ -181,7 +247,7 @@ fn pretty_list(keys: &[Bytes], palette: &Palette) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Palette = Palette { faint: "", command: "", prompt: "", ..Palette::MONO };
+    const PLAIN: Palette = Palette::PLAIN;
 
     fn raw(answer: &Answer) -> Vec<u8> {
         let mut out = Vec::new();
@@ -192,6 +258,7 @@ mod tests {
     #[test]
     fn line_mode_gives_the_bytes_alone() {
         assert_eq!(raw(&Answer::Value(b"a\n\xff".as_slice().into())), b"a\n\xff\n");
+        assert_eq!(raw(&Answer::Done("and all is lost".into())), b"OK\n");
         assert_eq!(raw(&Answer::Nil), b"(nil)\n");
         assert_eq!(raw(&Answer::Integer(-7)), b"-7\n");
         assert_eq!(raw(&Answer::List(vec!["a".into(), "b c".into()])), b"a\nb c\n");
@@ -205,11 +272,21 @@ mod tests {
     fn the_prompt_shows_types() {
         assert_eq!(Answer::Value("1".into()).pretty(&PLAIN), "\"1\"\n");
         assert_eq!(Answer::Value(b"a\x1b[2J\xff\"".as_slice().into()).pretty(&PLAIN), "\"a\\x1b[2J\\xff\\\"\"\n");
+        assert_eq!(Answer::Done("and all is lost".into()).pretty(&PLAIN), "OK: and all is lost\n");
         assert_eq!(Answer::Integer(1).pretty(&PLAIN), "(integer) 1\n");
         assert_eq!(Answer::Nil.pretty(&PLAIN), "(nil)\n");
         assert_eq!(Answer::List(vec!["k".into(), "l".into()]).pretty(&PLAIN), "1) \"k\"\n2) \"l\"\n");
         assert!(Answer::Unknown.pretty(&PLAIN).starts_with("(unknown) no answer"));
         assert_eq!(Answer::Nil.pretty(&Palette::COLOR), "\x1b[35m(nil)\x1b[0m\n");
+    }
+
+    #[test]
+    fn in_ascii_the_words_change_and_the_bytes_do_not() {
+        let ascii = Palette { ascii: true, ..PLAIN };
+        assert_eq!(Answer::Value("Köln".into()).pretty(&ascii), "\"K\\xc3\\xb6ln\"\n");
+        assert_eq!(Answer::Value("Köln".into()).in_ascii(), Answer::Value("Köln".into()));
+        assert_eq!(Answer::Text("a · b".into()).in_ascii(), Answer::Text("a | b".into()));
+        assert_eq!(Answer::Error("no ä".into()).in_ascii(), Answer::Error("no \\u{e4}".into()));
     }
 
     #[test]

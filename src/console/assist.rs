@@ -7,6 +7,7 @@ use super::knowledge::{Knowledge, Standing};
 use super::parse::{QuoteError, Token, is_repeat, lex, quote};
 use crate::protocol::Rule;
 use crate::workload::Workload;
+use unicode_width::UnicodeWidthStr;
 
 /// At most this many completions are offered at once.
 pub const COMPLETIONS_MAX: usize = 60;
@@ -137,12 +138,20 @@ pub fn hint(line: &str, pos: usize) -> Option<String> {
     Some(format!("{blank}{missing}"))
 }
 
-/// The line with escape sequences: the command known or not, quoted words, numbers that repeat. Takes
-/// exactly as many columns as the line.
+/// A piece of a line, and how it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span<'a> {
+    /// The piece.
+    pub text: &'a str,
+    /// An escape sequence, or none.
+    pub style: &'static str,
+}
+
+/// The line in pieces: the command known or not, quoted words, numbers that repeat.
 #[must_use]
-pub fn highlight(line: &str, palette: &Palette) -> String {
+pub fn spans<'a>(line: &'a str, palette: &Palette) -> Vec<Span<'a>> {
     let (tokens, error) = lex(line.as_bytes());
-    let mut styled = String::with_capacity(line.len() + 32);
+    let mut spans = Vec::new();
     let mut at = 0;
     let mut command_seen = false;
     for (i, token) in tokens.iter().enumerate() {
@@ -161,12 +170,27 @@ pub fn highlight(line: &str, palette: &Palette) -> String {
         } else {
             ""
         };
-        styled.push_str(&line[at..token.start]);
-        styled.push_str(&palette.paint(style, word));
+        spans.push(Span { text: &line[at..token.start], style: "" });
+        spans.push(Span { text: word, style });
         at = token.end;
     }
-    styled.push_str(&line[at..]);
-    styled
+    spans.push(Span { text: &line[at..], style: "" });
+    spans.retain(|span| !span.text.is_empty());
+    spans
+}
+
+/// Words in columns that fill the rows from the left: what a list of completions looks like.
+#[must_use]
+pub fn in_columns(words: &[String], width: usize) -> String {
+    let widest = words.iter().map(|word| word.width()).max().unwrap_or(0) + 2;
+    let columns = (width / widest).max(1);
+    let rows = words.len().div_ceil(columns);
+    let row = |row: usize| {
+        let words = words.iter().skip(row).step_by(rows);
+        let padded = words.map(|word| format!("{word}{}", " ".repeat(widest - word.width())));
+        padded.collect::<String>().trim_end().to_owned()
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join("\n")
 }
 
 /// A name that may still become a command is not wrong yet.
@@ -255,6 +279,19 @@ mod tests {
         assert_eq!(hint("cut 1 ", 6).as_deref(), Some("b [oneway]"));
         assert_eq!(hint("put a", 3), None);
         assert_eq!((hint("", 0), hint("5", 1), hint("wrong", 5), hint("count", 5)), (None, None, None, None));
+    }
+
+    /// The line with escape sequences.
+    fn highlight(line: &str, palette: &Palette) -> String {
+        spans(line, palette).iter().map(|span| palette.paint(span.style, span.text)).collect()
+    }
+
+    #[test]
+    fn a_list_fills_the_rows() {
+        let words = ["a", "bb", "ccc", "d", "e"].map(str::to_owned);
+        assert_eq!(in_columns(&words, 12), "a    d\nbb   e\nccc");
+        assert_eq!(in_columns(&words, 3), "a\nbb\nccc\nd\ne");
+        assert_eq!(in_columns(&[], 80), "");
     }
 
     #[test]

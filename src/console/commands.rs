@@ -21,8 +21,8 @@ pub const EVENTS_COUNT_MAX: usize = 10_000;
 pub const DELAY_MAX_MS: f64 = 60_000.0;
 /// The longest `SLEEP`: a day.
 pub const SLEEP_MAX_SECONDS: f64 = 86_400.0;
-/// `HELP` fits into this many columns.
-const HELP_COLUMNS: usize = 78;
+/// `HELP` fits into this many columns: those of a page on a terminal of 80.
+const HELP_COLUMNS: usize = 76;
 
 /// What kind of word an argument is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -97,6 +97,8 @@ pub const EDITOR_KEYS: &[(&str, &str)] = &[
     ("Tab", "completes commands, live keys and servers"),
     ("Ctrl-R", "searches the history"),
     ("Ctrl-C", "clears the line; stops a repeated command"),
+    ("PgUp, PgDn", "turn the page of an answer that is too long for the prompt's rows"),
+    ("Esc", "closes it"),
     ("Ctrl-L", "draws the screen anew"),
     ("Ctrl-D", "leaves, on an empty line"),
 ];

@@ -27,11 +27,13 @@ pub enum Standing {
     Backup,
     /// Answers the clients.
     Primary,
+    /// Takes itself for primary or backup, and the view says otherwise: it has not heard of it.
+    Behind,
 }
 
 impl Standing {
-    const ALL: [Standing; 7] =
-        [Self::Dead, Self::Down, Self::Paused, Self::Idle, Self::Joining, Self::Backup, Self::Primary];
+    const ALL: [Standing; 8] =
+        [Self::Dead, Self::Down, Self::Paused, Self::Idle, Self::Joining, Self::Backup, Self::Primary, Self::Behind];
 
     /// In capitals, as in [`RankStatus::role`].
     #[must_use]
@@ -44,12 +46,16 @@ impl Standing {
             Self::Joining => "JOINING",
             Self::Backup => "BACKUP",
             Self::Primary => "PRIMARY",
+            Self::Behind => "BEHIND THE VIEW",
         }
     }
 
-    /// The standing of this name.
+    /// The standing of this name: `PRIMARY`, or `PRIMARY?` for what the view contradicts.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
+        if name.ends_with('?') {
+            return Some(Self::Behind);
+        }
         Self::ALL.into_iter().find(|standing| standing.name() == name)
     }
 

@@ -17,6 +17,9 @@ use std::io::{self, BufRead, ErrorKind, Write};
 /// The longest line (8 MiB): a value of 1 MiB with every byte written as `\xHH`, and room to spare.
 pub const LINE_BYTES_MAX: usize = 8 << 20;
 
+/// The mark of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Runs every line of `input` and writes the answers to `output`.
 ///
 /// # Errors
@@ -56,10 +59,10 @@ fn run_all(
                 let why = format!("line {number} has {bytes} bytes and was skipped: at most {LINE_BYTES_MAX} bytes");
                 answers.tell(&Answer::Error(why));
             }
-            Line::Whole => match parse::request(&line) {
+            Line::Whole => match parse::request(without_mark(&line, number)) {
                 Ok(None) => {}
                 Err(why) => {
-                    answers.tell(&Answer::Error(why));
+                    answers.tell(&session.worded(Answer::Error(why)));
                 }
                 Ok(Some(request)) => {
                     let mut quits = false;
@@ -76,6 +79,14 @@ fn run_all(
         if let Some(error) = answers.failed {
             return Err(error);
         }
+    }
+}
+
+/// Some editors begin a file with an invisible mark: it is no part of the first command.
+fn without_mark(line: &[u8], number: u64) -> &[u8] {
+    match line.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) if number == 1 => rest,
+        _ => line,
     }
 }
 

@@ -16,6 +16,11 @@
 //! | [`answer`] | what comes back, and its two ways of being written |
 //! | [`assist`] | completion, hints and highlighting as plain functions |
 //! | [`prompt`] | the interactive prompt at the foot of the dashboard |
+//! | [`private`] | the terminal that the line editor believes to sit at |
+//! | [`sieve`] | what of the terminal's words are keys |
+//! | [`foot`] | the rows below the dashboard: what is printed, and the row that is edited |
+//! | [`row`] | that row: as much of a line as fits, around the cursor |
+//! | [`mod@ascii`] | the console's own words in ASCII |
 //! | [`line_mode`] | one command a line in, one answer a line out, for scripts and pipes |
 //!
 //! # Caveats
@@ -25,21 +30,26 @@
 
 pub mod action;
 pub mod answer;
+pub mod ascii;
 pub mod assist;
 pub mod commands;
+pub mod foot;
 pub mod keys;
 pub mod knowledge;
 pub mod line_mode;
 pub mod parse;
+pub mod private;
 pub mod prompt;
+pub mod row;
 pub mod session;
+pub mod sieve;
 
 pub use action::{Action, Who};
 pub use answer::Answer;
 pub use knowledge::{Knowledge, Picture, ServerPicture, Standing};
 pub use line_mode::{run_commands, run_lines};
 pub use parse::Request;
-pub use prompt::{PrintHandle, PromptConfig, run_prompt};
+pub use prompt::{Pager, PrintHandle, PromptConfig, run_prompt};
 pub use session::{Session, Sight};
 
 /// How a console ends: the exit status of the program.

@@ -13,7 +13,7 @@
 
 use super::action::Action;
 use super::commands;
-use crate::store::bytes::preview;
+use crate::store::bytes::{is_shown, preview};
 use std::fmt;
 
 /// At most this often a command may be repeated by a number before it.
@@ -194,12 +194,6 @@ pub fn quote_always(bytes: &[u8]) -> String {
     }
     text.push('"');
     text
-}
-
-/// True for what takes room on a terminal and does nothing else: no control characters, no combining
-/// or invisible ones, no marks that turn the direction of writing.
-fn is_shown(c: char) -> bool {
-    !c.is_control() && unicode_width::UnicodeWidthChar::width(c).is_some_and(|width| width > 0)
 }
 
 fn push_hex(text: &mut String, byte: u8) {

@@ -4,53 +4,55 @@
 //! understudy[view 4 · primary 2]> PUT color▏ value
 //! ```
 //!
-//! rustyline reads the terminal and nobody else does. Around it:
+//! rustyline edits the line: it knows its keys, the history, what was killed and can be yanked. It sits at a terminal
+//! of its own ([`super::private`]) and draws for nobody; what its helper is told of the line, [`Foot`] draws. Around it:
 //!
 //! - **Keys** go through a channel to a thread of their own and leave the half-typed line alone; what
 //!   they did is printed above it.
 //! - **Whatever prints while somebody types** goes through a [`PrintHandle`]: a bounded queue and one
-//!   thread that hands each text to rustyline, which repaints the line below it. When the queue is full
-//!   the text is dropped: nothing that prints may hold anything up.
-//! - **The state in the prompt** changes while nobody types: a thread looks every
-//!   `STATE_INTERVAL` and asks for a repaint. rustyline measures a prompt once for each line, so within
-//!   one line the text keeps its width (`fit`).
-//! - **Between two prompts**, while a command waits for a failover, the terminal stays without echo, so
-//!   that what is typed ahead does not smear; Ctrl-C then interrupts a repeated command.
+//!   thread that hands each text to the foot. When the queue is full the text is dropped: nothing that prints may
+//!   hold anything up.
+//! - **The state in the prompt** changes while nobody types: a thread looks every `STATE_INTERVAL`. The first prompt
+//!   waits, briefly, until there is a view to tell of.
+//! - **Between two prompts**, while a command waits for a failover, what is typed ahead is kept and not shown; Ctrl-C
+//!   then interrupts a repeated command.
+//! - **What is too long** for the few rows down here is shown on a page over the dashboard ([`Pager`]), where there
+//!   is one.
 //!
 //! # Caveats
 //!
-//! A key that is pressed while a command is waiting takes effect when the prompt is back. Ctrl-R and a
-//! completion that waits for a key hold back what is to be printed until they are done. Ctrl-C also drops
-//! what was typed in the same moment behind it: rustyline does not keep what it has read then.
+//! A key that is pressed while a command is waiting takes effect when the prompt is back. Ctrl-C also drops what was
+//! typed in the same moment behind it: rustyline does not keep what it has read then.
 
 use super::ExitStatus;
 use super::action::Action;
 use super::answer::{Answer, Palette};
+use super::ascii::ascii;
 use super::assist;
+use super::foot::Foot;
 use super::keys::{KEYS, KeySpec};
 use super::parse;
+use super::private::PrivateTerminal;
 use super::session::Session;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rustix::termios::{InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::{Completer, Pair};
 use rustyline::config::{Behavior, BellStyle, ColorMode, CompletionType};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};
-use rustyline::hint::{Hint, Hinter};
+use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{
-    Cmd, ConditionalEventHandler, Config, Context, Editor, Event, EventContext, EventHandler, ExternalPrinter, Helper,
-    KeyCode, KeyEvent, Modifiers, RepeatCount,
+    Cmd, ConditionalEventHandler, Config, Context, Editor, Event, EventContext, EventHandler, Helper, KeyCode,
+    KeyEvent, Modifiers, RepeatCount,
 };
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use unicode_width::UnicodeWidthStr;
+use std::time::{Duration, Instant};
 
 /// The history keeps this many lines.
 const HISTORY_LINES_MAX: usize = 1000;
@@ -66,14 +68,14 @@ const TRANSCRIPT_LINES_MAX: usize = 200;
 const TRANSCRIPT_CHARS_MAX: usize = 1000;
 /// The state in the prompt is looked at this often.
 const STATE_INTERVAL: Duration = Duration::from_millis(100);
+/// The first prompt waits this long for the first view.
+const FIRST_VIEW_MAX: Duration = Duration::from_millis(1_500);
 /// After a lone Escape this long for the rest of a sequence.
 const ESCAPE_TIMEOUT_MS: u16 = 100;
-/// Asks rustyline to paint the line again: up and down again, which prints nothing.
-const REPAINT: &str = "\x1b[A\n";
-/// What the prompt starts with where there is room.
-const NAME: &str = "understudy";
-/// The control character of Ctrl-C.
-const INTERRUPT: u8 = 3;
+/// What the line editor takes for its prompt. Nobody sees it.
+const PROMPT: &str = "> ";
+/// The title of a page is no longer.
+const TITLE_CHARS_MAX: usize = 40;
 
 /// What a prompt needs.
 pub struct PromptConfig {
@@ -81,14 +83,24 @@ pub struct PromptConfig {
     pub session: Arc<Session>,
     /// Where the history is kept; `None`: only in memory.
     pub history_path: Option<PathBuf>,
-    /// No colours.
-    pub mono: bool,
+    /// The colours, and whether there is more than ASCII.
+    pub palette: Palette,
     /// Is handed the way to print above the prompt, before the first prompt is shown.
     pub printer_ready: Box<dyn FnOnce(PrintHandle) + Send>,
     /// Is told when the user wants the screen drawn anew (Ctrl-L).
     pub redraw: Sender<()>,
-    /// Is told when the user wants help by key; `None`: help is printed above the prompt.
-    pub help: Option<Sender<()>>,
+    /// Shows what is too long for the prompt's rows; `None`: it is printed all the same.
+    pub pager: Option<Arc<dyn Pager>>,
+}
+
+/// Shows long texts somewhere else than in the prompt's few rows.
+pub trait Pager: Send + Sync {
+    /// Shows this, unless it fits where the prompt is, or does not fit anywhere.
+    fn show(&self, title: &str, text: &str) -> bool;
+    /// Turns so many pages. False when nothing is shown.
+    fn turn(&self, pages: isize) -> bool;
+    /// Closes what is shown. False when nothing is.
+    fn close(&self) -> bool;
 }
 
 /// A way to print above the prompt from any thread. Clones share it.
@@ -159,44 +171,22 @@ pub fn run_prompt(config: PromptConfig) -> io::Result<ExitStatus> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(io::Error::other("the prompt needs a terminal: use --plain to read commands from a pipe"));
     }
-    let quiet = QuietTerminal::enter()?;
-    let interrupt = signal_hook::flag::register(signal_hook::consts::SIGINT, config.session.interrupter())?;
-    let result = Prompt::new(config).and_then(Prompt::run);
-    signal_hook::low_level::unregister(interrupt);
-    drop(quiet);
-    result
-}
-
-/// The terminal without echo and without line editing of its own, until dropped.
-struct QuietTerminal {
-    before: Termios,
-}
-
-impl QuietTerminal {
-    fn enter() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
-        quiet.local_modes.insert(LocalModes::ISIG);
-        quiet.input_modes.remove(InputModes::ICRNL | InputModes::IXON);
-        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
-        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
-        quiet.special_codes[SpecialCodeIndex::VINTR] = INTERRUPT;
-        // A stopped rank 0 would look dead to the whole cluster: no key may stop or abort it.
-        if cfg!(target_os = "linux") {
-            quiet.special_codes[SpecialCodeIndex::VSUSP] = 0;
-            quiet.special_codes[SpecialCodeIndex::VQUIT] = 0;
+    let editing = Arc::new(AtomicBool::new(false));
+    let (edits, interrupter) = (Arc::clone(&editing), config.session.interrupter());
+    let terminal = PrivateTerminal::enter(move || {
+        // While a line is edited, Ctrl-C is the editor's.
+        let runs = !edits.load(Ordering::SeqCst);
+        if runs {
+            interrupter.store(true, Ordering::SeqCst);
         }
-        tcsetattr(io::stdin(), OptionalActions::Drain, &quiet)?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for QuietTerminal {
-    fn drop(&mut self) {
-        // Whoever started us puts the terminal back as well; here is nobody left to tell.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
-    }
+        runs
+    })?;
+    let interrupt = signal_hook::flag::register(signal_hook::consts::SIGINT, config.session.interrupter())?;
+    let foot = Foot::new(Arc::clone(&config.session), config.palette, terminal.screen()?);
+    let result = Prompt::new(config, foot, editing).and_then(Prompt::run);
+    signal_hook::low_level::unregister(interrupt);
+    drop(terminal);
+    result
 }
 
 /// The prompt and its threads.
@@ -206,40 +196,52 @@ struct Prompt {
     history_path: Option<PathBuf>,
     palette: Palette,
     handle: PrintHandle,
-    live: Arc<Live>,
+    foot: Foot,
+    pager: Option<Arc<dyn Pager>>,
+    /// A line is being edited.
+    editing: Arc<AtomicBool>,
+    /// The prompt is gone.
+    done: Arc<AtomicBool>,
 }
 
 impl Prompt {
-    fn new(config: PromptConfig) -> io::Result<Self> {
-        let palette = if config.mono { Palette::MONO } else { Palette::COLOR };
-        let live = Arc::new(Live::new(Arc::clone(&config.session)));
-        let mut editor = editor(Assistant { live: Arc::clone(&live), palette }).map_err(io::Error::other)?;
+    fn new(config: PromptConfig, foot: Foot, editing: Arc<AtomicBool>) -> io::Result<Self> {
+        let PromptConfig { session, history_path, palette, pager, .. } = config;
+        let assistant =
+            Assistant { session: Arc::clone(&session), foot: foot.clone(), palette, prompt: Mutex::default() };
+        let mut editor = editor(assistant).map_err(io::Error::other)?;
         let (handle, queued) = PrintHandle::new();
-        let printer = editor.create_external_printer().map_err(io::Error::other)?;
-        spawn("prints", move || print_all(&queued, printer))?;
+        let printing = foot.clone();
+        spawn("prints", move || print_all(&queued, &printing))?;
         let (presses, pressed) = bounded(PRESSES_MAX);
-        let keys =
-            Keys { session: Arc::clone(&config.session), handle: handle.clone(), help: config.help.clone(), palette };
+        let keys = Keys { session: Arc::clone(&session), handle: handle.clone(), pager: pager.clone(), palette };
         spawn("keys", move || pressed.into_iter().for_each(|key| keys.press(key)))?;
-        bind(&mut editor, &presses, &config.redraw, &handle);
-        let (watched, watching) = (Arc::clone(&live), handle.clone());
-        spawn("prompt state", move || watch_state(&watched, &watching))?;
+        bind(&mut editor, &presses, &config.redraw, &handle, pager.as_ref());
+        let done = Arc::new(AtomicBool::new(false));
+        let (ended, watching) = (Arc::clone(&done), foot.clone());
+        spawn("prompt state", move || watch_state(&ended, &watching))?;
         (config.printer_ready)(handle.clone());
-        let history_path = config.history_path;
-        let mut prompt = Self { editor, session: config.session, history_path, palette, handle, live };
+        let mut prompt = Self { editor, session, history_path, palette, handle, foot, pager, editing, done };
         prompt.load_history();
         Ok(prompt)
     }
 
     fn run(mut self) -> io::Result<ExitStatus> {
+        self.wait_for_a_view();
         loop {
-            let text = self.live.begin();
-            let read = self.editor.readline(&text);
-            self.live.end();
+            self.foot.begin();
+            self.editing.store(true, Ordering::SeqCst);
+            let read = self.editor.readline(PROMPT);
+            self.editing.store(false, Ordering::SeqCst);
+            // As it stood there in the end, whatever has changed since.
+            let row = self.foot.finish(read.as_deref().ok());
             match read {
                 Ok(line) => {
-                    self.handle.remember(&format!("{text}{line}"));
+                    self.handle.remember(&row);
                     self.keep_in_history(&line);
+                    if let Some(pager) = &self.pager {
+                        pager.close();
+                    }
                     // A pasted text may be several lines.
                     for line in line.lines() {
                         if !self.answer(line)? {
@@ -255,30 +257,39 @@ impl Prompt {
         }
     }
 
+    /// The first prompt tells how things are, not how they were before anything was.
+    fn wait_for_a_view(&self) {
+        let begun = Instant::now();
+        while self.session.knowledge().picture().primary.is_none() && begun.elapsed() < FIRST_VIEW_MAX {
+            std::thread::sleep(STATE_INTERVAL / 4);
+        }
+    }
+
     /// Carries out one line; false when it was the last.
     fn answer(&self, line: &str) -> io::Result<bool> {
         let request = match parse::request(line.as_bytes()) {
             Ok(None) => return Ok(true),
             Ok(Some(request)) => request,
-            Err(why) => return self.show(&Answer::Error(why)).map(|()| true),
+            Err(why) => return self.show(line, &self.session.worded(Answer::Error(why))).map(|()| true),
         };
         let mut goes_on = true;
         let mut shown = Ok(());
         self.session.run(&request, |answer| {
             goes_on = answer != Answer::Quit;
-            shown = self.show(&answer);
+            shown = self.show(line, &answer);
             shown.is_ok()
         });
         shown.map(|()| goes_on)
     }
 
-    /// One answer is one write: it is never torn by a frame of the dashboard.
-    fn show(&self, answer: &Answer) -> io::Result<()> {
-        let text = answer.pretty(&self.palette);
+    fn show(&self, line: &str, answer: &Answer) -> io::Result<()> {
+        let text =
+            on_page(self.pager.as_ref(), line, answer, &self.palette).unwrap_or_else(|| answer.pretty(&self.palette));
+        if text.is_empty() {
+            return Ok(());
+        }
         self.handle.remember(&text);
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()
+        self.foot.print(&text)
     }
 
     /// Reads the history. One that cannot be read is put aside, so that a new one can be written.
@@ -319,8 +330,17 @@ impl Prompt {
 
 impl Drop for Prompt {
     fn drop(&mut self) {
-        self.live.done.store(true, Ordering::SeqCst);
+        self.done.store(true, Ordering::SeqCst);
     }
+}
+
+/// Puts a long answer on a page; answers what is left to say below.
+fn on_page(pager: Option<&Arc<dyn Pager>>, line: &str, answer: &Answer, palette: &Palette) -> Option<String> {
+    let pager = pager.filter(|_| matches!(answer, Answer::Text(_) | Answer::List(_) | Answer::Value(_)))?;
+    let plain = Palette { ascii: palette.ascii, ..Palette::PLAIN };
+    let title: String = line.chars().take(TITLE_CHARS_MAX).collect();
+    let shown = pager.show(&title, &answer.pretty(&plain));
+    shown.then(|| palette.paint(palette.faint, "shown above; Esc closes it") + "\n")
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -334,10 +354,12 @@ fn editor(assistant: Assistant) -> Result<Editor<Assistant, FileHistory>, Readli
         .history_ignore_space(true)
         .completion_type(CompletionType::List)
         .completion_show_all_if_ambiguous(true)
-        .completion_prompt_limit(assist::COMPLETIONS_MAX)
+        // The list is shown by the helper.
+        .completion_prompt_limit(usize::MAX)
+        .bracketed_paste(false)
         .keyseq_timeout(Some(ESCAPE_TIMEOUT_MS))
         .bell_style(BellStyle::None)
-        // Whether there are colours is the palette's business; the prompt's state needs the highlighter.
+        // The highlighter is how the row comes to be drawn.
         .color_mode(ColorMode::Forced)
         .behavior(Behavior::Stdio)
         .check_cursor_position(false)
@@ -353,6 +375,7 @@ fn bind(
     presses: &Sender<&'static KeySpec>,
     redraw: &Sender<()>,
     handle: &PrintHandle,
+    pager: Option<&Arc<dyn Pager>>,
 ) {
     for key in KEYS {
         let press = || EventHandler::Conditional(Box::new(Press { key, presses: presses.clone() }));
@@ -366,6 +389,14 @@ fn bind(
     // By default Ctrl-Z stops this process, and the cluster believes that it died.
     let stop = NoStop { handle: handle.clone() };
     editor.bind_sequence(KeyEvent::ctrl('Z'), EventHandler::Conditional(Box::new(stop)));
+    if let Some(pager) = pager {
+        let turns =
+            [(KeyCode::PageUp, Turn::Pages(-1)), (KeyCode::PageDown, Turn::Pages(1)), (KeyCode::Esc, Turn::Close)];
+        for (key, turn) in turns {
+            let page = OnPage { pager: Arc::clone(pager), turn };
+            editor.bind_sequence(KeyEvent(key, Modifiers::NONE), EventHandler::Conditional(Box::new(page)));
+        }
+    }
     // The character of a switched-off control character: rustyline would take it for Ctrl-Z.
     editor.bind_sequence(KeyEvent::ctrl('@'), EventHandler::Simple(Cmd::Noop));
 }
@@ -408,22 +439,45 @@ impl ConditionalEventHandler for NoStop {
     }
 }
 
+/// A key that does something to the page while there is one; else what it always does.
+struct OnPage {
+    pager: Arc<dyn Pager>,
+    turn: Turn,
+}
+
+enum Turn {
+    Pages(isize),
+    Close,
+}
+
+impl ConditionalEventHandler for OnPage {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
+        let is_for_page = match self.turn {
+            Turn::Pages(pages) => self.pager.turn(pages),
+            Turn::Close => self.pager.close(),
+        };
+        is_for_page.then_some(Cmd::Noop)
+    }
+}
+
 /// Carries out what keys ask for.
 struct Keys {
     session: Arc<Session>,
     handle: PrintHandle,
-    help: Option<Sender<()>>,
+    pager: Option<Arc<dyn Pager>>,
     palette: Palette,
 }
 
 impl Keys {
     fn press(&self, key: &KeySpec) {
-        if let (Action::Help(_), Some(help)) = (&key.action, &self.help) {
-            let _ = help.try_send(());
+        // Help, pressed again, goes away.
+        if matches!(key.action, Action::Help(_)) && self.pager.as_ref().is_some_and(|pager| pager.close()) {
             return;
         }
-        let answer = self.session.perform(&key.action);
-        self.handle.tell(&key_answer(key, &answer, &self.palette));
+        let answer = self.session.press(key, Instant::now());
+        let text = on_page(self.pager.as_ref(), key.label, &answer, &self.palette)
+            .unwrap_or_else(|| key_answer(key, &answer, &self.palette));
+        self.handle.tell(&text);
     }
 }
 
@@ -437,92 +491,37 @@ fn key_answer(key: &KeySpec, answer: &Answer, palette: &Palette) -> String {
     }
 }
 
-fn print_all(queued: &Receiver<String>, mut printer: impl ExternalPrinter) {
-    // The printer fails when its editor is gone: then there is no prompt to print above any more.
+fn print_all(queued: &Receiver<String>, foot: &Foot) {
+    // Once the terminal is gone there is nothing to print on any more.
     while let Ok(text) = queued.recv() {
-        if printer.print(text).is_err() {
+        if foot.print(&text).is_err() {
             return;
         }
     }
 }
 
-/// Asks for a repaint whenever the state in the prompt is no longer true.
-fn watch_state(live: &Live, handle: &PrintHandle) {
-    let mut asked_for = String::new();
-    while !live.done.load(Ordering::SeqCst) {
+/// Draws the row again whenever the state in its prompt is no longer true.
+fn watch_state(done: &AtomicBool, foot: &Foot) {
+    while !done.load(Ordering::SeqCst) {
         std::thread::sleep(STATE_INTERVAL);
-        if !live.reading.load(Ordering::SeqCst) {
-            continue;
-        }
-        let current = live.current();
-        if current != *live.painted() && current != asked_for && handle.print(REPAINT) {
-            asked_for = current;
-        }
+        foot.look_again();
     }
 }
 
-/// The prompt's text, kept true while the line is being typed.
-struct Live {
-    session: Arc<Session>,
-    /// The columns that rustyline measured for this line.
-    columns: AtomicUsize,
-    /// A line is being read.
-    reading: AtomicBool,
-    /// What was painted last.
-    painted: Mutex<String>,
-    /// The prompt is gone.
-    done: AtomicBool,
-}
-
-impl Live {
-    fn new(session: Arc<Session>) -> Self {
-        let (reading, done) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { session, columns: AtomicUsize::new(0), reading, painted: Mutex::default(), done }
-    }
-
-    /// The text for the next line.
-    fn begin(&self) -> String {
-        let text = format!("{NAME}[{}]> ", assist::state(self.session.knowledge()));
-        self.columns.store(text.width(), Ordering::SeqCst);
-        self.painted().clone_from(&text);
-        self.reading.store(true, Ordering::SeqCst);
-        text
-    }
-
-    fn end(&self) {
-        self.reading.store(false, Ordering::SeqCst);
-    }
-
-    /// The text as it should be now, as wide as it was at the beginning of the line.
-    fn current(&self) -> String {
-        fit(&assist::state(self.session.knowledge()), self.columns.load(Ordering::SeqCst))
-    }
-
-    fn painted(&self) -> MutexGuard<'_, String> {
-        self.painted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The prompt with this state in exactly so many columns: what is too long loses ornament first, what is
-/// too short gets blanks.
-fn fit(state: &str, columns: usize) -> String {
-    let dense = state.replace(" · ", "·");
-    let forms = [
-        format!("{NAME}[{state}]> "),
-        format!("{NAME}[{dense}]> "),
-        format!("[{state}]> "),
-        format!("[{dense}]> "),
-        "> ".to_owned(),
-    ];
-    let form = forms.into_iter().find(|form| form.width() <= columns).unwrap_or_default();
-    let blanks = columns - form.width();
-    form + &" ".repeat(blanks)
-}
-
-/// Completion, hints and highlighting for rustyline.
+/// What rustyline asks: completions, hints; and, each time it draws, how the line should look. That is the moment to
+/// draw it.
 struct Assistant {
-    live: Arc<Live>,
+    session: Arc<Session>,
+    foot: Foot,
     palette: Palette,
+    /// The prompt of a search or of a numeric argument, while there is one.
+    prompt: Mutex<Option<String>>,
+}
+
+impl Assistant {
+    fn prompt(&self) -> MutexGuard<'_, Option<String>> {
+        self.prompt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Helper for Assistant {}
@@ -532,75 +531,42 @@ impl Completer for Assistant {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, completions) = assist::complete(line, pos, self.live.session.knowledge());
+        let (start, completions) = assist::complete(line, pos, self.session.knowledge());
+        if completions.len() > 1 {
+            let words: Vec<String> = completions.iter().map(|completion| completion.shown.clone()).collect();
+            let list = assist::in_columns(&words, self.foot.columns());
+            self.foot.print(&if self.palette.ascii { ascii(&list) } else { list })?;
+        }
         let pairs = completions.into_iter().map(|c| Pair { display: c.shown, replacement: c.replacement });
         Ok((start, pairs.collect()))
     }
 }
 
-/// Shown, but never taken over: it is a name for what is missing, not the missing thing.
-struct Missing(String);
-
-impl Hint for Missing {
-    fn display(&self) -> &str {
-        &self.0
-    }
-
-    fn completion(&self) -> Option<&str> {
-        None
-    }
-}
-
 impl Hinter for Assistant {
-    type Hint = Missing;
-
-    fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<Missing> {
-        assist::hint(line, pos).map(Missing)
-    }
+    /// The foot knows what is missing, and shows it.
+    type Hint = String;
 }
 
 impl Highlighter for Assistant {
-    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        Cow::Owned(assist::highlight(line, &self.palette))
+    fn highlight<'l>(&self, line: &'l str, pos: usize) -> Cow<'l, str> {
+        self.foot.edited(line, pos, self.prompt().as_deref());
+        Cow::Borrowed(line)
     }
 
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, default: bool) -> Cow<'b, str> {
-        if !default {
-            // The prompt of a search or of a numeric argument.
-            return Cow::Borrowed(prompt);
-        }
-        let text = self.live.current();
-        let styled = self.palette.paint(self.palette.prompt, &text);
-        *self.live.painted() = text;
-        Cow::Owned(styled)
+        *self.prompt() = (!default).then(|| prompt.to_owned());
+        Cow::Borrowed(prompt)
     }
 
-    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
-        Cow::Owned(self.palette.paint(self.palette.faint, hint))
-    }
-
-    fn highlight_char(&self, line: &str, _: usize, kind: CmdKind) -> bool {
-        kind == CmdKind::Other && !line.is_empty()
+    /// Everything is drawn as a whole.
+    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_prompt_keeps_its_width_while_the_state_changes() {
-        let columns = "understudy[view 9 · primary 2]> ".width();
-        assert_eq!(fit("view 9 · primary 2", columns), "understudy[view 9 · primary 2]> ");
-        assert_eq!(fit("view 10 · no primary", columns), "understudy[view 10·no primary]> ");
-        assert_eq!(fit("view 1000 · no primary", columns), "[view 1000 · no primary]>       ");
-        for state in ["", "view 9", "view 123456789 · no primary and much more"] {
-            for columns in 2..60 {
-                assert_eq!(fit(state, columns).width(), columns, "{state} in {columns}");
-            }
-        }
-        assert_eq!(fit("view 1", 1), " ");
-    }
 
     #[test]
     fn the_transcript_is_bounded_and_prints_never_wait() {

@@ -3,6 +3,12 @@
 //! One session serves the prompt, the keys (from a thread of their own) and line mode. It keeps nothing
 //! but what its own switches need: the links that it cut, the failure rate that it switched off, the rules in force.
 //!
+//! # The last copy
+//!
+//! Two crashes within a few seconds lose everything, and a key is pressed quickly. So a key that would take the only
+//! copy of the data says so, and must be pressed again ([`Session::press`]). A command that is typed does as it is
+//! told, and its answer says what was lost.
+//!
 //! # Who is meant
 //!
 //! A person who presses "crash primary" means the primary on the screen; a script means the primary at
@@ -11,20 +17,24 @@
 use super::action::{Action, LoadWish, Who};
 use super::answer::Answer;
 use super::commands;
+use super::keys::KeySpec;
 use super::knowledge::{Knowledge, Picture, Standing};
 use super::parse::Request;
 use crate::driver::{ClusterStatus, Desk};
 use crate::fault::Control;
-use crate::protocol::{METADATA, Rank, Rule, Rules};
+use crate::protocol::{METADATA, Member, Rank, Rule, Rules};
 use crate::store::Command;
 use crate::workload::{LoadOrder, Report};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The rate at which the dice are switched on when they were never on before.
 pub const FAILURE_RATE_DEFAULT: f64 = 0.2;
+/// A key that takes the only copy of the data must be pressed again within this long.
+pub const SECOND_PRESS_MAX: Duration = Duration::from_secs(3);
 /// A `SLEEP` looks this often whether it was interrupted.
 const SLEEP_STEP: Duration = Duration::from_millis(20);
 
@@ -46,6 +56,7 @@ pub struct Session {
     knowledge: Arc<dyn Knowledge>,
     sight: Sight,
     kill: Option<Kill>,
+    ascii: bool,
     interrupted: Arc<AtomicBool>,
     memory: Mutex<Memory>,
 }
@@ -59,6 +70,23 @@ struct Memory {
     rate_before: Option<f64>,
     /// The rules in force.
     rules: Rules,
+    /// The key that would take the only copy of the data, whose that is, and when it was pressed.
+    warned: Option<(u8, Rank, Instant)>,
+}
+
+/// The only copy of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LastCopy {
+    /// Whose it is.
+    rank: Rank,
+    keys: u64,
+}
+
+impl fmt::Display for LastCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.keys == 1 { "" } else { "s" };
+        write!(f, "the only copy of the data ({} key{plural})", self.keys)
+    }
 }
 
 impl Session {
@@ -66,13 +94,25 @@ impl Session {
     #[must_use]
     pub fn new(desk: Desk, knowledge: Arc<dyn Knowledge>, sight: Sight) -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
-        Self { desk, knowledge, sight, kill: None, interrupted, memory: Mutex::default() }
+        Self { desk, knowledge, sight, kill: None, ascii: false, interrupted, memory: Mutex::default() }
     }
 
     /// The same, able to kill processes. Without this, `KILL` is refused with the reason.
     #[must_use]
     pub fn with_kill(self, kill: Kill) -> Self {
         Self { kill: Some(kill), ..self }
+    }
+
+    /// The same, with nothing beyond ASCII in its own words.
+    #[must_use]
+    pub fn with_ascii(self, ascii: bool) -> Self {
+        Self { ascii, ..self }
+    }
+
+    /// An answer in the words that the terminal can show.
+    #[must_use]
+    pub fn worded(&self, answer: Answer) -> Answer {
+        if self.ascii { answer.in_ascii() } else { answer }
     }
 
     /// The same, over a cluster that was started with these rules.
@@ -122,8 +162,34 @@ impl Session {
         }
     }
 
+    /// What a key does, pressed at this moment.
+    pub fn press(&self, key: &KeySpec, now: Instant) -> Answer {
+        let target = match &key.action {
+            Action::Crash(who) | Action::Kill(who) => self.server(*who, &self.picture()).ok(),
+            _ => None,
+        };
+        let copy = target.and_then(|(rank, _)| last_copy(&self.desk.status(), rank));
+        let warned = self.memory().warned.take();
+        let Some(copy) = copy else { return self.perform(&key.action) };
+        let is_second = warned.is_some_and(|(function, rank, at)| {
+            (function, rank) == (key.function, copy.rank) && now.duration_since(at) <= SECOND_PRESS_MAX
+        });
+        if is_second {
+            return self.perform(&key.action);
+        }
+        self.memory().warned = Some((key.function, copy.rank, now));
+        let (rank, name, seconds) = (copy.rank, key.name(), SECOND_PRESS_MAX.as_secs());
+        self.worded(Answer::Error(format!(
+            "server {rank} has {copy}: press {name} again within {seconds} s to lose it"
+        )))
+    }
+
     /// Carries one action out.
     pub fn perform(&self, action: &Action) -> Answer {
+        self.worded(self.answer(action))
+    }
+
+    fn answer(&self, action: &Action) -> Answer {
         match action {
             Action::Data(command) => self.execute(command.clone()),
             Action::Crash(who) => self.crash(*who).into(),
@@ -172,15 +238,25 @@ impl Session {
         }
     }
 
-    fn crash(&self, who: Who) -> Result<(), String> {
+    fn crash(&self, who: Who) -> Result<Option<String>, String> {
         let (rank, standing) = self.server(who, &self.picture())?;
         if standing.is_down() {
             return Err(format!("server {rank} is already {}: RECOVER {rank} brings it back", in_words(standing)));
         }
-        self.desk.control(rank, Control::Crash)
+        let copy = last_copy(&self.desk.status(), rank);
+        self.desk.control(rank, Control::Crash)?;
+        Ok(self.lost(copy))
     }
 
-    fn kill(&self, who: Who) -> Result<(), String> {
+    /// What was lost with the only copy, also for the events.
+    fn lost(&self, copy: Option<LastCopy>) -> Option<String> {
+        let copy = copy?;
+        let what = format!("server {} had {copy}, and it is gone: RESET starts over empty", copy.rank);
+        self.desk.note(what.clone());
+        Some(what)
+    }
+
+    fn kill(&self, who: Who) -> Result<Option<String>, String> {
         let (rank, standing) = self.server(who, &self.picture())?;
         if standing == Standing::Dead {
             return Err(format!("server {rank} is already dead"));
@@ -188,7 +264,9 @@ impl Session {
         let kill = self.kill.as_ref().ok_or_else(|| {
             format!("KILL needs servers that are processes, which they are not here: CRASH {who} takes their memory")
         })?;
-        kill(rank)
+        let copy = last_copy(&self.desk.status(), rank);
+        kill(rank)?;
+        Ok(self.lost(copy))
     }
 
     fn pause(&self, who: Who) -> Result<(), String> {
@@ -210,20 +288,24 @@ impl Session {
         self.order(rank, Control::Resume, &format!("server {rank} goes on"))
     }
 
-    fn recover(&self, who: Option<Who>) -> Result<(), String> {
-        let picture = self.picture();
+    /// Recovered servers are empty: when nobody has the data any more, that does not bring it back.
+    fn recover(&self, who: Option<Who>) -> Result<Option<String>, String> {
+        let status = self.desk.status();
+        let gone = status.why.clone().filter(|_| status.data_gone);
+        let picture = self.seen(&status);
         let Some(who) = who else {
             let down: Vec<_> = picture.servers_that(Standing::is_down).collect();
             if down.is_empty() {
-                return Err("no server is down: there is nothing to recover".into());
+                return Err(gone.unwrap_or_else(|| "no server is down: there is nothing to recover".into()));
             }
-            return self.tell(down, &Control::Recover);
+            return self.tell(down, &Control::Recover).map(|()| gone);
         };
         let (rank, standing) = self.server(who, &picture)?;
         if !standing.is_down() {
-            return Err(format!("server {rank} is not down: it is {}", in_words(standing)));
+            let why = format!("server {rank} is not down: it is {}", in_words(standing));
+            return Err(gone.map_or(why.clone(), |gone| format!("{why}; {gone}")));
         }
-        self.desk.control(rank, Control::Recover)
+        self.desk.control(rank, Control::Recover).map(|()| gone)
     }
 
     fn cut(&self, a: Who, b: Who, oneway: bool) -> Result<(), String> {
@@ -405,10 +487,18 @@ impl Session {
     }
 
     fn picture(&self) -> Picture {
+        match self.sight {
+            Sight::Screen => self.knowledge.picture(),
+            Sight::Cluster => self.seen(&self.desk.status()),
+        }
+    }
+
+    /// The picture, when the status has just been asked.
+    fn seen(&self, status: &ClusterStatus) -> Picture {
         let picture = self.knowledge.picture();
         match self.sight {
             Sight::Screen => picture,
-            Sight::Cluster => picture.refreshed(&self.desk.status()),
+            Sight::Cluster => picture.refreshed(status),
         }
     }
 
@@ -423,6 +513,21 @@ impl Session {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is lost with this server, if nobody else has the data.
+fn last_copy(status: &ClusterStatus, rank: Rank) -> Option<LastCopy> {
+    let has_data = |member: &Member| {
+        status.ranks.iter().any(|known| {
+            let lives = matches!(known.role.as_str(), "PRIMARY" | "BACKUP" | "PAUSED");
+            let is_member = known.server.is_some_and(|(_, _, incarnation)| incarnation == member.incarnation.0);
+            known.rank == member.rank && lives && is_member
+        })
+    };
+    let mut holders = status.view.iter().flat_map(|view| view.members()).filter(has_data);
+    let (holder, others) = (holders.next()?, holders.next());
+    let keys = status.ranks.iter().find(|known| known.rank == rank)?.server?.0;
+    (holder.rank == rank && others.is_none()).then_some(LastCopy { rank, keys })
 }
 
 /// Which rank is meant.
@@ -490,6 +595,9 @@ pub fn status_text(status: &ClusterStatus) -> String {
         if let Some((keys, op, incarnation)) = rank.server {
             text.push_str(&format!(" keys {keys} op {op} incarnation {incarnation}"));
         }
+    }
+    if let Some(why) = &status.why {
+        text.push_str(&format!("\nwhy {why}"));
     }
     text
 }

@@ -35,6 +35,15 @@ pub fn split(cols: u16, rows: u16) -> (u16, u16) {
     (rows - prompt, prompt)
 }
 
+/// Where a page lies on a terminal of this size: over everything between the header and the keys. Empty where cards
+/// have no room either.
+#[must_use]
+pub fn page(cols: u16, rows: u16) -> Rect {
+    let (dashboard, _) = split(cols, rows);
+    let height = if dashboard > 1 { dashboard.saturating_sub(2) } else { 0 };
+    Rect { x: 0, y: 1, width: cols, height }
+}
+
 /// How much is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {

@@ -46,6 +46,8 @@ pub use view::KeyHint;
 use crate::protocol::{Observation, Rank, Time};
 use crate::workload::Report;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rustix::fd::AsFd;
+use rustix::termios::tcgetwinsize;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -95,6 +97,10 @@ pub enum Notice {
     Unsafe(Option<String>),
     /// A sentence for the events.
     Note(String),
+    /// A text to show over the cards; `None` closes it.
+    Page(Option<model::page::Page>),
+    /// Turn so many pages of it.
+    Turn(isize),
     /// Something else wrote over the screen.
     Redraw,
     /// The end: give the terminal back.
@@ -126,10 +132,11 @@ pub fn channel() -> (Sender<Notice>, Receiver<Notice>) {
     bounded(NOTICES_MAX)
 }
 
-/// The size of this process's terminal, by `ioctl`; the terminal itself is not asked.
+/// The size of a terminal, by `ioctl`; the terminal itself is not asked.
 #[must_use]
-pub fn terminal_size() -> Option<(u16, u16)> {
-    crossterm::terminal::size().ok().filter(|(cols, rows)| *cols > 0 && *rows > 0)
+pub fn terminal_size(terminal: impl AsFd) -> Option<(u16, u16)> {
+    let window = tcgetwinsize(terminal).ok()?;
+    (window.ws_col > 0 && window.ws_row > 0).then_some((window.ws_col, window.ws_row))
 }
 
 /// What is shared, also after a thread that held it has panicked: such things are only looked at.
@@ -152,7 +159,7 @@ pub fn run<W: Write>(notices: &Receiver<Notice>, mut stage: Stage, painter: Pain
         let next = redraws.front().map_or(due, |redraw| due.min(*redraw));
         match notices.recv_timeout(next.since(now).min(IDLE_INTERVAL)) {
             Ok(notice) => {
-                let urgency = fold(&stage, notice, notices);
+                let urgency = fold(&stage, painter.size(), notice, notices);
                 match urgency {
                     Urgency::Quit => return painter.leave(),
                     Urgency::Idle => due = due.min(drawn + IDLE_INTERVAL),
@@ -209,13 +216,13 @@ enum Urgency {
 }
 
 /// Folds this notice and those that wait behind it.
-fn fold(stage: &Stage, first: Notice, notices: &Receiver<Notice>) -> Urgency {
+fn fold(stage: &Stage, size: (u16, u16), first: Notice, notices: &Receiver<Notice>) -> Urgency {
     let mut model = lock(&stage.model);
     let now = (stage.clock)();
     let waiting = std::iter::once(first).chain(notices.try_iter().take(NOTICES_PER_TURN_MAX));
     let mut most = Urgency::Idle;
     for notice in waiting {
-        most = most.max(fold_one(&mut model, now, notice));
+        most = most.max(fold_one(&mut model, size, now, notice));
         if most == Urgency::Quit {
             break;
         }
@@ -223,7 +230,7 @@ fn fold(stage: &Stage, first: Notice, notices: &Receiver<Notice>) -> Urgency {
     most
 }
 
-fn fold_one(model: &mut Model, now: Time, notice: Notice) -> Urgency {
+fn fold_one(model: &mut Model, size: (u16, u16), now: Time, notice: Notice) -> Urgency {
     match notice {
         Notice::Observation(observation) => {
             return if model.observe(now, *observation) { Urgency::Lively } else { Urgency::Idle };
@@ -241,6 +248,13 @@ fn fold_one(model: &mut Model, now: Time, notice: Notice) -> Urgency {
         Notice::Verdict(verdict) => model.verdict = Some(verdict),
         Notice::Unsafe(notice) => model.unsafe_notice = notice,
         Notice::Note(text) => model.note(now, text),
+        Notice::Page(page) => model.page = page,
+        Notice::Turn(pages) => {
+            let place = panels::page::inside(layout::page(size.0, size.1));
+            if let Some(page) = &mut model.page {
+                page.turn(pages, usize::from(place.width), usize::from(place.height));
+            }
+        }
         Notice::Redraw => return Urgency::Redraw,
         Notice::Quit => return Urgency::Quit,
     }

@@ -12,6 +12,7 @@
 //! | [`flights`] | messages under way, slowed for the eye |
 //! | [`stopwatch`] | the phases of a failover |
 //! | [`latency`] | quantiles and the sparkline |
+//! | [`page`] | a long text, shown over everything until it is closed |
 //!
 //! Everything is bounded: cards by the number of servers, keys, events, flights and latencies by the
 //! constants of their files. Nothing costs more when the stores grow.
@@ -24,6 +25,7 @@
 
 pub mod flights;
 pub mod latency;
+pub mod page;
 pub mod server;
 pub mod stopwatch;
 pub mod story;
@@ -33,6 +35,7 @@ use crate::protocol::{Event, Observation, Rank, Reason, Time, View, ViewNumber};
 use crate::workload::Report;
 use flights::Flights;
 use latency::Latency;
+use page::Page;
 use server::{Server, State};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -133,6 +136,8 @@ pub struct Model {
     pub clients: u32,
     /// How the load goes, once there has been one.
     pub load: Option<Report>,
+    /// A text over the cards, while one is shown.
+    pub page: Option<Page>,
     servers: Vec<Server>,
     view: Option<Arc<View>>,
     asked: Option<(Time, String)>,
@@ -156,6 +161,7 @@ impl Model {
             network: Network::default(),
             clients: 0,
             load: None,
+            page: None,
             view: None,
             asked: None,
             operations: VecDeque::new(),
@@ -192,6 +198,7 @@ impl Model {
             }
         }
 
+        lively |= self.compare();
         for flight in flights {
             lively |= !flights::Kind::of(&flight.name).is_background();
             if flight.name == "Reply" && flight.to != METADATA {
@@ -203,6 +210,18 @@ impl Model {
             }
         }
         lively
+    }
+
+    /// What the servers believe is compared with the view. True when a server is seen in another light.
+    fn compare(&mut self) -> bool {
+        let Some(view) = &self.view else { return false };
+        let mut changed = false;
+        for server in &mut self.servers {
+            let before = server.state(Time(0));
+            server.compare(view);
+            changed |= before != server.state(Time(0));
+        }
+        changed
     }
 
     /// The client sent a request and waits.
@@ -254,6 +273,8 @@ impl Model {
         if let Some(why) = why.as_ref().filter(|why| self.why.as_ref() != Some(*why)) {
             self.story.tell(now, story::Tone::Doubt, why.clone());
         }
+        // A clock that runs for ever tells nothing.
+        self.stopwatch.hold(why.as_ref().map(|_| now));
         self.why = why;
     }
 
@@ -309,7 +330,9 @@ impl Model {
                     _ => None,
                 };
                 let changed = self.view_primary() != Some(view.primary.rank);
-                self.stopwatch.mark(at, Mark::Decided { view: view.number, primary: view.primary.rank, silent_ms });
+                let formed = *reason == Reason::Formed;
+                let primary = view.primary.rank;
+                self.stopwatch.mark(at, Mark::Decided { view: view.number, primary, silent_ms, formed });
                 if self.view.as_ref().is_none_or(|known| known.number < view.number) {
                     self.view = Some(Arc::clone(view));
                     if let Some(card) = self.servers.get_mut(index(view.primary.rank)).filter(|_| changed) {

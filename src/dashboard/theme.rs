@@ -420,6 +420,7 @@ impl Theme {
             State::Down => (self.bad, g.down),
             State::Paused => (self.doubt, g.paused),
             State::Dead => (self.bad, g.dead),
+            State::OldPrimary | State::OldBackup => (self.doubt, g.idle),
         }
     }
 

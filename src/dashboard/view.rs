@@ -24,7 +24,7 @@
 
 use super::layout::{self, Detail};
 use super::model::Model;
-use super::panels::{card, client, events, failover, header, keybar, latency, links};
+use super::panels::{card, client, events, failover, header, keybar, latency, links, page};
 use super::theme::{self, Theme};
 use crate::protocol::Time;
 use ratatui::Frame;
@@ -96,5 +96,10 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
     events::draw(buffer, plan.events, model, theme);
     failover::draw(buffer, plan.failover, model, theme, now);
     keybar::draw(buffer, plan.keys, keys, theme);
+    if let Some(shown) = &model.page {
+        let between =
+            Rect { y: plan.header.bottom(), height: plan.keys.y.saturating_sub(plan.header.bottom()), ..area };
+        page::draw(buffer, between, shown, theme);
+    }
     theme::plain(theme, buffer);
 }

@@ -4,7 +4,7 @@
 //! itself neither draws nor reads the terminal, so it never waits for one.
 
 use super::clock;
-use super::desk::{Ask, ClusterStatus, RankStatus};
+use super::desk::{Ask, ClusterStatus, Executed, RankStatus, role_word};
 use super::host::{FrontHost, Sink};
 use super::link::Link;
 use super::log::Log;
@@ -15,7 +15,7 @@ use super::why::{Life, Situation, life};
 use crate::fault::Control;
 use crate::protocol::{
     Completion, Event, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Role, Rules, ServerStatus,
-    Time,
+    Time, View,
 };
 use crate::store::{ClientId, Seq};
 use crate::transport::wire::Start;
@@ -71,6 +71,8 @@ struct Known {
     status: Option<ServerStatus>,
     stopped: bool,
     gone: bool,
+    /// The first life of its process: nothing is left of those before.
+    began: Incarnation,
 }
 
 struct PendingStatus {
@@ -103,7 +105,7 @@ pub struct ConsoleRank<'a, T> {
     known: BTreeMap<Rank, Known>,
     /// How the load goes, by client.
     loads: BTreeMap<Rank, Report>,
-    executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
+    executing: BTreeMap<Seq, (Sender<Executed>, String)>,
     controls: BTreeMap<u64, PendingControl>,
     statuses: Vec<PendingStatus>,
     /// Who waits for a `RESET` to be carried out, and until when.
@@ -113,6 +115,8 @@ pub struct ConsoleRank<'a, T> {
     rules: Option<Rules>,
     next_process_check: Time,
     why: Option<String>,
+    /// Set when nobody has the data any more, and no request will ever be answered: that, and the way out.
+    data_gone: Option<String>,
     /// A server served at this time, as far as was heard.
     served: Time,
     sends: Vec<(Rank, Message)>,
@@ -149,6 +153,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             rules: None,
             next_process_check: Time::default(),
             why: None,
+            data_gone: None,
             served: clock::now(),
             sends: Vec::new(),
         }
@@ -246,7 +251,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         }
         // Whoever has an answer finds it in the history.
         for (answer, outcome) in answers {
-            let _ = answer.send(outcome);
+            let _ = answer.send(Ok(outcome));
         }
         result
     }
@@ -280,7 +285,8 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             }
             Packet::Hello { pid, host } => {
                 let local = host == self.start.host;
-                self.known.insert(from, Known { pid, local, status: None, stopped: false, gone: false });
+                let began = self.known.get(&from).map_or(Incarnation(0), |known| known.began);
+                self.known.insert(from, Known { pid, local, status: None, stopped: false, gone: false, began });
                 self.welcome_successor(now, from, pid);
             }
             Packet::Opened { peer, port } => {
@@ -327,6 +333,14 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     fn on_ask(&mut self, now: Time, ask: Ask) {
         match ask {
             Ask::Execute { command, answer } => {
+                // Not from memory: a `RESET` may just have helped.
+                if self.data_gone.is_some() {
+                    self.tell_why(now);
+                }
+                if let Some(why) = &self.data_gone {
+                    let _ = answer.send(Err(why.clone()));
+                    return;
+                }
                 let text = if self.tell_requests { command.to_string() } else { String::new() };
                 if self.tell_requests {
                     (self.news)(News::Asked { at: now, command: text.clone() });
@@ -451,6 +465,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         while at < self.statuses.len() {
             if self.statuses[at].missing.is_empty() || now >= self.statuses[at].deadline {
                 let pending = self.statuses.remove(at);
+                self.tell_why(now);
                 let _ = pending.answer.send(self.status(now));
             } else {
                 at += 1;
@@ -470,16 +485,19 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         let others = self.known.iter().map(|(rank, known)| RankStatus {
             rank: *rank,
             pid: known.pid,
-            role: role_word(known, metadata.is_client(*rank)),
+            role: rank_word(*rank, known, metadata.is_client(*rank), view.as_deref()),
             server: known.status.as_ref().map(|s| (s.keys, s.op, s.incarnation.0)),
         });
+        let ranks = std::iter::once(own).chain(others).collect();
         ClusterStatus {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serving),
             view,
-            ranks: std::iter::once(own).chain(others).collect(),
+            ranks,
             failovers: metadata.failovers(),
             views: metadata.records().iter().cloned().collect(),
             now,
+            why: self.why.clone(),
+            data_gone: self.data_gone.is_some(),
         }
     }
 
@@ -569,7 +587,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         let reported = self.known.get(&rank).and_then(|known| known.status.as_ref()).map(|status| status.incarnation);
         let last = announced.max(in_view).max(reported).unwrap_or(Incarnation(0));
         let peers = self.known.iter().filter(|(_, known)| !known.gone).map(|(peer, _)| *peer).collect();
-        let start = Start { incarnation: next_process(last), peers, ..self.start.clone() };
+        let incarnation = next_process(last);
+        if let Some(known) = self.known.get_mut(&rank) {
+            known.began = incarnation;
+        }
+        let start = Start { incarnation, peers, ..self.start.clone() };
         self.link.push(rank, &Packet::Start(Box::new(start)));
         self.succession.started(rank);
     }
@@ -601,9 +623,12 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         let metadata = self.front.metadata().expect("rank 0 is the metadata server");
         let view = metadata.view().cloned();
         let life = |member: &Member| match self.known.get(&member.rank) {
-            Some(known) if known.gone => Life::Lost,
+            Some(known) if known.gone || known.began > member.incarnation => Life::Lost,
+            Some(Known { status: Some(status), stopped, .. }) => match life(*member, status) {
+                Life::Lives { .. } | Life::Unknown if *stopped => Life::Paused,
+                life => life,
+            },
             Some(known) if known.stopped => Life::Paused,
-            Some(Known { status: Some(status), .. }) => life(*member, status),
             _ => Life::Unknown,
         };
         let mut situation = Situation {
@@ -618,9 +643,17 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         let waiting = now.since(self.front.client().running_since(now));
         situation.blocked_for = now.since(self.served).max(waiting);
         let why = situation.why();
+        self.data_gone = situation.data_gone();
         if why != self.why {
             self.why.clone_from(&why);
             (self.news)(News::Why(why));
+        }
+        // Whoever waits for an answer is told that none will come. (The request itself ends as unknown, in its time.)
+        if let Some(why) = &self.data_gone {
+            for (answer, command) in std::mem::take(&mut self.executing).into_values() {
+                (self.news)(News::Answered { at: now, command, reply: "(unknown)".to_owned(), took: waiting });
+                let _ = answer.send(Err(why.clone()));
+            }
         }
     }
 
@@ -658,14 +691,14 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     }
 }
 
-fn role_word(known: &Known, is_client: bool) -> String {
+fn rank_word(rank: Rank, known: &Known, is_client: bool, view: Option<&View>) -> String {
     let word = match &known.status {
         _ if known.gone => "DEAD",
         _ if known.stopped => "PAUSED",
         _ if is_client => "CLIENT",
         None => "IDLE",
         Some(status) if status.paused => "PAUSED",
-        Some(status) => return status.role.to_string().to_ascii_uppercase(),
+        Some(status) => return role_word(status.role, Member { rank, incarnation: status.incarnation }, view),
     };
     word.to_owned()
 }

@@ -4,7 +4,7 @@
 //! that is asked is answered, also when the answer is "unknown".
 
 use crate::fault::Control;
-use crate::protocol::{Event, Outcome, Rank, Time, View, ViewNumber, ViewRecord};
+use crate::protocol::{Event, Member, Outcome, Rank, Role, Time, View, ViewNumber, ViewRecord};
 use crate::store::{Command, OpNumber};
 use crate::workload::Report;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub enum Ask {
     /// Run a command on the store.
-    Execute { command: Command, answer: Sender<Outcome> },
+    Execute { command: Command, answer: Sender<Executed> },
     /// Give an order to a rank; answered when the rank has carried it out.
     Control { to: Rank, control: Control, answer: Sender<Result<(), String>> },
     /// Kill a rank's process; answered when the signal is sent.
@@ -33,6 +33,9 @@ pub enum Ask {
     Quit,
 }
 
+/// What became of a command; or why nobody can carry it out.
+pub type Executed = Result<Outcome, String>;
+
 /// What `STATUS` tells of one rank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RankStatus {
@@ -40,7 +43,8 @@ pub struct RankStatus {
     pub rank: Rank,
     /// Its process.
     pub pid: u32,
-    /// In capitals: METADATA, CLIENT, PRIMARY, BACKUP, JOINING, IDLE, DOWN, PAUSED, DEAD.
+    /// In capitals: METADATA, CLIENT, PRIMARY, BACKUP, JOINING, IDLE, DOWN, PAUSED, DEAD. With a question mark when it
+    /// is what the server believes, and the view says otherwise.
     pub role: String,
     /// Keys, op number, incarnation, for servers.
     pub server: Option<(u64, OpNumber, u64)>,
@@ -61,6 +65,10 @@ pub struct ClusterStatus {
     pub views: Vec<ViewRecord>,
     /// Now, by the clock of [`ViewRecord::at`].
     pub now: Time,
+    /// Why nobody is served, if that lasts.
+    pub why: Option<String>,
+    /// Nobody has the data any more, as `why` says.
+    pub data_gone: bool,
 }
 
 impl ClusterStatus {
@@ -68,6 +76,25 @@ impl ClusterStatus {
     #[must_use]
     pub fn view_number(&self) -> ViewNumber {
         self.view.as_ref().map_or(ViewNumber(0), |view| view.number)
+    }
+}
+
+/// What a server is by its own account, in capitals; doubted where the view says otherwise.
+#[must_use]
+pub fn role_word(role: Role, member: Member, view: Option<&View>) -> String {
+    let word = role.to_string().to_ascii_uppercase();
+    match view {
+        Some(view) if contradicts(role, member, view) => word + "?",
+        _ => word,
+    }
+}
+
+/// Whether a server that takes itself for this has not heard of `view`.
+fn contradicts(role: Role, member: Member, view: &View) -> bool {
+    match role {
+        Role::Primary => view.primary != member,
+        Role::Backup => !view.contains(member),
+        Role::Down | Role::Idle | Role::Joining => false,
     }
 }
 
@@ -112,8 +139,11 @@ impl Desk {
 
     /// Runs one command and waits for its outcome.
     #[must_use]
-    pub fn execute(&self, command: Command) -> Outcome {
-        self.ask(|answer| Ask::Execute { command, answer }).unwrap_or(Outcome::Unknown)
+    ///
+    /// # Errors
+    /// When nobody can carry it out: why.
+    pub fn execute(&self, command: Command) -> Executed {
+        self.ask(|answer| Ask::Execute { command, answer }).unwrap_or(Ok(Outcome::Unknown))
     }
 
     /// Gives an order to a rank and waits until it is carried out.
@@ -164,5 +194,27 @@ impl Desk {
         let (answer, answered) = bounded(1);
         self.hand_in(make(answer))?;
         answered.recv_timeout(ANSWER_DEADLINE).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Incarnation;
+
+    #[test]
+    fn a_role_that_the_view_contradicts_is_doubted() {
+        let member = |rank, incarnation| Member { rank: Rank(rank), incarnation: Incarnation(incarnation) };
+        let view = View { number: ViewNumber(4), epoch: 1, primary: member(2, 1), backups: vec![member(3, 7)] };
+        let word = |role, rank, incarnation| role_word(role, member(rank, incarnation), Some(&view));
+        assert_eq!(word(Role::Primary, 2, 1), "PRIMARY");
+        assert_eq!(word(Role::Primary, 1, 1), "PRIMARY?");
+        assert_eq!(word(Role::Primary, 3, 7), "PRIMARY?", "it is a backup now");
+        assert_eq!(word(Role::Backup, 3, 7), "BACKUP");
+        assert_eq!(word(Role::Backup, 3, 6), "BACKUP?");
+        // It will take over in a moment: it has the data.
+        assert_eq!(word(Role::Backup, 2, 1), "BACKUP");
+        assert_eq!(word(Role::Joining, 1, 1), "JOINING");
+        assert_eq!(role_word(Role::Primary, member(1, 1), None), "PRIMARY");
     }
 }

@@ -40,7 +40,7 @@ pub mod why;
 
 pub use crate::protocol::{Outcome, ViewRecord};
 pub use console_rank::{ConsoleRank, News};
-pub use desk::{Ask, ClusterStatus, Desk, RankStatus};
+pub use desk::{Ask, ClusterStatus, Desk, Executed, RankStatus};
 pub use doors::Doors;
 pub use host::{FrontHost, ServerHost, Setup, Sink};
 pub use link::Link;

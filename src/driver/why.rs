@@ -1,7 +1,8 @@
 //! One sentence when nobody is served: which rule blocks, and what would unblock it.
 //!
 //! It follows from the view, from how its servers are, and from the links that an operator has cut. A failover needs a
-//! moment, and so does a server that starts: only what lasts is worth a sentence.
+//! moment, and so does a server that starts: only what lasts is worth a sentence. That everybody has lost the data is
+//! told at once: no waiting brings it back.
 
 use crate::protocol::{METADATA, Member, Rank, Role, ServerStatus, View};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,9 +30,12 @@ pub enum Life {
 #[must_use]
 pub fn life(member: Member, status: &ServerStatus) -> Life {
     match status {
+        // An old report: the server has been brought in as this member since.
+        ServerStatus { incarnation, .. } if *incarnation < member.incarnation => Life::Unknown,
+        ServerStatus { incarnation, .. } if *incarnation > member.incarnation => Life::Lost,
         ServerStatus { paused: true, .. } => Life::Paused,
-        ServerStatus { role: Role::Down, .. } => Life::Lost,
-        ServerStatus { incarnation, .. } if *incarnation != member.incarnation => Life::Lost,
+        // Old as well: whoever falls counts as its next life from then on.
+        ServerStatus { role: Role::Down, .. } => Life::Unknown,
         ServerStatus { serving, .. } => Life::Lives { serving: *serving },
     }
 }
@@ -94,6 +98,14 @@ impl Situation<'_> {
         })
     }
 
+    /// When nobody has the data any more: that, and the way out.
+    #[must_use]
+    pub fn data_gone(&self) -> Option<String> {
+        let view = self.view?;
+        let nobody = view.members().all(|member| self.life(member.rank) == Life::Lost);
+        if nobody { self.all_lost(view) } else { None }
+    }
+
     /// Whoever has the data may not be replaced by somebody who has not.
     fn all_lost(&self, view: &View) -> Option<String> {
         let of = |life: Life| -> Vec<Rank> {
@@ -116,7 +128,8 @@ impl Situation<'_> {
                 }
             ),
             None => format!(
-                "nobody is served: every server of view {number} ({}) has lost its memory. RESET starts over empty",
+                "nobody is served: every server of view {number} ({}) has lost its memory, so the data is gone. RESET \
+                 starts over empty",
                 list(&lost)
             ),
         })
@@ -212,8 +225,51 @@ mod tests {
     fn when_all_have_lost_the_data_only_a_reset_helps() {
         assert_eq!(
             why(&[(1, Life::Lost), (2, Life::Lost)], &[], Duration::ZERO),
-            "nobody is served: every server of view 4 (1, 2) has lost its memory. RESET starts over empty"
+            "nobody is served: every server of view 4 (1, 2) has lost its memory, so the data is gone. RESET starts over \
+             empty"
         );
+    }
+
+    #[test]
+    fn the_data_is_gone_when_nobody_is_left_who_had_it() {
+        let gone = |lives: [Life; 2]| {
+            let member = |rank| Member { rank: Rank(rank), incarnation: Incarnation(1) };
+            let view = View { number: ViewNumber(4), epoch: 1, primary: member(1), backups: vec![member(2)] };
+            let lives = BTreeMap::from([(Rank(1), lives[0]), (Rank(2), lives[1])]);
+            let (cuts, blocked_for) = (BTreeSet::new(), Duration::ZERO);
+            Situation { view: Some(&view), lives, cuts, blocked_for }.data_gone()
+        };
+        assert!(gone([Life::Lost, Life::Lost]).is_some_and(|why| why.contains("the data is gone. RESET")));
+        for other in [Life::Paused, Life::Unknown, WAITING] {
+            assert_eq!(gone([Life::Lost, other]), None);
+        }
+    }
+
+    #[test]
+    fn an_old_report_says_nothing_of_a_new_life() {
+        let status = |role, incarnation, paused| ServerStatus {
+            role,
+            paused,
+            incarnation: Incarnation(incarnation),
+            view: ViewNumber(1),
+            op: Default::default(),
+            commit: Default::default(),
+            keys: 0,
+            digest: 0,
+            lease: None,
+            serving: false,
+            transfer: None,
+            back_in: None,
+            failure_rate: 0.0,
+            garbage: 0,
+        };
+        let member = Member { rank: Rank(1), incarnation: Incarnation(2) };
+        assert_eq!(life(member, &status(Role::Primary, 1, false)), Life::Unknown);
+        assert_eq!(life(member, &status(Role::Down, 2, false)), Life::Unknown, "it started as this after that");
+        assert_eq!(life(member, &status(Role::Backup, 2, false)), WAITING);
+        assert_eq!(life(member, &status(Role::Backup, 2, true)), Life::Paused);
+        assert_eq!(life(member, &status(Role::Down, 3, false)), Life::Lost);
+        assert_eq!(life(member, &status(Role::Idle, 3, true)), Life::Lost, "paused without the data");
     }
 
     #[test]

@@ -11,10 +11,11 @@
 use super::World;
 use super::chaos::{self, Script};
 use super::invariants::{heals, linearizable};
+use crate::driver::desk::{Executed, role_word};
 use crate::driver::why::{Life, Situation};
 use crate::driver::{Ask, ClusterStatus, News, RankStatus};
 use crate::fault::Control;
-use crate::protocol::{Completion, Event, METADATA, Member, Outcome, Rank, Role, Time};
+use crate::protocol::{Completion, Event, Incarnation, METADATA, Member, Outcome, Rank, Role, Time};
 use crate::store::{ClientId, Seq};
 use crate::workload::{LoadOrder, Report};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -62,7 +63,7 @@ pub struct SimStage<'a> {
     clock: VirtualClock,
     asks: Receiver<Ask>,
     news: Box<dyn FnMut(News) + 'a>,
-    executing: BTreeMap<Seq, (Sender<Outcome>, String)>,
+    executing: BTreeMap<Seq, (Sender<Executed>, String)>,
     /// How much of the history has been told.
     answered: usize,
     loads: BTreeMap<Rank, Report>,
@@ -72,6 +73,8 @@ pub struct SimStage<'a> {
     /// A server served at this time.
     served: Time,
     why: Option<String>,
+    /// Set when nobody has the data any more: that, and the way out.
+    data_gone: Option<String>,
     script: Option<Script>,
     /// After a script: the cluster must be whole again by then.
     healing_until: Option<Time>,
@@ -101,6 +104,7 @@ impl<'a> SimStage<'a> {
             cuts: BTreeSet::new(),
             served: Time::default(),
             why: None,
+            data_gone: None,
             script: None,
             healing_until: None,
             slowness: 1.0,
@@ -140,7 +144,7 @@ impl<'a> SimStage<'a> {
             self.clock.set(self.world.now());
             self.after_turn();
             match self.asks.recv_timeout(TURN) {
-                Ok(Ask::Quit) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Ask::Quit) | Err(RecvTimeoutError::Disconnected) => return self.tell_the_rest(),
                 Ok(ask) => {
                     self.asked = Instant::now();
                     self.on_ask(ask);
@@ -223,6 +227,21 @@ impl<'a> SimStage<'a> {
         }
     }
 
+    /// What happened last is told before the end.
+    fn tell_the_rest(&mut self) {
+        for rank in self.world.servers().keys().copied().collect::<Vec<_>>() {
+            let now = self.world.local(rank);
+            if let Some(observation) = self.world.server_mut(rank).report(now, true) {
+                (self.news)(News::Observation(Box::new(observation)));
+            }
+        }
+        for rank in self.world.clients() {
+            let now = self.world.local(rank);
+            let observation = self.world.front_mut(rank).report_at_once(now);
+            (self.news)(News::Observation(Box::new(observation)));
+        }
+    }
+
     fn after_turn(&mut self) {
         let mut answers = Vec::new();
         for at in self.answered..self.world.history().len() {
@@ -255,7 +274,7 @@ impl<'a> SimStage<'a> {
         }
         // Whoever has an answer finds it in the history.
         for (answer, outcome) in answers {
-            let _ = answer.send(outcome);
+            let _ = answer.send(Ok(outcome));
         }
         self.answered = self.world.history().len();
         // A script is judged by its whole history; a person may play for hours.
@@ -291,6 +310,13 @@ impl<'a> SimStage<'a> {
     fn on_ask(&mut self, ask: Ask) {
         match ask {
             Ask::Execute { command, answer } => {
+                if self.data_gone.is_some() && !self.told_violation {
+                    self.tell_why();
+                }
+                if let Some(why) = &self.data_gone {
+                    let _ = answer.send(Err(why.clone()));
+                    return;
+                }
                 let text = command.to_string();
                 (self.news)(News::Asked { at: self.world.now(), command: text.clone() });
                 let seq = self.world.front(METADATA).next_seq();
@@ -314,6 +340,9 @@ impl<'a> SimStage<'a> {
                 let _ = answer.send(result);
             }
             Ask::Status { answer } => {
+                if !self.told_violation {
+                    self.tell_why();
+                }
                 let _ = answer.send(self.status());
             }
             Ask::Kill { rank, answer } => {
@@ -370,9 +399,17 @@ impl<'a> SimStage<'a> {
         let waiting = now.since(self.world.running_since(ClientId(METADATA.0)));
         situation.blocked_for = now.since(self.served).max(waiting);
         let why = situation.why();
+        self.data_gone = situation.data_gone();
         if why != self.why {
             self.why.clone_from(&why);
             (self.news)(News::Why(why));
+        }
+        // Whoever waits for an answer is told that none will come.
+        if let Some(why) = &self.data_gone {
+            for (answer, command) in std::mem::take(&mut self.executing).into_values() {
+                (self.news)(News::Answered { at: now, command, reply: "(unknown)".to_owned(), took: waiting });
+                let _ = answer.send(Err(why.clone()));
+            }
         }
     }
 
@@ -397,16 +434,20 @@ impl<'a> SimStage<'a> {
     fn status(&self) -> ClusterStatus {
         let pid = std::process::id();
         let own = RankStatus { rank: METADATA, pid, role: "METADATA".to_owned(), server: None };
+        let view = self.world.front(METADATA).metadata().and_then(|metadata| metadata.view()).cloned();
         let servers = self.world.servers().values().map(|host| {
-            let role = if host.is_paused() { "PAUSED".to_owned() } else { self.world.role(host.rank()).to_string() };
+            let role = match host.server() {
+                _ if host.is_paused() => "PAUSED".to_owned(),
+                None => role_word(Role::Down, Member { rank: host.rank(), incarnation: Incarnation(0) }, None),
+                Some(server) => role_word(server.role(), server.member(), view.as_deref()),
+            };
             let server = host.server().map_or((0, Default::default(), 0), |server| {
                 (server.store().len() as u64, server.op(), server.member().incarnation.0)
             });
-            RankStatus { rank: host.rank(), pid, role: role.to_ascii_uppercase(), server: Some(server) }
+            RankStatus { rank: host.rank(), pid, role, server: Some(server) }
         });
         let clients = self.world.clients().into_iter().filter(|rank| *rank != METADATA);
         let clients = clients.map(|rank| RankStatus { rank, pid, role: "CLIENT".to_owned(), server: None });
-        let view = self.world.front(METADATA).metadata().and_then(|metadata| metadata.view()).cloned();
         let serves = |rank: &Rank| !self.world.servers()[rank].is_paused() && self.world.role(*rank) == Role::Primary;
         ClusterStatus {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serves),
@@ -418,8 +459,10 @@ impl<'a> SimStage<'a> {
                 .metadata()
                 .map(|metadata| metadata.records().iter().cloned().collect())
                 .unwrap_or_default(),
-            view,
+            view: view.clone(),
             now: self.world.local(METADATA),
+            why: self.why.clone(),
+            data_gone: self.data_gone.is_some(),
         }
     }
 }

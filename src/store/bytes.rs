@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
+use unicode_width::UnicodeWidthChar;
 
 /// An owned byte string of fixed length (16 bytes of handle, one allocation).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -11,11 +12,20 @@ pub struct Bytes(Box<[u8]>);
 
 impl Bytes {
     /// The text of these bytes, cut to `limit` characters, with everything that a terminal would
-    /// not print as itself escaped (`\n`, `\x1b`).
+    /// not print as itself ([`is_shown`]) escaped (`\n`, `\x1b`).
     #[must_use]
     pub fn preview(&self, limit: usize) -> String {
         preview(&self.0, limit)
     }
+}
+
+/// True for what takes its own columns on every terminal and does nothing else: no control characters, no combining or
+/// invisible ones, no marks that turn the direction of writing; nothing that makes one sign of several (skin tones,
+/// flags), because terminals differ in how wide that sign is.
+#[must_use]
+pub fn is_shown(c: char) -> bool {
+    let joins = matches!(c, '\u{1f3fb}'..='\u{1f3ff}' | '\u{1f1e6}'..='\u{1f1ff}' | '\u{ad}');
+    !joins && !c.is_control() && c.width().is_some_and(|width| width > 0)
 }
 
 /// See [`Bytes::preview`]. Reads no more of `bytes` than it shows.
@@ -26,7 +36,7 @@ pub fn preview(bytes: &[u8], limit: usize) -> String {
     let mut width = 0;
     for chunk in head.utf8_chunks() {
         let valid =
-            chunk.valid().chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
+            chunk.valid().chars().map(|c| if is_shown(c) { c.to_string() } else { c.escape_default().to_string() });
         let invalid = chunk.invalid().iter().map(|b| format!("\\x{b:02x}"));
         for piece in valid.chain(invalid) {
             if width + piece.chars().count() > limit {
@@ -115,6 +125,10 @@ mod tests {
         assert_eq!(Bytes::from("abcdef").preview(3), "abc…");
         assert_eq!(Bytes::from("äöü").preview(3), "äöü");
         assert_eq!(Bytes::from("🙂🙂🙂🙂").preview(3), "🙂🙂🙂…");
+        assert_eq!(
+            Bytes::from("❤\u{fe0f} 👍\u{1f3fd} 1\u{fe0f}\u{20e3}").preview(64),
+            "❤\\u{fe0f} 👍\\u{1f3fd} 1\\u{fe0f}\\u{20e3}"
+        );
         let bytes = Bytes::from("a\n");
         assert_eq!((format!("{bytes}"), format!("{bytes:?}")), ("a\\n".into(), "a\\n".into()));
     }

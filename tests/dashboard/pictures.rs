@@ -8,7 +8,9 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use std::fmt::Write;
 use understudy::args::ThemeName;
+use understudy::console::commands;
 use understudy::dashboard::model::Verdict;
+use understudy::dashboard::model::page::Page;
 use understudy::dashboard::{Theme, layout, view};
 use understudy::protocol::{Role, ServerStatus};
 use understudy::workload::{Report, Workload};
@@ -116,6 +118,24 @@ fn the_crashed_server_joins() {
 #[test]
 fn the_primary_is_paused() {
     check("the_primary_is_paused", &Scene::paused());
+}
+
+#[test]
+fn the_old_primary_has_not_heard_of_the_view() {
+    check("the_old_primary_has_not_heard_of_the_view", &Scene::behind());
+}
+
+#[test]
+fn a_page_over_the_cards() {
+    let mut scene = Scene::written(2);
+    let help = commands::help(None).expect("there is an overview");
+    scene.model.page = Some(Page::new("HELP", &help));
+    check("a_page_with_all_of_the_help", &scene);
+    let keys: String = (1..=40).map(|number| format!("{number:>2}) \"key{number}\"\n")).collect();
+    let mut page = Page::new("KEYS", &keys);
+    page.turn(1, 76, 15);
+    scene.model.page = Some(page);
+    check("a_page_of_several", &scene);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::scenes::{Scene, at, flight, key, member, report, status, view};
 use std::time::Duration;
 use understudy::dashboard::State;
+use understudy::dashboard::model::FRAME;
 use understudy::dashboard::model::flights::{FLIGHTS_MAX, FLIGHTS_PER_TRACK_MAX};
 use understudy::dashboard::model::server::KEYS_MAX;
 use understudy::dashboard::model::story::EVENTS_MAX;
@@ -58,6 +59,53 @@ fn it_runs_until_somebody_serves() {
     assert_eq!(ms(&scene), [None; 4]);
     scene.tell(2, Event::Suspected { peer: member(1, 1), silent_ms: 51 });
     assert_eq!(ms(&scene), [Some(30), None, None, None]);
+}
+
+#[test]
+fn it_stops_when_nobody_can_take_over_and_goes_when_somebody_can() {
+    let mut scene = Scene::crashed(2, 300);
+    let clock = |scene: &Scene| {
+        let watch = scene.model.stopwatch();
+        (watch.is_running(), watch.is_held(), watch.runs_for(scene.now))
+    };
+    let ran = clock(&scene).2;
+    assert!(ran >= Duration::from_millis(300) && scene.model.stopwatch().is_running());
+    scene.model.explain(scene.now, Some("nobody is served: …".into()));
+    scene.wait(5_000);
+    assert_eq!(clock(&scene), (false, true, ran));
+    assert!(scene.model.still_for(scene.now) > FRAME, "a clock that stands draws nothing");
+    // Somebody can after all: it has been running all the time.
+    scene.model.explain(scene.now, None);
+    assert_eq!(clock(&scene), (true, false, ran + Duration::from_secs(5)));
+}
+
+#[test]
+fn starting_over_is_no_failover() {
+    let mut scene = Scene::lost();
+    assert!(scene.model.stopwatch().is_held());
+    let view = view(2, member(2, 3), &[member(1, 3)]);
+    scene.tell(0, Event::ViewChanged { view, reason: Reason::Formed, asked_by: None });
+    scene.model.explain(scene.now, None);
+    assert_eq!(scene.model.stopwatch().failover(), None);
+}
+
+#[test]
+fn who_has_not_heard_of_the_view_is_doubted() {
+    let mut scene = Scene::behind();
+    let states = |scene: &Scene| -> Vec<String> {
+        scene.model.roles(scene.now).into_iter().map(|(_, state)| state.to_string()).collect()
+    };
+    assert_eq!((states(&scene), scene.model.primary()), (vec!["PRIMARY?".into(), "PRIMARY".into()], Some(Rank(2))));
+    // A backup that was left out, and the same once it has joined again.
+    scene.be(1, status(Role::Backup, 1, 42, 6));
+    assert_eq!(states(&scene)[0], "BACKUP?");
+    let mut joined = status(Role::Backup, 3, 42, 6);
+    joined.incarnation = Incarnation(2);
+    let reason = Reason::Joined { member: member(1, 2) };
+    scene.tell(0, Event::ViewChanged { view: view(3, member(2, 1), &[member(1, 2)]), reason, asked_by: None });
+    assert_eq!(states(&scene), ["BACKUP?", "PRIMARY"], "its report is old");
+    scene.be(1, joined);
+    assert_eq!(states(&scene), ["BACKUP", "PRIMARY"]);
 }
 
 /// Rank 0 may report its decision before the crashed server reports its crash.

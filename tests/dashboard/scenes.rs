@@ -272,6 +272,23 @@ impl Scene {
         scene
     }
 
+    /// The old primary goes on and has not heard that there is another.
+    pub fn behind() -> Self {
+        let mut scene = Self::paused();
+        let reason = Reason::PrimarySilent { primary: member(1, 1), silent_ms: 50 };
+        let view = view(2, member(2, 1), &[]);
+        scene.tell(0, Event::ViewChanged { view, reason, asked_by: Some(Rank(2)) });
+        let mut alone = status(Role::Primary, 2, 42, 6);
+        alone.lease = None;
+        scene.be(2, alone);
+        scene.tell(2, Event::Serving { view: ViewNumber(2), op: OpNumber(42) });
+        let mut old = status(Role::Primary, 1, 42, 6);
+        old.lease = Some((Duration::ZERO, Duration::from_millis(40)));
+        scene.be(1, old);
+        scene.wait(100);
+        scene
+    }
+
     /// The link between the servers is cut, one way.
     pub fn cut() -> Self {
         let mut scene = Self::written(2);

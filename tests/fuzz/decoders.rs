@@ -7,6 +7,7 @@
 use understudy::check::json;
 use understudy::console::answer::Palette;
 use understudy::console::knowledge::FixedKnowledge;
+use understudy::console::row::Line;
 use understudy::console::{assist, parse};
 use understudy::protocol::SnapshotPart;
 use understudy::store::Importer;
@@ -76,6 +77,8 @@ pub fn console(bytes: &[u8]) {
         let (start, _) = assist::complete(line, line.len(), &FixedKnowledge::default());
         assert!(line.is_char_boundary(start));
         let _ = assist::hint(line, line.len());
-        let _ = assist::highlight(line, &Palette::COLOR);
+        let spans = assist::spans(line, &Palette::COLOR);
+        let row = Line { prompt: "> ", spans: &spans, cursor: Some(line.len()), hint: "" };
+        let _ = row.draw(80, &Palette::COLOR);
     }
 }

@@ -1,7 +1,7 @@
 //! One server's card: what it reported last, and what just happened to it.
 
 use super::coarse;
-use crate::protocol::{KeyView, Rank, Role, ServerStatus, Time};
+use crate::protocol::{KeyView, Member, Rank, Role, ServerStatus, Time, View};
 use std::fmt;
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ pub enum State {
     Paused,
     /// Its process is gone.
     Dead,
+    /// Takes itself for the primary, and the view says otherwise: it has not heard of it.
+    OldPrimary,
+    /// Takes itself for a backup, and the view says otherwise.
+    OldBackup,
 }
 
 impl fmt::Display for State {
@@ -48,6 +52,8 @@ impl fmt::Display for State {
             Self::Down => "DOWN",
             Self::Paused => "PAUSED",
             Self::Dead => "DEAD",
+            Self::OldPrimary => "PRIMARY?",
+            Self::OldBackup => "BACKUP?",
         })
     }
 }
@@ -79,6 +85,8 @@ pub struct Server {
     out_for: Duration,
     lease_share: f64,
     lease_at: Time,
+    /// It has not heard of the newest view, in which it has no such role any more.
+    is_behind: bool,
     /// Newest op first.
     keys: Vec<ShownKey>,
 }
@@ -99,6 +107,7 @@ impl Server {
             out_for: Duration::ZERO,
             lease_share: 0.0,
             lease_at: now,
+            is_behind: false,
             keys: Vec::new(),
         }
     }
@@ -215,12 +224,26 @@ impl Server {
             return State::Paused;
         }
         match status.role {
+            Role::Primary if self.is_behind => State::OldPrimary,
+            Role::Backup if self.is_behind => State::OldBackup,
             Role::Primary => State::Primary,
             Role::Backup => State::Backup,
             Role::Joining => State::Joining,
             Role::Idle => State::Idle,
             Role::Down => State::Down,
         }
+    }
+
+    /// What it believes is compared with the newest view.
+    pub(super) fn compare(&mut self, view: &View) {
+        self.is_behind = self.status.as_ref().is_some_and(|status| {
+            let member = Member { rank: self.rank, incarnation: status.incarnation };
+            let has_role = match status.role {
+                Role::Primary => view.primary == member,
+                _ => view.contains(member),
+            };
+            status.view < view.number && !has_role
+        });
     }
 
     /// The last report.
@@ -244,7 +267,8 @@ impl Server {
     /// True when it holds the data, by its own account.
     #[must_use]
     pub fn is_member(&self) -> bool {
-        self.gone.is_none() && self.status.as_ref().is_some_and(|s| matches!(s.role, Role::Primary | Role::Backup))
+        let has_role = self.status.as_ref().is_some_and(|s| matches!(s.role, Role::Primary | Role::Backup));
+        has_role && self.gone.is_none() && !self.is_behind
     }
 
     pub(super) fn leads(&self) -> bool {

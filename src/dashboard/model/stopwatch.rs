@@ -6,7 +6,8 @@
 //!
 //! The marks come from different ranks, whose reports cross, so the stopwatch keeps the latest marks
 //! in order of time and reads the phases off them anew with each mark. If nobody asks anything when the
-//! new primary is ready, the last phase starts with the next request: an idle client is no downtime.
+//! new primary is ready, the last phase starts with the next request: an idle client is no downtime. When nobody can
+//! take over, the stopwatch is held ([`Stopwatch::hold`]) until that has changed.
 
 use crate::protocol::{Rank, Time, ViewNumber};
 use std::time::Duration;
@@ -27,8 +28,9 @@ pub enum Mark {
     FalseAlarm { rank: Rank },
     /// A server suspects this one.
     Suspected { rank: Rank, silent_ms: u64 },
-    /// The metadata server decided; `silent_ms` when it was because the primary was silent.
-    Decided { view: ViewNumber, primary: Rank, silent_ms: Option<u64> },
+    /// The metadata server decided; `silent_ms` when it was because the primary was silent; `formed` when all
+    /// servers start over, which is no failover.
+    Decided { view: ViewNumber, primary: Rank, silent_ms: Option<u64>, formed: bool },
     /// The primary of a view answers from now on.
     Serving { view: ViewNumber },
     /// A client was answered; it had asked then.
@@ -133,11 +135,18 @@ pub struct Stopwatch {
     /// In order of time.
     marks: Vec<(Time, Mark)>,
     failover: Option<Failover>,
+    /// Nobody can take over since then.
+    held: Option<Time>,
 }
 
 impl Stopwatch {
     pub(super) fn new() -> Self {
-        Self { marks: Vec::new(), failover: None }
+        Self { marks: Vec::new(), failover: None, held: None }
+    }
+
+    /// Nobody can take over since this moment, or (`None`) somebody can again.
+    pub(super) fn hold(&mut self, since: Option<Time>) {
+        self.held = since.map(|since| self.held.unwrap_or(since));
     }
 
     pub(super) fn mark(&mut self, at: Time, mark: Mark) {
@@ -173,7 +182,12 @@ impl Stopwatch {
                     failover = None;
                     before = before.filter(Failover::is_over);
                 }
-                Mark::Decided { view: _, primary: new, silent_ms } => {
+                Mark::Decided { primary: new, formed: true, .. } => {
+                    failover = None;
+                    before = before.filter(Failover::is_over);
+                    primary = Some(new);
+                }
+                Mark::Decided { view: _, primary: new, silent_ms, formed: false } => {
                     // Nobody saw the fault itself (a cut link, say): it began when the silence did.
                     let unseen = failover.is_none_or(|f| f.decide.is_some());
                     if let Some(silent_ms) = silent_ms.filter(|_| unseen) {
@@ -187,7 +201,7 @@ impl Stopwatch {
                         failover = Some(dated);
                     }
                     if failover.is_some_and(|f| f.lost == new && f.decide.is_none()) {
-                        failover = None; // `RESET`: the same server starts over.
+                        failover = None; // The same server goes on.
                         before = before.filter(Failover::is_over);
                     }
                     primary = Some(new);
@@ -240,12 +254,23 @@ impl Stopwatch {
     /// True while something more than a request is missing.
     #[must_use]
     pub fn is_running(&self) -> bool {
+        self.held.is_none() && self.is_open()
+    }
+
+    /// True when nobody has taken over, and nobody can.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held.is_some() && self.is_open()
+    }
+
+    fn is_open(&self) -> bool {
         self.failover.is_some_and(|f| !f.is_ready())
     }
 
-    /// How long the running failover has been running.
+    /// How long the running failover has been running, or had when it was held.
     #[must_use]
     pub fn runs_for(&self, now: Time) -> Duration {
+        let now = self.held.map_or(now, |held| held.min(now));
         self.failover.map_or(Duration::ZERO, |f| now.since(f.fault).min(PATIENCE))
     }
 }

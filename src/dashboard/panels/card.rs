@@ -58,6 +58,10 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, the
             lines.line("keeps its memory", theme.faint);
             keys(&mut lines, model, server, theme, now);
         }
+        State::OldPrimary | State::OldBackup => {
+            behind(&mut lines, model, state, theme);
+            keys(&mut lines, model, server, theme, now);
+        }
         State::Primary | State::Backup => {
             progress(&mut lines, model, server, state, theme, now);
             garbage(&mut lines, server, theme);
@@ -121,7 +125,7 @@ fn foot(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, state: 
     let y = area.bottom() - 1;
     let style = theme.card(state).0;
     let mut right = area.right() - 2;
-    if matches!(state, State::Primary | State::Backup | State::Paused | State::Joining) {
+    if !matches!(state, State::Starting | State::Idle | State::Down | State::Dead) {
         let text = format!(" {} key{} ", status.keys, if status.keys == 1 { "" } else { "s" });
         put_right(buffer, right, y, area.width - 4, &text, style);
         right -= cols(&text).min(area.width - 4) + 1;
@@ -167,6 +171,17 @@ fn down(lines: &mut Lines, server: &Server, theme: &Theme, now: Time) {
     if lines.free() > 1 {
         lines.line("its memory is lost", theme.faint);
     }
+}
+
+/// It has not heard of the newest view, and is wrong about its role.
+fn behind(lines: &mut Lines, model: &Model, state: State, theme: &Theme) {
+    let view = model.view_number();
+    let wrong = match (state, model.members().first()) {
+        (State::OldPrimary, Some(primary)) => format!("view {view} is led by {primary}"),
+        _ => format!("not in view {view}"),
+    };
+    lines.line(&wrong, theme.doubt.add_modifier(Modifier::BOLD));
+    lines.line("has not heard of it", theme.faint);
 }
 
 fn joining(lines: &mut Lines, server: &Server, theme: &Theme) {

@@ -8,7 +8,7 @@
 //!
 //! Times count from the start of the console, as `up` in the header does.
 
-use super::{cols, put};
+use super::{put, wrap};
 use crate::dashboard::model::Model;
 use crate::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 const TIME_COLS: u16 = 8;
 const SIGN_COLS: u16 = 2;
+/// A sentence takes at most so many rows.
+const ROWS_MAX: usize = 2;
 /// With at least this many rows there is one for a title.
 const TITLE_ROWS_MIN: u16 = 8;
 
@@ -37,8 +39,8 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme) {
     let mut free = usize::from(area.height);
     for line in model.story().lines().rev() {
         let rows = match line.times {
-            1 => wrap(&line.text, text_cols),
-            times => wrap(&format!("{} ×{times}", line.text), text_cols),
+            1 => wrap(&line.text, text_cols, ROWS_MAX),
+            times => wrap(&format!("{} ×{times}", line.text), text_cols, ROWS_MAX),
         };
         if rows.len() > free {
             break;
@@ -66,22 +68,4 @@ fn clock(since: Duration) -> String {
     } else {
         format!("{}:{:02}:{:02}", s / 3_600, s / 60 % 60, s % 60)
     }
-}
-
-/// Breaks a sentence at blanks into at most two rows.
-fn wrap(text: &str, width: u16) -> Vec<String> {
-    if cols(text) <= width {
-        return vec![text.to_owned()];
-    }
-    let mut first = String::new();
-    let mut rest = text;
-    while let Some((word, after)) = rest.split_once(' ') {
-        if cols(&first) + cols(word) > width {
-            break;
-        }
-        first.push_str(word);
-        first.push(' ');
-        rest = after;
-    }
-    if first.is_empty() { vec![text.to_owned()] } else { vec![first.trim_end().to_owned(), rest.to_owned()] }
 }

@@ -7,8 +7,10 @@
 //!  take over               ▇       3 ms
 //!  first answer             ▇      1 ms
 //! ```
+//!
+//! When nobody can take over it stands still, and says why in place of the phases.
 
-use super::{cols, put, put_right};
+use super::{cols, put, put_right, wrap};
 use crate::dashboard::model::Model;
 use crate::dashboard::model::stopwatch::Failover;
 use crate::dashboard::theme::Theme;
@@ -33,6 +35,18 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     };
     let (total, style) = total(model, failover, theme, now);
     x = put(buffer, x, area.y, area.right().saturating_sub(x), &total, style) + 2;
+    if model.stopwatch().is_held() {
+        let why = model.why.as_deref().unwrap_or("nobody can take over");
+        if area.height < 5 {
+            put(buffer, x, area.y, area.right().saturating_sub(x), why, theme.doubt);
+        } else {
+            let width = area.width.saturating_sub(1);
+            for (y, row) in (area.y + 1..area.bottom()).zip(wrap(why, width, 4)) {
+                put(buffer, area.x + 1, y, width, &row, theme.doubt);
+            }
+        }
+        return;
+    }
     if area.height < 5 {
         for (i, (name, took)) in failover.phases().into_iter().enumerate() {
             let separator = if i > 0 { " · " } else { "" };
@@ -51,6 +65,10 @@ fn total(model: &Model, failover: &Failover, theme: &Theme, now: Time) -> (Strin
     if model.stopwatch().is_running() {
         let runs = model.stopwatch().runs_for(now);
         return (format!("{} ms …", bare(runs)), theme.doubt.add_modifier(Modifier::BOLD));
+    }
+    if model.stopwatch().is_held() {
+        let runs = model.stopwatch().runs_for(now);
+        return (format!("stopped after {} ms", runs.as_millis()), theme.bad.add_modifier(Modifier::BOLD));
     }
     (format!("{} ms", bare(failover.total())), theme.strong)
 }

@@ -8,6 +8,7 @@ pub mod header;
 pub mod keybar;
 pub mod latency;
 pub mod links;
+pub mod page;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -56,6 +57,31 @@ fn fit(text: &str, width: u16) -> String {
         short.push('…');
     }
     short
+}
+
+/// Breaks a sentence at blanks into at most so many rows. What is too long for them is too long in the last one.
+fn wrap(text: &str, width: u16, rows_max: usize) -> Vec<String> {
+    let mut rows = Vec::new();
+    let mut rest = text;
+    while rows.len() + 1 < rows_max && cols(rest) > width {
+        let mut row = String::new();
+        let mut after = rest;
+        while let Some((word, next)) = after.split_once(' ') {
+            if cols(&row) + cols(word) > width {
+                break;
+            }
+            row.push_str(word);
+            row.push(' ');
+            after = next;
+        }
+        if row.is_empty() {
+            break;
+        }
+        rows.push(row.trim_end().to_owned());
+        rest = after;
+    }
+    rows.push(rest.to_owned());
+    rows
 }
 
 /// Restyles `width` cells from (x, y) on.

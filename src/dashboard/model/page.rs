@@ -1,0 +1,103 @@
+//! A page: a text that is too long for the prompt's few rows, shown over the cards until it is closed.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// A text, and where it is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    title: String,
+    lines: Vec<String>,
+    /// The first row that is shown.
+    first: usize,
+}
+
+impl Page {
+    /// This text, from its beginning.
+    #[must_use]
+    pub fn new(title: impl Into<String>, text: &str) -> Self {
+        Self { title: title.into(), lines: text.lines().map(str::to_owned).collect(), first: 0 }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Turns so many pages of this many columns and rows; not beyond the first or the last.
+    pub fn turn(&mut self, pages: isize, columns: usize, rows: usize) {
+        let step = rows.saturating_sub(1).max(1);
+        let all = self.rows(columns).len();
+        let moved = self.first.saturating_add_signed(pages.saturating_mul(step as isize));
+        self.first = moved.min(all.saturating_sub(rows));
+    }
+
+    /// The rows that are shown in so many columns and rows; the number of the first, and how many there are in all.
+    #[must_use]
+    pub fn shown(&self, columns: usize, rows: usize) -> (Vec<String>, usize, usize) {
+        let all = self.rows(columns);
+        let count = all.len();
+        let first = self.first.min(count.saturating_sub(rows));
+        (all.into_iter().skip(first).take(rows).collect(), first, count)
+    }
+
+    /// How many rows of so many columns it takes.
+    #[must_use]
+    pub fn height(&self, columns: usize) -> usize {
+        self.rows(columns).len()
+    }
+
+    fn rows(&self, columns: usize) -> Vec<String> {
+        self.lines.iter().flat_map(|line| broken(line, columns.max(2))).collect()
+    }
+}
+
+/// A line in rows of at most so many columns.
+fn broken(line: &str, columns: usize) -> Vec<String> {
+    if line.width() <= columns {
+        return vec![line.to_owned()];
+    }
+    let mut rows = vec![String::new()];
+    let mut used = 0;
+    for c in line.chars() {
+        let width = c.width().unwrap_or(0);
+        if used + width > columns {
+            rows.push(String::new());
+            used = 0;
+        }
+        used += width;
+        rows.last_mut().expect("there is a first row").push(c);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_turns_from_the_first_page_to_the_last_and_no_further() {
+        let text: String = (1..=10).map(|number| format!("line {number}\n")).collect();
+        let mut page = Page::new("HELP", &text);
+        let shown = |page: &Page| {
+            let (rows, first, all) = page.shown(80, 4);
+            (rows[0].clone(), rows.len(), first, all)
+        };
+        assert_eq!(shown(&page), ("line 1".to_owned(), 4, 0, 10));
+        page.turn(1, 80, 4);
+        assert_eq!(shown(&page), ("line 4".to_owned(), 4, 3, 10));
+        page.turn(9, 80, 4);
+        assert_eq!(shown(&page), ("line 7".to_owned(), 4, 6, 10));
+        page.turn(-1, 80, 4);
+        assert_eq!(shown(&page), ("line 4".to_owned(), 4, 3, 10));
+        page.turn(-9, 80, 4);
+        assert_eq!(shown(&page).2, 0);
+    }
+
+    #[test]
+    fn long_lines_take_several_rows() {
+        let page = Page::new("GET a", "abcdefg\n\n表表表");
+        assert_eq!(page.shown(3, 9).0, ["abc", "def", "g", "", "表", "表", "表"]);
+        assert_eq!(page.height(80), 3);
+    }
+}
