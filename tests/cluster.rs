@@ -38,6 +38,19 @@ fn commands_as_arguments() {
 }
 
 #[test]
+fn commands_as_arguments_are_bytes_for_mpirun_too() {
+    let mut job = Job::of(&["--failure-rate", "0"], |_| {
+        let mut shell = Command::new("sh");
+        let script = r#"exec "$0" "$@" -c "$(printf 'PUT k\377 v\376')" -c "$(printf 'GET k\377')""#;
+        shell.args(["-c", script, UNDERSTUDY]);
+        shell
+    });
+    let ended = job.wait_end();
+    assert_eq!((ended.stdout.as_slice(), ended.status.code()), (&b"OK\nv\xfe\n"[..], Some(0)), "{ended:?}");
+    job.wait_gone();
+}
+
+#[test]
 fn every_command_answers_a_line_as_it_should() {
     let mut job = Job::start(BY_HAND);
     for (line, answer) in [

@@ -182,3 +182,47 @@ fn who_was_told_to_ignore_a_hangup_does() {
     assert_eq!(job.wait_end().status.code(), Some(143));
     job.wait_gone();
 }
+
+/// Whoever takes their place has never had the data.
+#[test]
+fn when_both_members_are_dead_every_command_says_so_at_once() {
+    let mut job = cluster(2, &[]);
+    let status = whole(&mut job);
+    for rank in [1, 2] {
+        kill_from_outside(&job, &status, rank);
+    }
+    let gone =
+        |answer: &str| answer.starts_with("(error) nobody is served") && answer.contains("the data is gone. RESET");
+    let begun = Instant::now();
+    for line in ["GET started", "PUT a 1", "COUNT"] {
+        let answer = job.ask(line);
+        assert!(gone(&answer), "{line}: {answer}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?} to say so", begun.elapsed());
+    let back = job.wait_status("both are replaced", |status| [1, 2].iter().all(|rank| status.role(*rank) == "IDLE"));
+    assert!(back.why.is_some_and(|why| why.contains("the data is gone. RESET")));
+    let answer = job.ask("RECOVER");
+    assert!(gone(&answer), "RECOVER: {answer}");
+    job.expect("RESET", "OK");
+    job.expect("GET started", "(nil)");
+    job.expect("PUT started again", "OK");
+    leave(job, 1);
+}
+
+/// A server that was stopped believes what it believed then. `STATUS` does not repeat it as if it were true.
+#[test]
+fn a_server_that_goes_on_is_no_second_primary() {
+    let mut job = cluster(2, &[]);
+    for _ in 0..6 {
+        let before = whole(&mut job);
+        let (old, new) = (primary(&before), before.backups[0]);
+        job.expect(&format!("PAUSE {old}"), "OK");
+        job.wait_status("the other one leads", |status| status.primary == Some(new) && status.backups.is_empty());
+        job.expect(&format!("RESUME {old}"), "OK");
+        let after = job.status();
+        let leads = |rank: &u32| after.role(*rank) == "PRIMARY";
+        assert_eq!([1, 2].iter().filter(|rank| leads(rank)).count(), 1, "{after}");
+        assert!(leads(&new), "{after}");
+    }
+    leave(job, 0);
+}

@@ -486,3 +486,22 @@ fn notice_rank_zero(listener: UnixListener, tell: Sender<Notice>) -> Result<(), 
 fn notice_mpirun(mut child: Child, tell: Sender<Notice>) -> Result<(), String> {
     thread("mpirun", move || drop(tell.send(Notice::MpirunEnded(child.wait()))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostfile_from_another_system_is_copied_in_the_form_that_mpirun_reads() {
+        let folder = std::env::temp_dir().join(format!("understudy-hosts-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("there is room");
+        let hosts = folder.join("theirs");
+        std::fs::write(&hosts, "\u{feff}one slots=2\r\n# more\r\ntwo\r\n").expect("it can be written");
+        let text = read_hostfile(&hosts).expect("it names hosts");
+        let copy = copy_of_hostfile(&text, &folder).expect("it can be copied");
+        assert_eq!(std::fs::read_to_string(copy).expect("just written"), "one slots=2\n# more\ntwo\n");
+        std::fs::write(&hosts, "# nobody\r\n\r\n").expect("it can be written");
+        assert!(read_hostfile(&hosts).expect_err("nobody is named").contains("names no host"));
+        std::fs::remove_dir_all(folder).expect("it is ours");
+    }
+}

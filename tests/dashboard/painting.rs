@@ -1,6 +1,6 @@
 //! What the painter writes, on a terminal that is emulated.
 
-use crate::scenes::{Scene, at, keys, status};
+use crate::scenes::{Scene, at, key, keys, status};
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,6 +71,53 @@ impl Easel {
     fn row(&self, row: u16) -> String {
         let cols = self.screen.screen().size().1;
         self.screen.screen().rows(0, cols.into()).nth(usize::from(row)).unwrap().trim_end().to_owned()
+    }
+}
+
+/// Values of signs that terminals draw in one column or two, or in four: a heart and its selector, a skin tone, a key
+/// cap, a flag, a family.
+const SIGNS: [&str; 5] = [
+    "heart\u{2764}\u{fe0f}x",
+    "skin\u{1f44d}\u{1f3fd}x",
+    "num1\u{fe0f}\u{20e3}x",
+    "\u{1f1e9}\u{1f1ea}x",
+    "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f466}x",
+];
+
+fn holding(values: &[&str], op: u64) -> Scene {
+    let mut scene = Scene::formed(2);
+    let keys: Vec<_> = (op..).zip(values).map(|(op, value)| key(&format!("{value}{op}"), value, op)).collect();
+    for rank in [1, 2] {
+        let role = if rank == 1 { Role::Primary } else { Role::Backup };
+        scene.hold(rank, status(role, 1, op + keys.len() as u64, keys.len() as u64), &keys);
+    }
+    scene.model.answered(scene.now, format!("PUT a {}", values[0]), values[0], Duration::from_micros(6));
+    scene.wait(2_000);
+    scene
+}
+
+#[test]
+fn signs_of_several_characters_stay_in_their_cells() {
+    for (cols, rows) in [(80, 24), (120, 36)] {
+        let cells = |easel: &Easel| -> Vec<Vec<String>> {
+            let screen = easel.screen.screen();
+            let cell = |row, col| screen.cell(row, col).map_or(String::new(), |cell| cell.contents().to_owned());
+            (0..layout::split(cols, rows).0).map(|row| (0..cols).map(|col| cell(row, col)).collect()).collect()
+        };
+        let (mut plain, mut signs) = (Easel::new(cols, rows), Easel::new(cols, rows));
+        let letters = ["abc", "def", "ghi", "jkl", "mno"];
+        plain.paint(&holding(&letters, 10));
+        signs.paint(&holding(&SIGNS, 10));
+        let is_border = |cell: &String| "┃│┏┓┗┛━─╭╮╰╯┌┐└┘▶◀".contains(cell.as_str()) && !cell.is_empty();
+        for (row, (plain, signs)) in cells(&plain).iter().zip(&cells(&signs)).enumerate() {
+            for (col, (plain, signs)) in plain.iter().zip(signs).enumerate().filter(|(_, (plain, _))| is_border(plain))
+            {
+                assert_eq!(plain, signs, "row {row}, column {col} of {cols}x{rows}");
+            }
+        }
+        // And nothing of them is left when something else stands there.
+        signs.paint(&holding(&letters, 10));
+        assert_eq!(cells(&signs), cells(&plain), "{cols}x{rows}");
     }
 }
 

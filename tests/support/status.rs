@@ -10,6 +10,8 @@ pub struct Status {
     pub backups: Vec<u32>,
     /// One for each rank, in order.
     pub ranks: Vec<RankLine>,
+    /// Why nobody is served, when nobody is.
+    pub why: Option<String>,
 }
 
 /// A line about one rank.
@@ -83,11 +85,18 @@ impl fmt::Display for Status {
                 write!(f, " keys {keys} op {op} incarnation {incarnation}")?;
             }
         }
+        if let Some(why) = &self.why {
+            write!(f, "\nwhy {why}")?;
+        }
         Ok(())
     }
 }
 
 fn read(text: &str) -> Option<Status> {
+    let (text, why) = match text.split_once("\nwhy ") {
+        Some((text, why)) => (text, Some(why.to_owned())),
+        None => (text, None),
+    };
     let mut lines = text.lines();
     let first: Vec<_> = lines.next()?.split(' ').collect();
     let ["view", view, "primary", primary, "backups", backups] = first[..] else { return None };
@@ -96,7 +105,8 @@ fn read(text: &str) -> Option<Status> {
         list => list.split(',').map(|rank| rank.parse().ok()).collect::<Option<_>>()?,
     };
     let primary = if primary == "none" { None } else { Some(primary.parse().ok()?) };
-    Some(Status { view: view.parse().ok()?, primary, backups, ranks: lines.map(read_rank).collect::<Option<_>>()? })
+    let ranks = lines.map(read_rank).collect::<Option<_>>()?;
+    Some(Status { view: view.parse().ok()?, primary, backups, ranks, why })
 }
 
 fn read_rank(line: &str) -> Option<RankLine> {
