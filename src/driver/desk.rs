@@ -138,7 +138,6 @@ impl Desk {
     }
 
     /// Runs one command and waits for its outcome.
-    #[must_use]
     ///
     /// # Errors
     /// When nobody can carry it out: why.
