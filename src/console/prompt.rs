@@ -5,7 +5,8 @@
 //! ```
 //!
 //! rustyline edits the line: it knows its keys, the history, what was killed and can be yanked. It sits at a terminal
-//! of its own ([`super::private`]) and draws for nobody; what its helper is told of the line, [`Foot`] draws. Around it:
+//! of its own ([`super::private`]) and draws for nobody; what its helper is told of the line, [`Foot`] draws. Around
+//! it:
 //!
 //! - **Keys** go through a channel to a thread of their own and leave the half-typed line alone; what
 //!   they did is printed above it.

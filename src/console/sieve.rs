@@ -311,7 +311,10 @@ mod tests {
     proptest! {
         #[test]
         fn it_does_not_matter_in_which_pieces_they_come(
-            bytes in prop::collection::vec(prop_oneof![Just(0x1b_u8), Just(b'['), Just(b']'), Just(b';'), any::<u8>()], 0..40),
+            bytes in prop::collection::vec(
+                prop_oneof![Just(0x1b_u8), Just(b'['), Just(b']'), Just(b';'), any::<u8>()],
+                0..40,
+            ),
             cut in any::<prop::sample::Index>(),
         ) {
             let whole = keys(&bytes);

@@ -225,8 +225,8 @@ mod tests {
     fn when_all_have_lost_the_data_only_a_reset_helps() {
         assert_eq!(
             why(&[(1, Life::Lost), (2, Life::Lost)], &[], Duration::ZERO),
-            "nobody is served: every server of view 4 (1, 2) has lost its memory, so the data is gone. RESET starts over \
-             empty"
+            "nobody is served: every server of view 4 (1, 2) has lost its memory, so the data is gone. RESET starts \
+             over empty"
         );
     }
 
