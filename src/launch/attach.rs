@@ -16,8 +16,7 @@ use super::byhand::ByHand;
 use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::processes::{
     ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, ignored_signals,
-    remove_shared_memory, send,
-    wait_until_gone,
+    remove_shared_memory, send, wait_until_gone,
 };
 use super::terminal::{End, Terminal};
 use super::{IGNORED_VARIABLE, asks_for_line_mode, draws_a_screen};
