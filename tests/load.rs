@@ -335,11 +335,11 @@ fn links_of_the_console_are_cut_in_each_direction() {
         assert_eq!((number(&line, "lost"), number(&line, "duplicated")), (0, 0), "{line}");
         let backup = job.wait_status("both serve", |status| !status.backups.is_empty()).backups[0];
         job.expect(cut, "OK");
-        // Only the metadata server can make the backup primary.
+        // Only the metadata server can make the backup primary, and only when it has asked it back.
         job.expect("CRASH primary", "OK");
         wait_standstill(&mut job, cut);
         let sentence = match cut.starts_with("CUT 0") {
-            true => format!("server {backup} is the primary of view "),
+            true => format!("server {backup}, which would take over, does not hear the metadata server"),
             false => format!("server {backup}, which would take over, cannot reach the metadata server"),
         };
         wait_why(&mut job, &sentence);

@@ -162,13 +162,13 @@ impl Situation<'_> {
     fn nobody_takes_over(&self, view: &View) -> Option<String> {
         let primary = view.primary.rank;
         let heir = view.backups.iter().map(|backup| backup.rank).find(|backup| self.lives(*backup))?;
-        if !self.cuts.contains(&(heir, METADATA)) {
-            return None;
-        }
+        // It asks, and it is asked back.
+        let (from, to) = self.cut(heir, METADATA)?;
+        let cannot = if from == heir { "cannot reach" } else { "does not hear" };
         let out = if self.life(primary) == Life::Paused { "is paused" } else { "is lost" };
         Some(format!(
             "nobody is served: server {primary}, the primary of view {}, {out}, and server {heir}, which would take \
-             over, cannot reach the metadata server: the link {heir} → {METADATA} is cut. HEAL mends it",
+             over, {cannot} the metadata server: the link {from} → {to} is cut. HEAL mends it",
             view.number
         ))
     }
@@ -294,6 +294,8 @@ mod tests {
              reach the metadata server: the link 2 → 0 is cut. HEAL mends it"
         );
         assert!(why(&[(1, Life::Paused), (2, WAITING)], &[(2, 0)], LASTING).contains("view 4, is paused, and"));
+        let deaf = why(&[(1, Life::Lost), (2, WAITING)], &[(0, 2)], LASTING);
+        assert!(deaf.contains("server 2, which would take over, does not hear the metadata server: the link 0 → 2 is"));
     }
 
     #[test]
