@@ -564,7 +564,7 @@ impl World {
 
     fn tell(&mut self, from: Rank, before: ViewNumber, events: impl Iterator<Item = Event>) {
         for event in events {
-            self.invariants.on_event(from, &event, &self.servers);
+            self.invariants.on_event(self.now, from, &event, &self.servers);
             self.remember(from, before, What::Told(event));
         }
     }

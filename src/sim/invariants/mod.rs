@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`views`] | one history of views; the primary of the next view was a member of the one before |
 //! | [`one_server`] | at most one server answers at any instant |
+//! | [`one_epoch`] | once `RESET` has begun a new epoch, nobody answers for an old one |
 //! | [`prefix`] | stores with the same op number are the same |
 //! | [`durability`] | an acknowledged write is in the state of every later primary |
 //! | [`survivor`] | nobody forgets what nobody else has |
@@ -19,6 +20,7 @@ pub mod durability;
 pub mod exactly_once;
 pub mod heals;
 pub mod linearizable;
+pub mod one_epoch;
 pub mod one_server;
 pub mod prefix;
 pub mod survivor;
@@ -64,6 +66,7 @@ pub struct Invariants {
     prefix: prefix::Prefix,
     durability: durability::Durability,
     survivor: survivor::Survivor,
+    one_epoch: one_epoch::OneEpoch,
     exactly_once: exactly_once::ExactlyOnce,
     /// The first violation found between two checks.
     found: Option<Violation>,
@@ -84,6 +87,7 @@ impl Invariants {
             prefix: prefix::Prefix::default(),
             durability: durability::Durability::default(),
             survivor: survivor::Survivor::default(),
+            one_epoch: one_epoch::OneEpoch::default(),
             exactly_once: exactly_once::ExactlyOnce::default(),
             found: None,
             coverage: Coverage::default(),
@@ -135,7 +139,10 @@ impl Invariants {
     /// A node sends a message.
     pub fn on_send(&mut self, from: Rank, message: &Message) {
         match message {
-            Message::Reply { client, seq, reply, .. } => {
+            Message::Reply { client, seq, reply, view } => {
+                if one_epoch::COUNTS {
+                    self.note(self.one_epoch.on_reply(from, *view));
+                }
                 let result = self.exactly_once.on_reply(from, *client, *seq, reply);
                 if let Ok(Some(before)) = result {
                     self.coverage.meet(Situation::RepeatedAnswer);
@@ -154,8 +161,8 @@ impl Invariants {
         }
     }
 
-    /// A node tells an event.
-    pub fn on_event(&mut self, rank: Rank, event: &Event, servers: &BTreeMap<Rank, ServerHost>) {
+    /// A node tells an event; `now` is the time of the world.
+    pub fn on_event(&mut self, now: Time, rank: Rank, event: &Event, servers: &BTreeMap<Rank, ServerHost>) {
         let server = |rank: Rank| servers.get(&rank).and_then(ServerHost::server);
         let situation = match event {
             Event::Applied { op, client, seq } => {
@@ -188,6 +195,7 @@ impl Invariants {
             Event::RoleChanged { from: Role::Idle, to: Role::Joining, .. } => Situation::IdleRecruited,
             Event::ViewChanged { reason, view, .. } => {
                 self.survivor.on_view(view.epoch);
+                self.one_epoch.on_view(now, view);
                 let joining = |host: &ServerHost| host.server().is_some_and(|server| server.receiving().is_some());
                 let failed_over = matches!(reason, Reason::PrimarySilent { .. });
                 if failed_over && servers.values().any(joining) {
@@ -215,6 +223,9 @@ impl Invariants {
 
     /// A client has an answer.
     pub fn on_answer(&mut self, operation: &Operation) {
+        if one_epoch::COUNTS {
+            self.note(self.one_epoch.on_answer(operation));
+        }
         let op = self.exactly_once.op_of(operation.client, operation.seq);
         self.durability.on_answer(operation, op);
     }
