@@ -377,7 +377,8 @@ impl std::fmt::Display for Table<'_> {
         writeln!(f, "\nfaults")?;
         self.0.faults().try_for_each(|(fault, count)| row(f, fault.name(), count))?;
         writeln!(f, "\nsituations")?;
-        self.0.situations().try_for_each(|(situation, count)| row(f, situation.name(), count))
+        self.0.situations().try_for_each(|(situation, count)| row(f, situation.name(), count))?;
+        writeln!(f, "\nthe longest turn works {:.1?} on an ordinary machine", self.0.longest_turn)
     }
 }
 

@@ -3,11 +3,14 @@
 //! A flaw is put into the messages that servers take in, or into their timing, so the protocol itself needs no
 //! switches for it. The rules have tests of their own (`tests/rules.rs`).
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
-use understudy::protocol::{Message, Rank, Role, Server, Timing};
+use understudy::protocol::{Incarnation, Message, Rank, Role, Server, SnapshotPart, Timing};
 use understudy::sim::{Bend, Chaos, Flaw, Outcome, run_flawed};
-use understudy::store::Seq;
+use understudy::store::{Chunk, OpNumber, Seq};
 
 /// Runs seeds until one fails; an assertion of the protocol is as good as a violation.
 fn noticed(what: &str, flaw: Flaw, seeds: u64) {
@@ -57,10 +60,10 @@ fn a_backup_that_has_asked_to_be_primary_and_starts_the_view_all_the_same() {
         let asks = server.role() == Role::Backup && server.has_proposed();
         let current = server.view().is_some_and(|current| current.number == view.number);
         let (incarnation, sent) = (server.member().incarnation, *sent);
-        let op = server.op().max(understudy::store::OpNumber(commit.0 + tail.len() as u64));
+        let op = server.op().max(OpNumber(commit.0 + tail.len() as u64));
         (asks && current).then_some(Message::StartViewOk { view: view.number, incarnation, op, sent })
     }
-    noticed("StartViewOk after having asked", bent(bend), 2_000);
+    noticed("StartViewOk after having asked", bent(bend), 8_000);
 }
 
 #[test]
@@ -72,7 +75,7 @@ fn a_backup_that_has_asked_to_be_primary_and_grants_leases_all_the_same() {
         let (incarnation, op, sent) = (server.member().incarnation, server.op(), *sent);
         (asks && current).then_some(Message::HeartbeatOk { view: *view, incarnation, op, sent })
     }
-    noticed("HeartbeatOk after having asked", bent(bend), 2_000);
+    noticed("HeartbeatOk after having asked", bent(bend), 8_000);
 }
 
 #[test]
@@ -86,7 +89,44 @@ fn acknowledgements_of_an_older_view() {
         }
         None
     }
-    noticed("acknowledgements of an older view", bent(bend), 2_000);
+    noticed("acknowledgements of an older view", bent(bend), 8_000);
+}
+
+#[test]
+fn acknowledgements_of_another_life() {
+    thread_local! {
+        /// The newest life of each server that has asked to join.
+        static LIVES: RefCell<BTreeMap<Rank, Incarnation>> = RefCell::default();
+    }
+    fn bend(server: &Server, from: Rank, message: &mut Message) -> Option<Message> {
+        let member = server.view().and_then(|view| view.members().find(|member| member.rank == from));
+        LIVES.with_borrow_mut(|lives| match message {
+            Message::Join { member } => drop(lives.insert(from, member.incarnation)),
+            Message::PrepareOk { incarnation, .. }
+            | Message::HeartbeatOk { incarnation, .. }
+            | Message::StartViewOk { incarnation, .. }
+            | Message::SnapshotOk { incarnation, .. } => {
+                let expected = member.map(|member| member.incarnation).or_else(|| lives.get(&from).copied());
+                *incarnation = expected.unwrap_or(*incarnation);
+            }
+            _ => {}
+        });
+        None
+    }
+    noticed("acknowledgements of another life", bent(bend), 2_000);
+}
+
+#[test]
+fn a_transfer_that_ignores_the_writes_behind_it() {
+    fn bend(_: &Server, _: Rank, message: &mut Message) -> Option<Message> {
+        if let Message::Snapshot { part, .. } = message
+            && let SnapshotPart::Finale(finale) = Arc::make_mut(part)
+        {
+            finale.rest = Chunk::default();
+        }
+        None
+    }
+    noticed("a transfer that ignores the writes behind it", bent(bend), 500);
 }
 
 #[test]

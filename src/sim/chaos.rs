@@ -343,7 +343,7 @@ fn random_command(rng: &mut ChaCha8Rng, client: Rank, number: u32, big_values: b
     let value = Bytes::from(format!("v{client}.{number}"));
     match rng.random_range(0..100) {
         0..15 if big_values => {
-            let value = format!("{number:x}").repeat(BIG_VALUE_BYTES / 4).into();
+            let value = format!("{number:x}").repeat(BIG_VALUE_BYTES / 2).into();
             Command::Put { key: big, value }
         }
         15..20 if big_values => Command::Get { key: big },

@@ -4,6 +4,7 @@
 //! listed with its count, also when that is zero.
 
 use std::fmt;
+use std::time::Duration;
 
 /// A closed list of things that are counted, each with a name.
 macro_rules! counted {
@@ -105,11 +106,17 @@ counted! {
 pub struct Coverage {
     faults: Vec<u64>,
     situations: Vec<u64>,
+    /// The longest that a turn has worked, at the pace of an ordinary machine.
+    pub longest_turn: Duration,
 }
 
 impl Default for Coverage {
     fn default() -> Self {
-        Self { faults: vec![0; Fault::ALL.len()], situations: vec![0; Situation::ALL.len()] }
+        Self {
+            faults: vec![0; Fault::ALL.len()],
+            situations: vec![0; Situation::ALL.len()],
+            longest_turn: Duration::ZERO,
+        }
     }
 }
 
@@ -128,6 +135,7 @@ impl Coverage {
     pub fn add(&mut self, other: &Coverage) {
         let pairs = self.faults.iter_mut().zip(&other.faults).chain(self.situations.iter_mut().zip(&other.situations));
         pairs.for_each(|(mine, theirs)| *mine += theirs);
+        self.longest_turn = self.longest_turn.max(other.longest_turn);
     }
 
     /// Every fault with its count.

@@ -45,7 +45,6 @@ pub struct World {
     calls: BTreeMap<(Rank, Seq), Time>,
     /// Turns take so many times what they take on an ordinary machine; 0: no time at all.
     slowness: f64,
-    longest_turn: Duration,
     bend: Option<Bend>,
     history: Vec<Operation>,
     given_up: Vec<(Rank, Seq, Time)>,
@@ -82,7 +81,6 @@ impl World {
             delivered: 0,
             calls: BTreeMap::new(),
             slowness: 0.0,
-            longest_turn: Duration::ZERO,
             bend: None,
             history: Vec::new(),
             given_up: Vec::new(),
@@ -237,12 +235,6 @@ impl World {
     /// From now on servers take in what this makes of their messages.
     pub fn set_bend(&mut self, bend: Option<Bend>) {
         self.bend = bend;
-    }
-
-    /// The longest that a turn has worked so far, at the pace of an ordinary machine.
-    #[must_use]
-    pub fn longest_turn(&self) -> Duration {
-        self.longest_turn
     }
 
     /// The rank gets no turn for this long.
@@ -543,7 +535,8 @@ impl World {
         let crash = events.iter().position(|event| matches!(event, Event::Crashed { .. })).unwrap_or(events.len());
         sends.iter().for_each(|(_, message)| work.message(message));
         work.applied += events.iter().filter(|event| matches!(event, Event::Applied { .. })).count() as u64;
-        self.longest_turn = self.longest_turn.max(work.takes());
+        let longest = &mut self.invariants.coverage.longest_turn;
+        *longest = work.takes().max(*longest);
         let takes = work.takes().mul_f64(self.slowness);
         let leave = self.machine_mut(from).work(at, takes);
         let mut events = events.into_iter();

@@ -29,7 +29,7 @@ pub mod views;
 use super::coverage::{Coverage, Situation};
 use crate::check::Operation;
 use crate::driver::ServerHost;
-use crate::protocol::{Config, CrashPoint, Event, Message, Metadata, Rank, Reason, Role, Time, ViewNumber};
+use crate::protocol::{Config, CrashPoint, Event, METADATA, Message, Metadata, Rank, Reason, Role, Time, ViewNumber};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -189,6 +189,11 @@ impl Invariants {
                 let result = self.survivor.on_forgot(rank, &self.durability, servers);
                 self.note(result);
                 Situation::Forgot
+            }
+            Event::Operator { what } if rank != METADATA => {
+                // Nothing garbles messages here, so a snapshot that does not fit was made wrong.
+                self.note(Err(Violation::new("prefix", format!("server {rank} refuses its state: {what}"))));
+                return;
             }
             Event::GaveUp { .. } => Situation::Unknown,
             Event::RoleChanged { from: Role::Joining, to: Role::Down, .. } => Situation::JoinInterrupted,
