@@ -199,7 +199,7 @@ impl Invariants {
             Event::RoleChanged { from: Role::Joining, to: Role::Down, .. } => Situation::JoinInterrupted,
             Event::RoleChanged { from: Role::Idle, to: Role::Joining, .. } => Situation::IdleRecruited,
             Event::ViewChanged { reason, view, .. } => {
-                self.survivor.on_view(view.epoch);
+                self.survivor.on_view(view);
                 self.one_epoch.on_view(now, view);
                 let joining = |host: &ServerHost| host.server().is_some_and(|server| server.receiving().is_some());
                 let failed_over = matches!(reason, Reason::PrimarySilent { .. });

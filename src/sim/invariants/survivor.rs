@@ -4,16 +4,17 @@
 use super::Violation;
 use super::durability::Durability;
 use crate::driver::ServerHost;
-use crate::protocol::Rank;
+use crate::protocol::{Rank, View};
 use crate::store::OpNumber;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What every server had when it was last looked at.
 #[derive(Debug, Default)]
 pub struct Survivor {
     had: BTreeMap<Rank, (u32, OpNumber)>,
-    /// The newest epoch.
-    epoch: u32,
+    /// The newest view, whether or not its members know of it.
+    view: Option<Arc<View>>,
 }
 
 fn holding(host: &ServerHost) -> Option<(u32, OpNumber)> {
@@ -22,9 +23,16 @@ fn holding(host: &ServerHost) -> Option<(u32, OpNumber)> {
 }
 
 impl Survivor {
-    /// The metadata server has decided on a view of this epoch.
-    pub fn on_view(&mut self, epoch: u32) {
-        self.epoch = self.epoch.max(epoch);
+    /// The metadata server has decided on a view.
+    pub fn on_view(&mut self, view: &Arc<View>) {
+        self.view = Some(Arc::clone(view));
+    }
+
+    /// What a server has that is a member of the newest view, but has not heard of that yet.
+    fn will_hold(&self, host: &ServerHost) -> Option<(u32, OpNumber)> {
+        let view = self.view.as_ref()?;
+        let server = host.server().filter(|server| view.contains(server.member()))?;
+        Some((server.view().map_or(0, |view| view.epoch), server.op()))
     }
 
     /// A server has just done something.
@@ -48,8 +56,12 @@ impl Survivor {
         let Some((epoch, had)) = self.had.remove(&rank) else { return Ok(()) };
         let needed = durability.acknowledged(epoch);
         // After a RESET nothing of the old epoch counts, even for those who do not know of it yet.
-        let is_over = self.epoch > epoch;
-        let has_all = |host: &ServerHost| holding(host).is_some_and(|(in_epoch, op)| in_epoch >= epoch && op >= needed);
+        let is_over = self.view.as_ref().is_some_and(|view| view.epoch > epoch);
+        let has_all = |host: &ServerHost| {
+            holding(host)
+                .or_else(|| self.will_hold(host))
+                .is_some_and(|(in_epoch, op)| in_epoch >= epoch && op >= needed)
+        };
         if is_over || needed == OpNumber(0) || had < needed || servers.values().any(has_all) {
             return Ok(());
         }
