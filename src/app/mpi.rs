@@ -72,13 +72,13 @@ fn run_server(args: &Args) -> ExitCode {
     // Named after mpirun, which is this process's parent, but not that of the rank itself.
     let logs = launch::job_dir(args).ok();
     #[cfg(target_os = "linux")]
-    return keeper::keep(|keeper| serve(args, logs.as_deref(), &|pid| keeper.rank_zero_is(pid)));
+    return keeper::keep(|keeper| serve(args, logs.as_deref(), &|rank_zero| keeper.has_started(rank_zero)));
     #[cfg(not(target_os = "linux"))]
     return ExitCode::from(serve(args, logs.as_deref(), &|_| {}));
 }
 
 /// A server's rank, from beginning to end.
-fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
+fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>)) -> u8 {
     let alone = launch::alone();
     let watch = ParentWatch::new();
     let _ = watch.exit_when_orphaned();
@@ -102,10 +102,11 @@ fn serve(args: &Args, logs: Option<&Path>, rank_zero_is: &dyn Fn(u32)) -> u8 {
         Err(error) => return complain(&error),
     };
     let host = host_name();
-    if start.host == host {
-        watch.rank_zero_is(start.pid);
-        rank_zero_is(start.pid);
+    let rank_zero = (start.host == host).then_some(start.pid);
+    if let Some(pid) = rank_zero {
+        watch.rank_zero_is(pid);
     }
+    has_started(rank_zero);
     let rank = transport.rank();
     let doorbell = match Doorbell::open(job_number(&start), rank, transport.ranks()) {
         Ok(doorbell) => doorbell,

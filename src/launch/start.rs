@@ -27,7 +27,7 @@ const SCARCE_BYTES: u64 = 32 << 20;
 /// So much of what MPI said is repeated.
 const WORDS_CHARS_MAX: usize = 160;
 /// mpirun stumbles over its own bookkeeping whenever a rank dies: not the reason of anything.
-const NOISE: &str = "pmix_event_notification.c";
+const NOISE: [&str; 2] = ["pmix_event_notification.c", "[warn] Epoll"];
 
 /// Who has been seen.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ fn advice(temporary: &[&Path]) -> String {
 /// The first thing in mpirun's log that is more than decoration, without the mark of who says it.
 pub(super) fn words(log: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&std::fs::read(log).ok()?).into_owned();
-    let said = |line: &&str| line.chars().any(char::is_alphanumeric) && !line.contains(NOISE);
+    let said = |line: &&str| line.chars().any(char::is_alphanumeric) && !NOISE.iter().any(|noise| line.contains(noise));
     let line = text.lines().map(str::trim).find(said)?;
     let line = match line.split_once("] ") {
         Some((who, rest)) if who.starts_with('[') && !rest.is_empty() => rest,
@@ -176,7 +176,7 @@ mod tests {
         let folder = super::super::lifeline::PrivateDir::create().expect("a temporary directory");
         let log = folder.path().join("mpirun.log");
         let what = Missing { rank: 1, pid: Some(pid(7)) }.to_string();
-        std::fs::write(&log, format!("[vm:5] PMIX ERROR: BAD-PARAM in file {NOISE} at line 1\n")).expect("ours");
+        std::fs::write(&log, format!("[vm:5] PMIX ERROR: BAD-PARAM in file {} at line 1\n", NOISE[0])).expect("ours");
         let said = explained(&what, &log, &[]);
         assert!(
             said.starts_with("rank 1 (pid 7) died while MPI was starting; without a word: it was killed"),

@@ -43,6 +43,8 @@ use std::process::ExitCode;
 const TCP_TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 /// The column of such a table that holds the inode.
 const INODE_COLUMN: usize = 9;
+/// Said of a rank 0 on another machine: no process has this number.
+const ELSEWHERE: u32 = 0;
 /// The exit code of a keeper whose rank did not end by itself.
 const BEREAVED_EXIT_CODE: u8 = 1;
 
@@ -54,10 +56,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Tells which process rank 0 is, on this machine: when it has ended, the job has.
-    pub fn rank_zero_is(&self, pid: u32) {
+    /// Tells that MPI has started, and which process rank 0 is, if it is on this machine: when it has ended, the job
+    /// has.
+    pub fn has_started(&self, rank_zero: Option<u32>) {
         if let Some(tell) = &self.tell {
-            let _ = rustix::io::write(tell, &pid.to_ne_bytes());
+            let _ = rustix::io::write(tell, &rank_zero.unwrap_or(ELSEWHERE).to_ne_bytes());
         }
     }
 }
@@ -92,8 +95,9 @@ pub fn keep(rank: impl Fn(Keeper) -> u8 + Send + Sync) -> ExitCode {
 fn watch(rank: Pid, mpirun: &OwnedFd, hear: &OwnedFd) -> u8 {
     let Ok(child) = pidfd_open(rank, PidfdFlags::empty()) else { return wait_for(rank).unwrap_or(BEREAVED_EXIT_CODE) };
     let mut rank_zero: Option<OwnedFd> = None;
+    let mut started = false;
     loop {
-        let ready = if rank_zero.is_none() {
+        let ready = if !started {
             wait_for_any(&[child.as_fd(), mpirun.as_fd(), hear.as_fd()])
         } else {
             wait_for_any(&[child.as_fd(), mpirun.as_fd()])
@@ -107,9 +111,11 @@ fn watch(rank: Pid, mpirun: &OwnedFd, hear: &OwnedFd) -> u8 {
             _ => {
                 let mut pid = [0; 4];
                 let read = rustix::io::read(hear, &mut pid);
-                let pid = Pid::from_raw(i32::from_ne_bytes(pid)).filter(|_| read == Ok(4));
+                started = read == Ok(4);
+                let elsewhere = pid == ELSEWHERE.to_ne_bytes();
+                let pid = Pid::from_raw(i32::from_ne_bytes(pid)).filter(|_| started);
                 rank_zero = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-                if rank_zero.is_none() {
+                if rank_zero.is_none() && !(started && elsewhere) {
                     break; // It has ended already, or nothing will be told.
                 }
             }
@@ -117,6 +123,8 @@ fn watch(rank: Pid, mpirun: &OwnedFd, hear: &OwnedFd) -> u8 {
     }
     match wait_for(rank) {
         Some(code) => code,
+        // The others wait for it inside MPI: they shall see that it is gone.
+        None if !started => BEREAVED_EXIT_CODE,
         None => {
             let kept: Vec<BorrowedFd<'_>> =
                 std::iter::once(mpirun.as_fd()).chain(rank_zero.as_ref().map(AsFd::as_fd)).collect();
