@@ -111,12 +111,13 @@ impl Cluster {
             let backups = backups.map(member).collect();
             Arc::new(View { number: ViewNumber(self.view), epoch: 0, primary: member(primary), backups })
         });
-        let metadata = RankStatus { rank: METADATA, pid: 100, role: "METADATA".into(), server: None };
+        let metadata = RankStatus { rank: METADATA, pid: 100, role: "METADATA".into(), server: None, turns: None };
         let server = |rank: Rank| RankStatus {
             rank,
             pid: 100 + rank.0,
             role: role(&rank).into(),
             server: Some((self.store.len() as u64, self.store.op(), 1)),
+            turns: None,
         };
         let record = |view: &Arc<View>| ViewRecord {
             at: Time(1_000_000_000),

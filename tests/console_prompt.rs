@@ -64,6 +64,7 @@ fn cluster() -> (Desk, Desk) {
                 pid: 1,
                 role: if rank == primary { "PRIMARY" } else { "DOWN" }.into(),
                 server: Some((0, understudy::store::OpNumber(0), 1)),
+                turns: None,
             };
             let view = View { number: ViewNumber(view), epoch: 0, primary: member(primary), backups: vec![] };
             let ranks = [Rank(1), Rank(2)].map(server).to_vec();

@@ -23,7 +23,7 @@ use understudy::protocol::{
     View, ViewNumber,
 };
 use understudy::sim::World;
-use understudy::store::{Bytes, ClientId, Command, Exporter, LogEntry, OpNumber, Reply, Seq, Store};
+use understudy::store::{ClientId, Command, Exporter, LogEntry, OpNumber, Reply, Seq, Store};
 use understudy::transport::wire::{decode, encode};
 use understudy::transport::{Doorbell, Packet, Transport};
 
@@ -46,7 +46,7 @@ fn view() -> Arc<View> {
 fn valid_frame() -> Vec<u8> {
     let (client, seq, view_number, op) = (ClientId(0), Seq(7), ViewNumber(3), OpNumber(9));
     let request = Request { client, seq, acked: Seq(5), after: Seq(6), epoch: 1, command: put(200).into() };
-    let reply = Reply::Keys(vec!["a".into(), Bytes::from("b".repeat(40))]);
+    let reply = Reply::Keys(["a", &"b".repeat(40)].iter().collect());
     let tail = (1..4).map(|number| Arc::new(entry(number))).collect();
     let messages = [
         Message::Request(request),

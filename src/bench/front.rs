@@ -100,7 +100,7 @@ impl<'a, T: Transport> Front<'a, T> {
         }
         refill(now, &mut self.host, &mut sink);
         self.host.tick(now, &mut sink);
-        self.link.handled(inbox);
+        self.link.handled(inbox, Vec::new());
         self.events.extend(observed);
         for (to, message) in self.sends.drain(..) {
             worked |= !message.is_background();

@@ -18,7 +18,7 @@
 
 use super::Operation;
 use crate::protocol::{Outcome, Time};
-use crate::store::{Bytes, ClientId, Command, Reply, Seq, StoreError};
+use crate::store::{Bytes, ClientId, Command, KeyList, Reply, Seq, StoreError};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Read, Write};
 
@@ -114,15 +114,15 @@ fn printed(reply: &Reply) -> Option<Vec<u8>> {
     match reply {
         Reply::Nil => None,
         Reply::Value(value) => Some(value.to_vec()),
-        Reply::Keys(keys) => Some(keys.join(&b'\n')),
+        Reply::Keys(keys) => Some(keys.join(b'\n')),
         other => Some(other.to_string().into_bytes()),
     }
 }
 
 fn keys_one_by_one(outcome: &Outcome) -> Option<Vec<String>> {
     let Outcome::Done(Reply::Keys(keys)) = outcome else { return None };
-    let ambiguous = keys.iter().any(|key| key.contains(&b'\n')) || (keys.len() == 1 && keys[0].is_empty());
-    ambiguous.then(|| keys.iter().map(|key| base64(key)).collect())
+    let ambiguous = keys.iter().any(|key| key.contains(&b'\n')) || (keys.len() == 1 && keys.size_bytes() == 0);
+    ambiguous.then(|| keys.iter().map(base64).collect())
 }
 
 fn text_or_base64(bytes: Option<&[u8]>) -> (Option<String>, Option<String>) {
@@ -226,8 +226,8 @@ fn reply(command: &Command, result: Option<Bytes>, keys: Option<&[String]>) -> R
     Ok(match (command, result) {
         (Command::Keys { .. }, Some(result)) => Reply::Keys(match keys {
             Some(keys) => keys.iter().map(|key| from_base64(key)).collect::<Option<_>>().ok_or("not base64")?,
-            None if result.is_empty() => Vec::new(),
-            None => result.split(|byte| *byte == b'\n').map(Bytes::from).collect(),
+            None if result.is_empty() => KeyList::default(),
+            None => result.split(|byte| *byte == b'\n').collect(),
         }),
         (Command::Get { .. }, Some(value)) => Reply::Value(value),
         (Command::Get { .. } | Command::Add { .. } | Command::Update { .. }, None) => Reply::Nil,
@@ -325,7 +325,7 @@ mod tests {
                     4 => (Command::Delete { key }, Reply::Integer(number)),
                     5 => (Command::Append { key, value }, Reply::Integer(number)),
                     6 => (Command::Incr { key }, Reply::Integer(number)),
-                    7 => (Command::Keys { pattern: value }, Reply::Keys(keys)),
+                    7 => (Command::Keys { pattern: value }, Reply::Keys(keys.iter().collect())),
                     _ => (Command::Count, Reply::Integer(number)),
                 }
             })

@@ -9,7 +9,7 @@ use super::linear::{Contradiction, Verdict, check};
 use super::monitor::{Monitor, Standing};
 use super::{Operation, json};
 use crate::protocol::{Completion, Outcome, Time};
-use crate::store::{ClientId, Command, Reply};
+use crate::store::{ClientId, Command};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -198,9 +198,8 @@ impl Brief {
 
 fn size_bytes(operation: &Operation) -> usize {
     let reply = match &operation.outcome {
-        Outcome::Done(Reply::Value(value)) => value.len(),
-        Outcome::Done(Reply::Keys(keys)) => keys.iter().map(|key| key.len()).sum(),
-        _ => 0,
+        Outcome::Done(reply) => reply.size_bytes(),
+        Outcome::Unknown => 0,
     };
     Command::size_bytes(&operation.command) + reply + std::mem::size_of::<Operation>()
 }
@@ -208,7 +207,7 @@ fn size_bytes(operation: &Operation) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Seq;
+    use crate::store::{Reply, Seq};
 
     fn get(seq: u64, call: u64, returned: u64, value: &str) -> Completion {
         let outcome = Outcome::Done(if value.is_empty() { Reply::Nil } else { Reply::Value(value.into()) });

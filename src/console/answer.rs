@@ -12,7 +12,7 @@
 use super::ascii::ascii;
 use super::parse::quote_always;
 use crate::driver::{Executed, Outcome};
-use crate::store::{Bytes, Reply};
+use crate::store::{Bytes, KeyList, Reply};
 
 /// The prompt shows no more bytes of one value.
 pub const SHOWN_BYTES_MAX: usize = 16 * 1024;
@@ -33,7 +33,7 @@ pub enum Answer {
     /// A number.
     Integer(i64),
     /// Keys.
-    List(Vec<Bytes>),
+    List(KeyList),
     /// Lines to read, without a newline at the end.
     Text(String),
     /// Refused: what and why.
@@ -159,7 +159,7 @@ impl Answer {
             Self::Nil => out.extend_from_slice(b"(nil)"),
             Self::Value(value) => out.extend_from_slice(value),
             Self::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
-            Self::List(keys) => out.extend_from_slice(&keys.join(&b'\n')),
+            Self::List(keys) => out.extend_from_slice(&keys.join(b'\n')),
             Self::Text(text) => out.extend_from_slice(text.as_bytes()),
             Self::Error(why) => out.extend_from_slice(format!("(error) {why}").as_bytes()),
             Self::Unknown => out.extend_from_slice(b"(unknown)"),
@@ -225,19 +225,19 @@ fn pretty_value(value: &Bytes, palette: &Palette) -> String {
     format!("{head}\n{}", palette.paint(palette.faint, &rest))
 }
 
-fn pretty_list(keys: &[Bytes], palette: &Palette) -> String {
+fn pretty_list(keys: &KeyList, palette: &Palette) -> String {
     if keys.is_empty() {
         return palette.paint(palette.faint, "(empty list)");
     }
-    let shown = &keys[..keys.len().min(SHOWN_ITEMS_MAX)];
-    let digits = shown.len().to_string().len();
-    let line = |(i, key): (usize, &Bytes)| {
+    let shown = keys.len().min(SHOWN_ITEMS_MAX);
+    let digits = shown.to_string().len();
+    let line = |(i, key): (usize, &[u8])| {
         format!("{:>digits$}) {}", i + 1, palette.paint(palette.value, &quoted(key, palette)))
     };
-    let mut lines: Vec<_> = shown.iter().enumerate().map(line).collect();
-    if shown.len() < keys.len() {
+    let mut lines: Vec<_> = keys.iter().take(shown).enumerate().map(line).collect();
+    if shown < keys.len() {
         let more = palette.more();
-        let rest = format!("{more} and {} more (KEYS with a narrower glob, or COUNT)", keys.len() - shown.len());
+        let rest = format!("{more} and {} more (KEYS with a narrower glob, or COUNT)", keys.len() - shown);
         lines.push(palette.paint(palette.faint, &rest));
     }
     lines.join("\n")
@@ -261,8 +261,8 @@ mod tests {
         assert_eq!(raw(&Answer::Done("and all is lost".into())), b"OK\n");
         assert_eq!(raw(&Answer::Nil), b"(nil)\n");
         assert_eq!(raw(&Answer::Integer(-7)), b"-7\n");
-        assert_eq!(raw(&Answer::List(vec!["a".into(), "b c".into()])), b"a\nb c\n");
-        assert_eq!(raw(&Answer::List(vec![])), b"\n");
+        assert_eq!(raw(&Answer::List(["a", "b c"].iter().collect())), b"a\nb c\n");
+        assert_eq!(raw(&Answer::List(KeyList::default())), b"\n");
         assert_eq!(raw(&Answer::Error("no".into())), b"(error) no\n");
         assert_eq!(raw(&Answer::Unknown), b"(unknown)\n");
         assert_eq!(raw(&Answer::Quit), b"");
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(Answer::Done("and all is lost".into()).pretty(&PLAIN), "OK: and all is lost\n");
         assert_eq!(Answer::Integer(1).pretty(&PLAIN), "(integer) 1\n");
         assert_eq!(Answer::Nil.pretty(&PLAIN), "(nil)\n");
-        assert_eq!(Answer::List(vec!["k".into(), "l".into()]).pretty(&PLAIN), "1) \"k\"\n2) \"l\"\n");
+        assert_eq!(Answer::List(["k", "l"].iter().collect()).pretty(&PLAIN), "1) \"k\"\n2) \"l\"\n");
         assert!(Answer::Unknown.pretty(&PLAIN).starts_with("(unknown) no answer"));
         assert_eq!(Answer::Nil.pretty(&Palette::COLOR), "\x1b[35m(nil)\x1b[0m\n");
     }
@@ -293,7 +293,7 @@ mod tests {
     fn the_prompt_says_what_it_leaves_out() {
         let long = Answer::Value(vec![b'x'; 1 << 20].into()).pretty(&PLAIN);
         assert!(long.len() < SHOWN_BYTES_MAX + 100 && long.contains("of 1048576 bytes"), "{}", long.len());
-        let many = Answer::List((0..5000).map(|i| Bytes::from(i.to_string())).collect()).pretty(&PLAIN);
+        let many = Answer::List((0..5000).map(|i| i.to_string()).collect()).pretty(&PLAIN);
         assert_eq!(many.lines().count(), SHOWN_ITEMS_MAX + 1);
         assert!(many.contains("and 4000 more") && many.starts_with("   1) \"0\"\n"));
     }

@@ -595,6 +595,10 @@ pub fn status_text(status: &ClusterStatus) -> String {
         if let Some((keys, op, incarnation)) = rank.server {
             text.push_str(&format!(" keys {keys} op {op} incarnation {incarnation}"));
         }
+        if let Some(turns) = rank.turns {
+            let ms = |took: Duration| took.as_secs_f64() * 1e3;
+            text.push_str(&format!(" turn-max-ms {:.1} turn-p99-ms {:.1}", ms(turns.longest), ms(turns.p99)));
+        }
     }
     if let Some(why) = &status.why {
         text.push_str(&format!("\nwhy {why}"));

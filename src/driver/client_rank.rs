@@ -7,6 +7,7 @@ use super::host::{FrontHost, Sink};
 use super::link::Link;
 use super::log::Log;
 use super::pace::{Pace, Waiting};
+use super::turns::Turns;
 use crate::fault::Control;
 use crate::protocol::{Completion, METADATA, Message, Rank, Time};
 use crate::transport::{Packet, Transport};
@@ -46,6 +47,7 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
     let mut sends: Vec<(Rank, Message)> = Vec::new();
     let mut doors = Doors::default();
     let mut finished = Finished::default();
+    let mut turns = Turns::new(clock::now());
     loop {
         let mut inbox = link.receive();
         let now = clock::now();
@@ -82,7 +84,7 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
                 host.tick(now, &mut sink);
             }
         }
-        link.handled(inbox);
+        link.handled(inbox, Vec::new());
         doors.tend(link, now, &mut log);
         for (to, message) in sends.drain(..) {
             worked |= !message.is_background();
@@ -91,7 +93,10 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
         // The reports first: who has asked looks at them when the answer comes.
         let load = host.load_report(now, at_once).map(|report| Packet::Load(Box::new(report)));
         let observation = if at_once { Some(host.report_at_once(now)) } else { host.report(now) };
-        let observation = observation.map(|observation| Packet::Observation(Box::new(observation)));
+        let observation = observation.map(|mut observation| {
+            observation.turns = Some(turns.times());
+            Packet::Observation(Box::new(observation))
+        });
         let ended = finished.take(now, at_once || told_to_leave, host.client().running_since(now));
         for packet in ended.into_iter().chain(load).chain(observation).chain(answers) {
             link.push(METADATA, &packet);
@@ -103,6 +108,9 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
         }
         let due = host.deadline().min(host.report_deadline()).min(finished.deadline()).min(end.deadline());
         let expecting = host.client().outstanding() > 0;
-        pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell);
+        turns.end(clock::now(), heard || worked, &mut log);
+        if pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell) {
+            turns.begin(clock::now());
+        }
     }
 }

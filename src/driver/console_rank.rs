@@ -3,6 +3,7 @@
 //! What a person asks comes in over the [`Desk`](super::Desk); what happens goes out as [`News`]. The loop
 //! itself neither draws nor reads the terminal, so it never waits for one.
 
+use super::brief::brief;
 use super::clock;
 use super::desk::{Ask, ClusterStatus, Executed, RankStatus, role_word};
 use super::host::{FrontHost, Sink};
@@ -11,11 +12,12 @@ use super::log::Log;
 use super::pace::{Pace, Waiting};
 use super::server_rank::HELD_UP;
 use super::succession::{HELLO_DEADLINE, Respawn, Succession, next_process};
+use super::turns::Turns;
 use super::why::{Life, Situation, life};
 use crate::fault::Control;
 use crate::protocol::{
     Completion, Event, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Role, Rules, ServerStatus,
-    Time, View,
+    Time, TurnTimes, View,
 };
 use crate::store::{ClientId, Seq};
 use crate::transport::wire::Start;
@@ -32,6 +34,8 @@ const CONTROL_DEADLINE: Duration = Duration::from_millis(1_000);
 const STATUS_DEADLINE: Duration = Duration::from_millis(150);
 /// The operating system is asked this often how the ranks' processes are.
 const PROCESS_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// An answer is told in no more characters than this.
+const REPLY_TEXT_CHARS: usize = 256;
 /// The most wishes taken from the desk in one turn.
 const ASKS_PER_TURN_MAX: usize = 256;
 /// Leaving waits this long for the others to be told.
@@ -69,6 +73,7 @@ struct Known {
     /// Its process can be looked at and signalled from here.
     local: bool,
     status: Option<ServerStatus>,
+    turns: Option<TurnTimes>,
     stopped: bool,
     gone: bool,
     /// The first life of its process: nothing is left of those before.
@@ -120,6 +125,7 @@ pub struct ConsoleRank<'a, T> {
     /// A server served at this time, as far as was heard.
     served: Time,
     sends: Vec<(Rank, Message)>,
+    turns: Turns,
 }
 
 impl<'a, T: Transport> ConsoleRank<'a, T> {
@@ -156,6 +162,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             data_gone: None,
             served: clock::now(),
             sends: Vec::new(),
+            turns: Turns::new(clock::now()),
         }
     }
 
@@ -169,6 +176,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     pub fn run(mut self) -> bool {
         let mut pace = Pace::new(clock::now());
         let mut turned = clock::now();
+        self.turns.begin(turned);
         loop {
             let mut inbox = self.link.receive();
             let now = clock::now();
@@ -182,7 +190,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 self.link.heard(from, &packet, now);
                 self.on_packet(now, from, packet);
             }
-            self.link.handled(inbox);
+            self.link.handled(inbox, Vec::new());
             for _ in 0..ASKS_PER_TURN_MAX {
                 let Ok(ask) = self.asks.try_recv() else { break };
                 worked = true;
@@ -209,7 +217,10 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             self.log.tick(now);
             let expecting = self.front.client().outstanding() > 0;
             let waiting = Waiting { heard, expecting, moving: self.link.is_moving(), due: self.deadline() };
-            pace.wait(now, worked, waiting, &self.link.doorbell);
+            self.turns.end(clock::now(), heard || worked, &mut self.log);
+            if pace.wait(now, worked, waiting, &self.link.doorbell) {
+                self.turns.begin(clock::now());
+            }
         }
     }
 
@@ -238,7 +249,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             };
             let reply = match &completion.outcome {
                 _ if !self.tell_requests => String::new(),
-                Outcome::Done(reply) => reply.to_string(),
+                Outcome::Done(reply) => brief(reply, REPLY_TEXT_CHARS),
                 Outcome::Unknown => "(unknown)".to_owned(),
             };
             let took = completion.returned.since(completion.call);
@@ -286,7 +297,8 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             Packet::Hello { pid, host } => {
                 let local = host == self.start.host;
                 let began = self.known.get(&from).map_or(Incarnation(0), |known| known.began);
-                self.known.insert(from, Known { pid, local, status: None, stopped: false, gone: false, began });
+                self.known
+                    .insert(from, Known { pid, local, status: None, turns: None, stopped: false, gone: false, began });
                 self.welcome_successor(now, from, pid);
             }
             Packet::Opened { peer, port } => {
@@ -306,8 +318,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         if observation.rank != from {
             return;
         }
-        if let (Some(known), Some(status)) = (self.known.get_mut(&from), &observation.server) {
-            known.status = Some(status.clone());
+        if let Some(known) = self.known.get_mut(&from) {
+            known.turns = observation.turns.or(known.turns);
+            known.status = observation.server.clone().or(known.status.take());
         }
         for pending in &mut self.statuses {
             pending.missing.remove(&from);
@@ -481,12 +494,15 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 !known.stopped && !known.gone && known.status.as_ref().is_some_and(|s| s.role == Role::Primary)
             })
         };
-        let own = RankStatus { rank: METADATA, pid: std::process::id(), role: "METADATA".to_owned(), server: None };
+        let turns = Some(self.turns.times());
+        let own =
+            RankStatus { rank: METADATA, pid: std::process::id(), role: "METADATA".to_owned(), server: None, turns };
         let others = self.known.iter().map(|(rank, known)| RankStatus {
             rank: *rank,
             pid: known.pid,
             role: rank_word(*rank, known, metadata.is_client(*rank), view.as_deref()),
             server: known.status.as_ref().map(|s| (s.keys, s.op, s.incarnation.0)),
+            turns: known.turns,
         });
         let ranks = std::iter::once(own).chain(others).collect();
         ClusterStatus {

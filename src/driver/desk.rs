@@ -4,7 +4,7 @@
 //! that is asked is answered, also when the answer is "unknown".
 
 use crate::fault::Control;
-use crate::protocol::{Event, Member, Outcome, Rank, Role, Time, View, ViewNumber, ViewRecord};
+use crate::protocol::{Event, Member, Outcome, Rank, Role, Time, TurnTimes, View, ViewNumber, ViewRecord};
 use crate::store::{Command, OpNumber};
 use crate::workload::Report;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -48,6 +48,8 @@ pub struct RankStatus {
     pub role: String,
     /// Keys, op number, incarnation, for servers.
     pub server: Option<(u64, OpNumber, u64)>,
+    /// How long the turns of its loop take; `None` where time is virtual, or nothing was heard yet.
+    pub turns: Option<TurnTimes>,
 }
 
 /// What `STATUS` and `VIEW` tell.

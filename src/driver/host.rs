@@ -13,8 +13,7 @@ use crate::protocol::{
 };
 use crate::store::{Bytes, ClientId, Command, OpNumber, SESSIONS_MAX, Seq, Store};
 use crate::workload::{Loader, Report};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// What a cluster is started with.
@@ -55,6 +54,10 @@ pub struct ServerHost {
     rolled: BTreeMap<ClientId, Seq>,
     outlet: Outlet,
     outbox: Outbox,
+    /// Stores that are let go of, a slice at a time.
+    rubbish: Vec<Store>,
+    /// What was done since somebody asked, in units of [`crate::store::work`].
+    work: u64,
     /// For the display: which store was last reported.
     reported_generation: Option<(Incarnation, u64)>,
     reported_role: Option<Role>,
@@ -81,6 +84,8 @@ impl ServerHost {
             rolled: BTreeMap::new(),
             outlet,
             outbox: Outbox::default(),
+            rubbish: Vec::new(),
+            work: 0,
             reported_generation: None,
             reported_role: None,
             garbage: 0,
@@ -121,6 +126,17 @@ impl ServerHost {
     /// Frames from peers that could not be understood so far.
     pub fn set_garbage(&mut self, garbage: u64) {
         self.garbage = garbage;
+    }
+
+    /// What was done since the last call, in units of [`crate::store::work`].
+    pub fn take_work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
+    }
+
+    /// What was done since [`ServerHost::take_work`].
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.work
     }
 
     /// The next request that arrives meets this fate, whatever the dice say.
@@ -172,6 +188,7 @@ impl ServerHost {
         if self.paused {
             return;
         }
+        self.forget_some();
         self.outlet.release(now, sink.emit);
         if self.server.is_none() && self.down_until.is_some_and(|until| now >= until) {
             self.recover(now, sink);
@@ -192,7 +209,17 @@ impl ServerHost {
             Some(server) => server.deadline(),
             None => self.down_until.unwrap_or(Time::NEVER),
         };
-        own.min(self.outlet.deadline())
+        if self.rubbish.is_empty() { own.min(self.outlet.deadline()) } else { Time::default() }
+    }
+
+    /// A slice of what is to be let go of.
+    fn forget_some(&mut self) {
+        if let Some(store) = self.rubbish.last_mut() {
+            self.work += self.setup.config.slice;
+            if store.forget_some(self.setup.config.slice) {
+                self.rubbish.pop();
+            }
+        }
     }
 
     /// Carries out an order.
@@ -235,6 +262,8 @@ impl ServerHost {
     }
 
     fn after(&mut self, now: Time, sink: &mut Sink<'_>) {
+        self.work += std::mem::take(&mut self.outbox.work);
+        self.rubbish.append(&mut self.outbox.rubbish);
         // What left before the crash has left.
         self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
         if let Some((Doom { point, drawn }, op)) = self.server.as_ref().and_then(Server::crashed) {
@@ -243,7 +272,8 @@ impl ServerHost {
     }
 
     fn crash(&mut self, now: Time, cause: CrashCause, at: Option<(CrashPoint, OpNumber)>, sink: &mut Sink<'_>) {
-        let Some(server) = self.server.take() else { return };
+        let Some(mut server) = self.server.take() else { return };
+        self.rubbish.push(std::mem::take(server.store_mut()));
         let (from, view) = (server.role(), server.view().map_or(Default::default(), |view| view.number));
         self.incarnation = server.member().incarnation.next();
         self.paused = false;
@@ -269,6 +299,7 @@ impl ServerHost {
         if !self.setup.observe && !at_once {
             return None;
         }
+        // After the whole store was replaced these are the keys that were written last.
         let changed = self.server.as_mut().map(|server| server.store_mut().take_changed_if_any()).unwrap_or_default();
         let role = self.server.as_ref().map_or(Role::Down, Server::role);
         if changed.is_some() || self.reported_role != Some(role) {
@@ -285,7 +316,6 @@ impl ServerHost {
         let cleared = generation != self.reported_generation;
         self.reported_generation = generation;
         let keys = match &self.server {
-            Some(server) if cleared => newest_keys(server.store()),
             Some(server) => changed_keys(server.store(), changed.unwrap_or_default()),
             None => Vec::new(),
         };
@@ -330,22 +360,6 @@ fn changed_keys(store: &Store, changed: Vec<Bytes>) -> Vec<KeyView> {
     let mut keys: Vec<KeyView> = newest_first.map(|key| key_view(store, &key)).collect();
     keys.reverse();
     keys
-}
-
-/// The keys written last, oldest of them first. Looks at every key: only after the whole store was replaced.
-fn newest_keys(store: &Store) -> Vec<KeyView> {
-    let mut newest = BinaryHeap::new();
-    for (key, stored) in store.iter() {
-        if newest.len() < OBSERVED_KEYS_MAX {
-            newest.push(Reverse((stored.op, key)));
-        } else if newest.peek().is_some_and(|Reverse((oldest, _))| stored.op > *oldest) {
-            newest.pop();
-            newest.push(Reverse((stored.op, key)));
-        }
-    }
-    let mut keys: Vec<_> = newest.into_iter().map(|Reverse(pair)| pair).collect();
-    keys.sort_unstable();
-    keys.into_iter().map(|(_, key)| key_view(store, key)).collect()
 }
 
 fn key_view(store: &Store, key: &Bytes) -> KeyView {

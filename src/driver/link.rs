@@ -56,10 +56,13 @@ impl<T: Transport> Link<T> {
         self.garbage
     }
 
-    /// Takes in all packets that have arrived. Look at the clock *after* this: a server that was held up
-    /// between the two would otherwise judge its lease by an old time.
+    /// Takes in what has arrived; what was left over of an earlier time comes first, and alone. Look at the clock
+    /// *after* this: a server that was held up between the two would otherwise judge its lease by an old time.
     pub fn receive(&mut self) -> Vec<(Rank, Packet)> {
         let mut inbox = std::mem::take(&mut self.inbox);
+        if !inbox.is_empty() {
+            return inbox;
+        }
         let garbage = &mut self.garbage;
         self.transport.receive(&mut |from, frame| {
             if decode(frame, |packet| inbox.push((from, packet))).is_err() {
@@ -69,10 +72,10 @@ impl<T: Transport> Link<T> {
         inbox
     }
 
-    /// Gives the emptied inbox back, to be used again, and notes who was heard.
-    pub fn handled(&mut self, inbox: Vec<(Rank, Packet)>) {
+    /// Gives the emptied inbox back, to be used again. `rest` is what there was no time for.
+    pub fn handled(&mut self, inbox: Vec<(Rank, Packet)>, rest: Vec<(Rank, Packet)>) {
         debug_assert!(inbox.is_empty());
-        self.inbox = inbox;
+        self.inbox = if rest.is_empty() { inbox } else { rest };
     }
 
     /// `packet` came from `from`: unless it is a chore of the background, that rank is awake.

@@ -20,8 +20,11 @@
 //! | [`desk`] | where the console hands in its wishes |
 //! | [`link`] | packets out, packets in, who has to be woken |
 //! | [`pace`] | how a rank waits |
+//! | [`turns`] | how long a turn takes |
+//! | [`brief`](mod@brief) | the beginning of something's words |
 //! | [`clock`], [`log`] | the clock, the log file |
 
+pub mod brief;
 pub mod client_rank;
 pub mod clock;
 pub mod console_rank;
@@ -36,6 +39,7 @@ pub mod outlet;
 pub mod pace;
 pub mod server_rank;
 pub mod succession;
+pub mod turns;
 pub mod why;
 
 pub use crate::protocol::{Outcome, ViewRecord};

@@ -1,5 +1,6 @@
 //! Collects what a rank has to tell, bounded in size and rate, and never in the way of the data path.
 
+use super::brief::brief;
 use crate::protocol::observation::{
     OBSERVATION_IDLE_INTERVAL_MS, OBSERVATION_INTERVAL_MS, OBSERVED_EVENTS_MAX, OBSERVED_FLIGHTS_MAX,
 };
@@ -83,7 +84,7 @@ impl Observer {
             self.flights_dropped += 1;
             return;
         }
-        let text: String = message.to_string().chars().take(FLIGHT_TEXT_CHARS).collect();
+        let text = brief(message, FLIGHT_TEXT_CHARS);
         self.flights.push(Flight { at: now, to, name: message.name().to_owned(), text, lost });
     }
 
@@ -134,6 +135,7 @@ impl Observer {
             flights_dropped: std::mem::take(&mut self.flights_dropped),
             keys,
             keys_cleared,
+            turns: None,
         }
     }
 }

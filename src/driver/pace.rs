@@ -50,24 +50,26 @@ impl Pace {
         Self { last_work: now }
     }
 
-    /// The end of a turn: waits as long as makes sense.
-    pub fn wait(&mut self, now: Time, worked: bool, waiting: Waiting, doorbell: &Doorbell) {
+    /// The end of a turn: waits as long as makes sense. True when the core was left to others.
+    pub fn wait(&mut self, now: Time, worked: bool, waiting: Waiting, doorbell: &Doorbell) -> bool {
         if worked {
             self.last_work = now;
-            return;
+            return false;
         }
         if waiting.heard {
-            return;
+            return false;
         }
         let idle = now.since(self.last_work);
         let awake = if waiting.expecting || waiting.moving { EXPECTING } else { AWAKE };
         if idle < SPIN {
             std::hint::spin_loop();
+            return false;
         } else if idle < awake {
             rustix::thread::sched_yield();
         } else if waiting.due > now {
             let nap = if waiting.moving { NAP_MOVING } else { Duration::MAX };
             doorbell.sleep(waiting.due.since(now).min(nap));
         }
+        true
     }
 }

@@ -7,14 +7,18 @@ use super::host::{ServerHost, Setup, Sink};
 use super::link::Link;
 use super::log::Log;
 use super::pace::{Pace, Waiting};
+use super::turns::Turns;
 use crate::fault::Control;
 use crate::protocol::{Incarnation, METADATA, Message, Rank, Time};
+use crate::store::work::SLICE_UNITS;
 use crate::transport::wire::{Start, decode};
 use crate::transport::{Packet, Transport};
 use std::time::Duration;
 
 /// A turn that took longer than this is worth a line in the log: no nap is that long.
 pub const HELD_UP: Duration = Duration::from_millis(30);
+/// Once this much was done in a turn, what else has come waits for the next one.
+const TURN_UNITS: u64 = 2 * SLICE_UNITS;
 
 /// Runs the server on this rank until the cluster ends.
 pub fn run<T: Transport>(
@@ -26,6 +30,7 @@ pub fn run<T: Transport>(
 ) -> Ended {
     let mut pace = Pace::new(clock::now());
     let mut turned = clock::now();
+    let mut turns = Turns::new(turned);
     let mut end = End::new(clock::now(), is_orphan);
     let mut sends: Vec<(Rank, Message)> = Vec::new();
     loop {
@@ -39,10 +44,16 @@ pub fn run<T: Transport>(
         let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
         let mut told_to_leave = false;
         let mut part = None;
+        let mut rest = Vec::new();
         {
             let mut sink =
                 Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| log.event(now, event) };
-            for (from, packet) in inbox.drain(..) {
+            host.take_work();
+            let mut packets = inbox.drain(..);
+            // By ones: what is done with one may be all that can be done in this turn.
+            while host.work() < TURN_UNITS
+                && let Some((from, packet)) = packets.next()
+            {
                 link.heard(from, &packet, now);
                 match packet {
                     Packet::Message(message) => host.handle(now, from, message, &mut sink),
@@ -56,8 +67,9 @@ pub fn run<T: Transport>(
                     Packet::Control { id, control } => {
                         let result = host.control(now, &control, &mut sink);
                         if control == Control::Observe
-                            && let Some(observation) = host.report(now, true)
+                            && let Some(mut observation) = host.report(now, true)
                         {
+                            observation.turns = Some(turns.times());
                             link.push(METADATA, &Packet::Observation(Box::new(observation)));
                         }
                         link.push(METADATA, &Packet::ControlDone { id, result });
@@ -65,9 +77,11 @@ pub fn run<T: Transport>(
                     _ => {}
                 }
             }
+            rest.extend(packets);
             host.tick(now, &mut sink);
         }
-        link.handled(inbox);
+        worked |= !rest.is_empty();
+        link.handled(inbox, rest);
         doors.tend(link, now, &mut log);
         for (to, message) in sends.drain(..) {
             // Who asks will be answered, and should be awake then.
@@ -75,13 +89,15 @@ pub fn run<T: Transport>(
             link.push(to, &Packet::Message(message));
         }
         host.set_garbage(link.garbage());
-        if let Some(observation) = host.report(now, false) {
+        if let Some(mut observation) = host.report(now, false) {
+            observation.turns = Some(turns.times());
             link.push(METADATA, &Packet::Observation(Box::new(observation)));
         }
         link.flush(now);
         if let Some(part) = part {
             link.play(&part);
             turned = clock::now();
+            turns.begin(turned);
             continue;
         }
         log.tick(now);
@@ -90,7 +106,10 @@ pub fn run<T: Transport>(
         }
         let due = host.deadline().min(host.report_deadline()).min(end.deadline());
         let expecting = host.server().is_some_and(|server| server.queued() > 0);
-        pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell);
+        turns.end(clock::now(), heard || worked, &mut log);
+        if pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell) {
+            turns.begin(clock::now());
+        }
     }
 }
 

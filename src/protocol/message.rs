@@ -6,6 +6,8 @@
 
 use super::view::{Incarnation, Member, View, ViewNumber};
 use super::{Role, Time};
+use crate::store::snapshot::CHUNK_BYTES;
+use crate::store::work::{MESSAGE_UNITS, units_of};
 use crate::store::{Chunk, ClientId, Command, Finale, LogEntry, OpNumber, Reply, Seq};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -149,6 +151,25 @@ impl Message {
             Self::Snapshot { .. } => "Snapshot",
             Self::SnapshotOk { .. } => "SnapshotOk",
         }
+    }
+
+    /// What it costs to send it, or to take it in, in units of [`crate::store::work`].
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        let (messages, bytes) = match self {
+            Self::Request(request) => (1, request.command.size_bytes()),
+            Self::Reply { reply, .. } => (1, reply.size_bytes()),
+            Self::Prepare { entry, .. } => (1, entry.command.size_bytes()),
+            Self::StartView { tail, .. } => {
+                (1 + tail.len() as u64, tail.iter().map(|entry| entry.command.size_bytes()).sum())
+            }
+            Self::Snapshot { part, .. } => match &**part {
+                SnapshotPart::Chunk(chunk) => (1 + chunk.len() as u64, CHUNK_BYTES),
+                SnapshotPart::Finale(finale) => (1 + finale.rest.len() as u64, CHUNK_BYTES),
+            },
+            _ => (1, 0),
+        };
+        messages * MESSAGE_UNITS + units_of(bytes)
     }
 
     /// True for what is sent at regular intervals whether or not anything happens.

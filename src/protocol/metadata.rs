@@ -182,7 +182,7 @@ impl Metadata {
 
     fn form_if_due(&mut self, now: Time, out: &mut Outbox) {
         let Some(until) = self.forming_until() else { return };
-        let present = self.present(now).count();
+        let present = self.founders(now).count();
         if present == self.config.servers as usize || (now >= until && present > 0) {
             self.form(now, out);
         }
@@ -207,10 +207,21 @@ impl Metadata {
         self.servers.values().filter(move |known| known.role != Role::Down && lives(known))
     }
 
+    /// Who may be in a view of empty servers. A life that was removed from a view forgets as soon as it hears of that,
+    /// and then it is another one: it would be missing in the new view from the first moment on.
+    fn founders(&self, now: Time) -> impl Iterator<Item = &Known> {
+        self.present(now).filter(|known| !self.is_removed(known.member))
+    }
+
+    /// True for a life that a view was changed to be rid of.
+    fn is_removed(&self, member: Member) -> bool {
+        self.removed.get(&member.rank).is_some_and(|life| *life >= member.incarnation)
+    }
+
     /// Makes a view of empty servers: the first one, or the first of a new epoch.
     fn form(&mut self, now: Time, out: &mut Outbox) {
         let mut members: Vec<Member> =
-            self.present(now).map(|known| known.member).take(self.config.replicas as usize).collect();
+            self.founders(now).map(|known| known.member).take(self.config.replicas as usize).collect();
         let primary = members.remove(0);
         let (number, epoch) =
             self.view.as_ref().map_or((ViewNumber(1), 1), |view| (view.number.next(), view.epoch + 1));
@@ -246,8 +257,7 @@ impl Metadata {
     /// A server that is in no view joins when the view has a place for it and no lower rank waits for it.
     fn is_recruited(&self, now: Time, member: Member) -> bool {
         let Some(view) = &self.view else { return false };
-        let is_removed = |other: Member| self.removed.get(&other.rank).is_some_and(|life| *life >= other.incarnation);
-        let waits = |known: &&Known| !view.contains(known.member) && !is_removed(known.member);
+        let waits = |known: &&Known| !view.contains(known.member) && !self.is_removed(known.member);
         let waiting_before = self.present(now).filter(|known| known.member.rank < member.rank).filter(waits).count();
         view.members().count() + waiting_before < self.config.replicas as usize
     }

@@ -62,11 +62,13 @@ pub mod server;
 pub mod time;
 pub mod view;
 
+use crate::store::Store;
+use crate::store::work::SLICE_UNITS;
 pub use client::{Client, Completion, Outcome};
 pub use event::{CrashCause, CrashPoint, Doom, Event, Role};
 pub use message::{Message, Reason, Request, SnapshotPart};
 pub use metadata::{Metadata, ViewRecord};
-pub use observation::{Flight, KeyView, Observation, ServerStatus};
+pub use observation::{Flight, KeyView, Observation, ServerStatus, TurnTimes};
 pub use rules::{Rule, Rules};
 pub use server::Server;
 use std::time::Duration;
@@ -89,6 +91,8 @@ pub struct Config {
     /// A request that is to make the primary crash waits this long for a backup to join, so that the data survives;
     /// then the dice spare the primary. Zero where a crashed server does not restart at once.
     pub dice_patience: Duration,
+    /// How much is done at a time of what takes longer, in units of [`crate::store::work`].
+    pub slice: u64,
 }
 
 impl Config {
@@ -102,6 +106,7 @@ impl Config {
             clients: 0,
             replicas: servers,
             dice_patience: Duration::ZERO,
+            slice: SLICE_UNITS,
         }
     }
 
@@ -131,11 +136,16 @@ pub struct Outbox {
     pub events: Vec<Event>,
     /// Also tell [`Event::Applied`] (costs time with every write; checkers ask for it).
     pub detail: bool,
+    /// What was done so far, in units of [`crate::store::work`]: whoever drains this counts it, and sets it back.
+    pub work: u64,
+    /// Stores that are needed no more: to be let go of a slice at a time ([`Store::forget_some`]).
+    pub rubbish: Vec<Store>,
 }
 
 impl Outbox {
     /// Asks for a message to be sent.
     pub fn send(&mut self, to: Rank, message: Message) {
+        self.work += message.units();
         self.sends.push((to, message));
     }
 

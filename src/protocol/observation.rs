@@ -43,6 +43,17 @@ pub struct Observation {
     pub keys: Vec<KeyView>,
     /// All keys are gone (crash, reset): forget what was shown before `keys`.
     pub keys_cleared: bool,
+    /// How long the turns of the rank's loop take; `None` where time is virtual.
+    pub turns: Option<TurnTimes>,
+}
+
+/// How long the turns of a rank's loop took in the last seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TurnTimes {
+    /// The longest.
+    pub longest: Duration,
+    /// Of those in which something was done, all but one in a hundred took no longer.
+    pub p99: Duration,
 }
 
 /// The state of a server.

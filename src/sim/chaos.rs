@@ -15,6 +15,7 @@ use super::world::{Bend, World};
 use crate::driver::Setup;
 use crate::fault::Control;
 use crate::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time, Timing};
+use crate::store::work::SLICE_UNITS;
 use crate::store::{Bytes, Command};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -139,6 +140,8 @@ struct Weather {
     resets: bool,
     /// Clients ask all the time, and must be served as well as before when all is over.
     load: bool,
+    /// How much servers do at a time of what takes longer.
+    slice: u64,
 }
 
 impl Weather {
@@ -153,6 +156,7 @@ impl Weather {
             big_values: pick(&[0, 0, 0, 1]) == 1,
             resets: pick(&[0, 0, 0, 0, 0, 1]) == 1,
             load: pick(&LOAD) == 1,
+            slice: pick(&[SLICE_UNITS, 50, SLICE_UNITS, 10]),
         }
     }
 }
@@ -204,6 +208,7 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     let mut config = Config::new(chaos.servers);
     config.clients = chaos.clients.saturating_sub(1);
     config.rules = chaos.rules;
+    config.slice = weather.slice;
     config.timing = flaw.timing.unwrap_or(config.timing);
     if weather.one_idle && chaos.servers > 2 {
         config.replicas -= 1;

@@ -433,7 +433,7 @@ impl<'a> SimStage<'a> {
 
     fn status(&self) -> ClusterStatus {
         let pid = std::process::id();
-        let own = RankStatus { rank: METADATA, pid, role: "METADATA".to_owned(), server: None };
+        let own = RankStatus { rank: METADATA, pid, role: "METADATA".to_owned(), server: None, turns: None };
         let view = self.world.front(METADATA).metadata().and_then(|metadata| metadata.view()).cloned();
         let servers = self.world.servers().values().map(|host| {
             let role = match host.server() {
@@ -444,10 +444,11 @@ impl<'a> SimStage<'a> {
             let server = host.server().map_or((0, Default::default(), 0), |server| {
                 (server.store().len() as u64, server.op(), server.member().incarnation.0)
             });
-            RankStatus { rank: host.rank(), pid, role, server: Some(server) }
+            RankStatus { rank: host.rank(), pid, role, server: Some(server), turns: None }
         });
         let clients = self.world.clients().into_iter().filter(|rank| *rank != METADATA);
-        let clients = clients.map(|rank| RankStatus { rank, pid, role: "CLIENT".to_owned(), server: None });
+        let clients =
+            clients.map(|rank| RankStatus { rank, pid, role: "CLIENT".to_owned(), server: None, turns: None });
         let serves = |rank: &Rank| !self.world.servers()[rank].is_paused() && self.world.role(*rank) == Role::Primary;
         ClusterStatus {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serves),

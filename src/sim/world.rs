@@ -487,11 +487,8 @@ impl World {
         let mut sink =
             Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
         let host = self.servers.get_mut(&rank).unwrap_or_else(|| panic!("there is no server {rank}"));
-        let held = |host: &ServerHost| host.server().map_or((0, 0), |s| (s.generation(), s.store().len()));
-        let (generation, keys) = held(host);
         act(host, &mut self.invariants, now, &mut sink);
-        let (new, new_keys) = held(host);
-        work.replaced(if new == generation { 0 } else { keys + new_keys });
+        work.counted(host.take_work());
         let lost = host.outlet_mut().take_lost();
         self.take_in(rank, before, work, sends, lost, events);
         self.invariants.on_server(now, &self.servers[&rank]);

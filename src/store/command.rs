@@ -1,6 +1,7 @@
 //! What a client may ask, what it is answered, and the limits of both.
 
-use super::Bytes;
+use super::bytes::preview;
+use super::{Bytes, KeyList};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -8,8 +9,11 @@ use std::fmt;
 pub const KEY_BYTES_MAX: usize = 1024;
 /// The longest value, in bytes (1 MiB); an `APPEND` that would pass it is refused.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
-/// The most key bytes that one `KEYS` answers (4 MiB), so that no single answer holds up the primary.
+/// The most key bytes that one `KEYS` answers (4 MiB), so that no single answer holds up a rank.
 pub const KEYS_REPLY_BYTES_MAX: usize = 4 << 20;
+
+/// A key of a list is cut to this many characters in words.
+const KEY_SHOWN_CHARS: usize = 64;
 
 /// One operation on the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +50,7 @@ pub enum Reply {
     /// A count, a length, or the new number of an `INCR`.
     Integer(i64),
     /// The keys of a `KEYS`, in byte order.
-    Keys(Vec<Bytes>),
+    Keys(KeyList),
     /// Refused; nothing changed.
     Error(StoreError),
 }
@@ -162,6 +166,18 @@ impl Command {
     }
 }
 
+impl Reply {
+    /// Bytes that it brings along.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Self::Value(value) => value.len(),
+            Self::Keys(keys) => keys.size_bytes(),
+            Self::Ok | Self::Nil | Self::Integer(_) | Self::Error(_) => 0,
+        }
+    }
+}
+
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
@@ -190,7 +206,7 @@ impl fmt::Display for Reply {
             Self::Integer(number) => number.fmt(f),
             Self::Keys(keys) => {
                 for (i, key) in keys.iter().enumerate() {
-                    write!(f, "{}{key}", if i > 0 { " " } else { "" })?;
+                    write!(f, "{}{}", if i > 0 { " " } else { "" }, preview(key, KEY_SHOWN_CHARS))?;
                 }
                 Ok(())
             }

@@ -9,8 +9,11 @@
 //! | [`command`] | what a client may ask, what it is answered, and the limits of both |
 //! | [`session`] | the client table: at most one effect per request (Viewstamped Replication Revisited, 2012, §4.1) |
 //! | [`glob`] | which keys a `KEYS` asks for |
+//! | [`keylist`] | the answer of a `KEYS`, packed |
+//! | [`scan`] | a `KEYS` in slices, while writes go on |
 //! | [`state`] | the store itself: apply an operation, answer a read, digest |
 //! | [`snapshot`] | the whole state in bounded chunks, while writes go on |
+//! | [`work`] | what things cost: nothing that grows with the data is done in one go |
 //!
 //! # Caveats
 //!
@@ -21,14 +24,19 @@ pub mod bytes;
 pub mod command;
 pub mod glob;
 pub mod ids;
+pub mod keylist;
+pub mod scan;
 pub mod session;
 pub mod snapshot;
 pub mod state;
+pub mod work;
 
 pub use bytes::Bytes;
 pub use command::{Command, KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, Reply, StoreError, VALUE_BYTES_MAX};
 pub use glob::KeyPattern;
 pub use ids::{ClientId, OpNumber, Seq};
+pub use keylist::KeyList;
+pub use scan::Scan;
 pub use session::{SESSION_REPLIES_MAX, SESSIONS_MAX, Session, Sessions};
 pub use snapshot::{Chunk, Exporter, Finale, Importer, SnapshotError};
 pub use state::{LogEntry, Store, Stored};

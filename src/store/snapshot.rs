@@ -11,7 +11,7 @@
 
 use super::{Bytes, OpNumber, Sessions, Store, Stored};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 
@@ -23,6 +23,9 @@ pub const CHUNK_ENTRIES_MAX: usize = 1024;
 /// ends even when writes come faster than the link carries them.
 const DIRTY_PASSES_MAX: usize = 8;
 
+/// So many of the keys written last are known when a snapshot has arrived, for the display.
+const NEWEST_MAX: usize = 32;
+
 /// Some entries of the store: replace these, remove those.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chunk {
@@ -32,6 +35,20 @@ pub struct Chunk {
     pub absent: Vec<Bytes>,
     /// How many keys the store had when this was made: for whoever wants to know how far a transfer is.
     pub total: u64,
+}
+
+impl Chunk {
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.present.len() + self.absent.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// The last step of a snapshot: everything that must be of one instant.
@@ -55,8 +72,8 @@ pub struct Exporter {
     /// The walk over all keys is over; only dirty ones are left.
     walked: bool,
     dirty: BTreeSet<Bytes>,
-    /// The dirty keys of the pass under way, in reverse order.
-    pass: Vec<Bytes>,
+    /// The dirty keys of the pass under way.
+    pass: BTreeSet<Bytes>,
     passes: usize,
     keys_sent: u64,
 }
@@ -89,11 +106,11 @@ impl Exporter {
                 return None;
             }
             self.passes += 1;
-            self.pass = std::mem::take(&mut self.dirty).into_iter().rev().collect();
+            self.pass = std::mem::take(&mut self.dirty);
         }
         let mut chunk = Filling::default();
         while !chunk.is_full() {
-            let Some(key) = self.pass.pop() else { break };
+            let Some(key) = self.pass.pop_first() else { break };
             chunk.add(key, store);
         }
         Some(self.sent(chunk, store))
@@ -121,14 +138,14 @@ impl Exporter {
     }
 
     fn sent(&mut self, filling: Filling, store: &Store) -> Chunk {
-        self.keys_sent += (filling.chunk.present.len() + filling.chunk.absent.len()) as u64;
+        self.keys_sent += filling.chunk.len() as u64;
         Chunk { total: store.len() as u64, ..filling.chunk }
     }
 
     /// Ends the snapshot at the store's present op number.
     #[must_use]
     pub fn finish(mut self, store: &Store) -> Finale {
-        self.dirty.extend(std::mem::take(&mut self.pass));
+        self.dirty.append(&mut self.pass);
         let mut rest = Filling::default();
         for key in self.dirty {
             rest.add(key, store);
@@ -147,7 +164,7 @@ struct Filling {
 
 impl Filling {
     fn is_full(&self) -> bool {
-        self.bytes >= CHUNK_BYTES || self.chunk.present.len() + self.chunk.absent.len() >= CHUNK_ENTRIES_MAX
+        self.bytes >= CHUNK_BYTES || self.chunk.len() >= CHUNK_ENTRIES_MAX
     }
 
     fn add(&mut self, key: Bytes, store: &Store) {
@@ -186,6 +203,8 @@ impl std::error::Error for SnapshotError {}
 pub struct Importer {
     store: Store,
     total: u64,
+    /// The keys written last, of those that have arrived. To look for them afterwards would mean to look at all.
+    newest: BTreeMap<OpNumber, Bytes>,
 }
 
 impl Importer {
@@ -193,11 +212,29 @@ impl Importer {
     pub fn add(&mut self, chunk: Chunk) {
         self.total = chunk.total;
         for (key, value, op) in chunk.present {
+            self.note_newest(&key, op);
             self.store.insert_at(key, Stored { value, op });
         }
         for key in chunk.absent {
             self.store.remove(&key);
         }
+    }
+
+    fn note_newest(&mut self, key: &Bytes, op: OpNumber) {
+        let full = self.newest.len() >= NEWEST_MAX;
+        if full && self.newest.first_key_value().is_some_and(|(oldest, _)| *oldest >= op) {
+            return;
+        }
+        if full {
+            self.newest.pop_first();
+        }
+        self.newest.insert(op, key.clone());
+    }
+
+    /// What has arrived so far, to be let go of slowly ([`Store::forget_some`]).
+    #[must_use]
+    pub fn into_rest(self) -> Store {
+        self.store
     }
 
     /// How many keys have arrived.
@@ -212,7 +249,7 @@ impl Importer {
         self.total
     }
 
-    /// The finished store.
+    /// The finished store. The keys written last count as changed.
     ///
     /// # Errors
     /// When the content does not have the digest that the sender saw.
@@ -223,6 +260,7 @@ impl Importer {
         }
         self.store.op = finale.op;
         self.store.sessions = finale.sessions;
+        self.store.put_back_changed(self.newest.into_values().collect());
         Ok(self.store)
     }
 }
@@ -334,6 +372,17 @@ mod tests {
             passes += 1;
         }
         assert_eq!(passes, DIRTY_PASSES_MAX);
+    }
+
+    #[test]
+    fn the_keys_written_last_are_known_when_it_has_arrived() {
+        let (store, keys) = filled(2_000);
+        let (mut exporter, mut importer) = (Exporter::default(), Importer::default());
+        while let Some(chunk) = exporter.next_chunk(&store) {
+            importer.add(chunk);
+        }
+        let mut copy = importer.finish(exporter.finish(&store)).unwrap();
+        assert_eq!(copy.take_changed_if_any(), Some(keys[2_000 - NEWEST_MAX..].to_vec()));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The store itself: apply an operation, answer a read, digest.
 
-use super::command::{KEYS_REPLY_BYTES_MAX, VALUE_BYTES_MAX};
-use super::{Bytes, ClientId, Command, KeyPattern, OpNumber, Reply, Seq, Sessions, StoreError};
+use super::command::VALUE_BYTES_MAX;
+use super::work::{KEY_UNITS, WRITE_UNITS, units_of};
+use super::{Bytes, ClientId, Command, OpNumber, Reply, Scan, Seq, Sessions, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
@@ -40,8 +41,10 @@ pub struct Store {
     /// stores of any size costs one comparison.
     pub(super) digest: u64,
     /// Keys changed since the list was last taken, at most `watch_max`; see [`Store::watch`].
-    changed: Vec<Bytes>,
+    pub(super) changed: Vec<Bytes>,
     watch_max: usize,
+    /// What was done so far, see [`Store::work`].
+    work: u64,
 }
 
 /// The share of one entry in the digest of the store.
@@ -93,6 +96,12 @@ impl Store {
         hasher.digest()
     }
 
+    /// What all writes and all that was taken in so far have cost, in units of [`super::work`].
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.work
+    }
+
     /// What is stored under `key`.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&Stored> {
@@ -126,7 +135,7 @@ impl Store {
         self.changed = changed;
     }
 
-    /// Answers a read from this state.
+    /// Answers a read from this state. A `KEYS` looks at every key: see [`Scan`].
     ///
     /// # Panics
     /// When `command` is a write: a programming error.
@@ -137,23 +146,9 @@ impl Store {
                 self.entries.get(key).map_or(Reply::Nil, |stored| Reply::Value(stored.value.clone()))
             }
             Command::Count => Reply::Integer(i64::try_from(self.entries.len()).expect("fewer keys than i64::MAX")),
-            Command::Keys { pattern } => self.matching_keys(pattern).map_or_else(Reply::Error, Reply::Keys),
+            Command::Keys { pattern } => Scan::new(pattern).step(self, u64::MAX).1.expect("all keys were looked at"),
             write => panic!("{} is a write and needs a place in the log", write.name()),
         }
-    }
-
-    fn matching_keys(&self, pattern: &Bytes) -> Result<Vec<Bytes>, StoreError> {
-        let pattern = KeyPattern::new(pattern);
-        let mut bytes = 0;
-        let mut keys = Vec::new();
-        for key in self.entries.keys().filter(|key| pattern.matches(key)) {
-            bytes += key.len();
-            if bytes > KEYS_REPLY_BYTES_MAX {
-                return Err(StoreError::TooManyKeys);
-            }
-            keys.push(key.clone());
-        }
-        Ok(keys)
     }
 
     /// Applies the next write and remembers its answer. Consumes the entry: key and value move into
@@ -164,6 +159,7 @@ impl Store {
     pub fn apply(&mut self, entry: LogEntry) -> Reply {
         assert_eq!(entry.op, self.op.next(), "writes are applied in order, without gaps");
         self.op = entry.op;
+        self.work += WRITE_UNITS;
         if let Some(key) = entry.command.key().filter(|_| self.changed.len() < self.watch_max) {
             self.changed.push(key.clone());
         }
@@ -191,6 +187,13 @@ impl Store {
                 panic!("{} is a read and has no place in the log", read.name())
             }
         }
+    }
+
+    /// Forgets keys, as many as take about this much work; the store is good for nothing else any more. To let go of
+    /// a large one at once would take its time. True when nothing is left.
+    pub fn forget_some(&mut self, units: u64) -> bool {
+        (0..units / KEY_UNITS).all(|_| self.entries.pop_first().is_some());
+        self.entries.is_empty()
     }
 
     fn append(&mut self, key: Bytes, tail: &[u8]) -> Reply {
@@ -228,12 +231,14 @@ impl Store {
 
     pub(super) fn insert_at(&mut self, key: Bytes, stored: Stored) {
         self.digest = self.digest.wrapping_add(entry_digest(&key, &stored.value, stored.op));
+        self.work += KEY_UNITS + units_of(stored.value.len());
         match self.entries.entry(key) {
             std::collections::btree_map::Entry::Vacant(place) => {
                 place.insert(stored);
             }
             std::collections::btree_map::Entry::Occupied(mut place) => {
                 let old = std::mem::replace(place.get_mut(), stored);
+                self.work += units_of(old.value.len());
                 self.digest = self.digest.wrapping_sub(entry_digest(place.key(), &old.value, old.op));
             }
         }
@@ -242,6 +247,7 @@ impl Store {
     pub(super) fn remove(&mut self, key: &[u8]) -> bool {
         match self.entries.remove(key) {
             Some(old) => {
+                self.work += units_of(old.value.len());
                 self.digest = self.digest.wrapping_sub(entry_digest(key, &old.value, old.op));
                 true
             }
@@ -258,6 +264,7 @@ fn parse_integer(bytes: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::KEYS_REPLY_BYTES_MAX;
     use super::*;
 
     /// Applies commands as client 0 and gives the answers as text.

@@ -73,6 +73,9 @@ const LONG_TAG: c_int = 2;
 /// A frame of up to this size is a short one: MPI never splits it, so once some of it is here all of it is. (The
 /// shared-memory transport of Open MPI sends 4 KiB with their header in one piece, all others more.)
 const WHOLE_BYTES_MAX: usize = 3 << 10;
+/// Of one peer's long frames, so many bytes are handed over at a time (one frame may exceed it): to take in more would
+/// take too long.
+const DELIVERED_BYTES_MAX: usize = 64 << 10;
 /// Receives that are kept posted for short frames. What comes when all are taken waits inside MPI.
 const POSTED: usize = 8;
 /// An inter-communicator of two processes has one rank at the other end.
@@ -364,7 +367,11 @@ impl MpiTransport {
     fn deliver_arrived(&mut self, deliver: &mut dyn FnMut(Rank, &[u8])) -> usize {
         let mut delivered = 0;
         for from in 0..self.peers.len() {
-            while let Some(frame) = self.next_of(from) {
+            let mut bytes = 0;
+            while bytes < DELIVERED_BYTES_MAX
+                && let Some(frame) = self.next_of(from)
+            {
+                bytes += frame.len();
                 self.peers[from].receiving.pop_front();
                 self.arriving -= 1;
                 deliver(Rank(u32::try_from(from).expect("fewer ranks than u32::MAX")), &frame);

@@ -15,6 +15,7 @@ use crate::protocol::{Completion, Incarnation, Message, Observation, Rank, Time}
 use crate::workload::Report;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::fmt;
 
 /// The first byte of every frame: both sides must be of the same make.
@@ -23,6 +24,9 @@ pub const WIRE_VERSION: u8 = 1;
 /// without asking the receiver first, and the receiver is at work on it while the rest of the turn is still being
 /// written: with 256 requests outstanding half as fast again as one frame for the whole turn.
 pub const FRAME_BYTES: usize = 2 << 10;
+/// What waits because its receiver takes no frames is put into frames of this many bytes (one packet may exceed it):
+/// to take in a longer one would hold up the receiver.
+pub const WAITING_FRAME_BYTES: usize = 64 << 10;
 /// The most bytes that wait for one peer that takes no frames; further packets are dropped.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 
@@ -176,19 +180,37 @@ pub fn decode(frame: &[u8], mut each: impl FnMut(Packet)) -> Result<(), WireErro
 /// What one rank is about to send, by peer.
 #[derive(Debug)]
 pub struct Outgoing {
-    frames: Vec<Vec<u8>>,
-    /// Peers whose frame is not empty.
+    peers: Vec<Queue>,
+    /// Peers with something waiting.
     dirty: Vec<Rank>,
     /// Peers that were handed a frame since the last look.
     sent: Vec<Rank>,
     dropped: u64,
 }
 
+/// What waits for one peer.
+#[derive(Debug, Default)]
+struct Queue {
+    /// The frame that is being filled.
+    filling: Vec<u8>,
+    /// Frames that are long enough, and were not taken, oldest first.
+    full: VecDeque<Vec<u8>>,
+    /// Bytes of these.
+    full_bytes: usize,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.filling.is_empty() && self.full.is_empty()
+    }
+}
+
 impl Outgoing {
     /// Nothing for any of `ranks` peers.
     #[must_use]
     pub fn new(ranks: u32) -> Self {
-        Self { frames: vec![Vec::new(); ranks as usize], dirty: Vec::new(), sent: Vec::new(), dropped: 0 }
+        let peers = (0..ranks).map(|_| Queue::default()).collect();
+        Self { peers, dirty: Vec::new(), sent: Vec::new(), dropped: 0 }
     }
 
     /// Packets dropped because their receiver took no frames.
@@ -199,19 +221,19 @@ impl Outgoing {
 
     /// Adds a packet for `to`. A full frame leaves at once.
     pub fn push(&mut self, transport: &mut impl Transport, to: Rank, packet: &Packet) {
-        let Some(frame) = self.frames.get_mut(to.0 as usize) else { return };
-        if frame.len() >= WAITING_BYTES_MAX {
+        let Some(queue) = self.peers.get_mut(to.0 as usize) else { return };
+        if queue.full_bytes + queue.filling.len() >= WAITING_BYTES_MAX {
             self.dropped += 1;
             return;
         }
-        if frame.is_empty() {
+        if queue.is_empty() {
             self.dirty.push(to);
-            if frame.capacity() == 0 {
-                *frame = transport.buffer();
-            }
         }
-        *frame = encode(packet, std::mem::take(frame));
-        if frame.len() >= FRAME_BYTES {
+        if queue.filling.capacity() == 0 {
+            queue.filling = transport.buffer();
+        }
+        queue.filling = encode(packet, std::mem::take(&mut queue.filling));
+        if queue.filling.len() >= FRAME_BYTES {
             self.hand_over(transport, to);
         }
     }
@@ -221,10 +243,8 @@ impl Outgoing {
         let mut at = 0;
         while at < self.dirty.len() {
             let to = self.dirty[at];
-            if !self.frames[to.0 as usize].is_empty() {
-                self.hand_over(transport, to);
-            }
-            if self.frames[to.0 as usize].is_empty() {
+            self.hand_over(transport, to);
+            if self.peers[to.0 as usize].is_empty() {
                 self.dirty.swap_remove(at);
             } else {
                 at += 1;
@@ -232,19 +252,38 @@ impl Outgoing {
         }
     }
 
+    /// What waits for `to` leaves, in order, as far as it is taken.
     fn hand_over(&mut self, transport: &mut impl Transport, to: Rank) {
-        let place = &mut self.frames[to.0 as usize];
-        match transport.send(to, std::mem::take(place)) {
-            Ok(()) if self.sent.last() != Some(&to) => self.sent.push(to),
-            Ok(()) => {}
-            Err(unsent) => *place = unsent,
+        let queue = &mut self.peers[to.0 as usize];
+        while let Some(frame) = queue.full.pop_front() {
+            let bytes = frame.len();
+            if let Err(unsent) = transport.send(to, frame) {
+                queue.full.push_front(unsent);
+                break;
+            }
+            queue.full_bytes -= bytes;
+            note(&mut self.sent, to);
+        }
+        if queue.filling.is_empty() {
+            return;
+        }
+        let frame = std::mem::take(&mut queue.filling);
+        let taken = if queue.full.is_empty() { transport.send(to, frame) } else { Err(frame) };
+        match taken {
+            Ok(()) => note(&mut self.sent, to),
+            Err(unsent) if unsent.len() < WAITING_FRAME_BYTES => queue.filling = unsent,
+            Err(unsent) => {
+                queue.full_bytes += unsent.len();
+                queue.full.push_back(unsent);
+            }
         }
     }
 
     /// Drops what waits for a peer that is dead.
     pub fn forget(&mut self, to: Rank) {
-        if let Some(frame) = self.frames.get_mut(to.0 as usize) {
-            frame.clear();
+        if let Some(queue) = self.peers.get_mut(to.0 as usize) {
+            *queue = Queue::default();
+            self.dirty.retain(|dirty| *dirty != to);
         }
     }
 
@@ -254,11 +293,17 @@ impl Outgoing {
     }
 }
 
+fn note(sent: &mut Vec<Rank>, to: Rank) {
+    if sent.last() != Some(&to) {
+        sent.push(to);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::{Request, ViewNumber};
-    use crate::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Reply, Seq};
+    use crate::store::{Bytes, ClientId, Command, KeyList, LogEntry, OpNumber, Reply, Seq};
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -301,7 +346,7 @@ mod tests {
             }),
             (any::<u32>(), any::<u64>(), prop::collection::vec(bytes(), 0..20)).prop_map(|(client, seq, keys)| {
                 let (client, seq, view) = (ClientId(client), Seq(seq), ViewNumber(seq));
-                Packet::Message(Message::Reply { client, seq, view, reply: Reply::Keys(keys) })
+                Packet::Message(Message::Reply { client, seq, view, reply: Reply::Keys(keys.iter().collect()) })
             }),
             (any::<u64>(), any::<u64>()).prop_map(|(view, op)| Packet::Message(Message::PrepareOk {
                 view: ViewNumber(view),
@@ -344,10 +389,79 @@ mod tests {
         }
     }
 
+    /// A network that takes frames only while its window is open.
+    struct Window {
+        open: usize,
+        taken: Vec<Vec<u8>>,
+    }
+
+    impl Transport for Window {
+        fn rank(&self) -> Rank {
+            Rank(0)
+        }
+        fn ranks(&self) -> u32 {
+            2
+        }
+        fn receive(&mut self, _: &mut dyn FnMut(Rank, &[u8])) -> usize {
+            0
+        }
+        fn send(&mut self, _: Rank, frame: Vec<u8>) -> Result<(), Vec<u8>> {
+            if self.open == 0 {
+                return Err(frame);
+            }
+            self.open -= 1;
+            self.taken.push(frame);
+            Ok(())
+        }
+        fn unsent(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_slow_receiver_comes_in_order_and_in_frames_that_it_can_bear() {
+        let mut window = Window { open: 3, taken: Vec::new() };
+        let mut outgoing = Outgoing::new(2);
+        let packet = |number: u64| {
+            let command = Command::Get { key: Bytes::from("k".repeat(500)) };
+            let seq = Seq(number);
+            let (client, acked, after) = (ClientId(0), Seq(0), Seq(0));
+            Packet::Message(Message::Request(Request { client, seq, acked, after, epoch: 1, command: command.into() }))
+        };
+        for number in 0..1_000 {
+            outgoing.push(&mut window, Rank(1), &packet(number));
+            if number == 500 {
+                window.open = 2;
+            }
+        }
+        outgoing.flush(&mut window);
+        window.open = usize::MAX;
+        outgoing.flush(&mut window);
+        let mut arrived = Vec::new();
+        for frame in &window.taken {
+            assert!(frame.len() < WAITING_FRAME_BYTES + 1_000, "{} bytes", frame.len());
+            assert_eq!(decode(frame, |packet| arrived.push(packet)), Ok(()));
+        }
+        assert_eq!((arrived, outgoing.dropped()), ((0..1_000).map(packet).collect(), 0));
+        assert!(window.taken.len() < 30, "{} frames", window.taken.len());
+        window.open = 0;
+        for number in 0..200_000 {
+            outgoing.push(&mut window, Rank(1), &packet(number));
+        }
+        assert!(outgoing.dropped() > 0);
+        outgoing.forget(Rank(1));
+        window = Window { open: 1, taken: Vec::new() };
+        outgoing.flush(&mut window);
+        assert_eq!(window.taken.len(), 0, "nothing waits for the dead");
+        outgoing.push(&mut window, Rank(1), &packet(0));
+        outgoing.flush(&mut window);
+        assert_eq!(window.taken.len(), 1);
+    }
+
     #[test]
     fn a_length_that_lies_allocates_nothing() {
-        // A `Keys` reply that claims to hold 2^60 keys.
-        let reply = Reply::Keys(Vec::new());
+        // A `Keys` reply that claims to hold 2^60 bytes.
+        let reply = Reply::Keys(KeyList::default());
         let message = Message::Reply { client: ClientId(0), seq: Seq(1), view: ViewNumber(1), reply };
         let mut frame = encode(&Packet::Message(message), Vec::new());
         frame.pop();

@@ -73,6 +73,7 @@ pub fn report(rank: u32, time: Time) -> Observation {
         flights_dropped: 0,
         keys: Vec::new(),
         keys_cleared: false,
+        turns: None,
     }
 }
 

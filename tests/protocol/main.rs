@@ -7,6 +7,7 @@ mod client;
 mod metadata;
 mod node;
 mod servers;
+mod slices;
 mod transfer;
 
 use metadata::{change, formed};

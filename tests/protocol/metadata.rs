@@ -220,6 +220,20 @@ fn a_reset_begins_an_epoch_with_those_who_show_up() {
 }
 
 #[test]
+fn a_life_that_was_removed_is_not_in_the_view_after_a_reset() {
+    let mut metadata = formed(Config::new(3));
+    assert!(change(&mut metadata, Rank(1), &view(2, member(1, 1), &[member(3, 1)]), Reason::Handover));
+    metadata.reset(at(5_000));
+    // Server 2 has not heard of it yet: when it does, it forgets, and goes on as another life.
+    for rank in 1..=3 {
+        announce(&mut metadata, at(5_001), member(rank, 1));
+    }
+    metadata.tick(at(5_000) + Timing::default().announce * 3, &mut Outbox::default());
+    let expected = View { number: ViewNumber(3), epoch: 2, primary: member(1, 1), backups: vec![member(3, 1)] };
+    assert_eq!(metadata.view().map(|view| &**view), Some(&expected));
+}
+
+#[test]
 fn the_metadata_server_remembers_so_many_views() {
     use understudy::protocol::metadata::VIEW_RECORDS_MAX;
     let mut metadata = formed(Config::new(2));

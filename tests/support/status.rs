@@ -22,6 +22,8 @@ pub struct RankLine {
     pub role: String,
     /// For servers.
     pub server: Option<ServerPart>,
+    /// How long the turns of its loop take.
+    pub turns: Option<TurnPart>,
 }
 
 /// The part of the line that only servers have.
@@ -30,6 +32,31 @@ pub struct ServerPart {
     pub keys: u64,
     pub op: u64,
     pub incarnation: u64,
+}
+
+/// The part of the line about turns: the longest of the last seconds, and what all but a hundredth of them took, in
+/// milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnPart {
+    pub max: Tenths,
+    pub p99: Tenths,
+}
+
+/// A number with one decimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tenths(pub u64);
+
+impl Tenths {
+    fn read(text: &str) -> Option<Self> {
+        let (whole, tenth) = text.split_once('.')?;
+        Some(Self(whole.parse::<u64>().ok()? * 10 + tenth.parse::<u64>().ok().filter(|tenth| *tenth < 10)?))
+    }
+}
+
+impl fmt::Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 / 10, self.0 % 10)
+    }
 }
 
 impl Status {
@@ -84,6 +111,9 @@ impl fmt::Display for Status {
             if let Some(ServerPart { keys, op, incarnation }) = line.server {
                 write!(f, " keys {keys} op {op} incarnation {incarnation}")?;
             }
+            if let Some(TurnPart { max, p99 }) = line.turns {
+                write!(f, " turn-max-ms {max} turn-p99-ms {p99}")?;
+            }
         }
         if let Some(why) = &self.why {
             write!(f, "\nwhy {why}")?;
@@ -111,7 +141,13 @@ fn read(text: &str) -> Option<Status> {
 
 fn read_rank(line: &str) -> Option<RankLine> {
     let words: Vec<_> = line.split(' ').collect();
-    let ["rank", rank, "pid", pid, "role", role, server @ ..] = &words[..] else { return None };
+    let (words, turns) = match words[..] {
+        [ref words @ .., "turn-max-ms", max, "turn-p99-ms", p99] => {
+            (words, Some(TurnPart { max: Tenths::read(max)?, p99: Tenths::read(p99)? }))
+        }
+        ref words => (words, None),
+    };
+    let ["rank", rank, "pid", pid, "role", role, server @ ..] = words else { return None };
     let server = match server {
         [] => None,
         ["keys", keys, "op", op, "incarnation", incarnation] => {
@@ -119,5 +155,5 @@ fn read_rank(line: &str) -> Option<RankLine> {
         }
         _ => return None,
     };
-    Some(RankLine { rank: rank.parse().ok()?, pid: pid.parse().ok()?, role: (*role).to_owned(), server })
+    Some(RankLine { rank: rank.parse().ok()?, pid: pid.parse().ok()?, role: (*role).to_owned(), server, turns })
 }

@@ -48,7 +48,7 @@ impl Backup {
     }
 
     fn commit(core: &mut Core, commit: OpNumber, out: &mut Outbox) {
-        core.commit_to(commit, out, |_, _, _| {});
+        core.follow(commit, out);
     }
 
     pub(super) fn on_start_view(
@@ -125,6 +125,7 @@ impl Backup {
 
     pub(super) fn tick(&mut self, core: &mut Core, now: Time, stalled: bool, out: &mut Outbox) {
         let timing = core.config.timing;
+        Self::commit(core, OpNumber(0), out);
         if self.ack_due {
             self.ack_due = false;
             let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
@@ -156,7 +157,7 @@ impl Backup {
     }
 
     pub(super) fn deadline(&self, core: &Core) -> Time {
-        if self.ack_due {
+        if self.ack_due || core.is_behind() {
             return Time::default();
         }
         // One nanosecond past the limit: at the limit itself nothing is suspected yet.

@@ -4,7 +4,7 @@ use super::Core;
 use crate::protocol::message::{Message, SnapshotPart};
 use crate::protocol::view::{Member, Rank};
 use crate::protocol::{Event, Outbox, Role, Time};
-use crate::store::{Importer, LogEntry, OpNumber};
+use crate::store::{Importer, LogEntry, OpNumber, Store};
 use std::sync::Arc;
 
 /// A transfer that has made no step for this many retry intervals is asked after.
@@ -57,6 +57,11 @@ impl Joining {
     pub(super) fn progress(&self) -> Option<(u64, u64)> {
         let importer = self.source.as_ref()?.importer.as_ref()?;
         Some((importer.keys() as u64, importer.total()))
+    }
+
+    /// What has arrived of a state that is not whole.
+    pub(super) fn into_rest(self) -> Option<Store> {
+        Some(self.source?.importer?.into_rest())
     }
 
     fn has_everything(&self) -> bool {
@@ -116,7 +121,7 @@ impl Joining {
                 SnapshotPart::Finale(finale) => {
                     let importer = source.importer.take().expect("seen above");
                     match importer.finish(*finale) {
-                        Ok(store) => core.install(store),
+                        Ok(store) => core.install(store, out),
                         Err(error) => {
                             out.tell(Event::Operator { what: error.to_string() });
                             return Next::StartOver;
@@ -143,7 +148,7 @@ impl Joining {
         if self.has_everything() && self.is_from_source(from, now) {
             core.accept_prepare(entry);
             self.ack_due = true;
-            core.commit_to(commit, out, |_, _, _| {});
+            core.follow(commit, out);
         }
     }
 
@@ -157,7 +162,7 @@ impl Joining {
         out: &mut Outbox,
     ) {
         if self.has_everything() && self.is_from_source(from, now) {
-            core.commit_to(commit, out, |_, _, _| {});
+            core.follow(commit, out);
             let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
             out.send(from, Message::HeartbeatOk { view, incarnation, op, sent });
         }
@@ -176,6 +181,7 @@ impl Joining {
     pub(super) fn tick(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
         let timing = core.config.timing;
         let Some(view) = core.view.clone() else { return };
+        core.follow(OpNumber(0), out);
         if self.ack_due
             && let Some(source) = &self.source
         {
@@ -194,7 +200,7 @@ impl Joining {
         }
     }
 
-    pub(super) fn deadline(&self) -> Time {
-        if self.ack_due { Time::default() } else { Time::NEVER }
+    pub(super) fn deadline(&self, core: &Core) -> Time {
+        if self.ack_due || core.is_behind() { Time::default() } else { Time::NEVER }
     }
 }

@@ -17,6 +17,7 @@
 //! | [`backup`] | acknowledges every write, grants leases, suspects |
 //! | [`primary`] | orders writes, answers clients, looks after its peers |
 //! | [`held`] | requests that a primary cannot serve yet |
+//! | `scans` | `KEYS`, a slice at a time |
 //! | `peer` | what a primary knows of a server that it sends to |
 //! | `transfer` | how a primary brings a server in |
 //!
@@ -28,6 +29,7 @@ pub mod held;
 pub mod joining;
 mod peer;
 pub mod primary;
+mod scans;
 mod transfer;
 
 use super::message::{Message, Reason, Request};
@@ -43,8 +45,9 @@ use std::sync::Arc;
 
 /// The most writes that may be under way.
 pub const LOG_OPS_MAX: usize = 16_384;
-/// The most bytes of keys and values that may be under way (16 MiB); one more write is always allowed.
-pub const LOG_BYTES_MAX: usize = 16 << 20;
+/// The most bytes of keys and values that may be under way (4 MiB); one more write is always allowed. A new primary
+/// sends as much in one message.
+pub const LOG_BYTES_MAX: usize = 4 << 20;
 /// The most Prepare messages that a backup keeps because an earlier one is still missing.
 const AHEAD_MAX: usize = 1024;
 
@@ -59,6 +62,9 @@ pub(super) struct Core {
     /// What follows, in order, not known to be committed.
     log: VecDeque<Arc<LogEntry>>,
     log_bytes: usize,
+    /// As backup or joining server: the newest write that is known to be committed. It may be in the log still, for
+    /// writes are applied a slice at a time.
+    committed: OpNumber,
     /// Writes that arrived before the ones that they follow.
     ahead: BTreeMap<OpNumber, Arc<LogEntry>>,
     /// Grows whenever the whole store is replaced.
@@ -110,10 +116,11 @@ impl Core {
     }
 
     /// The state has arrived from the primary.
-    fn install(&mut self, mut store: Store) {
+    fn install(&mut self, mut store: Store, out: &mut Outbox) {
         self.clear_log();
+        self.committed = OpNumber(0);
         store.watch(self.store.watching());
-        self.store = store;
+        out.rubbish.push(std::mem::replace(&mut self.store, store));
         self.generation += 1;
     }
 
@@ -124,19 +131,41 @@ impl Core {
         self.ahead.clear();
     }
 
-    /// Applies the log up to `target` (or its end) and hands each answer to `told`.
-    fn commit_to(&mut self, target: OpNumber, out: &mut Outbox, mut told: impl FnMut(&LogEntryId, Reply, &mut Outbox)) {
-        while self.store.op() < target {
+    /// Applies the log up to `target` (or its end), but no more than a slice. Shows the store and each write before it
+    /// is applied to `before`, and hands each answer to `told`.
+    fn commit_to(
+        &mut self,
+        target: OpNumber,
+        out: &mut Outbox,
+        mut before: impl FnMut(&Store, &LogEntry),
+        mut told: impl FnMut(&LogEntryId, Reply, &mut Outbox),
+    ) {
+        let end = out.work + self.config.slice;
+        while self.store.op() < target && out.work < end {
             let Some(entry) = self.log.pop_front() else { return };
             let entry = Arc::unwrap_or_clone(entry);
             self.log_bytes -= entry.command.size_bytes();
+            before(&self.store, &entry);
             let id = LogEntryId { op: entry.op, client: entry.client, seq: entry.seq };
+            let work = self.store.work();
             let reply = self.store.apply(entry);
+            out.work += self.store.work() - work;
             if out.detail {
                 out.tell(Event::Applied { op: id.op, client: id.client, seq: id.seq });
             }
             told(&id, reply, out);
         }
+    }
+
+    /// As backup or joining server: everything up to `commit` is committed. Goes on with applying it.
+    fn follow(&mut self, commit: OpNumber, out: &mut Outbox) {
+        self.committed = self.committed.max(commit);
+        self.commit_to(self.committed, out, |_, _| {}, |_, _, _| {});
+    }
+
+    /// There is more to apply than a slice.
+    fn is_behind(&self) -> bool {
+        self.store.op() < self.committed && !self.log.is_empty()
     }
 }
 
@@ -188,6 +217,7 @@ impl Server {
                 store: Store::default(),
                 log: VecDeque::new(),
                 log_bytes: 0,
+                committed: OpNumber(0),
                 ahead: BTreeMap::new(),
                 generation: 0,
                 crashed: None,
@@ -339,6 +369,7 @@ impl Server {
     /// Takes in one message from another rank.
     pub fn handle(&mut self, now: Time, from: Rank, message: Message, out: &mut Outbox) {
         debug_assert!(self.core.crashed.is_none(), "a crashed server is handed nothing");
+        out.work += message.units();
         match message {
             Message::Request(request) => {
                 let doom = self.armed.take();
@@ -476,7 +507,7 @@ impl Server {
     pub fn deadline(&self) -> Time {
         let timing = &self.core.config.timing;
         let own = match &self.state {
-            State::Joining(joining) => joining.deadline(),
+            State::Joining(joining) => joining.deadline(&self.core),
             State::Backup(backup) => backup.deadline(&self.core),
             State::Primary(primary) => primary.deadline(),
         };
@@ -561,9 +592,12 @@ impl Server {
             self.core.me.incarnation = self.core.me.incarnation.next();
             out.tell(Event::Forgot { incarnation: self.core.me.incarnation });
         }
-        self.core.install(Store::default());
+        self.core.install(Store::default(), out);
         let recruited = matches!(&self.state, State::Joining(joining) if joining.is_recruited());
-        self.state = State::Joining(Joining::new(recruited));
+        let before = std::mem::replace(&mut self.state, State::Joining(Joining::new(recruited)));
+        if let State::Joining(joining) = before {
+            out.rubbish.extend(joining.into_rest());
+        }
         self.next_announce = Time::default();
     }
 

@@ -2,13 +2,16 @@
 
 use super::held::{Doomed, Held};
 use super::peer::{Peer, Standing};
+use super::scans::Scans;
 use super::transfer::Transfer;
 use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal};
 use crate::protocol::message::{Message, Reason, Request};
 use crate::protocol::time::Backoff;
 use crate::protocol::view::{Incarnation, METADATA, Member, Rank, View};
 use crate::protocol::{CrashPoint, Doom, Event, Outbox, Rule, Time};
-use crate::store::{ClientId, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq, StoreError};
+use crate::store::{
+    ClientId, Command, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq, Store, StoreError,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +35,9 @@ pub struct Primary {
     held: Held,
     /// Reads that wait for a lease.
     unleased: Held,
+    pub(super) scans: Scans,
+    /// There is more to apply, or to serve, than a slice.
+    is_behind: bool,
     /// A request that makes this server crash, as soon as a backup has proved that it lives.
     doomed: Option<Doomed>,
     /// Per client: its newest write in the log.
@@ -71,6 +77,8 @@ impl Primary {
             proposal: None,
             held: Held::default(),
             unleased: Held::default(),
+            scans: Scans::default(),
+            is_behind: false,
             doomed: None,
             logged: core.log.iter().map(|entry| (entry.client, entry.seq)).collect(),
             crash_instead_of_answering: None,
@@ -161,7 +169,7 @@ impl Primary {
     /// How many requests wait.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held.len() + self.unleased.len()
+        self.held.len() + self.unleased.len() + self.scans.len()
     }
 
     /// The servers that are receiving the state now, with the number of keys sent.
@@ -177,7 +185,7 @@ impl Primary {
     pub(super) fn take_held(&mut self) -> impl Iterator<Item = Request> + '_ {
         let doomed = self.doomed.take().map(|doomed| doomed.request);
         let held = std::iter::from_fn(|| self.held.pop().or_else(|| self.unleased.pop()));
-        doomed.into_iter().chain(held.map(|(request, _)| request))
+        doomed.into_iter().chain(held.map(|(request, _)| request)).chain(self.scans.take_requests())
     }
 
     // ---- clients -------------------------------------------------------------------------------
@@ -247,10 +255,12 @@ impl Primary {
     fn serve_read(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
         if let Some(doom) = doom {
             core.crashed = Some((doom, core.op()));
-        } else if self.has_leases(core, now) {
-            Self::answer(core, request.client, request.seq, core.store.read(&request.command), out);
-        } else {
+        } else if !self.has_leases(core, now) {
             self.unleased.push(request, None);
+        } else if matches!(*request.command, Command::Keys { .. }) {
+            self.on_keys(core, now, request, out);
+        } else {
+            Self::answer(core, request.client, request.seq, core.store.read(&request.command), out);
         }
     }
 
@@ -300,7 +310,7 @@ impl Primary {
         }
     }
 
-    fn answer(core: &Core, client: ClientId, seq: Seq, reply: Reply, out: &mut Outbox) {
+    pub(super) fn answer(core: &Core, client: ClientId, seq: Seq, reply: Reply, out: &mut Outbox) {
         let view = core.view_number();
         out.send(Rank(client.0), Message::Reply { client, seq, view, reply });
     }
@@ -317,6 +327,7 @@ impl Primary {
             Some(acked) if core.rule(Rule::WaitForAll) => acked,
             _ => core.op(),
         };
+        self.is_behind = false;
         if target > core.store.op() {
             self.commit(core, target, out);
         }
@@ -339,22 +350,27 @@ impl Primary {
         if let Some((_, op)) = crash {
             target = op;
         }
-        for peer in self.peers.values_mut() {
-            if let Standing::Receiving(transfer) = &mut peer.standing
-                && let Some(exporter) = &mut transfer.exporter
-            {
-                let committing = core.log.iter().take_while(|entry| entry.op <= target);
-                committing.filter_map(|entry| entry.command.key()).for_each(|key| exporter.note_write(key));
+        let (peers, scans) = (&mut self.peers, &mut self.scans);
+        let note = |store: &Store, entry: &LogEntry| {
+            let Some(key) = entry.command.key() else { return };
+            scans.note_write(key, store);
+            for peer in peers.values_mut() {
+                if let Standing::Receiving(transfer) = &mut peer.standing
+                    && let Some(exporter) = &mut transfer.exporter
+                {
+                    exporter.note_write(key);
+                }
             }
-        }
+        };
         let view = core.view_number();
-        core.commit_to(target, out, |id, reply, out| {
+        core.commit_to(target, out, note, |id, reply, out| {
             if crash.is_none_or(|(_, op)| op != id.op) {
                 let (client, seq) = (id.client, id.seq);
                 out.send(Rank(client.0), Message::Reply { client, seq, view, reply });
             }
         });
-        if crash.is_some() {
+        self.is_behind |= core.store.op() < target;
+        if crash.is_some_and(|(_, op)| op <= core.store.op()) {
             core.crashed = crash;
         }
     }
@@ -390,19 +406,22 @@ impl Primary {
             out.tell(Event::Spared { drawn });
             self.carry_out(core, now, request, None, out);
         }
+        let end = out.work + core.config.slice;
         while self.has_leases(core, now)
+            && out.work < end
             && let Some((request, _)) = self.unleased.pop()
         {
             self.serve(core, now, request, None, out);
         }
         for _ in 0..self.held.len() {
             let blocked = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX || core.crashed.is_some();
-            if blocked || self.doomed.is_some() {
+            if blocked || self.doomed.is_some() || out.work >= end {
                 break;
             }
             let Some((request, doom)) = self.held.pop() else { break };
             self.serve(core, now, request, doom, out);
         }
+        self.is_behind |= out.work >= end && self.held.len() + self.unleased.len() > 0;
         // Without backups nothing else would commit what was just logged.
         if self.peers.values().all(|peer| !peer.is_required()) && !core.log.is_empty() && core.crashed.is_none() {
             self.commit(core, core.op(), out);
@@ -573,6 +592,9 @@ impl Primary {
             self.phase = Phase::Serving; // It could not be drained in time; nothing was given away yet.
         }
         self.advance(core, now, out);
+        if core.crashed.is_none() {
+            self.scan_on(core, now, out);
+        }
     }
 
     pub(super) fn send_heartbeats(&mut self, core: &Core, now: Time, out: &mut Outbox) {
@@ -623,6 +645,6 @@ impl Primary {
     }
 
     pub(super) fn deadline(&self) -> Time {
-        self.next_heartbeat
+        if self.is_behind || self.scans.is_busy { Time::default() } else { self.next_heartbeat }
     }
 }

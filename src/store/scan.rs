@@ -1,0 +1,163 @@
+//! A `KEYS` in slices, while writes go on.
+//!
+//! Looking at a million keys takes a tenth of a second, and the primary may not be silent for so long. So a [`Scan`]
+//! walks the live store in key order, a slice at a time. Its answer is the state at the moment at which it began: of
+//! a key that lies ahead of it and is about to be written it first notes whether it is there. What lies behind it has
+//! been looked at already, and what becomes of it there does not matter.
+//!
+//! ```text
+//!   a b c d e f g h          keys, as they were when the scan began
+//!         ▲     ▲
+//!         │     └ DELETE g: noted as there
+//!         └ position         DELETE a: nothing to note, a was found as it was
+//! ```
+
+use super::work::{KEY_UNITS, units_of};
+use super::{Bytes, KEYS_REPLY_BYTES_MAX, KeyPattern, Reply, Store, StoreError, keylist::KeyPacker};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// One byte compared with one piece of a glob costs as much as so many bytes that are copied.
+const LOOK_BYTES: usize = 8;
+
+/// A scan under way. Tell it of every write with [`Scan::note_write`] *before* the write is applied.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    pattern: KeyPattern,
+    /// The last key that was looked at; `None` before the first.
+    position: Option<Bytes>,
+    /// Keys ahead that were written since the scan began, and whether they were there when it did. As many as
+    /// writes that are carried out while the scan lasts.
+    before: BTreeMap<Bytes, bool>,
+    found: KeyPacker,
+}
+
+impl Scan {
+    /// The answer will be the state that the store has now.
+    #[must_use]
+    pub fn new(pattern: &[u8]) -> Self {
+        let pattern = KeyPattern::new(pattern);
+        Self { pattern, position: None, before: BTreeMap::new(), found: KeyPacker::default() }
+    }
+
+    /// A write to `key` is about to be applied to the store.
+    pub fn note_write(&mut self, key: &Bytes, store: &Store) {
+        let ahead = self.position.as_ref().is_none_or(|position| key > position);
+        if ahead && !self.before.contains_key(key) {
+            self.before.insert(key.clone(), store.get(key).is_some());
+        }
+    }
+
+    /// Looks at some keys: as many as take about this much work, one at least. Returns how much work it was, and the
+    /// answer once there is one.
+    pub fn step(&mut self, store: &Store, units: u64) -> (u64, Option<Reply>) {
+        let mut done = 0;
+        let from = self.position.take();
+        let start = from.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&**key));
+        let mut live = store.entries.range::<[u8], _>((start, Bound::Unbounded)).map(|(key, _)| key).peekable();
+        loop {
+            // Whichever of the two comes first; where both have the key, what was noted counts.
+            let is_noted = match (live.peek(), self.before.first_key_value()) {
+                (None, None) => return (done, Some(Reply::Keys(std::mem::take(&mut self.found).finish()))),
+                (Some(key), Some((noted, _))) => noted <= *key,
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+            };
+            let noted;
+            let (key, was_there) = if is_noted {
+                let was_there;
+                (noted, was_there) = self.before.pop_first().expect("just seen");
+                live.next_if(|key| **key == noted);
+                (&noted, was_there)
+            } else {
+                (live.next().expect("just seen"), true)
+            };
+            done += KEY_UNITS;
+            if was_there {
+                let (matched, looks) = self.pattern.compare(key);
+                done += units_of(looks * LOOK_BYTES);
+                if matched {
+                    self.found.push(key);
+                }
+            }
+            if self.found.size_bytes() > KEYS_REPLY_BYTES_MAX {
+                return (done, Some(Reply::Error(StoreError::TooManyKeys)));
+            }
+            if done >= units {
+                self.position = Some(key.clone());
+                return (done, None);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ClientId, Command, KeyList, LogEntry, Seq};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn write(store: &mut Store, scan: Option<&mut Scan>, (delete, key): (bool, u8)) {
+        let key = Bytes::from(format!("{}{key}", if key % 3 == 0 { "a" } else { "b" }));
+        if let Some(scan) = scan {
+            scan.note_write(&key, store);
+        }
+        let command = if delete { Command::Delete { key } } else { Command::Put { key, value: "v".into() } };
+        let op = store.op().next();
+        store.apply(LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(0), command });
+    }
+
+    proptest! {
+        /// Whatever is written between the slices, the answer is the state in which the scan began.
+        #[test]
+        fn a_scan_answers_the_state_of_one_moment(
+            before in prop::collection::vec((any::<bool>(), any::<u8>()), 0..300),
+            during in prop::collection::vec(prop::collection::vec((any::<bool>(), any::<u8>()), 0..30), 0..40),
+            units in 1_u64..20,
+            glob in prop_oneof![Just("*"), Just("a*"), Just("b?"), Just("*[1-3]")],
+        ) {
+            let mut store = Store::default();
+            for w in before {
+                write(&mut store, None, w);
+            }
+            let pattern = KeyPattern::new(glob.as_bytes());
+            let expected: KeyList = store.iter().map(|(key, _)| key).filter(|key| pattern.matches(key)).collect();
+            let mut scan = Scan::new(glob.as_bytes());
+            let mut during = during.into_iter();
+            let answer = loop {
+                let (done, answer) = scan.step(&store, units);
+                prop_assert!(done <= units + KEY_UNITS);
+                if let Some(answer) = answer {
+                    break answer;
+                }
+                for w in during.next().into_iter().flatten() {
+                    write(&mut store, Some(&mut scan), w);
+                }
+            };
+            prop_assert_eq!(answer, Reply::Keys(expected));
+        }
+    }
+
+    #[test]
+    fn a_slice_is_a_slice_whatever_the_glob() {
+        let mut store = Store::default();
+        for number in 0..1_000 {
+            let (op, key) = (store.op().next(), format!("{}{number:04}", "a".repeat(900)).into());
+            let command = Command::Put { key, value: "v".into() };
+            store.apply(LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(0), command });
+        }
+        // Compares every key with itself, from each of its bytes on.
+        let glob = format!("*{}b", "a".repeat(400));
+        let (mut scan, mut slices) = (Scan::new(glob.as_bytes()), 1);
+        let one_key = units_of(401 * 905 * LOOK_BYTES) + KEY_UNITS;
+        loop {
+            let (done, answer) = scan.step(&store, 10 * one_key);
+            assert!(done <= 11 * one_key, "{done} units");
+            if answer.is_some() {
+                break;
+            }
+            slices += 1;
+        }
+        assert!(slices > 50, "{slices} slices");
+    }
+}
