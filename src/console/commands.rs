@@ -336,7 +336,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         aliases: &[],
         parameters: &[],
         group: Group::Look,
-        help: "the view, and the process, role, keys and op number of every rank",
+        help: "the view, and the process, role, keys, op number and turns of every rank",
         example: "STATUS",
         build: |_| Ok(Action::Status),
     },
