@@ -18,6 +18,7 @@ use understudy::driver::end::Ended;
 use understudy::driver::log::Log;
 use understudy::driver::{Doors, Link, Setup, Sink, clock, server_rank};
 use understudy::fault::Control;
+use understudy::protocol::detour::{Carried, Relay};
 use understudy::protocol::{
     Config, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Reason, Request, SnapshotPart, Time,
     View, ViewNumber,
@@ -57,6 +58,13 @@ fn valid_frame() -> Vec<u8> {
         Message::PrepareOk { view: view_number, incarnation: Incarnation(1), op },
         Message::StartView { view: view(), commit: op, tail, sent: Time(5) },
         Message::Join { member: view().primary },
+        Message::Relay(Box::new(Relay {
+            from: Rank(1),
+            to: Rank(0),
+            by: Rank(2),
+            unheard: true,
+            message: Carried::ChangeView { to: view(), reason: Reason::Handover, confirms: None },
+        })),
     ];
     let parts = snapshot_parts().into_iter().enumerate();
     let parts = parts.map(|(index, part)| Message::Snapshot {

@@ -8,8 +8,8 @@ use super::outlet::Outlet;
 use crate::fault::{Control, Dice, Roll};
 use crate::protocol::observation::{OBSERVED_BYTES_MAX, OBSERVED_KEYS_MAX};
 use crate::protocol::{
-    Client, Completion, Config, CrashCause, CrashPoint, Doom, Event, Incarnation, KeyView, METADATA, Member, Message,
-    Metadata, Observation, Outbox, Rank, Request, Role, Server, ServerStatus, Time,
+    Arrival, Client, Completion, Config, CrashCause, CrashPoint, Detours, Doom, Event, Incarnation, KeyView, METADATA,
+    Member, Message, Metadata, Observation, Outbox, Rank, Request, Role, Server, ServerStatus, Time,
 };
 use crate::store::{Bytes, ClientId, Command, OpNumber, SESSIONS_MAX, Seq, Store};
 use crate::workload::{Loader, Report};
@@ -52,6 +52,7 @@ pub struct ServerHost {
     /// The newest request of each client that the dice were rolled for: a repetition is the same request,
     /// so how often a client had to repeat itself does not change who fails when.
     rolled: BTreeMap<ClientId, Seq>,
+    detours: Detours,
     outlet: Outlet,
     outbox: Outbox,
     /// Stores that are let go of, a slice at a time.
@@ -82,6 +83,7 @@ impl ServerHost {
             paused: false,
             dice,
             rolled: BTreeMap::new(),
+            detours: Detours::new(rank, &setup.config),
             outlet,
             outbox: Outbox::default(),
             rubbish: Vec::new(),
@@ -151,6 +153,7 @@ impl ServerHost {
         let rate = self.dice.rate;
         self.dice = Dice::new(self.setup.seed, member, rate);
         self.rolled.clear();
+        self.detours = Detours::new(self.rank, &self.setup.config);
         let mut server = Server::new(member, self.setup.config.clone());
         if self.setup.observe {
             server.store_mut().watch(OBSERVED_KEYS_MAX);
@@ -165,6 +168,15 @@ impl ServerHost {
             return;
         }
         let Some(server) = &mut self.server else { return };
+        let primary = server.view().map(|view| view.primary.rank);
+        let (from, message) = match self.detours.arrived(now, from, message, primary) {
+            Arrival::Here(from, message) => (from, message),
+            Arrival::Onward(to, message) => {
+                self.outbox.send(to, message);
+                return self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
+            }
+            Arrival::Nothing => return,
+        };
         if let Message::Request(Request { client, seq, .. }) = message
             && server.role() == Role::Primary
             && self.dice.rate > 0.0
@@ -264,6 +276,7 @@ impl ServerHost {
     fn after(&mut self, now: Time, sink: &mut Sink<'_>) {
         self.work += std::mem::take(&mut self.outbox.work);
         self.rubbish.append(&mut self.outbox.rubbish);
+        self.detours.add(now, &mut self.outbox.sends, |_| false);
         // What left before the crash has left.
         self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
         if let Some((Doom { point, drawn }, op)) = self.server.as_ref().and_then(Server::crashed) {
@@ -380,6 +393,7 @@ pub struct FrontHost {
     metadata: Option<Metadata>,
     client: Client,
     loader: Loader,
+    detours: Detours,
     outlet: Outlet,
     outbox: Outbox,
     /// Messages from this rank to itself.
@@ -396,6 +410,7 @@ impl FrontHost {
             metadata: (rank == METADATA).then(|| Metadata::new(setup.config.clone())),
             client: Client::new(rank, setup.config.timing),
             loader: Loader::new(rank, setup.seed),
+            detours: Detours::new(rank, &setup.config),
             outlet: Outlet::new(rank, setup.seed, observer),
             outbox: Outbox::default(),
             local: VecDeque::new(),
@@ -453,7 +468,9 @@ impl FrontHost {
 
     /// Takes in one message.
     pub fn handle(&mut self, now: Time, from: Rank, message: Message, sink: &mut Sink<'_>) {
-        self.dispatch(now, from, message);
+        if let Arrival::Here(from, message) = self.detours.arrived(now, from, message, None) {
+            self.dispatch(now, from, message);
+        }
         self.after(now, sink);
     }
 
@@ -557,6 +574,9 @@ impl FrontHost {
                     (sink.emit)(to, message);
                 }
             };
+            let (client, patience) = (&self.client, self.detours.patience());
+            let late = |message: &Message| client.misses_answer(now, message, patience);
+            self.detours.add(now, &mut self.outbox.sends, late);
             self.outlet.drain(now, &mut self.outbox, emit, sink.tell);
             let Some(message) = self.local.pop_front() else { return };
             self.dispatch(now, rank, message);

@@ -191,6 +191,17 @@ impl Client {
         self.next_resend = next.min(oldest);
     }
 
+    /// True when an answer to this message is missing for longer than `patience`.
+    #[must_use]
+    pub fn misses_answer(&self, now: Time, message: &Message, patience: Duration) -> bool {
+        let is_late = |pending: &Pending| now.since(pending.call) >= patience;
+        match message {
+            Message::Request(request) => self.pending.get(&request.seq).is_some_and(is_late),
+            Message::GetView => self.pending.first_key_value().is_some_and(|(_, oldest)| is_late(oldest)),
+            _ => false,
+        }
+    }
+
     /// When [`Client::tick`] wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Time {

@@ -4,6 +4,7 @@
 //! refuses it and says so ([`Message::Refused`]). Answers also carry the sender's incarnation, so
 //! that an answer given in an earlier life counts for nothing.
 
+use super::detour::Relay;
 use super::view::{Incarnation, Member, View, ViewNumber};
 use super::{Role, Time};
 use crate::store::snapshot::CHUNK_BYTES;
@@ -113,6 +114,9 @@ pub enum Message {
     Snapshot { view: ViewNumber, transfer: u64, index: u64, part: Arc<SnapshotPart> },
     /// Joining server → primary: I have all parts before `next`.
     SnapshotOk { view: ViewNumber, incarnation: Incarnation, transfer: u64, next: u64 },
+
+    /// One of the messages above by way of another server: see [`super::detour`].
+    Relay(Box<Relay>),
 }
 
 /// One message's worth of a snapshot.
@@ -150,6 +154,7 @@ impl Message {
             Self::StartOver { .. } => "StartOver",
             Self::Snapshot { .. } => "Snapshot",
             Self::SnapshotOk { .. } => "SnapshotOk",
+            Self::Relay(_) => "Relay",
         }
     }
 
@@ -175,7 +180,11 @@ impl Message {
     /// True for what is sent at regular intervals whether or not anything happens.
     #[must_use]
     pub fn is_background(&self) -> bool {
-        matches!(self, Self::Heartbeat { .. } | Self::HeartbeatOk { .. } | Self::Announce { .. } | Self::Welcome { .. })
+        match self {
+            Self::Heartbeat { .. } | Self::HeartbeatOk { .. } | Self::Announce { .. } | Self::Welcome { .. } => true,
+            Self::Relay(relay) => relay.carried().is_background(),
+            _ => false,
+        }
     }
 }
 
@@ -211,6 +220,7 @@ impl fmt::Display for Message {
             },
             Self::StartOver { incarnation, .. } => write!(f, " not as incarnation {incarnation}"),
             Self::SnapshotOk { next, .. } => write!(f, " next={next}"),
+            Self::Relay(relay) => write!(f, " {relay}"),
         }
     }
 }

@@ -14,6 +14,8 @@
 //! | [`Client`] | rank 0, further client ranks | sends requests, repeats them, never gives one two effects |
 //! | [`Server`] | ranks 1..N | primary, backup, joining or idle: see [`server`] |
 //!
+//! Where a link to rank 0 or to a client is broken, another server carries what goes there: see [`detour`].
+//!
 //! # How a write travels
 //!
 //! ```text
@@ -53,6 +55,7 @@
 //!   lies is not among them.
 
 pub mod client;
+pub mod detour;
 pub mod event;
 pub mod message;
 pub mod metadata;
@@ -65,6 +68,7 @@ pub mod view;
 use crate::store::Store;
 use crate::store::work::SLICE_UNITS;
 pub use client::{Client, Completion, Outcome};
+pub use detour::{Arrival, Detours};
 pub use event::{CrashCause, CrashPoint, Doom, Event, Role};
 pub use message::{Message, Reason, Request, SnapshotPart};
 pub use metadata::{Metadata, ViewRecord};

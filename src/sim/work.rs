@@ -36,6 +36,10 @@ impl Work {
     pub fn message(&mut self, message: &Message) {
         self.messages += 1;
         match message {
+            Message::Relay(relay) => {
+                self.messages -= 1;
+                self.message(&relay.carried());
+            }
             Message::Request(request) => self.bytes += request.command.size_bytes() as u64,
             Message::Reply { reply, .. } => self.reply(reply),
             Message::Prepare { entry, .. } => self.bytes += entry.command.size_bytes() as u64,

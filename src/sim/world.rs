@@ -460,9 +460,13 @@ impl World {
             return;
         }
         for (from, message) in &waiting {
+            let (from, message) = match message {
+                Message::Relay(relay) => (relay.from, &relay.carried()),
+                message => (*from, message),
+            };
             if let (Message::ChangeView { to: view, .. }, Some(current)) = (message, self.view_now()) {
                 let (asked, current) = (view.number, current.number);
-                self.invariants.on_change_view(*from, asked, current);
+                self.invariants.on_change_view(from, asked, current);
             }
         }
         self.with_front(rank, work, |front, now, sink| {

@@ -20,6 +20,9 @@ use std::time::Duration;
 const REPEATED_PREPARES_MAX: usize = 256;
 /// A joining server that has been silent for this many times the usual silence is let go.
 const JOINER_SILENCES: u32 = 6;
+/// A primary that hears no backup lets itself be replaced when the metadata server has not answered for this many
+/// announce intervals.
+const CUT_OFF_ANNOUNCES: u32 = 6;
 
 /// What only a primary needs.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct Primary {
     next_proposal: Time,
     /// The view that was asked for last, unless there is no reason for it any more.
     proposal: Option<Proposal>,
+    /// Since when this primary has been asking for another view than this one.
+    asked_since: Option<Time>,
     /// Requests that cannot be served yet.
     held: Held,
     /// Reads that wait for a lease.
@@ -75,6 +80,7 @@ impl Primary {
             next_heartbeat: now,
             next_proposal: now,
             proposal: None,
+            asked_since: None,
             held: Held::default(),
             unleased: Held::default(),
             scans: Scans::default(),
@@ -120,6 +126,7 @@ impl Primary {
         }
         self.next_proposal = now;
         self.proposal = None;
+        self.asked_since = None;
         self.start_view(core, now, None, out);
         self.advance(core, now, out);
     }
@@ -533,6 +540,7 @@ impl Primary {
             Reason::Handover
         } else {
             self.proposal = self.proposal.take().filter(|proposal| proposal.confirmed);
+            self.asked_since = None;
             return;
         };
         let backups: Vec<Member> = candidates().filter(|peer| !lost(peer)).map(|peer| peer.member).collect();
@@ -543,6 +551,7 @@ impl Primary {
         let view = core.view.as_ref().expect("a primary has a view");
         let to = Arc::new(view.successor(core.me, backups));
         self.next_proposal = now + core.config.timing.retry;
+        self.asked_since.get_or_insert(now);
         out.send(METADATA, Message::ChangeView { to: Arc::clone(&to), reason, confirms: None });
         let confirmed = self.proposal.take().is_some_and(|old| old.confirmed && old.to == to);
         self.proposal = Some(Proposal { to, reason, again_at: self.next_proposal, confirmed });
@@ -599,10 +608,21 @@ impl Primary {
 
     pub(super) fn send_heartbeats(&mut self, core: &Core, now: Time, out: &mut Outbox) {
         self.next_heartbeat = now + core.config.timing.heartbeat;
+        if self.is_cut_off(core, now) {
+            return;
+        }
         let (view, commit) = (core.view_number(), core.store.op());
         for peer in self.peers.values().filter(|peer| peer.is_required()) {
             out.send(peer.member.rank, Message::Heartbeat { view, commit, sent: now });
         }
+    }
+
+    /// True when no backup is heard any more, and the metadata server does not answer: then this primary can serve
+    /// nobody, and a backup that still hears it had better take over.
+    fn is_cut_off(&self, core: &Core, now: Time) -> bool {
+        let patience = core.config.timing.announce * CUT_OFF_ANNOUNCES;
+        self.asked_since.is_some_and(|since| now.since(since) >= patience)
+            && self.proposal.as_ref().is_some_and(|proposal| proposal.to.backups.is_empty())
     }
 
     /// Joining servers that fell silent, as long as nobody was asked to add them.

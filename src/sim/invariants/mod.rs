@@ -106,6 +106,8 @@ impl Invariants {
     pub fn on_delivery(&mut self, now: Time, host: &ServerHost, message: &Message) {
         let Some(server) = host.server() else { return };
         match message {
+            // Only what is for this server; what it carries on arrives elsewhere.
+            Message::Relay(relay) if relay.to == host.rank() => self.on_delivery(now, host, &relay.carried()),
             Message::Refused { .. } => self.coverage.meet(Situation::Refused),
             Message::Prepare { entry, view, .. } => {
                 let current = server.view().is_some_and(|mine| mine.number == *view);
@@ -139,6 +141,7 @@ impl Invariants {
     /// A node sends a message.
     pub fn on_send(&mut self, from: Rank, message: &Message) {
         match message {
+            Message::Relay(relay) if relay.from == from => self.on_send(from, &relay.carried()),
             Message::Reply { client, seq, reply, view } => {
                 if one_epoch::COUNTS {
                     self.note(self.one_epoch.on_reply(from, *view));

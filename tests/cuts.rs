@@ -1,0 +1,114 @@
+//! Links that are cut one way, and a server that crashes: whoever has all the data and reaches rank 0, directly or by
+//! another server, is enough for everybody to be served.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+use understudy::driver::Setup;
+use understudy::fault::Control;
+use understudy::protocol::{Config, METADATA, Outcome, Rank};
+use understudy::sim::World;
+use understudy::store::{Bytes, Command};
+
+/// Three servers, and rank 0 with the metadata server and a client.
+const SERVERS: u32 = 3;
+/// The most links cut at once.
+const CUTS_MAX: usize = 3;
+/// How long each of two tries may take.
+const TRY: Duration = Duration::from_secs(6);
+
+type Links = BTreeSet<(u32, u32)>;
+
+/// All sets of one-way cuts, the crashed server's links among them.
+fn sets() -> Vec<Links> {
+    let links: Vec<(u32, u32)> = (0..=SERVERS)
+        .flat_map(|from| (0..=SERVERS).map(move |to| (from, to)))
+        .filter(|(from, to)| from != to)
+        .collect();
+    let mut sets = vec![Links::new()];
+    for link in links {
+        let with = sets.iter().filter(|set| set.len() < CUTS_MAX).map(|set| {
+            let mut set = set.clone();
+            set.insert(link);
+            set
+        });
+        sets.extend(with.collect::<Vec<_>>());
+    }
+    sets
+}
+
+/// True when messages get from one rank to the other: directly, or by one other server that lives.
+fn reaches(cuts: &Links, crashed: u32, from: u32, to: u32) -> bool {
+    let open = |from: u32, to: u32| !cuts.contains(&(from, to));
+    let by = |by: u32| ![from, to, crashed].contains(&by) && open(from, by) && open(by, to);
+    open(from, to) || (1..=SERVERS).any(by)
+}
+
+fn world() -> World {
+    let config = Config::new(SERVERS);
+    let mut world = World::new(Setup { config, seed: 1, failure_rate: 0.0, recover_after: None, observe: false });
+    let ready =
+        |world: &World| world.holders().len() == SERVERS as usize && world.front(METADATA).client().view().is_some();
+    assert!(world.run_until(TRY, ready));
+    world
+}
+
+fn is_answered(world: &mut World, command: &Command) -> bool {
+    (0..2).any(|_| {
+        let seq = world.front(METADATA).next_seq();
+        world.submit(METADATA, command.clone());
+        let done =
+            |world: &World| world.history().iter().any(|op| op.seq == seq && matches!(op.outcome, Outcome::Done(_)));
+        world.run_until(TRY, done)
+    })
+}
+
+/// Plays one case. `None`: nobody who has the data reaches rank 0; otherwise whether a write and a read are answered.
+fn play(cuts: &Links, crashed: u32, between: Duration) -> Option<bool> {
+    let mut world = world();
+    let (key, value) = (Bytes::from("k"), Bytes::from("v"));
+    assert!(is_answered(&mut world, &Command::Put { key: key.clone(), value: value.clone() }));
+    for (from, to) in cuts {
+        world.control(Rank(*from), &Control::Cut { peer: Rank(*to), cut: true }).expect("any link can be cut");
+    }
+    world.run_for(between);
+    world.control(Rank(crashed), &Control::Crash).expect("it runs");
+    let has_way = |rank: &Rank| reaches(cuts, crashed, rank.0, 0) && reaches(cuts, crashed, 0, rank.0);
+    if !world.holders().iter().any(has_way) {
+        return None;
+    }
+    let served = is_answered(&mut world, &Command::Put { key: key.clone(), value })
+        && is_answered(&mut world, &Command::Get { key });
+    assert!(world.violation().is_none(), "{cuts:?} {crashed}: {}", world.violation().expect("seen"));
+    Some(served)
+}
+
+/// Every server crashes once with every set of cuts; the cuts come this long before.
+fn all(between: Duration, matters: impl Fn(&Links, u32) -> bool) {
+    let (mut counted, mut stuck) = (0, Vec::new());
+    for cuts in sets() {
+        for crashed in (1..=SERVERS).filter(|crashed| matters(&cuts, *crashed)) {
+            match play(&cuts, crashed, between) {
+                None => {}
+                Some(served) => {
+                    counted += 1;
+                    if !served {
+                        stuck.push((cuts.clone(), crashed));
+                    }
+                }
+            }
+        }
+    }
+    println!("{counted} cases in which somebody with the data reaches rank 0, {} of them stuck", stuck.len());
+    assert!(stuck.is_empty(), "{} of {counted} are stuck: {stuck:?}", stuck.len());
+}
+
+#[test]
+fn a_crash_with_cuts_stops_nobody_who_is_reached() {
+    // At the same moment: the crashed server's own links make no difference.
+    all(Duration::ZERO, |cuts, crashed| cuts.iter().all(|(from, to)| *from != crashed && *to != crashed));
+}
+
+#[test]
+fn a_crash_some_time_after_the_cuts_stops_nobody_who_is_reached() {
+    all(Duration::from_millis(400), |_, _| true);
+}
