@@ -2,8 +2,8 @@
 //!
 //! `UNDERSTUDY_PICTURES=assets cargo test --release --test pictures` makes them anew, on a quiet machine: `load.svg`,
 //! `five.svg`, and the recording `demo.cast`, of which a renderer of asciicasts makes the moving one: `svg-term --in
-//! assets/demo.cast --out assets/demo.svg --window` (from npm: svg-term-cli). With figures that the README denies,
-//! because the machine was busy, nothing is made, and the test fails.
+//! assets/demo.cast --out assets/demo.svg --from 100 --window` (from npm: svg-term-cli, whose own first frame is
+//! blank). With figures that the README denies, because the machine was busy, nothing is made, and the test fails.
 #![cfg(feature = "mpi")]
 
 mod support;
