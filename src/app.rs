@@ -14,9 +14,9 @@ mod sim;
 mod verdict;
 
 #[cfg(feature = "mpi")]
-pub use mpi::run_rank;
+pub(crate) use mpi::{Begun, begin, end_world, exit_soon};
 #[cfg(feature = "mpi")]
-pub(crate) use mpi::{exit_soon, host_name, job_number};
+pub use mpi::{run_rank, run_replacement};
 pub use sim::{run_sim, watch};
 
 use crate::args::{Args, RecoverAfter, ThemeName};

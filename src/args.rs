@@ -67,6 +67,11 @@ pub struct Args {
     #[arg(long, help_heading = FAULTS)]
     pub no_respawn: bool,
 
+    /// How many further processes sleep from the start, to take the place of killed servers at once [default: 2]. When
+    /// none is left, a new process is started.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(0..=8), help_heading = FAULTS)]
+    pub spares: Option<u32>,
+
     #[arg(long, value_name = "RULE", help = without_help(), help_heading = FAULTS)]
     pub without: Vec<Rule>,
 

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     if let Some(code) = launch::guardian() {
         return code;
     }
+    launch::processes::raise_descriptor_limit();
     let args = manual::parse();
     match &args.tool {
         Some(Tool::Man) => return manual::print_page(),
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
 
 #[cfg(feature = "mpi")]
 fn over_mpi(args: &Args) -> ExitCode {
+    if let Some(place) = args.replaces {
+        return understudy::app::run_replacement(args, place);
+    }
     if launch::is_rank() {
         return understudy::app::run_rank(args);
     }

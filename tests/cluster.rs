@@ -457,7 +457,8 @@ fn five_servers() {
     }
     job.expect("RECOVER", "OK");
     let status = job.wait_status("all five again", |status| status.backups.len() == 4 && status.primary.is_some());
-    assert!(status.view >= 7, "{status}");
+    // Those that come back at the same time may do so in one view.
+    assert!(status.view >= 5, "{status}");
     job.expect("GET a", "4");
     job.end(0);
 }
@@ -558,8 +559,11 @@ fn ends(mut job: Job, code: Option<i32>, word: &str) {
 #[test]
 fn a_killed_server_leaves_the_others_serving() {
     for victim in [1, 2] {
-        let (mut job, pids) = ready();
-        job.signal(pids[victim], Signal::KILL);
+        let mut job = Job::start(&[BY_HAND, &["--no-respawn"]].concat());
+        job.expect("PUT a 1", "OK");
+        let status = job.wait_led_by(1, &[2]);
+        let dead = status.pid(u32::try_from(victim).expect("1 or 2"));
+        job.signal(Pid::from_raw(dead).expect("a pid is not 0"), Signal::KILL);
         job.expect("INCR a", "2");
         let survivor = 3 - u32::try_from(victim).expect("1 or 2");
         let status = job.wait_status("the dead one is known to be dead", |status| {
@@ -616,6 +620,52 @@ fn the_launcher_ends_the_job_when_it_is_asked_to() {
         job.signal(job.pid(), signal);
         ends(job, Some(code), "");
     }
+}
+
+/// mpirun tells rank 0, sometimes in time for a word.
+#[test]
+fn an_mpirun_that_is_told_to_end_ends_the_job_always_in_the_same_way() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let (job, _) = ready();
+        let told = Instant::now();
+        job.signal(job.mpirun(), signal);
+        ends(job, Some(1), "understudy: ");
+        assert!(told.elapsed() < GONE_WITHIN, "{:?}", told.elapsed());
+    }
+}
+
+/// The console is stopped and hears of nothing: the others end the job.
+#[test]
+fn a_killed_launcher_takes_a_stopped_console_along() {
+    let (mut job, pids) = ready();
+    job.signal(pids[0], Signal::STOP);
+    job.signal(job.pid(), Signal::KILL);
+    let killed = Instant::now();
+    job.wait_end();
+    job.wait_gone();
+    println!("everybody gone {:.2?} after the launcher", killed.elapsed());
+    assert!(killed.elapsed() < GONE_WITHIN, "{:?}", killed.elapsed());
+}
+
+/// However low the shell has set its limit of open files, and whatever the user has told MPI about networks.
+#[test]
+fn few_descriptors_and_networks_that_are_excluded_keep_nobody_from_coming_back() {
+    let mut job = Job::of(&["--failure-rate", "0", "--spares", "0"], |_| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"ulimit -n 100; exec "$0" "$@""#, UNDERSTUDY]);
+        shell.env("OMPI_MCA_btl_tcp_if_exclude", "lo,docker0").env("OMPI_MCA_oob_tcp_if_exclude", "docker0");
+        shell
+    });
+    job.expect("PUT a 0", "OK");
+    job.wait_led_by(1, &[2]);
+    for kill in 1..=30 {
+        job.expect("KILL backup", "OK");
+        job.expect("INCR a", &kill.to_string());
+        job.wait_status("a new process is a member", |status| {
+            status.is_whole() && status.server(2).incarnation > kill * 1_000
+        });
+    }
+    job.end(0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use understudy::check::{Operation, json};
 use understudy::console::commands::COMMANDS;
 use understudy::driver::end::Ended;
 use understudy::driver::log::Log;
-use understudy::driver::{Doors, Link, Setup, Sink, clock, server_rank};
+use understudy::driver::{Link, Setup, Sink, clock, server_rank};
 use understudy::fault::Control;
 use understudy::protocol::detour::{Carried, Relay};
 use understudy::protocol::{
@@ -26,7 +26,7 @@ use understudy::protocol::{
 use understudy::sim::World;
 use understudy::store::{ClientId, Command, Exporter, LogEntry, OpNumber, Reply, Seq, Store};
 use understudy::transport::wire::{decode, encode};
-use understudy::transport::{Doorbell, Packet, Transport};
+use understudy::transport::{Doorbell, Packet, Process, Transport};
 
 // ---- valid input -------------------------------------------------------------------------------
 
@@ -276,12 +276,12 @@ fn a_server_that_receives_garbage_drops_it_counts_it_and_goes_on() {
 
     let sent = Rc::new(RefCell::new(Vec::new()));
     let job = u64::from(std::process::id()) << 20 | 0x6a5b;
-    let doorbell = Doorbell::open(job, Rank(1), 3).expect("a socket can be had");
+    let doorbell = Doorbell::open(job, Process(1), 3).expect("a socket can be had");
     let mut link = Link::new(Wire { arriving, sent: Rc::clone(&sent) }, doorbell);
     let setup = Setup { config: Config::new(2), seed: 1, failure_rate: 0.0, recover_after: None, observe: true };
     let host = server_rank::host(Rank(1), Incarnation(1), setup);
     let log = Log::create(None, Rank(1), clock::now());
-    let ended = server_rank::run(&mut link, host, log, Doors::new(&[]), &|| false);
+    let ended = server_rank::run(&mut link, host, log, &|| false);
     assert_eq!(ended, Ended::Told);
     assert_eq!(link.garbage(), count);
 

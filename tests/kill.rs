@@ -3,10 +3,11 @@
 
 mod support;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::job::{Job, UNDERSTUDY};
+use support::load::number;
 use support::status::Status;
 
 /// A cluster in line mode whose servers fail only when they are told to.
@@ -225,4 +226,173 @@ fn a_server_that_goes_on_is_no_second_primary() {
         assert!(leads(&new), "{after}");
     }
     leave(job, 0);
+}
+
+// ---- many kills ------------------------------------------------------------------------------------
+
+/// So many kills in the gate; by hand more: `UNDERSTUDY_KILLS=200 cargo test --test kill many`.
+const KILLS: u32 = 40;
+/// Served after the last kill, and whole again; with room for a machine that is busy with other tests.
+const SERVED_WITHIN: Duration = Duration::from_secs(3);
+const WHOLE_WITHIN: Duration = Duration::from_secs(15);
+/// Some megabytes.
+const BIG_VALUES: usize = 100;
+const BIG_VALUE_BYTES: usize = 60_000;
+/// After so many kills there are no spares left, and what grows from then on grows for ever.
+const SPARES_ARE_GONE: u32 = 10;
+
+/// The same numbers again from the same seed.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// What a process holds: descriptors, and kilobytes of memory that are its own.
+fn held(pid: Pid) -> (usize, u64) {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let memory = text.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse().ok());
+    (descriptors, memory.unwrap_or_default())
+}
+
+/// Whether this server has the data, by its own word.
+fn is_member(status: &Status, rank: u32) -> bool {
+    let in_view = status.primary == Some(rank) || status.backups.contains(&rank);
+    in_view && ["PRIMARY", "BACKUP"].contains(&status.role(rank))
+}
+
+/// Whom one may kill without the data's being lost: who has it, if somebody else has it too, and who has not.
+fn victims(status: &Status) -> Vec<u32> {
+    let holders: Vec<u32> = status.ranks.iter().map(|line| line.rank).filter(|rank| is_member(status, *rank)).collect();
+    let lives = |line: &&support::status::RankLine| line.rank != 0 && line.role != "DEAD";
+    let all = status.ranks.iter().filter(lives).map(|line| line.rank);
+    all.filter(|rank| holders.len() > 1 || holders.len() == 1 && !holders.contains(rank)).collect()
+}
+
+#[test]
+fn many_kills_in_a_row_hold_nobody_up_and_cost_nothing_for_good() {
+    let kills = std::env::var("UNDERSTUDY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let seed = std::env::var("UNDERSTUDY_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 20 | 1);
+    eprintln!("UNDERSTUDY_SEED={seed}");
+    let mut chance = Chance(seed);
+    let mut job = cluster(3, &[]);
+    // So much to hand over that some are killed while they join.
+    for number in 0..BIG_VALUES {
+        job.expect(&format!("PUT big{number} {}", "x".repeat(BIG_VALUE_BYTES)), "OK");
+    }
+    job.expect("LOAD 2000", "OK");
+    let mut early = None;
+    let mut unborn = 0;
+    for kill in 1..=kills {
+        // At once after the last one, so that its successor has not said a word yet, or while it joins, or later.
+        std::thread::sleep(Duration::from_millis([0, 3, 30, 400][chance.below(4) as usize] * chance.below(100) / 100));
+        let status = loop {
+            let status = job.status();
+            if !victims(&status).is_empty() {
+                break status;
+            }
+        };
+        let mut among = victims(&status);
+        let newcomers: Vec<u32> = among.iter().copied().filter(|rank| !is_member(&status, *rank)).collect();
+        if !newcomers.is_empty() && chance.below(2) == 0 {
+            among = newcomers;
+        }
+        let victim = among[chance.below(among.len() as u64) as usize];
+        unborn += u32::from(!is_member(&status, victim));
+        // It may have died since, by a kill before.
+        let _ = kill_process(Pid::from_raw(status.pid(victim)).expect("STATUS names processes"), Signal::KILL);
+        job.expect("INCR kills", &kill.to_string());
+        if kill == SPARES_ARE_GONE {
+            early = Some((whole(&mut job), held(job.rank_zero()), held(job.mpirun())));
+        }
+    }
+    let last = Instant::now();
+    job.expect("GET kills", &kills.to_string());
+    let served = last.elapsed();
+    let after = whole(&mut job);
+    let healed = last.elapsed();
+    let (rank_zero, mpirun) = (held(job.rank_zero()), held(job.mpirun()));
+    eprintln!(
+        "{kills} kills, {unborn} of servers that were not members: served after {served:.0?}, whole {healed:.0?}"
+    );
+    assert!(served < SERVED_WITHIN && healed < WHOLE_WITHIN, "{served:?} {healed:?}");
+    job.expect("LOAD off", "OK");
+    let line = job.ask("LOAD");
+    assert_eq!((number(&line, "lost"), number(&line, "duplicated")), (0, 0), "{line}");
+    if let Some((_, rank_zero_then, mpirun_then)) = early {
+        eprintln!("rank 0 {rank_zero_then:?} then {rank_zero:?}, mpirun {mpirun_then:?} then {mpirun:?} (files, kB)");
+        assert!(rank_zero.0 <= rank_zero_then.0 + 4 && mpirun.0 <= mpirun_then.0 + 4, "descriptors grow");
+        assert!(mpirun.1 <= mpirun_then.1 + 8 * 1024, "mpirun grows");
+    }
+    // The launcher, mpirun, and the ranks: nobody else is kept.
+    assert_eq!(job.processes().len(), 2 + after.ranks.len(), "{:?}", job.processes());
+    leave(job, 0);
+}
+
+#[test]
+fn a_spare_that_is_killed_is_not_missed() {
+    let mut job = cluster(2, &[]);
+    let before = job.status();
+    let ranks: Vec<i32> = before.ranks.iter().map(|line| line.pid).collect();
+    let others = [job.pid(), job.mpirun()];
+    let spares = job.processes().into_iter().filter(|pid| !others.contains(pid));
+    let spares: Vec<Pid> = spares.filter(|pid| !ranks.contains(&pid.as_raw_nonzero().get())).collect();
+    assert_eq!(spares.len(), 2, "two sleep: {spares:?}");
+    let ticks = |pid: &Pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let used: u64 = spares.iter().map(ticks).sum();
+    std::thread::sleep(Duration::from_secs(2));
+    let used = spares.iter().map(ticks).sum::<u64>() - used;
+    assert!(used <= 4, "{used} hundredths of a second of two sleepers within two seconds");
+    for spare in &spares {
+        job.signal(*spare, Signal::KILL);
+    }
+    // Whether rank 0 has noticed or not.
+    job.expect("KILL primary", "OK");
+    job.expect("INCR n", "1");
+    let after = whole(&mut job);
+    assert_eq!(after.ranks.len(), before.ranks.len());
+    job.expect("KILL primary", "OK");
+    job.expect("INCR n", "2");
+    whole(&mut job);
+    leave(job, 0);
+}
+
+/// A rebuild or an upgrade while the cluster runs.
+#[test]
+fn the_programs_file_may_be_replaced_or_deleted_meanwhile() {
+    for is_replaced in [false, true] {
+        let mut program = std::path::PathBuf::new();
+        let args = ["--plain", "--failure-rate", "0", "--spares", "0"];
+        let mut job = Job::of(&args, |place| {
+            program = place.path().join("understudy");
+            std::fs::copy(UNDERSTUDY, &program).expect("there is room for a copy");
+            Command::new(&program)
+        });
+        job.expect("PUT a 1", "OK");
+        whole(&mut job);
+        std::fs::remove_file(&program).expect("it is ours");
+        if is_replaced {
+            std::fs::write(&program, "no program").expect("it is ours");
+        }
+        for _ in 0..2 {
+            let before = whole(&mut job);
+            job.expect("KILL primary", "OK");
+            let dead = primary(&before);
+            let replaced = |after: &Status| after.is_whole() && after.pid(dead) != before.pid(dead);
+            job.wait_status("a new process is a member", replaced);
+        }
+        job.expect("GET a", "1");
+        leave(job, 0);
+    }
 }

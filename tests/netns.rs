@@ -177,36 +177,25 @@ fn a_cable_is_pulled_out_and_put_in_again() {
     job.end(0);
 }
 
+/// By a spare, and by a process that is started on the first host and reached over TCP.
 #[test]
 fn a_server_on_another_host_is_killed_and_replaced() {
-    let Some(hosts) = Hosts::start("a_server_on_another_host_is_killed_and_replaced", 3) else { return };
-    let mut job = hosts.job(&[]);
-    let primary = wait_whole(&mut job);
-    job.expect("PUT kept yes", "OK");
-    let before = job.status().pid(primary);
-    job.expect("KILL primary", "OK");
-    job.expect("GET kept", "yes");
-    assert_eq!(wait_whole(&mut job), 3 - primary);
-    assert_ne!(job.status().pid(primary), before);
-    job.expect("CRASH primary", "OK");
-    job.expect("GET kept", "yes");
-    job.end(0);
-}
-
-#[test]
-fn who_is_skipped_is_told_in_the_end_with_what_it_lacks() {
-    let lacks: Vec<String> = skip::program("no-such-program", "the-package").into_iter().collect();
-    assert_eq!(lacks, ["`no-such-program` is not found: install the-package"]);
-    assert_eq!(skip::program("sh", "dash"), None);
-    let place = Place::new();
-    assert_eq!(skip::summary(&place.path().join("notes")), "no test was skipped\n");
-    let notes = place.path().join("notes");
-    std::fs::create_dir(&notes).expect("the place is ours");
-    std::fs::write(notes.join("b_test"), &lacks[0]).expect("the place is ours");
-    std::fs::write(notes.join("a_test"), "it needs root").expect("the place is ours");
-    let said = "2 tests were skipped:\n  a_test: it needs root\n  b_test: `no-such-program` is not found: install \
-                the-package\n";
-    assert_eq!(skip::summary(&notes), said);
+    let Some(hosts) = Hosts::start("b", 3) else { return };
+    for spares in ["2", "0"] {
+        let mut job = hosts.job(&["--spares", spares]);
+        job.expect("PUT kept yes", "OK");
+        for _ in 0..2 {
+            let primary = wait_whole(&mut job);
+            let before = job.status().pid(primary);
+            job.expect("KILL primary", "OK");
+            job.expect("GET kept", "yes");
+            job.wait_status("another process", |status| status.pid(primary) != before && status.is_whole());
+        }
+        wait_whole(&mut job);
+        job.expect("CRASH primary", "OK");
+        job.expect("GET kept", "yes");
+        job.end(0);
+    }
 }
 
 #[test]

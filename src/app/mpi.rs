@@ -2,22 +2,27 @@
 
 use super::verdict::Court;
 use super::{Play, complain, enter_screen, fail, new_model, random_seed, setup};
-use crate::args::{Args, Tool};
+use crate::args::{Args, Place, Tool};
 use crate::bench;
 use crate::dashboard::lock;
 use crate::driver::client_rank;
 use crate::driver::end::Ended;
 use crate::driver::log::Log;
-use crate::driver::{ConsoleRank, Desk, Doors, FrontHost, Link, Respawn, clock, server_rank};
+use crate::driver::spare::{self, Waited};
+use crate::driver::{ConsoleRank, Desk, FrontHost, Link, Respawn, clock, server_rank};
 use crate::launch::{self, Attachment, Order, ParentWatch};
 use crate::protocol::{Incarnation, METADATA, Rank};
 use crate::store::ClientId;
+use crate::transport::doorbell::Ringer;
 #[cfg(target_os = "linux")]
 use crate::transport::keeper;
-use crate::transport::mpi::MpiTransport;
+use crate::transport::mpi::World;
+use crate::transport::offspring::{Offspring, settle_in};
 use crate::transport::wire::{Start, encode};
-use crate::transport::{Doorbell, Packet, Transport};
-use std::io::{self, Write};
+use crate::transport::{Doorbell, Mesh, Packet, Process, Transport};
+use rustix::fd::OwnedFd;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -27,15 +32,14 @@ use std::time::Duration;
 /// After the goodbye a rank that still hangs in MPI is ended.
 const EXIT_DEADLINE: Duration = Duration::from_millis(400);
 
+/// Where random numbers come from that nobody can guess.
+const RANDOM: &str = "/dev/urandom";
+
 /// Runs this process as the rank that it is.
 #[must_use]
 pub fn run_rank(args: &Args) -> ExitCode {
     if let Some(why) = launch::left_over() {
         return fail(&why);
-    }
-    // A replacement is rank 0 of a world of its own, and no console.
-    if args.replaces.is_some() {
-        return run_server(args);
     }
     let first = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"].iter().find_map(|name| std::env::var(name).ok());
     match &args.tool {
@@ -45,16 +49,76 @@ pub fn run_rank(args: &Args) -> ExitCode {
     }
 }
 
+/// Runs this process in the place of a dead one: a child of rank 0, and no process of MPI.
+#[must_use]
+pub fn run_replacement(args: &Args, place: Place) -> ExitCode {
+    let _ = launch::block_terminal_signals();
+    let socket = match settle_in() {
+        Ok(socket) => socket,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let logs = launch::job_dir(args).ok();
+    ExitCode::from(serve(args, logs.as_deref(), &|_| {}, Origin::Child(Rank(place.rank), socket)))
+}
+
+/// Whether the ranks run on more than one host, as far as MPI says.
+fn several_hosts(args: &Args) -> bool {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    match (number("OMPI_COMM_WORLD_LOCAL_SIZE"), number("OMPI_COMM_WORLD_SIZE")) {
+        (Some(here), Some(all)) => here < all,
+        _ => args.hostfile.is_some(),
+    }
+}
+
+/// What rank 0 has when all others have been told how to start.
+pub(crate) struct Begun {
+    pub(crate) mesh: Mesh,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) start: Start,
+}
+
+/// Tells the ranks of this world how to start. The last so many processes of it are spares.
+///
+/// # Errors
+/// When something is missing for that.
+pub(crate) fn begin(args: &Args, world: World, spares: u32, seed: u64, observe: bool) -> Result<Begun, String> {
+    let together = world.size();
+    let mut token = [0; 16];
+    File::open(RANDOM)
+        .and_then(|mut random| random.read_exact(&mut token))
+        .map_err(|error| format!("no random numbers: {RANDOM}: {error}"))?;
+    let start = Start {
+        seed,
+        pid: std::process::id(),
+        host: host_name(),
+        observe,
+        ranks: together - spares,
+        together,
+        several_hosts: several_hosts(args),
+        token: u128::from_le_bytes(token),
+        process: Process(METADATA.0),
+        rank: METADATA,
+        incarnation: Incarnation(1),
+        places: Vec::new(),
+    };
+    let mut mesh = Mesh::of_world(world);
+    mesh.join(start.process, start.job(), together);
+    for process in 1..together {
+        let frame = encode(&Packet::Start(Box::new(start.for_process(Process(process)))), Vec::new());
+        if mesh.send(Rank(process), frame).is_err() {
+            return Err("MPI takes no messages".to_owned());
+        }
+    }
+    let doorbell =
+        Doorbell::open(start.job().number, start.process, together).map_err(|error| format!("no doorbell: {error}"))?;
+    Ok(Begun { mesh, doorbell, start })
+}
+
 /// Something that only processes on one machine, able to see each other's pids, share.
 pub(crate) fn host_name() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     format!("{} {}", boot.trim(), pids.display())
-}
-
-/// A number that the ranks of this job share, and no other job.
-pub(crate) fn job_number(start: &Start) -> u64 {
-    start.seed ^ (u64::from(start.pid) << 32)
 }
 
 /// Ends the process soon, whatever MPI is waiting for.
@@ -69,68 +133,105 @@ pub(crate) fn exit_soon(code: u8) {
 
 fn run_server(args: &Args) -> ExitCode {
     let _ = launch::block_terminal_signals();
-    // Named after mpirun, which is this process's parent, but not that of the rank itself.
+    // Named after mpirun, which is this process's parent, but not that of a rank that is kept.
     let logs = launch::job_dir(args).ok();
     #[cfg(target_os = "linux")]
-    return keeper::keep(|keeper| serve(args, logs.as_deref(), &|rank_zero| keeper.has_started(rank_zero)));
-    #[cfg(not(target_os = "linux"))]
-    return ExitCode::from(serve(args, logs.as_deref(), &|_| {}));
+    if several_hosts(args) {
+        return keeper::keep(|keeper| {
+            serve(args, logs.as_deref(), &|rank_zero| keeper.has_started(rank_zero), Origin::World)
+        });
+    }
+    ExitCode::from(serve(args, logs.as_deref(), &|_| {}, Origin::World))
 }
 
-/// A server's rank, from beginning to end.
-fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>)) -> u8 {
+/// How this process has come to be.
+enum Origin {
+    /// mpirun has started it, together with the others.
+    World,
+    /// Rank 0 has, to be this rank; that is the way to it.
+    Child(Rank, OwnedFd),
+}
+
+/// A rank other than 0, or a spare, from beginning to end.
+fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), origin: Origin) -> u8 {
     let alone = launch::alone();
     let watch = ParentWatch::new();
     let _ = watch.exit_when_orphaned();
-    let transport = match args.replaces {
-        Some(place) => MpiTransport::init_replacement(Rank(place.rank), place.ranks),
-        None => MpiTransport::init(),
+    let mut mesh = match origin {
+        Origin::Child(rank, socket) => Mesh::of_child(rank, socket),
+        Origin::World => match World::init() {
+            Ok(world) => Mesh::of_world(world),
+            Err(error) => return complain(&error.to_string()),
+        },
     };
-    let mut transport = match transport {
-        Ok(transport) => transport,
-        Err(error) => return complain(&error.to_string()),
-    };
-    if args.replaces.is_none() && transport.ranks() < 2 {
+    if args.replaces.is_none() && mesh.ranks() < 2 {
         let code = complain(&alone);
         exit_soon(code);
-        transport.finalize();
+        if let Some(world) = mesh.into_world() {
+            world.finalize();
+        }
         return code;
     }
     let is_orphan = || !watch.parent_is_alive();
-    let (start, early) = match server_rank::wait_for_start(&mut transport, &is_orphan) {
-        Ok(start) => start,
+    let (mut start, mut early) = match spare::wait_for_start(&mut mesh, &is_orphan) {
+        Ok(Waited::Start(start, early)) => (start, early),
+        Ok(Waited::Leave) => return leave(mesh, Ended::Told),
+        Ok(Waited::Orphaned) => return leave(mesh, Ended::Orphaned),
         Err(error) => return complain(&error),
     };
     let host = host_name();
     let rank_zero = (start.host == host).then_some(start.pid);
     if let Some(pid) = rank_zero {
         watch.rank_zero_is(pid);
+        watch.launcher_is_here();
     }
     has_started(rank_zero);
-    let rank = transport.rank();
-    let doorbell = match Doorbell::open(job_number(&start), rank, transport.ranks()) {
+    mesh.join(start.process, start.job(), start.together);
+    let mut addresses = match mesh.take_place(&start) {
+        Ok(addresses) => addresses,
+        Err(error) => return complain(&format!("nobody can come: {error}")),
+    };
+    let mut doorbell = match Doorbell::open(start.job().number, start.process, mesh.ranks()) {
         Ok(doorbell) => doorbell,
         Err(error) => return complain(&format!("no doorbell: {error}")),
     };
-    let log = Log::create(logs, rank, clock::now());
-    let setup = setup(args, transport.ranks().max(2 + args.clients), start.seed, start.observe);
-    let mut link = Link::new(transport, doorbell);
+    let hello = |addresses| Packet::Hello { pid: std::process::id(), host: host.clone(), addresses };
+    if start.is_for_a_spare() {
+        let _ = mesh.send(METADATA, encode(&hello(Vec::new()), Vec::new()));
+        match spare::sleep(&mut mesh, &doorbell, !start.several_hosts, &is_orphan) {
+            Waited::Start(place, behind) => (start, early) = (place, behind),
+            Waited::Leave => return leave(mesh, Ended::Told),
+            Waited::Orphaned => return leave(mesh, Ended::Orphaned),
+        }
+        addresses = mesh.take_place(&start).unwrap_or_default();
+    }
+    start.places.iter().for_each(|place| doorbell.place(place.rank, place.process));
+    let log = Log::create(logs, start.rank, clock::now());
+    let setup = setup(args, start.ranks.max(2 + args.clients), start.seed, start.observe);
+    let mut link = Link::new(mesh, doorbell);
     link.put_back(early);
-    link.push(METADATA, &Packet::Hello { pid: std::process::id(), host });
-    let ended = if rank.0 > setup.config.servers {
-        let host = FrontHost::new(rank, std::process::id(), &setup);
+    link.push(METADATA, &hello(addresses));
+    let ended = if start.rank.0 > setup.config.servers {
+        let host = FrontHost::new(start.rank, std::process::id(), &setup);
         client_rank::run(&mut link, host, log, &is_orphan)
     } else {
-        let host = server_rank::host(rank, start.incarnation, setup);
-        server_rank::run(&mut link, host, log, Doors::new(&start.peers), &is_orphan)
+        let host = server_rank::host(start.rank, start.incarnation, setup);
+        server_rank::run(&mut link, host, log, &is_orphan)
     };
-    let transport = link.into_transport();
-    if ended == Ended::Told && transport.is_whole() {
-        exit_soon(0);
-        transport.finalize();
-        return 0;
+    leave(link.into_transport(), ended)
+}
+
+/// The end of a rank. MPI ends the orderly way only when everybody is there for it.
+fn leave(mesh: Mesh, ended: Ended) -> u8 {
+    match mesh.into_world() {
+        Some(world) if ended == Ended::Told && world.is_whole() => {
+            exit_soon(0);
+            world.finalize();
+            return 0;
+        }
+        Some(world) => world.abandon(),
+        None => {}
     }
-    transport.abandon();
     if ended == Ended::Orphaned {
         launch::processes::remove_shared_memory();
     }
@@ -169,11 +270,12 @@ fn run_console(args: &Args) -> ExitCode {
         Ok(painter) => painter,
         Err(error) => return fail(&format!("the terminal cannot be drawn on: {error}")),
     };
-    let mut transport = match attached.with_stderr_in_the_log(MpiTransport::init) {
-        Ok(transport) => transport,
+    let world = match attached.with_stderr_in_the_log(World::init) {
+        Ok(world) => world,
         Err(error) => return fail(&error.to_string()),
     };
-    let ranks = transport.ranks();
+    let spares = launch::spares(args).min(world.size().saturating_sub(2 + args.clients));
+    let ranks = world.size() - spares;
     if ranks < 2 + args.clients {
         attached.break_off(1);
         return fail(&alone);
@@ -181,36 +283,22 @@ fn run_console(args: &Args) -> ExitCode {
     lock(&model).setup.servers = ranks - 1 - args.clients;
     court.expect((ranks - args.clients..ranks).map(ClientId));
 
-    let start = Start {
-        seed,
-        pid: std::process::id(),
-        host: host_name(),
-        observe: true,
-        ranks,
-        incarnation: Incarnation(1),
-        peers: Vec::new(),
+    let Begun { mesh, doorbell, start } = match begin(args, world, spares, seed, true) {
+        Ok(begun) => begun,
+        Err(why) => return fail(&why),
     };
-    let job = job_number(&start);
-    for rank in (1..ranks).map(Rank) {
-        let frame = encode(&Packet::Start(Box::new(start.clone())), Vec::new());
-        if transport.send(rank, frame).is_err() {
-            return fail("MPI takes no messages");
-        }
-    }
-    let doorbell = match Doorbell::open(job, METADATA, ranks) {
-        Ok(doorbell) => doorbell,
+    let ringer = match doorbell.ringer(start.process) {
+        Ok(ringer) => ringer,
         Err(error) => return fail(&format!("no doorbell: {error}")),
     };
-    let (the_desk, asks) = match doorbell.ringer(job, METADATA) {
-        Ok(ringer) => Desk::waking(move || ringer.ring()),
-        Err(error) => return fail(&format!("no doorbell: {error}")),
-    };
+    let mesh = mesh.with_offspring(offspring(args, ringer.clone()));
+    let (the_desk, asks) = Desk::waking(move || ringer.ring());
     let _ = desk.set(the_desk.clone());
     attached.report_pids(&[std::process::id()]);
 
     let front = FrontHost::new(METADATA, std::process::id(), &setup(args, ranks, start.seed, start.observe));
     let log = Log::create(launch::job_dir(args).ok().as_deref(), METADATA, clock::now());
-    let mut link = Link::new(transport, doorbell);
+    let mut link = Link::new(mesh, doorbell);
     let mut all_alive = false;
     let play = Play { args, desk: the_desk, model, painter, court, clock: Box::new(clock::now) };
     let code = play.run(|news, drawn| {
@@ -220,13 +308,25 @@ fn run_console(args: &Args) -> ExitCode {
     let _ = io::stdout().flush();
     exit_soon(code);
     attached.finish(code);
-    let transport = link.into_transport();
-    if all_alive && transport.is_whole() {
-        transport.finalize();
-    } else {
-        transport.abandon();
-    }
+    end_world(link.into_transport(), all_alive);
     signal_hook::low_level::exit(i32::from(code))
+}
+
+/// The end of MPI at rank 0.
+pub(crate) fn end_world(mesh: Mesh, all_alive: bool) {
+    match mesh.into_world() {
+        Some(world) if all_alive && world.is_whole() => world.finalize(),
+        Some(world) => world.abandon(),
+        None => {}
+    }
+}
+
+/// Rank 0's children keep their logs where the others do.
+fn offspring(args: &Args, ringer: Ringer) -> Offspring {
+    let logs = launch::job_dir(args).ok();
+    let environment = logs.iter().map(|dir| (launch::state::JOB_DIR_VARIABLE.into(), dir.into())).collect();
+    let errors = logs.map(|dir| dir.join(launch::state::MPIRUN_LOG));
+    Offspring::new(environment, errors, move || ringer.ring())
 }
 
 /// A replacement gets the arguments of the one whose place it takes.

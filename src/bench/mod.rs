@@ -218,7 +218,7 @@ impl<'a> Bench<'a> {
         let program =
             std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
         let mut command = Command::new(program);
-        command.args(["--failure-rate", "0", "--recover-after", "never", "--plain"]);
+        command.args(["--failure-rate", "0", "--recover-after", "never", "--plain", "--spares", "0"]);
         command.args(["--servers", &plan.servers.to_string(), "--pace", &self.args.pace.to_string()]);
         if plan.part == Part::Mixes {
             command.args(["--clients", &MIX_CLIENTS.to_string()]);

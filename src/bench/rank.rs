@@ -4,14 +4,12 @@ use super::front::Front;
 use super::parts;
 use super::report::Line;
 use super::{BenchArgs, Part};
-use crate::app::{exit_soon, fail, host_name, job_number, setup};
+use crate::app::{Begun, begin, end_world, exit_soon, fail, setup};
 use crate::args::Args;
 use crate::driver::{FrontHost, Link};
 use crate::launch::{self, Order};
-use crate::protocol::{Incarnation, METADATA, Rank};
-use crate::transport::mpi::MpiTransport;
-use crate::transport::wire::{Start, encode};
-use crate::transport::{Doorbell, Packet, Transport};
+use crate::protocol::METADATA;
+use crate::transport::mpi::World;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -36,37 +34,21 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
         Ok(attached) => attached,
         Err(error) => return fail(&error.to_string()),
     };
-    let mut transport = match attached.with_stderr_in_the_log(MpiTransport::init) {
-        Ok(transport) => transport,
+    let world = match attached.with_stderr_in_the_log(World::init) {
+        Ok(world) => world,
         Err(error) => return fail(&error.to_string()),
     };
-    let ranks = transport.ranks();
     // Only the phases of a failover need the servers' own words.
     let observe = wanted.part == Some(Part::Failover);
-    let start = Start {
-        seed: SEED,
-        pid: std::process::id(),
-        host: host_name(),
-        observe,
-        ranks,
-        incarnation: Incarnation(1),
-        peers: Vec::new(),
-    };
-    for rank in (1..ranks).map(Rank) {
-        let frame = encode(&Packet::Start(Box::new(start.clone())), Vec::new());
-        if transport.send(rank, frame).is_err() {
-            return fail("MPI takes no messages");
-        }
-    }
-    let doorbell = match Doorbell::open(job_number(&start), METADATA, ranks) {
-        Ok(doorbell) => doorbell,
-        Err(error) => return fail(&format!("no doorbell: {error}")),
+    let Begun { mesh, doorbell, start } = match begin(args, world, 0, SEED, observe) {
+        Ok(begun) => begun,
+        Err(why) => return fail(&why),
     };
     attached.report_pids(&[std::process::id()]);
-    say(&Line::Mpi(MpiTransport::library().lines().next().unwrap_or_default().split(',').next().unwrap_or("").into()));
-    let setup = setup(args, ranks, start.seed, start.observe);
+    say(&Line::Mpi(World::library().lines().next().unwrap_or_default().split(',').next().unwrap_or("").into()));
+    let setup = setup(args, start.ranks, start.seed, start.observe);
     let host = FrontHost::new(METADATA, std::process::id(), &setup);
-    let mut link = Link::new(transport, doorbell);
+    let mut link = Link::new(mesh, doorbell);
     let mut front = Front::new(&mut link, host, setup.config);
     let measured = front.wait_for_service().and_then(|()| parts::measure(&mut front, wanted));
     let code = match &measured {
@@ -79,10 +61,6 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     let all_alive = front.leave(&measured.unwrap_or_default());
     exit_soon(code);
     attached.finish(code);
-    if all_alive {
-        link.into_transport().finalize();
-    } else {
-        link.into_transport().abandon();
-    }
+    end_world(link.into_transport(), all_alive);
     signal_hook::low_level::exit(i32::from(code))
 }

@@ -1,7 +1,6 @@
 //! The loop of a further client's rank: it asks what the load says, and tells rank 0 how that goes.
 
 use super::clock;
-use super::doors::Doors;
 use super::end::{End, Ended};
 use super::host::{FrontHost, Sink};
 use super::link::Link;
@@ -45,7 +44,6 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
     let mut pace = Pace::new(clock::now());
     let mut end = End::new(clock::now(), is_orphan);
     let mut sends: Vec<(Rank, Message)> = Vec::new();
-    let mut doors = Doors::default();
     let mut finished = Finished::default();
     let mut turns = Turns::new(clock::now());
     loop {
@@ -64,8 +62,10 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
                 match packet {
                     Packet::Message(message) => host.handle(now, from, message, &mut sink),
                     Packet::Control { control: Control::Leave, .. } => told_to_leave = true,
-                    Packet::Gone { rank } => link.forget(rank),
-                    Packet::Connect { peer, port } => link.transport().connect(peer, &port),
+                    Packet::Gone { process } => {
+                        link.forget(process);
+                    }
+                    Packet::Placed(place) => link.place(&place),
                     Packet::Control { id, control } => {
                         let result = host.control(now, &control, &mut sink);
                         at_once = true;
@@ -85,7 +85,6 @@ pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, 
             }
         }
         link.handled(inbox, Vec::new());
-        doors.tend(link, now, &mut log);
         for (to, message) in sends.drain(..) {
             worked |= !message.is_background();
             link.push(to, &Packet::Message(message));

@@ -11,7 +11,7 @@ use super::link::Link;
 use super::log::Log;
 use super::pace::{Pace, Waiting};
 use super::server_rank::HELD_UP;
-use super::succession::{HELLO_DEADLINE, Respawn, Succession, next_process};
+use super::succession::{HELLO_DEADLINE, Respawn, Spare, Succession};
 use super::turns::Turns;
 use super::why::{Life, Situation, life};
 use crate::fault::Control;
@@ -19,13 +19,14 @@ use crate::protocol::{
     Completion, Event, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Role, Rules, ServerStatus,
     Time, TurnTimes, View,
 };
-use crate::store::{ClientId, Seq};
+use crate::store::{ClientId, OpNumber, Seq};
 use crate::transport::wire::Start;
-use crate::transport::{Change, Packet, Transport};
+use crate::transport::{Change, End, Packet, Place, Process, Transport};
 use crate::workload::Report;
 use crossbeam_channel::{Receiver, Sender};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// An order that is not carried out within this long has failed.
@@ -69,6 +70,9 @@ pub enum News {
 /// How a rank's process is, and what it last said.
 #[derive(Debug, Clone)]
 struct Known {
+    process: Process,
+    /// Where it listens, if it came later and there are several hosts.
+    addresses: Vec<SocketAddr>,
     pid: u32,
     /// Its process can be looked at and signalled from here.
     local: bool,
@@ -78,6 +82,18 @@ struct Known {
     gone: bool,
     /// The first life of its process: nothing is left of those before.
     began: Incarnation,
+}
+
+impl Known {
+    /// A process that has said nothing yet.
+    fn new(process: Process, pid: u32, local: bool, began: Incarnation) -> Self {
+        let (addresses, status, turns) = (Vec::new(), None, None);
+        Self { process, addresses, pid, local, status, turns, stopped: false, gone: false, began }
+    }
+
+    fn place(&self, rank: Rank) -> Place {
+        Place { rank, process: self.process, addresses: self.addresses.clone() }
+    }
 }
 
 struct PendingStatus {
@@ -294,23 +310,18 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                     let _ = pending.answer.send(result);
                 }
             }
-            Packet::Hello { pid, host } => {
+            Packet::Hello { pid, host, addresses } => {
                 let local = host == self.start.host;
-                let began = self.known.get(&from).map_or(Incarnation(0), |known| known.began);
-                self.known
-                    .insert(from, Known { pid, local, status: None, turns: None, stopped: false, gone: false, began });
-                self.welcome_successor(now, from, pid);
-            }
-            Packet::Opened { peer, port } => {
-                if self.known.get(&peer).is_some_and(|known| !known.gone) {
-                    self.link.push(peer, &Packet::Connect { peer: from, port });
+                if from.0 >= self.start.ranks {
+                    self.succession.spares.insert(Process(from.0), Spare { pid, local });
+                    return;
                 }
+                let process = self.succession.under_way(from).map_or(Process(from.0), |under_way| under_way.process);
+                self.known
+                    .insert(from, Known { addresses, ..Known::new(process, pid, local, self.succession.given(from)) });
+                self.welcome_successor(now, from);
             }
-            Packet::Control { .. }
-            | Packet::Start(_)
-            | Packet::Gone { .. }
-            | Packet::Connect { .. }
-            | Packet::Play(_) => {}
+            Packet::Control { .. } | Packet::Start(_) | Packet::Gone { .. } | Packet::Placed(_) | Packet::Play(_) => {}
         }
     }
 
@@ -368,8 +379,9 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 let _ = answer.send(result);
             }
             Ask::Status { answer } => {
+                let is_coming = |rank: &Rank| self.succession.under_way(*rank).is_some();
                 let alive = self.known.iter().filter(|(_, known)| !known.stopped && !known.gone);
-                let missing: BTreeSet<Rank> = alive.map(|(rank, _)| *rank).collect();
+                let missing: BTreeSet<Rank> = alive.map(|(rank, _)| *rank).filter(|rank| !is_coming(rank)).collect();
                 for rank in &missing {
                     self.link.push(*rank, &Packet::Control { id: 0, control: Control::Observe });
                 }
@@ -501,7 +513,12 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             rank: *rank,
             pid: known.pid,
             role: rank_word(*rank, known, metadata.is_client(*rank), view.as_deref()),
-            server: known.status.as_ref().map(|s| (s.keys, s.op, s.incarnation.0)),
+            server: match &known.status {
+                Some(status) => Some((status.keys, status.op, status.incarnation.0)),
+                None if metadata.is_client(*rank) => None,
+                // It has said hello and nothing more yet.
+                None => Some((0, OpNumber(0), known.began.0)),
+            },
             turns: known.turns,
         });
         let ranks = std::iter::once(own).chain(others).collect();
@@ -526,9 +543,18 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 continue;
             }
             match process_state(known.pid) {
-                ProcessState::Gone => self.bury(now, rank),
+                // A child's end is told, with the reason.
+                ProcessState::Gone if known.process.0 >= self.start.together => {}
+                ProcessState::Gone => self.bury(now, rank, None),
                 state => self.set_stopped(rank, state == ProcessState::Stopped),
             }
+        }
+        let is_gone = |spare: &Spare| spare.local && process_state(spare.pid) == ProcessState::Gone;
+        let gone: Vec<Process> =
+            self.succession.spares.extract_if(.., |_, spare| is_gone(spare)).map(|(p, _)| p).collect();
+        for process in gone {
+            self.log.line(now, &format!("spare {process} is gone"));
+            self.dismiss(process);
         }
     }
 
@@ -546,20 +572,33 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         }
         self.link.transport().survives_a_death().map_err(|why| format!("KILL would end the cluster: {why}"))?;
         signal(known.pid, Signal::KILL).map_err(|error| format!("process {} cannot be killed: {error}", known.pid))?;
-        self.bury(now, rank);
+        self.bury(now, rank, None);
         Ok(())
     }
 
-    /// A process is dead: nobody sends to it any more, nobody waits for it, somebody takes its place.
-    fn bury(&mut self, now: Time, rank: Rank) {
-        let Some(known) = self.known.get_mut(&rank) else { return };
-        (known.gone, known.stopped) = (true, false);
-        let pid = known.pid;
-        self.log.line(now, &format!("server {rank}: process {pid} is gone"));
-        self.link.forget(rank);
-        for (other, _) in self.known.iter().filter(|(_, known)| !known.gone) {
-            self.link.push(*other, &Packet::Gone { rank });
+    /// Nobody sends to this process any more: it is dead.
+    fn dismiss(&mut self, process: Process) {
+        self.link.forget(process);
+        self.tell_everybody(&Packet::Gone { process });
+    }
+
+    /// Tells all living processes, the spares too.
+    fn tell_everybody(&mut self, packet: &Packet) {
+        for (rank, _) in self.known.iter().filter(|(_, known)| !known.gone) {
+            self.link.push(*rank, packet);
         }
+        for spare in self.succession.spares.keys() {
+            self.link.push(Rank(spare.0), packet);
+        }
+    }
+
+    /// A process is dead: nobody sends to it any more, nobody waits for it, somebody takes its place.
+    fn bury(&mut self, now: Time, rank: Rank, end: Option<End>) {
+        let Some(known) = self.known.get_mut(&rank).filter(|known| !known.gone) else { return };
+        (known.gone, known.stopped) = (true, false);
+        let (pid, process) = (known.pid, known.process);
+        self.log.line(now, &format!("server {rank}: process {pid} is gone"));
+        self.dismiss(process);
         for pending in self.controls.extract_if(.., |_, pending| pending.to == rank).map(|(_, pending)| pending) {
             let _ = pending.answer.send(Err(format!("server {rank} has died: its process {pid} is gone")));
         }
@@ -569,7 +608,10 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         (self.news)(News::Gone { rank });
         // A new process would count its requests from one again, and be taken for a client that repeats itself.
         let is_client = self.front.metadata().is_some_and(|metadata| metadata.is_client(rank));
-        if !is_client && self.respawn.automatic && self.link.transport().survives_a_death().is_ok() {
+        if self.succession.under_way(rank).is_some() {
+            let how = || format!("its process {pid} has died before its first word");
+            self.succession_failed(now, rank, &end.unwrap_or_else(|| End { how: how(), killed: true }));
+        } else if !is_client && self.respawn.automatic && self.link.transport().survives_a_death().is_ok() {
             self.succession.wish(rank);
         }
     }
@@ -579,53 +621,121 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     fn tend_succession(&mut self, now: Time) {
         while let Some(change) = self.link.transport().take_change() {
             match change {
-                Change::Started { peer, result: Ok(()) } => self.brief_successor(peer),
-                Change::Started { peer, result: Err(why) } => self.succession_failed(now, peer, &why),
-                Change::Opened { .. } | Change::Connected { .. } => {}
+                Change::Started { process, pid } => {
+                    if let Some(rank) = self.succession.rank_of(process) {
+                        self.known.insert(rank, Known::new(process, pid, true, self.succession.given(rank)));
+                    }
+                }
+                Change::Ended { process, end } => self.child_ended(now, process, end),
             }
         }
-        if let Some(late) = self.succession.under_way().filter(|u| now.since(u.since) > HELLO_DEADLINE) {
-            self.link.forget(late.rank);
-            let why = format!("it did not say hello within {} s", HELLO_DEADLINE.as_secs());
-            self.succession_failed(now, late.rank, &why);
+        if let Some(late) = self.succession.late(now) {
+            let how = format!("it did not say hello within {} s", HELLO_DEADLINE.as_secs());
+            self.give_up(now, late, End { how, killed: false });
         }
-        if let Some(rank) = self.succession.begin(now) {
-            let arguments = (self.respawn.arguments)(rank);
-            self.link.transport().replace(rank, &arguments);
+        while let Some(rank) = self.succession.next() {
+            self.replace(now, rank);
         }
     }
 
-    /// Tells a new process how to start: as a stranger, and whom to let come.
-    fn brief_successor(&mut self, rank: Rank) {
+    /// Somebody takes the place of a dead process: a spare, or a new one.
+    fn replace(&mut self, now: Time, rank: Rank) {
+        let incarnation = self.next_life(rank);
+        let process = match self.succession.spares.pop_first() {
+            Some((process, spare)) => {
+                self.known.insert(rank, Known::new(process, spare.pid, spare.local, incarnation));
+                process
+            }
+            None => {
+                let arguments = (self.respawn.arguments)(rank);
+                let Some(process) = self.link.transport().start(&arguments) else {
+                    let how = "this process cannot start others".to_owned();
+                    return self.succession_failed(now, rank, &End { how, killed: false });
+                };
+                process
+            }
+        };
+        self.succession.begun(rank, process, now);
+        let place = Place { rank, process, addresses: Vec::new() };
+        self.link.place(&place);
+        // A child is announced when it listens.
+        if process.0 < self.start.together {
+            self.announce(&place);
+        }
+        let others = self.known.iter().filter(|(other, known)| **other != rank && !known.gone);
+        let own = Place { rank: METADATA, process: Process(METADATA.0), addresses: Vec::new() };
+        let places = others.map(|(other, known)| known.place(*other)).chain([own, place]).collect();
+        let start = Start { process, rank, incarnation, places, ..self.start.clone() };
+        self.link.push(rank, &Packet::Start(Box::new(start)));
+    }
+
+    /// Tells the others who that rank is from now on.
+    fn announce(&mut self, place: &Place) {
+        for (other, _) in self.known.iter().filter(|(other, known)| **other != place.rank && !known.gone) {
+            self.link.push(*other, &Packet::Placed(place.clone()));
+        }
+    }
+
+    /// The life that a new process of this rank begins with: a stranger's.
+    fn next_life(&mut self, rank: Rank) -> Incarnation {
         let metadata = self.front.metadata().expect("rank 0 is the metadata server");
         let announced = metadata.known().get(&rank).map(|known| known.member.incarnation);
         let in_view = metadata.view().and_then(|view| view.member_on(rank)).map(|member| member.incarnation);
         let reported = self.known.get(&rank).and_then(|known| known.status.as_ref()).map(|status| status.incarnation);
         let last = announced.max(in_view).max(reported).unwrap_or(Incarnation(0));
-        let peers = self.known.iter().filter(|(_, known)| !known.gone).map(|(peer, _)| *peer).collect();
-        let incarnation = next_process(last);
-        if let Some(known) = self.known.get_mut(&rank) {
-            known.began = incarnation;
-        }
-        let start = Start { incarnation, peers, ..self.start.clone() };
-        self.link.push(rank, &Packet::Start(Box::new(start)));
-        self.succession.started(rank);
+        self.succession.give(rank, last)
     }
 
-    fn welcome_successor(&mut self, now: Time, rank: Rank, pid: u32) {
+    /// A process that was started here has ended, or could not be started.
+    fn child_ended(&mut self, now: Time, process: Process, end: End) {
+        let rank = self.known.iter().find(|(_, known)| known.process == process && !known.gone).map(|(rank, _)| *rank);
+        if let Some(rank) = rank {
+            self.bury(now, rank, Some(end));
+        } else if let Some(rank) = self.succession.rank_of(process) {
+            self.dismiss(process);
+            self.succession_failed(now, rank, &end);
+        }
+    }
+
+    /// A replacement that hangs is killed.
+    fn give_up(&mut self, now: Time, rank: Rank, end: End) {
+        let Some(under_way) = self.succession.under_way(rank) else { return };
+        match self.known.get(&rank).filter(|known| known.process == under_way.process && !known.gone) {
+            Some(known) => {
+                if known.local {
+                    let _ = signal(known.pid, Signal::KILL);
+                }
+                self.bury(now, rank, Some(end));
+            }
+            None => {
+                self.dismiss(under_way.process);
+                self.succession_failed(now, rank, &end);
+            }
+        }
+    }
+
+    fn welcome_successor(&mut self, now: Time, rank: Rank) {
         let Some(since) = self.succession.arrived(rank) else { return };
+        let known = &self.known[&rank];
+        let (pid, is_child) = (known.pid, known.process.0 >= self.start.together);
+        if is_child {
+            let place = known.place(rank);
+            self.announce(&place);
+        }
         let rules = self.rules.map(|rules| Control::Rules { rules });
         for control in self.succession.orders(rank).iter().cloned().chain(rules) {
             self.link.push(rank, &Packet::Control { id: 0, control });
         }
-        let what = format!("server {rank}: process {pid} takes its place, after {} ms", now.since(since).as_millis());
+        let kind = if is_child { "" } else { ", a spare," };
+        let what =
+            format!("server {rank}: process {pid}{kind} takes its place, after {} ms", now.since(since).as_millis());
         self.note(now, what);
     }
 
-    fn succession_failed(&mut self, now: Time, rank: Rank, why: &str) {
-        let again = self.succession.failed(rank, why);
+    fn succession_failed(&mut self, now: Time, rank: Rank, end: &End) {
+        let again = self.succession.failed(rank, end);
         let next = if again { "trying again".to_owned() } else { format!("RECOVER {rank} tries again") };
-        self.note(now, format!("server {rank}: no process takes its place: {why}; {next}"));
+        self.note(now, format!("server {rank}: no process takes its place: {}; {next}", end.how));
     }
 
     fn note(&mut self, now: Time, what: String) {
@@ -684,8 +794,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 self.link.push(*rank, &Packet::Control { id: 0, control: Control::Leave });
             }
         }
-        if let Some(late) = self.succession.under_way().filter(|under_way| under_way.started) {
-            self.link.push(late.rank, &Packet::Control { id: 0, control: Control::Leave });
+        let dead = |rank: &Rank| self.known.get(rank).is_none_or(|known| known.gone);
+        let coming = self.succession.all_under_way().filter(dead);
+        let spares = self.succession.spares.keys().map(|process| Rank(process.0));
+        for rank in coming.chain(spares) {
+            self.link.push(rank, &Packet::Control { id: 0, control: Control::Leave });
         }
         self.with_front(now, |front, sink| front.give_up(now, sink));
         // What happened last is told before the end.

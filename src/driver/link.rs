@@ -3,7 +3,7 @@
 use crate::protocol::{Rank, Time};
 use crate::transport::raw::{Play, play};
 use crate::transport::wire::{Outgoing, Packet, decode};
-use crate::transport::{Doorbell, RawWire, Transport};
+use crate::transport::{Doorbell, Place, Process, RawWire, Transport};
 use std::time::Duration;
 
 /// A peer that did not do anything but its background chores for this long is probably asleep (it stays awake for
@@ -114,10 +114,24 @@ impl<T: Transport> Link<T> {
         self.transport.unsent()
     }
 
-    /// `peer`'s process is dead: nothing is sent to it any more.
-    pub fn forget(&mut self, peer: Rank) {
-        self.transport.forget(peer);
-        self.outgoing.forget(peer);
+    /// This process is dead: nothing is sent to it any more. Returns which rank it was.
+    pub fn forget(&mut self, process: Process) -> Option<Rank> {
+        let rank = self.transport.forget(process)?;
+        self.outgoing.forget(rank);
+        self.doorbell.forget(rank);
+        Some(rank)
+    }
+
+    /// From now on that rank is that process.
+    pub fn place(&mut self, place: &Place) {
+        self.transport.place(place);
+        self.outgoing.forget(place.rank);
+        self.doorbell.place(place.rank, place.process);
+        // It may be asleep, however lately its predecessor was heard.
+        let at = place.rank.0 as usize;
+        if let (Some(heard), Some(rung)) = (self.heard.get_mut(at), self.rung.get_mut(at)) {
+            (*heard, *rung) = (Time::default(), Time::default());
+        }
     }
 
     /// Packets that came before this rank could do anything with them: the next [`Link::receive`] begins with them.

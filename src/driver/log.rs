@@ -27,7 +27,10 @@ impl Log {
     pub fn create(dir: Option<&Path>, rank: Rank, now: Time) -> Self {
         let file = dir
             .and_then(|dir| File::options().create(true).append(true).open(dir.join(format!("rank-{rank}.log"))).ok());
-        Self { rank, file: file.map(BufWriter::new), written: 0, started: now, flushed: now }
+        // The processes that follow each other in one rank share a file and its limit.
+        let written = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |data| data.len());
+        let file = file.filter(|_| written <= LOG_BYTES_MAX).map(BufWriter::new);
+        Self { rank, file, written, started: now, flushed: now }
     }
 
     /// A line of text.

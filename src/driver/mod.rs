@@ -15,7 +15,7 @@
 //! | [`console_rank`] | the loop of rank 0 |
 //! | [`succession`] | who takes the place of a dead process |
 //! | [`end`] | how the loop of a rank other than 0 ends |
-//! | [`doors`] | how a replacement comes to be reached by the others |
+//! | [`spare`] | how a process waits for rank 0's first word, and a spare for a place |
 //! | [`why`] | what to say when nobody is served |
 //! | [`desk`] | where the console hands in its wishes |
 //! | [`link`] | packets out, packets in, who has to be woken |
@@ -29,7 +29,6 @@ pub mod client_rank;
 pub mod clock;
 pub mod console_rank;
 pub mod desk;
-pub mod doors;
 pub mod end;
 pub mod host;
 pub mod link;
@@ -38,6 +37,7 @@ pub mod observer;
 pub mod outlet;
 pub mod pace;
 pub mod server_rank;
+pub mod spare;
 pub mod succession;
 pub mod turns;
 pub mod why;
@@ -45,7 +45,6 @@ pub mod why;
 pub use crate::protocol::{Outcome, ViewRecord};
 pub use console_rank::{ConsoleRank, News};
 pub use desk::{Ask, ClusterStatus, Desk, Executed, RankStatus};
-pub use doors::Doors;
 pub use host::{FrontHost, ServerHost, Setup, Sink};
 pub use link::Link;
 pub use succession::Respawn;

@@ -1,7 +1,6 @@
 //! The loop of a server's rank.
 
 use super::clock;
-use super::doors::Doors;
 use super::end::{End, Ended};
 use super::host::{ServerHost, Setup, Sink};
 use super::link::Link;
@@ -9,9 +8,8 @@ use super::log::Log;
 use super::pace::{Pace, Waiting};
 use super::turns::Turns;
 use crate::fault::Control;
-use crate::protocol::{Incarnation, METADATA, Message, Rank, Time};
+use crate::protocol::{Incarnation, METADATA, Message, Rank};
 use crate::store::work::SLICE_UNITS;
-use crate::transport::wire::{Start, decode};
 use crate::transport::{Packet, Transport};
 use std::time::Duration;
 
@@ -25,7 +23,6 @@ pub fn run<T: Transport>(
     link: &mut Link<T>,
     mut host: ServerHost,
     mut log: Log,
-    mut doors: Doors,
     is_orphan: &dyn Fn() -> bool,
 ) -> Ended {
     let mut pace = Pace::new(clock::now());
@@ -58,12 +55,11 @@ pub fn run<T: Transport>(
                 match packet {
                     Packet::Message(message) => host.handle(now, from, message, &mut sink),
                     Packet::Control { control: Control::Leave, .. } => told_to_leave = true,
-                    Packet::Gone { rank } => {
-                        doors.forget(rank);
-                        link.forget(rank);
+                    Packet::Gone { process } => {
+                        link.forget(process);
                     }
+                    Packet::Placed(place) => link.place(&place),
                     Packet::Play(play) => part = Some(play),
-                    Packet::Connect { peer, port } => link.transport().connect(peer, &port),
                     Packet::Control { id, control } => {
                         let result = host.control(now, &control, &mut sink);
                         if control == Control::Observe
@@ -82,7 +78,6 @@ pub fn run<T: Transport>(
         }
         worked |= !rest.is_empty();
         link.handled(inbox, rest);
-        doors.tend(link, now, &mut log);
         for (to, message) in sends.drain(..) {
             // Who asks will be answered, and should be awake then.
             worked |= !message.is_background();
@@ -117,35 +112,4 @@ pub fn run<T: Transport>(
 #[must_use]
 pub fn host(rank: Rank, incarnation: Incarnation, setup: Setup) -> ServerHost {
     ServerHost::new(rank, incarnation, std::process::id(), setup)
-}
-
-/// How long a rank waits for rank 0's first word.
-pub const START_DEADLINE: Duration = Duration::from_secs(60);
-
-/// Waits for rank 0's first word; also returns what came right behind it.
-///
-/// # Errors
-/// When it does not come.
-pub fn wait_for_start<T: Transport>(
-    transport: &mut T,
-    is_orphan: &dyn Fn() -> bool,
-) -> Result<(Start, Vec<(Rank, Packet)>), String> {
-    let begun: Time = clock::now();
-    loop {
-        let mut start = None;
-        let mut early = Vec::new();
-        transport.receive(&mut |from, frame| {
-            let _ = decode(frame, |packet| match packet {
-                Packet::Start(found) => start = Some(*found),
-                packet => early.push((from, packet)),
-            });
-        });
-        if let Some(start) = start {
-            return Ok((start, early));
-        }
-        if clock::now().since(begun) > START_DEADLINE || is_orphan() {
-            return Err("rank 0 did not say how to start".to_owned());
-        }
-        std::thread::sleep(Duration::from_micros(200));
-    }
 }

@@ -298,7 +298,7 @@ enum Lost {
 }
 
 /// Ends the job and removes what the launcher would have removed.
-fn end_without_launcher() {
+pub(super) fn end_without_launcher() {
     end_the_others();
     let socket = std::env::var_os(LIFELINE_VARIABLE).map(PathBuf::from);
     let private = socket.as_deref().and_then(Path::parent).and_then(PrivateDir::adopt);

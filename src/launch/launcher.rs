@@ -5,11 +5,11 @@
 
 use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::mpirun::Mpirun;
-use super::processes::{bearers, block_stops, ignored_signals, is_alive, send, wait_until_gone};
+use super::processes::{LAUNCHER_VARIABLE, bearers, block_stops, ignored_signals, is_alive, send, wait_until_gone};
 use super::start::{self, LOOK_EVERY, StartWatch};
 use super::state::{JOB_DIR_VARIABLE, MPIRUN_LOG, new_job_dir};
 use super::terminal::{End, Terminal};
-use super::{IGNORED_VARIABLE, draws_a_screen, is_rank};
+use super::{IGNORED_VARIABLE, SPARES_VARIABLE, draws_a_screen, is_rank};
 use crate::args::Args;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::fd::AsFd;
@@ -140,13 +140,21 @@ impl Launcher {
         notice_rank_zero(listener, tell.clone())?;
 
         let hostfile = hosts.map(|text| copy_of_hostfile(&text, private.path())).transpose()?;
-        let ranks = 1 + args.servers + args.clients;
+        let spares = mpirun.spares(args.spares);
+        let ranks = 1 + args.servers + args.clients + spares;
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         let (out, err) = log_files(&log)?;
         let mut command = mpirun.command(
             ranks,
             hostfile.as_deref(),
-            &[LIFELINE_VARIABLE, SHARED_VARIABLE, JOB_DIR_VARIABLE, IGNORED_VARIABLE],
+            &[
+                LIFELINE_VARIABLE,
+                SHARED_VARIABLE,
+                JOB_DIR_VARIABLE,
+                SPARES_VARIABLE,
+                IGNORED_VARIABLE,
+                LAUNCHER_VARIABLE,
+            ],
             &binary,
             &arguments,
         );
@@ -161,6 +169,8 @@ impl Launcher {
             .env(LIFELINE_VARIABLE, &socket)
             .env(JOB_DIR_VARIABLE, &job_dir)
             .env(IGNORED_VARIABLE, numbers(&ignored))
+            .env(SPARES_VARIABLE, spares.to_string())
+            .env(LAUNCHER_VARIABLE, std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
@@ -212,7 +222,7 @@ impl Launcher {
                     }
                 }
                 Some(Notice::Said(Said::Exit(code))) => return Farewell::Said(code, End::Orderly),
-                Some(Notice::Said(Said::BreakOff(code))) => return Farewell::Said(code, End::Broken),
+                Some(Notice::Said(Said::BreakOff(code))) => return self.broke_off(code),
                 Some(Notice::Said(Said::Pids(pids))) => {
                     self.starting = None;
                     self.reported = to_pids(&pids);
@@ -294,9 +304,28 @@ impl Launcher {
         loop {
             match self.notices.recv_deadline(deadline).ok()? {
                 Notice::Said(Said::Exit(code)) => return Some(Farewell::Said(code, End::Orderly)),
-                Notice::Said(Said::BreakOff(code)) => return Some(Farewell::Said(code, End::Broken)),
+                Notice::Said(Said::BreakOff(code)) => return Some(self.broke_off(code)),
                 Notice::HungUp => return None,
                 _ => {}
+            }
+        }
+    }
+
+    /// Rank 0 has left in the middle of things. If a signal told it to that came from elsewhere (from an mpirun that was
+    /// told to end, say, which does not always leave it the time for a word), that is as if it had been killed.
+    fn broke_off(&self, code: u8) -> Farewell {
+        if i32::from(code) != SIGNAL_EXIT_BASE + SIGTERM {
+            return Farewell::Said(code, End::Broken);
+        }
+        // A terminal that closes tells rank 0 and us, in any order.
+        let deadline = Instant::now() + Duration::from_millis(LAST_WORDS_MS);
+        loop {
+            match self.notices.recv_deadline(deadline) {
+                Ok(Notice::Signal(signal)) if signal != SIGWINCH => {
+                    return Farewell::Signal { signal, end: End::Broken };
+                }
+                Ok(_) => {}
+                Err(_) => return Farewell::Broken(self.rank_zero_died()),
             }
         }
     }

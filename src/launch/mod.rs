@@ -87,6 +87,16 @@ pub(crate) const IGNORED_VARIABLE: &str = "UNDERSTUDY_IGNORED_SIGNALS";
 /// Any of these in the environment: this process was started by an mpirun.
 const RANK_VARIABLES: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"];
 
+/// Tells rank 0 how many of the processes that were started are spares.
+pub const SPARES_VARIABLE: &str = "UNDERSTUDY_SPARES";
+
+/// How many of the ranks of this mpirun are spares, the last ones. Who types mpirun says so, or has none.
+#[must_use]
+pub fn spares(args: &Args) -> u32 {
+    let told = std::env::var(SPARES_VARIABLE).ok().and_then(|spares| spares.parse().ok());
+    told.or(args.spares).unwrap_or(0)
+}
+
 /// Whether this process is a rank (started by an mpirun), not the launcher.
 #[must_use]
 pub fn is_rank() -> bool {

@@ -4,9 +4,8 @@
 //!
 //! - start more ranks than there are cores, bound to none of them;
 //! - go on when a rank dies;
-//! - unless there are several hosts, keep to this machine: shared memory, and the loopback interface for processes
-//!   that join later. That works without a network and behind any firewall, and spares the search for faster fabrics
-//!   (about a quarter of a second of `MPI_Init` here).
+//! - unless there are several hosts, keep to this machine: shared memory and nothing else. That works without a network
+//!   and behind any firewall, and spares the search for faster fabrics (about a quarter of a second of `MPI_Init` here).
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -19,6 +18,9 @@ pub const MPIRUN_VARIABLE: &str = "UNDERSTUDY_MPIRUN";
 /// and again, and every value of more than a few kilobytes then costs page faults on every rank it passes.
 const MALLOC: [(&str, &str); 3] =
     [("MALLOC_TRIM_THRESHOLD_", "268435456"), ("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TOP_PAD_", "1048576")];
+
+/// So many processes sleep from the start unless somebody says otherwise.
+const SPARES: u32 = 2;
 
 /// The interface of a machine to itself.
 const LOOPBACK: &str = "127.0.0.0/8";
@@ -85,11 +87,21 @@ impl Mpirun {
         }
         command.args(self.options(ranks, hosts.is_some(), exported)).arg(binary).args(arguments);
         command.envs(MALLOC.iter().copied());
+        if hosts.is_none() {
+            // It contradicts what is said below about this machine's own interface; on one machine it means nothing.
+            command.env_remove("OMPI_MCA_oob_tcp_if_exclude");
+        }
         if self.flavour != Flavour::Mpich && rustix::process::geteuid().is_root() {
             command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
             command.env("PRTE_ALLOW_RUN_AS_ROOT", "1").env("PRTE_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
         }
         command
+    }
+
+    /// How many spares to start if so many are wanted. Where nobody survives a death they are of no use.
+    #[must_use]
+    pub fn spares(&self, wanted: Option<u32>) -> u32 {
+        if self.flavour == Flavour::Mpich { 0 } else { wanted.unwrap_or(SPARES) }
     }
 
     /// Makes MPI keep its files where the launcher can remove them: an mpirun that is killed leaves megabytes behind.
@@ -117,17 +129,16 @@ impl Mpirun {
         }
         add(&["--oversubscribe", "--bind-to", "none", "--enable-recovery"]);
         // `ob1` is the engine that drives the transports below; naming it spares the trial of the others.
-        add(&["--mca", "pml", "ob1", "--mca", "btl", "^openib,ofi,uct,usnic"]);
+        add(&["--mca", "pml", "ob1"]);
         if self.flavour == Flavour::OpenMpi4 {
             add(&["--mca", "orte_abort_on_non_zero_status", "0"]);
         }
         match (elsewhere, self.flavour) {
             // One rank a host by turns: a host that is lost takes one server along.
-            (true, _) => add(&["--map-by", "node"]),
-            (false, Flavour::OpenMpi4) => {
-                add(&["--mca", "btl_tcp_if_include", LOOPBACK, "--mca", "oob_tcp_if_include", LOOPBACK]);
-            }
-            (false, _) => add(&["--mca", "btl_tcp_if_include", LOOPBACK]),
+            (true, _) => add(&["--map-by", "node", "--mca", "btl", "^openib,ofi,uct,usnic"]),
+            // Without TCP nothing depends on what the user has set up about networks.
+            (false, Flavour::OpenMpi4) => add(&["--mca", "btl", "self,vader", "--mca", "oob_tcp_if_include", LOOPBACK]),
+            (false, _) => add(&["--mca", "btl", "self,sm"]),
         }
         for name in exported {
             add(&["-x", name]);
@@ -208,7 +219,7 @@ mod tests {
     fn open_mpi_goes_on_without_a_rank_and_keeps_to_this_machine() {
         let four = options(Flavour::OpenMpi4);
         assert!(four.starts_with("-n 3 --oversubscribe --bind-to none --enable-recovery"), "{four}");
-        assert!(four.contains("btl_tcp_if_include 127.0.0.0/8"), "{four}");
+        assert!(four.contains("--mca btl self,vader"), "{four}");
         assert!(four.contains("orte_abort_on_non_zero_status 0"), "{four}");
         assert!(four.ends_with("-x A -x B"), "{four}");
         let five = options(Flavour::OpenMpi5);

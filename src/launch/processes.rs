@@ -7,7 +7,9 @@
 //! ([`ParentWatch::exit_when_orphaned`]).
 
 use nix::sys::signal::{SigSet, Signal as BlockableSignal};
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process, test_kill_process};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpid, getppid, getrlimit, kill_process, setrlimit, test_kill_process,
+};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -15,11 +17,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+/// Tells the ranks which process the launcher is.
+pub const LAUNCHER_VARIABLE: &str = "UNDERSTUDY_LAUNCHER";
+
 /// Where MPI keeps its shared memory if nobody says otherwise, and how the files begin.
 const SHARED_MEMORY: &str = "/dev/shm/";
 const SEGMENTS: [&str; 2] = ["vader_segment.", "sm_segment."];
 /// How often the watching thread looks.
 const WATCH_INTERVAL_MS: u64 = 250;
+/// So many open files are more than enough for any process of ours.
+const DESCRIPTORS_WANTED: u64 = 4096;
+/// So long rank 0 may take to end the job when the launcher is gone.
+const GRACE_MS: u64 = 700;
 /// How often a wait for somebody's end looks again.
 const LOOK_AGAIN_MS: u64 = 10;
 /// Exit code of a process that leaves because those it depended on are gone.
@@ -31,6 +40,8 @@ pub struct ParentWatch {
     parent: Option<Pid>,
     /// 0: not known yet.
     rank_zero: Arc<AtomicI32>,
+    /// 0: there is none that could be watched.
+    launcher: Arc<AtomicI32>,
 }
 
 impl Default for ParentWatch {
@@ -43,12 +54,22 @@ impl ParentWatch {
     /// Remembers who the parent is. Make it early: a parent that died before is not noticed.
     #[must_use]
     pub fn new() -> Self {
-        Self { parent: getppid(), rank_zero: Arc::new(AtomicI32::new(0)) }
+        Self { parent: getppid(), rank_zero: Arc::default(), launcher: Arc::default() }
     }
 
     /// Tells which process rank 0 is. Only on this machine; it is not watched before.
     pub fn rank_zero_is(&self, pid: u32) {
         self.rank_zero.store(i32::try_from(pid).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Watches the launcher as well. Only where it is on this machine.
+    pub fn launcher_is_here(&self) {
+        let pid = std::env::var(LAUNCHER_VARIABLE).ok().and_then(|pid| pid.parse().ok());
+        self.launcher.store(pid.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn launcher_is_gone(&self) -> bool {
+        Pid::from_raw(self.launcher.load(Ordering::Relaxed)).is_some_and(|pid| !is_alive(pid))
     }
 
     /// Whether mpirun, and rank 0 if known, still live. Costs a few system calls: ask it some ten times a second.
@@ -65,14 +86,29 @@ impl ParentWatch {
     pub fn exit_when_orphaned(&self) -> std::io::Result<()> {
         let watch = self.clone();
         std::thread::Builder::new().name("parent-watch".into()).spawn(move || {
-            while watch.parent_is_alive() {
+            while watch.parent_is_alive() && !watch.launcher_is_gone() {
                 std::thread::sleep(Duration::from_millis(WATCH_INTERVAL_MS));
+            }
+            // Rank 0 ends the job. But it may be stopped, and would hear of nothing until it goes on.
+            if watch.launcher_is_gone() {
+                std::thread::sleep(Duration::from_millis(GRACE_MS));
+                super::attach::end_without_launcher();
             }
             remove_shared_memory();
             // Not `std::process::exit`: MPI's exit handlers may wait for those who are gone.
             signal_hook::low_level::exit(ORPHAN_EXIT_CODE)
         })?;
         Ok(())
+    }
+}
+
+/// Raises the soft limit of open files as far as it may be and is good for: a user's shell may have set it low, and
+/// mpirun and all ranks inherit it.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(DESCRIPTORS_WANTED, |most| most.min(DESCRIPTORS_WANTED));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
     }
 }
 

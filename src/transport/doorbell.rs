@@ -11,6 +11,7 @@
 //! Linux only (abstract socket names), and only between ranks of one host: a rank that has peers
 //! elsewhere naps shorter ([`Doorbell::NAP_REMOTE_MAX`]).
 
+use super::Process;
 use crate::protocol::Rank;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
@@ -24,7 +25,9 @@ use std::time::Duration;
 /// A rank's bell, and the way to its peers' bells.
 #[derive(Debug)]
 pub struct Doorbell {
+    job: u64,
     socket: Arc<OwnedFd>,
+    /// By rank.
     peers: Vec<Peer>,
 }
 
@@ -49,8 +52,9 @@ impl Ringer {
     }
 }
 
-fn address(job: u64, rank: Rank) -> io::Result<SocketAddrUnix> {
-    let name = format!("understudy-{job:016x}-{rank}");
+/// A bell belongs to a process: its successor has another, however long the kernel takes to bury it.
+fn address(job: u64, process: Process) -> io::Result<SocketAddrUnix> {
+    let name = format!("understudy-{job:016x}-{process}");
     Ok(SocketAddrUnix::new_abstract_name(name.as_bytes())?)
 }
 
@@ -60,25 +64,40 @@ impl Doorbell {
     /// The longest sleep when some peer cannot.
     pub const NAP_REMOTE_MAX: Duration = Duration::from_millis(1);
 
-    /// Opens this rank's bell in `job` (any number that the ranks of one job share, and no other job).
+    /// Opens the bell of a process of `job` (any number that the ranks of one job share, and no other job). Until it is
+    /// told otherwise, each of so many ranks is the process of the same number.
     ///
     /// # Errors
     /// When the socket cannot be had.
-    pub fn open(job: u64, rank: Rank, ranks: u32) -> io::Result<Self> {
+    pub fn open(job: u64, process: Process, ranks: u32) -> io::Result<Self> {
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
-        bind(&socket, &address(job, rank)?)?;
-        let peer = |peer| Ok(Peer { address: address(job, Rank(peer))?, out_of_reach: false });
+        bind(&socket, &address(job, process)?)?;
+        let peer = |peer| Ok(Peer { address: address(job, Process(peer))?, out_of_reach: false });
         let peers = (0..ranks).map(peer).collect::<io::Result<_>>()?;
-        Ok(Self { socket: Arc::new(socket), peers })
+        Ok(Self { job, socket: Arc::new(socket), peers })
     }
 
-    /// A handle with which threads of this process wake this rank.
+    /// A handle with which threads of this process, which has this number, wake it.
     ///
     /// # Errors
     /// When the name cannot be formed (it always can).
-    pub fn ringer(&self, job: u64, rank: Rank) -> io::Result<Ringer> {
-        Ok(Ringer { socket: Arc::clone(&self.socket), address: address(job, rank)? })
+    pub fn ringer(&self, process: Process) -> io::Result<Ringer> {
+        Ok(Ringer { socket: Arc::clone(&self.socket), address: address(self.job, process)? })
+    }
+
+    /// From now on that rank is that process.
+    pub fn place(&mut self, rank: Rank, process: Process) {
+        if let (Some(peer), Ok(address)) = (self.peers.get_mut(rank.0 as usize), address(self.job, process)) {
+            *peer = Peer { address, out_of_reach: false };
+        }
+    }
+
+    /// Nobody plays that rank any more.
+    pub fn forget(&mut self, rank: Rank) {
+        if let Some(peer) = self.peers.get_mut(rank.0 as usize) {
+            peer.out_of_reach = false;
+        }
     }
 
     /// Wakes a peer.
@@ -95,8 +114,13 @@ impl Doorbell {
     pub fn sleep(&self, nap: Duration) {
         let longest =
             if self.peers.iter().any(|peer| peer.out_of_reach) { Self::NAP_REMOTE_MAX } else { Self::NAP_MAX };
-        let nap = nap.min(longest);
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(nap.subsec_nanos()) };
+        self.rest(nap.min(longest));
+    }
+
+    /// The same for somebody who is needed only when he is rung for.
+    pub fn rest(&self, longest: Duration) {
+        let seconds = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
+        let timeout = Timespec { tv_sec: seconds, tv_nsec: i64::from(longest.subsec_nanos()) };
         let mut waiting = [PollFd::new(&*self.socket, PollFlags::IN)];
         if poll(&mut waiting, Some(&timeout)).is_ok_and(|ready| ready > 0) {
             // One ring is one wake; what else has been rung meanwhile ends the next sleep at once.
@@ -113,8 +137,8 @@ mod tests {
     #[test]
     fn a_ring_wakes_the_sleeper() {
         let job = 0xbe11_0000 | u64::from(std::process::id());
-        let sleeper = Doorbell::open(job, Rank(1), 2).unwrap();
-        let mut other = Doorbell::open(job, Rank(0), 2).unwrap();
+        let sleeper = Doorbell::open(job, Process(1), 2).unwrap();
+        let mut other = Doorbell::open(job, Process(0), 2).unwrap();
         other.ring(Rank(1));
         let begun = Instant::now();
         for _ in 0..50 {
@@ -129,11 +153,23 @@ mod tests {
     #[test]
     fn who_cannot_be_rung_now_may_be_rung_later() {
         let job = 0xbe11_1000 | u64::from(std::process::id());
-        let mut early = Doorbell::open(job, Rank(0), 2).unwrap();
+        let mut early = Doorbell::open(job, Process(0), 2).unwrap();
         early.ring(Rank(1));
         assert!(early.peers[1].out_of_reach);
-        let _late = Doorbell::open(job, Rank(1), 2).unwrap();
+        let _late = Doorbell::open(job, Process(1), 2).unwrap();
         early.ring(Rank(1));
         assert!(!early.peers[1].out_of_reach);
+    }
+
+    #[test]
+    fn a_ring_for_a_rank_wakes_the_process_that_plays_it_now() {
+        let job = 0xbe11_2000 | u64::from(std::process::id());
+        let mut other = Doorbell::open(job, Process(0), 2).unwrap();
+        let successor = Doorbell::open(job, Process(7), 2).unwrap();
+        other.place(Rank(1), Process(7));
+        other.ring(Rank(1));
+        let begun = Instant::now();
+        successor.rest(Duration::from_secs(20));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 }

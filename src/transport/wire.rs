@@ -8,8 +8,9 @@
 //! is left of the frame, and sequences grow as their elements are read. What cannot be understood is
 //! dropped with the rest of its frame, and counted.
 
-use super::Transport;
 use super::raw::Play;
+use super::sockets::Job;
+use super::{Place, Process, Transport};
 use crate::fault::Control;
 use crate::protocol::{Completion, Incarnation, Message, Observation, Rank, Time};
 use crate::workload::Report;
@@ -17,6 +18,7 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 
 /// The first byte of every frame: both sides must be of the same make.
 pub const WIRE_VERSION: u8 = 1;
@@ -47,16 +49,14 @@ pub enum Packet {
     Finished { completions: Vec<Completion>, running_since: Time },
     /// Rank 0 to every rank, first of all: with this you start.
     Start(Box<Start>),
-    /// The answer to `Start`: I am this process.
-    Hello { pid: u32, host: String },
+    /// The answer to `Start`: I am this process, and listen there if I came later and there are several hosts.
+    Hello { pid: u32, host: String, addresses: Vec<SocketAddr> },
     /// The benchmark to a server: leave the protocol alone and hand plain messages on.
     Play(Box<Play>),
-    /// Rank 0 to every rank: this rank's process is dead, send it nothing.
-    Gone { rank: Rank },
-    /// A replacement to rank 0: `peer` can reach me under this name.
-    Opened { peer: Rank, port: String },
-    /// Rank 0 to a rank: `peer` is a new process, and can be reached under this name.
-    Connect { peer: Rank, port: String },
+    /// Rank 0 to every process: this one is dead, send it nothing.
+    Gone { process: Process },
+    /// Rank 0 to every process: that rank is that process from now on.
+    Placed(Place),
 }
 
 impl Packet {
@@ -89,12 +89,45 @@ pub struct Start {
     pub host: String,
     /// Whether to report.
     pub observe: bool,
-    /// How many ranks there are: a replacement cannot see that in its own world.
+    /// How many ranks there are; behind them come the spares.
     pub ranks: u32,
+    /// So many processes were started together, spares included.
+    pub together: u32,
+    /// Whether they run on more than one host.
+    pub several_hosts: bool,
+    /// Random: whoever knows it belongs to the job.
+    pub token: u128,
+    /// Which process this is,
+    pub process: Process,
+    /// and which rank it is from now on. A spare is none yet, and has its number as a process.
+    pub rank: Rank,
     /// Which life of its server the process begins with.
     pub incarnation: Incarnation,
-    /// To a replacement: the ranks that are to be let come.
-    pub peers: Vec<Rank>,
+    /// Who the ranks are.
+    pub places: Vec<Place>,
+}
+
+impl Start {
+    /// A number that the processes of this job share, and no other job.
+    #[must_use]
+    pub fn job(&self) -> Job {
+        Job { number: self.seed ^ (u64::from(self.pid) << 32), token: self.token }
+    }
+
+    /// The same for a process that is still where it was in the beginning.
+    #[must_use]
+    pub fn for_process(&self, process: Process) -> Self {
+        let place = |rank| Place { rank: Rank(rank), process: Process(rank), addresses: Vec::new() };
+        let is_spare = process.0 >= self.ranks;
+        let places = (0..self.ranks).map(place).chain(is_spare.then(|| place(process.0))).collect();
+        Self { process, rank: Rank(process.0), places, ..self.clone() }
+    }
+
+    /// Whether the process is to sleep until it is needed.
+    #[must_use]
+    pub fn is_for_a_spare(&self) -> bool {
+        self.rank.0 >= self.ranks
+    }
 }
 
 /// A frame that could not be understood.

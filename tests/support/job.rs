@@ -296,6 +296,17 @@ impl Job {
         self.place.mpirun().unwrap_or_else(|| self.fail("no mpirun"))
     }
 
+    /// The process of rank 0.
+    #[track_caller]
+    pub fn rank_zero(&self) -> Pid {
+        self.place.rank(0).unwrap_or_else(|| self.fail("no rank 0"))
+    }
+
+    /// The living processes of the job.
+    pub fn processes(&self) -> Vec<Pid> {
+        self.place.processes()
+    }
+
     /// Fails the test, with all that is known of the job.
     #[track_caller]
     pub fn fail(&self, why: &str) -> ! {

@@ -89,6 +89,7 @@ impl Status {
         let members = self.primary.iter().chain(&self.backups);
         members.count() == self.ranks.iter().filter(|line| line.server.is_some()).count()
             && self.ranks.iter().all(|line| line.role != "DEAD")
+            && self.primary.iter().chain(&self.backups).all(|rank| ["PRIMARY", "BACKUP"].contains(&self.role(*rank)))
     }
 
     /// Whether this server is the primary and these are its backups, all of them by role as well.
