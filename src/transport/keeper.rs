@@ -1,10 +1,10 @@
-//! Why the death of a rank is mere silence, to its peers and to mpirun.
+//! On several hosts: why the death of a rank is mere silence, to its peers and to mpirun.
 //!
 //! When a process dies the kernel closes what it had open, and others notice. Two of them take it badly:
 //!
 //! - Open MPI 4 ends the *survivors*: its send path answers a broken TCP connection with `abort`, whatever error
-//!   handler is set (`pml_ob1_sendreq.c: FATAL`). Between processes of one start on one host it uses shared
-//!   memory, where a death is silent; but replacements, and ranks on other hosts, are reached over TCP.
+//!   handler is set (`pml_ob1_sendreq.c: FATAL`). Between the processes of one host it uses shared memory, where a
+//!   death is silent, and who comes later is no process of MPI; but ranks on other hosts are reached over TCP.
 //! - mpirun ends the job, unless it was told to go on; and even then it makes a mess of its own bookkeeping.
 //!
 //! So the process that mpirun has started becomes the *keeper*, and the rank is its child, with which it shares one
@@ -22,8 +22,8 @@
 //!
 //! # Caveats
 //!
-//! - One sleeping process for each rank, and one for each that was killed. It is the rank before it did anything,
-//!   so it holds next to no memory.
+//! - One sleeping process for each that mpirun has started, spares included, for as long as the job lasts. It is the
+//!   rank before it did anything, so it holds next to no memory.
 //! - A kept rank runs in a thread of its own: what the C library remembers of the main thread is wrong after `clone`.
 //! - Linux only (`CLONE_FILES`, `pidfd_open`). Elsewhere ranks have no keeper, and a kill may end the job.
 //! - When a rank of another host was killed, its keeper there does not see rank 0 end, and waits for mpirun.
