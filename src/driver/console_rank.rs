@@ -633,7 +633,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             let how = format!("it did not say hello within {} s", HELLO_DEADLINE.as_secs());
             self.give_up(now, late, End { how, killed: false });
         }
-        while let Some(rank) = self.succession.next() {
+        while let Some(rank) = self.succession.take_next() {
             self.replace(now, rank);
         }
     }

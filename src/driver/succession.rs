@@ -92,7 +92,7 @@ impl Succession {
     }
 
     /// Whose replacement is to be started now.
-    pub fn next(&mut self) -> Option<Rank> {
+    pub fn take_next(&mut self) -> Option<Rank> {
         self.waiting.pop_front()
     }
 
@@ -235,16 +235,19 @@ mod tests {
         for rank in [1, 2, 1] {
             succession.wish(Rank(rank));
         }
-        assert_eq!([succession.next(), succession.next(), succession.next()], [Some(Rank(1)), Some(Rank(2)), None]);
+        assert_eq!(
+            [succession.take_next(), succession.take_next(), succession.take_next()],
+            [Some(Rank(1)), Some(Rank(2)), None]
+        );
         succession.begun(Rank(1), Process(5), Time(5));
         succession.begun(Rank(2), Process(6), Time(6));
         succession.wish(Rank(1));
-        assert_eq!(succession.next(), None);
+        assert_eq!(succession.take_next(), None);
         assert_eq!((succession.rank_of(Process(6)), succession.rank_of(Process(7))), (Some(Rank(2)), None));
         assert_eq!(succession.arrived(Rank(1)), Some(Time(5)));
         assert_eq!(succession.arrived(Rank(1)), None);
         assert!(succession.failed(Rank(2), &killed(true)));
-        assert_eq!(succession.next(), Some(Rank(2)));
+        assert_eq!(succession.take_next(), Some(Rank(2)));
         succession.begun(Rank(2), Process(7), Time(8));
         assert_eq!(succession.late(Time(8) + HELLO_DEADLINE), None);
         assert_eq!(succession.late(Time(9) + HELLO_DEADLINE), Some(Rank(2)));

@@ -85,9 +85,7 @@ impl Offspring {
                     drop(command);
                     let _ = tell.send(Change::Started { process, pid: child.id() });
                     wake();
-                    child
-                        .wait()
-                        .map_or_else(|error| End { how: error.to_string(), killed: false }, |status| end(status))
+                    child.wait().map_or_else(|error| End { how: error.to_string(), killed: false }, end)
                 }
                 Err(error) => End { how: format!("this program cannot be started again: {error}"), killed: false },
             };
