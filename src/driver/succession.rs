@@ -1,8 +1,8 @@
 //! Who takes the place of a dead process.
 //!
-//! What rank 0 has to remember about that: which spares sleep, who waits for a replacement, which ones are on their way,
-//! whom to tell, and which orders about the network a rank had been given, so that its successor lives under the same
-//! conditions.
+//! What rank 0 has to remember about that: which spares sleep, who waits for a replacement, which ones are on their
+//! way, whom to tell, and which orders about the network a rank had been given, so that its successor lives under the
+//! same conditions.
 
 use crate::fault::Control;
 use crate::protocol::{Incarnation, Rank, Time};

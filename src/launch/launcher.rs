@@ -311,8 +311,8 @@ impl Launcher {
         }
     }
 
-    /// Rank 0 has left in the middle of things. If a signal told it to that came from elsewhere (from an mpirun that was
-    /// told to end, say, which does not always leave it the time for a word), that is as if it had been killed.
+    /// Rank 0 has left in the middle of things. If a signal told it to that came from elsewhere (from an mpirun that
+    /// was told to end, say, which does not always leave it the time for a word), that is as if it had been killed.
     fn broke_off(&self, code: u8) -> Farewell {
         if i32::from(code) != SIGNAL_EXIT_BASE + SIGTERM {
             return Farewell::Said(code, End::Broken);

@@ -4,8 +4,9 @@
 //!
 //! - start more ranks than there are cores, bound to none of them;
 //! - go on when a rank dies;
-//! - unless there are several hosts, keep to this machine: shared memory and nothing else. That works without a network
-//!   and behind any firewall, and spares the search for faster fabrics (about a quarter of a second of `MPI_Init` here).
+//! - unless there are several hosts, keep to this machine: shared memory and nothing else. That works without a
+//!   network and behind any firewall, and spares the search for faster fabrics (about a quarter of a second of
+//!   `MPI_Init` here).
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

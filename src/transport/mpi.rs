@@ -28,10 +28,9 @@
 //! - What was being sent to a dead process is never freed: some hundred kilobytes at the most, once for each process
 //!   that was started together with the others.
 //! - A process that dies in the nanoseconds in which it appends to a peer's shared-memory queue can leave
-//!   that queue torn. The peer then hears nobody, is taken for dead by the others, and has to be killed too. Short
-//!   frames do not go that way where the launcher has set MPI up (`btl_vader_fbox_size`): only the answers to long ones.
-//! - Between hosts MPI uses TCP, and a connection that breaks ends the survivor; see [`super::keeper`] for why it does
-//!   not break.
+//!   that queue torn. The peer then hears nobody, is taken for dead by the others, and has to be killed too.
+//! - Between hosts MPI uses TCP, and a connection that breaks ends the survivor; see [`super::keeper`] for why it
+//!   does not break.
 
 #![allow(unsafe_code, reason = "MPI is a library in C")]
 

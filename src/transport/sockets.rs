@@ -459,9 +459,20 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_addresses_of_this_host_are_read_from_the_kernels_table() {
-        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 10.77.0.1\n        \
-                     /32 host LOCAL\n     |-- 10.77.0.255\n        /32 link BROADCAST\nLocal:\n     |-- 10.77.0.1\n     \
-                        /32 host LOCAL\n";
+        let table = [
+            "Main:",
+            "  +-- 0.0.0.0/0 3 0 5",
+            "     |-- 127.0.0.1",
+            "        /32 host LOCAL",
+            "     |-- 10.77.0.1",
+            "        /32 host LOCAL",
+            "     |-- 10.77.0.255",
+            "        /32 link BROADCAST",
+            "Local:",
+            "     |-- 10.77.0.1",
+            "        /32 host LOCAL",
+        ];
+        let table = &table.join("\n");
         assert_eq!(local_addresses(table), ["10.77.0.1".parse::<IpAddr>().unwrap()]);
     }
 }
