@@ -44,6 +44,7 @@
 //! | another rank | the protocol | nothing here: the job goes on |
 //! | mpirun | launcher (child), every rank ([`ParentWatch`]) | the job ends, exit code 1 |
 //! | launcher | rank 0 (lifeline) | rank 0 puts the terminal back and ends the job |
+//! | launcher, while rank 0 is stopped | the other ranks ([`ParentWatch`]) | they end the job, rank 0 too |
 //!
 //! Whoever ends the job also looks for processes that carry this job's mark in their environment and
 //! kills what does not leave by itself: a stopped process would otherwise stay for ever.
