@@ -4,6 +4,10 @@
 //! ([`crate::store::session`]) does the rest. The client learns the view from the metadata server, from
 //! refusals, and from being told; when the primary changes it repeats everything outstanding at once, in
 //! order. A request without an answer in time ends as unknown: it may or may not have happened.
+//!
+//! How long it waits before it repeats follows from how long answers usually take here (a moving average, as TCP keeps
+//! one: RFC 6298). Patience that grew while the network was bad does not outlive that: with every answer the oldest
+//! request, for which the younger ones may be waiting, is as impatient again as at first.
 
 use super::message::{Message, Request};
 use super::time::Backoff;
@@ -20,6 +24,8 @@ pub const WINDOW_MAX: usize = SESSION_REPLIES_MAX / 2;
 const _: () = assert!(WINDOW_MAX < SESSION_REPLIES_MAX, "no answer is forgotten that a client may still ask for");
 /// The most requests repeated in one turn, so that a repetition cannot flood the primary.
 const REPEATS_PER_TURN_MAX: usize = 256;
+/// The newest answer counts for this fraction (one in so many) of the average.
+const USUAL_SHARE: u32 = 8;
 
 /// What became of a client operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +74,8 @@ pub struct Client {
     writes: BTreeSet<Seq>,
     completions: VecDeque<Completion>,
     next_view_question: Time,
+    /// How long answers take, on average.
+    usual: Duration,
     /// No pending request needs to be looked at before this.
     next_resend: Time,
 }
@@ -85,6 +93,7 @@ impl Client {
             writes: BTreeSet::new(),
             completions: VecDeque::new(),
             next_view_question: Time::default(),
+            usual: Duration::ZERO,
             next_resend: Time::NEVER,
         }
     }
@@ -131,7 +140,7 @@ impl Client {
             self.completions.push_back(Completion { seq, command, outcome, call: now, returned: now, epoch });
             return seq;
         }
-        let (resend, epoch) = (Backoff::new(now, self.timing.retry), self.epoch());
+        let (resend, epoch) = (Backoff::new(now, self.patience()), self.epoch());
         if !command.is_read() {
             self.writes.insert(seq);
         }
@@ -151,7 +160,7 @@ impl Client {
     pub fn handle(&mut self, now: Time, message: Message, out: &mut Outbox) {
         match message {
             Message::Reply { client, seq, reply, .. } if client == self.id => {
-                self.finish(now, seq, Outcome::Done(reply));
+                self.on_reply(now, seq, reply);
             }
             Message::NotPrimary { client, view, .. } if client == self.id => match view {
                 Some(view) => self.learn(now, view, out),
@@ -232,6 +241,24 @@ impl Client {
         }
     }
 
+    fn on_reply(&mut self, now: Time, seq: Seq, reply: Reply) {
+        let Some(pending) = self.pending.get(&seq) else { return };
+        self.usual = self.usual - self.usual / USUAL_SHARE + now.since(pending.call) / USUAL_SHARE;
+        self.finish(now, seq, Outcome::Done(reply));
+        let patience = self.patience();
+        if let Some(mut oldest) = self.pending.first_entry()
+            && oldest.get().resend.at > now + patience
+        {
+            oldest.get_mut().resend = Backoff::new(now, patience);
+            self.next_resend = self.next_resend.min(now + patience);
+        }
+    }
+
+    /// How long a request waits for its answer before it is repeated for the first time.
+    fn patience(&self) -> Duration {
+        (self.usual * 2).clamp(self.timing.retry, self.timing.request_deadline / 4)
+    }
+
     fn learn(&mut self, now: Time, view: Arc<View>, out: &mut Outbox) {
         let old = self.view.replace(Arc::clone(&view));
         match old {
@@ -253,14 +280,14 @@ impl Client {
     }
 
     fn repeat(&mut self, now: Time, seqs: &[Seq], out: &mut Outbox) {
-        let (primary, epoch) = (self.primary(), self.epoch());
+        let (primary, epoch, patience) = (self.primary(), self.epoch(), self.patience());
         for &seq in seqs {
             if let Some(primary) = primary {
                 out.send(primary, Message::Request(self.request(seq)));
             }
             if let Some(pending) = self.pending.get_mut(&seq) {
                 pending.epoch = epoch;
-                pending.resend.repeated(now, self.timing.retry);
+                pending.resend.repeated(now, patience);
                 self.next_resend = self.next_resend.min(pending.resend.at);
             }
         }

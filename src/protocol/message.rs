@@ -23,8 +23,9 @@ pub struct Request {
     pub seq: Seq,
     /// The client has finished with all requests up to this one.
     pub acked: Seq,
-    /// The client's newest unanswered write before this one (0: none). A write waits for it, so a
-    /// client's writes take effect in its order even when a network reorders them.
+    /// The client's newest unanswered write before this one (0: none). Reads and writes wait for it, so a client's
+    /// writes take effect in its order and it reads what it wrote, even when a network reorders them. (A read that
+    /// the network loses may still be answered after a later write.)
     pub after: Seq,
     /// The client's epoch: a request from before a `RESET` is not served after it.
     pub epoch: u32,

@@ -3,7 +3,7 @@
 use crate::protocol::message::Request;
 use crate::protocol::{Doom, Time};
 use crate::store::{ClientId, Seq};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The most requests that wait because they cannot be served yet; more are dropped, and their clients repeat them.
 pub const HELD_MAX: usize = 16_384;
@@ -44,6 +44,64 @@ impl Held {
         self.known.remove(&(request.client, request.seq));
         self.bytes -= request.command.size_bytes();
         Some((request, doom))
+    }
+}
+
+/// Requests that have overtaken an earlier write of their client: they wait for it, so that a client's requests are
+/// answered as if carried out in its order. A repetition takes the place of what is here already, since it may follow
+/// another write now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Early {
+    by_client: BTreeMap<ClientId, BTreeMap<Seq, Request>>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Early {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn push(&mut self, request: Request) {
+        self.finish(request.client, request.acked);
+        let bytes = request.command.size_bytes();
+        self.take(request.client, request.seq);
+        if self.count < HELD_MAX && self.bytes + bytes <= HELD_BYTES_MAX {
+            self.bytes += bytes;
+            self.count += 1;
+            self.by_client.entry(request.client).or_default().insert(request.seq, request);
+        }
+    }
+
+    fn take(&mut self, client: ClientId, seq: Seq) -> Option<Request> {
+        let waiting = self.by_client.get_mut(&client)?;
+        let request = waiting.remove(&seq)?;
+        if waiting.is_empty() {
+            self.by_client.remove(&client);
+        }
+        self.count -= 1;
+        self.bytes -= request.command.size_bytes();
+        Some(request)
+    }
+
+    /// The client has finished with all requests up to this one.
+    fn finish(&mut self, client: ClientId, acked: Seq) {
+        while let Some((&seq, _)) = self.by_client.get(&client).and_then(|waiting| waiting.first_key_value())
+            && seq <= acked
+        {
+            self.take(client, seq);
+        }
+    }
+
+    /// The first request of some client that need not wait any more.
+    pub(super) fn pop_if(&mut self, mut ready: impl FnMut(&Request) -> bool) -> Option<Request> {
+        let first = self.by_client.values().filter_map(|waiting| waiting.values().next());
+        let (client, seq) = first.into_iter().find(|request| ready(request)).map(|first| (first.client, first.seq))?;
+        self.take(client, seq)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Request> {
+        self.pop_if(|_| true)
     }
 }
 

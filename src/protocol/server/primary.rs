@@ -1,6 +1,6 @@
 //! The primary: orders writes, answers clients, and looks after its peers.
 
-use super::held::{Doomed, Held};
+use super::held::{Doomed, Early, Held};
 use super::peer::{Peer, Standing};
 use super::scans::Scans;
 use super::transfer::Transfer;
@@ -40,6 +40,8 @@ pub struct Primary {
     held: Held,
     /// Reads that wait for a lease.
     unleased: Held,
+    /// Requests that have overtaken an earlier write of their client.
+    early: Early,
     pub(super) scans: Scans,
     /// There is more to apply, or to serve, than a slice.
     is_behind: bool,
@@ -83,6 +85,7 @@ impl Primary {
             asked_since: None,
             held: Held::default(),
             unleased: Held::default(),
+            early: Early::default(),
             scans: Scans::default(),
             is_behind: false,
             doomed: None,
@@ -176,7 +179,7 @@ impl Primary {
     /// How many requests wait.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held.len() + self.unleased.len() + self.scans.len()
+        self.held.len() + self.unleased.len() + self.early.len() + self.scans.len()
     }
 
     /// The servers that are receiving the state now, with the number of keys sent.
@@ -192,7 +195,9 @@ impl Primary {
     pub(super) fn take_held(&mut self) -> impl Iterator<Item = Request> + '_ {
         let doomed = self.doomed.take().map(|doomed| doomed.request);
         let held = std::iter::from_fn(|| self.held.pop().or_else(|| self.unleased.pop()));
-        doomed.into_iter().chain(held.map(|(request, _)| request)).chain(self.scans.take_requests())
+        let early = std::iter::from_fn(|| self.early.pop());
+        let held = doomed.into_iter().chain(held.map(|(request, _)| request)).chain(early);
+        held.chain(self.scans.take_requests())
     }
 
     // ---- clients -------------------------------------------------------------------------------
@@ -252,10 +257,43 @@ impl Primary {
         }
         if let Err(error) = request.command.check_limits() {
             Self::answer(core, client, seq, Reply::Error(error), out);
+        } else if self.is_early(core, &request) {
+            self.early.push(request);
         } else if request.command.is_read() {
             self.serve_read(core, now, request, doom, out);
         } else {
             self.serve_write(core, request, doom, out);
+        }
+    }
+
+    /// The client's newest write in the store, and in the log.
+    fn newest_of(&self, core: &Core, client: ClientId) -> (Seq, Seq) {
+        let applied = core.store.sessions().get(client).map_or(Seq(0), |session| session.last);
+        (applied, applied.max(self.logged.get(&client).copied().unwrap_or_default()))
+    }
+
+    /// An earlier write of the client is missing: it has not arrived or, for a read, is not in the store yet.
+    fn is_early(&self, core: &Core, request: &Request) -> bool {
+        if request.after == Seq(0) {
+            return false;
+        }
+        let (applied, logged) = self.newest_of(core, request.client);
+        request.after > if request.command.is_read() { applied } else { logged }
+    }
+
+    /// Serves what waited for a write that is there now.
+    fn serve_early(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        let end = out.work + core.config.slice;
+        while core.log.len() < LOG_OPS_MAX && core.log_bytes < LOG_BYTES_MAX && core.crashed.is_none() {
+            if out.work >= end {
+                self.is_behind = true;
+                return;
+            }
+            let mut early = std::mem::take(&mut self.early);
+            let request = early.pop_if(|request| !self.is_early(core, request));
+            self.early = early;
+            let Some(request) = request else { return };
+            self.serve(core, now, request, None, out);
         }
     }
 
@@ -272,11 +310,9 @@ impl Primary {
     }
 
     fn serve_write(&mut self, core: &mut Core, request: Request, doom: Option<Doom>, out: &mut Outbox) {
-        let Request { client, seq, acked, after, command, .. } = request;
+        let Request { client, seq, acked, command, .. } = request;
         let session = core.store.sessions().get(client);
-        let applied = session.map_or(Seq(0), |session| session.last);
-        let logged = self.logged.get(&client).copied().unwrap_or_default();
-        let last = applied.max(logged);
+        let (_, last) = self.newest_of(core, client);
         if seq <= last && core.rule(Rule::Sessions) {
             if let Some(doom) = doom {
                 core.crashed = Some((doom, core.op()));
@@ -285,9 +321,6 @@ impl Primary {
             }
             // Otherwise it is in the log and will be answered, or the client has the answer already.
             return;
-        }
-        if after > last {
-            return; // An earlier write of this client is missing: the client repeats both.
         }
         if last == Seq(0) && core.store.sessions().len() >= SESSIONS_MAX {
             Self::answer(core, client, seq, Reply::Error(StoreError::TooManyClients), out);
@@ -429,10 +462,14 @@ impl Primary {
             self.serve(core, now, request, doom, out);
         }
         self.is_behind |= out.work >= end && self.held.len() + self.unleased.len() > 0;
+        self.serve_early(core, now, out);
         // Without backups nothing else would commit what was just logged.
-        if self.peers.values().all(|peer| !peer.is_required()) && !core.log.is_empty() && core.crashed.is_none() {
+        let alone = self.peers.values().all(|peer| !peer.is_required());
+        while alone && !core.log.is_empty() && core.crashed.is_none() && out.work < end {
             self.commit(core, core.op(), out);
+            self.serve_early(core, now, out);
         }
+        self.is_behind |= alone && !core.log.is_empty();
     }
 
     // ---- peers ---------------------------------------------------------------------------------
