@@ -81,6 +81,13 @@ fn clocks_that_differ_by_more_than_is_promised_break_it() {
     assert_eq!(violations(seeds, &Chaos::default()), []);
 }
 
+/// Whatever went wrong, a second after it is over clients are served as well as before.
+#[test]
+fn full_speed_comes_back_when_faults_end() {
+    let chaos = Chaos { load: true, ..Chaos::default() };
+    sweep(100, &chaos);
+}
+
 /// Seeds that once showed something, with the run they showed it in.
 #[test]
 fn seeds_that_once_failed_are_clean() {
@@ -95,6 +102,9 @@ fn seeds_that_once_failed_are_clean() {
         // What a held up rank had not sent kept everything behind it waiting when all faults had ended.
         (2_195, Chaos { operations: 295, work: 0.0, ..Chaos::default() }),
         (11_988, Chaos::default()),
+        // A primary died while its confirmation was under way, and had confirmed more than one view.
+        (16_807, Chaos { operations: 155, window: 4, faults: 17, troubles: 2, clocks: 1.0, ..Chaos::default() }),
+        (17_289, Chaos { operations: 256, faults: 67, troubles: 0, ..Chaos::default() }),
     ];
     for (seed, chaos) in found {
         assert_eq!(run(seed, &chaos).outcome, Outcome::Clean, "{}", chaos.command(seed));

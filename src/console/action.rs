@@ -67,8 +67,11 @@ pub enum Action {
     Rules(Option<Rule>),
     /// A rule of the protocol is switched on or off.
     SetRule(Rule, bool),
-    /// Start over with empty stores.
-    Reset,
+    /// Start over with empty stores; `anyway`: although a primary may still answer with the old ones.
+    Reset {
+        /// Whether that is known.
+        anyway: bool,
+    },
     /// The state of every rank.
     Status,
     /// The history of views.

@@ -325,11 +325,11 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "RESET",
         aliases: &[],
-        parameters: &[],
+        parameters: &[optional("anyway", Kind::Word)],
         group: Group::Break,
-        help: "starts over with empty stores: all data is gone",
+        help: "starts over with empty stores: all data is gone; anyway: although a primary may still answer",
         example: "RESET",
-        build: |_| Ok(Action::Reset),
+        build: |a| Ok(Action::Reset { anyway: a.word()? }),
     },
     CommandSpec {
         name: "STATUS",

@@ -208,7 +208,7 @@ impl Session {
                 .into(),
             Action::FailRate(probability) => self.fail_rate(*probability).into(),
             Action::Swap => self.swap().into(),
-            Action::Reset => self.reset().into(),
+            Action::Reset { anyway } => self.reset(*anyway).into(),
             Action::Rules(rule) => Answer::Text(rules_text(self.memory().rules, *rule)),
             Action::SetRule(rule, on) => self.set_rule(*rule, *on).into(),
             Action::Status => Answer::Text(status_text(&self.desk.status())),
@@ -357,8 +357,9 @@ impl Session {
         self.desk.control(primary, Control::Swap)
     }
 
-    fn reset(&self) -> Result<(), String> {
-        self.order(METADATA, Control::Reset, "reset: everybody starts over with empty stores")
+    fn reset(&self, anyway: bool) -> Result<(), String> {
+        let control = if anyway { Control::ResetAnyway } else { Control::Reset };
+        self.order(METADATA, control, "reset: everybody starts over with empty stores")
     }
 
     /// The metadata server first: it knows the rules for every server that is started later.

@@ -31,6 +31,8 @@ use std::time::Duration;
 
 /// An order that is not carried out within this long has failed.
 const CONTROL_DEADLINE: Duration = Duration::from_millis(1_000);
+/// A `RESET` is refused or carried out within this long (at a slow pace it goes on in the background).
+const RESET_DEADLINE: Duration = Duration::from_millis(2_500);
 /// `STATUS` waits this long for the reports of all ranks; who has not answered is shown as last known.
 const STATUS_DEADLINE: Duration = Duration::from_millis(150);
 /// The operating system is asked this often how the ranks' processes are.
@@ -333,6 +335,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             known.turns = observation.turns.or(known.turns);
             known.status = observation.server.clone().or(known.status.take());
         }
+        self.front.note_report(&observation);
         for pending in &mut self.statuses {
             pending.missing.remove(&from);
         }
@@ -402,8 +405,8 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     fn on_control(&mut self, now: Time, to: Rank, control: Control, answer: Sender<Result<(), String>>) {
         if to == METADATA {
             let result = self.with_front(now, |front, sink| front.control(now, &control, sink));
-            if result.is_ok() && control == Control::Reset {
-                self.resets.push((answer, now + CONTROL_DEADLINE));
+            if result.is_ok() && matches!(control, Control::Reset | Control::ResetAnyway) {
+                self.resets.push((answer, now + RESET_DEADLINE));
                 return;
             }
             if let (Ok(()), Control::Rules { rules }) = (&result, &control) {
@@ -477,13 +480,16 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             let why = format!("rank {} did not answer within {} ms", pending.to, CONTROL_DEADLINE.as_millis());
             let _ = pending.answer.send(Err(why));
         }
-        let resetting = self.front.metadata().is_some_and(|metadata| metadata.is_resetting());
+        let metadata = self.front.metadata();
+        let resetting = metadata.is_some_and(|metadata| metadata.is_resetting());
+        let refusal = metadata.and_then(|metadata| metadata.reset_refusal()).map(str::to_owned);
         self.resets.retain(|(answer, deadline)| {
             if resetting && now < *deadline {
                 return true;
             }
             let late = "no server has announced itself yet: the stores are emptied when one does".to_owned();
-            let _ = answer.send(if resetting { Err(late) } else { Ok(()) });
+            let done = refusal.clone().map_or(Ok(()), Err);
+            let _ = answer.send(if resetting { Err(late) } else { done });
             false
         });
         let mut at = 0;
@@ -599,6 +605,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         let (pid, process) = (known.pid, known.process);
         self.log.line(now, &format!("server {rank}: process {pid} is gone"));
         self.dismiss(process);
+        self.front.note_gone(rank);
         for pending in self.controls.extract_if(.., |_, pending| pending.to == rank).map(|(_, pending)| pending) {
             let _ = pending.answer.send(Err(format!("server {rank} has died: its process {pid} is gone")));
         }

@@ -265,7 +265,7 @@ impl ServerHost {
                     server.set_rules(*rules);
                 }
             }
-            Control::Reset => return Err("RESET is for the metadata server, rank 0".into()),
+            Control::Reset | Control::ResetAnyway => return Err("RESET is for the metadata server, rank 0".into()),
             Control::Load { .. } => return Err(format!("server {rank} is no client")),
             _ => {}
         }
@@ -429,6 +429,22 @@ impl FrontHost {
         self.metadata.as_ref()
     }
 
+    /// What is certain about the lives of a server, on the word of its own report: one that is down has no life now.
+    pub fn note_report(&mut self, observation: &Observation) {
+        if let (Some(metadata), Some(status)) = (&mut self.metadata, &observation.server)
+            && status.role == Role::Down
+        {
+            metadata.note_over(observation.rank, status.incarnation);
+        }
+    }
+
+    /// The process of a server has ended.
+    pub fn note_gone(&mut self, rank: Rank) {
+        if let Some(metadata) = &mut self.metadata {
+            metadata.note_gone(rank);
+        }
+    }
+
     /// The client.
     #[must_use]
     pub fn client(&self) -> &Client {
@@ -476,7 +492,10 @@ impl FrontHost {
 
     fn dispatch(&mut self, now: Time, from: Rank, message: Message) {
         match (&mut self.metadata, &message) {
-            (Some(metadata), Message::GetView | Message::Announce { .. } | Message::ChangeView { .. }) => {
+            (
+                Some(metadata),
+                Message::GetView | Message::Announce { .. } | Message::ChangeView { .. } | Message::Retired { .. },
+            ) => {
                 metadata.handle(now, from, message, &mut self.outbox);
             }
             _ => self.client.handle(now, message, &mut self.outbox),
@@ -518,8 +537,9 @@ impl FrontHost {
             return Ok(());
         }
         match (control, &mut self.metadata) {
-            (Control::Reset, Some(metadata)) => {
-                metadata.reset(now);
+            (Control::Reset | Control::ResetAnyway, Some(metadata)) => {
+                metadata.reset(now, *control == Control::ResetAnyway);
+                metadata.tick(now, &mut self.outbox);
                 self.after(now, sink);
                 Ok(())
             }

@@ -32,8 +32,10 @@ pub enum Control {
     FailureRate { probability: f64 },
     /// As primary: hand over to a backup.
     Swap,
-    /// As metadata server: start over with empty stores.
+    /// As metadata server: start over with empty stores, once nobody can answer with the old ones.
     Reset,
+    /// The same, whoever may still answer.
+    ResetAnyway,
     /// Follow these rules from now on.
     Rules { rules: Rules },
     /// As client: ask for this, all the time; `None`: no more.

@@ -24,6 +24,8 @@ pub const WINDOW_MAX: usize = SESSION_REPLIES_MAX / 2;
 const _: () = assert!(WINDOW_MAX < SESSION_REPLIES_MAX, "no answer is forgotten that a client may still ask for");
 /// The most requests repeated in one turn, so that a repetition cannot flood the primary.
 const REPEATS_PER_TURN_MAX: usize = 256;
+/// However long answers take, a request is repeated after this many times the ordinary patience.
+const PATIENCE_MAX: u32 = 8;
 /// The newest answer counts for this fraction (one in so many) of the average.
 const USUAL_SHARE: u32 = 8;
 
@@ -256,7 +258,7 @@ impl Client {
 
     /// How long a request waits for its answer before it is repeated for the first time.
     fn patience(&self) -> Duration {
-        (self.usual * 2).clamp(self.timing.retry, self.timing.request_deadline / 4)
+        (self.usual * 2).clamp(self.timing.retry, self.timing.retry * PATIENCE_MAX)
     }
 
     fn learn(&mut self, now: Time, view: Arc<View>, out: &mut Outbox) {

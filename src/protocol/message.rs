@@ -13,6 +13,7 @@ use crate::store::{Chunk, ClientId, Command, Finale, LogEntry, OpNumber, Reply, 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,12 @@ pub enum Message {
     /// time of the metadata server's clock, which comes back in the answer.
     Confirm { to: Arc<View>, asked: Time },
 
+    /// Metadata server → member: `RESET` number `reset` is to end the epoch of this view. Serve nobody, and grant
+    /// nothing, until there is another view; or, with `off`, go on: it came to nothing.
+    Retire { view: ViewNumber, reset: u64, off: bool },
+    /// Member → metadata server: I do not serve any more; what I granted holds for so long.
+    Retired { view: ViewNumber, incarnation: Incarnation, reset: u64, holds: Duration },
+
     /// Primary → backup: the next write, and how far everything is committed.
     Prepare { view: ViewNumber, commit: OpNumber, entry: Arc<LogEntry> },
     /// Backup → primary: I have everything up to `op`.
@@ -143,6 +150,8 @@ impl Message {
             Self::Welcome { .. } => "Welcome",
             Self::ChangeView { .. } => "ChangeView",
             Self::Confirm { .. } => "Confirm",
+            Self::Retire { .. } => "Retire",
+            Self::Retired { .. } => "Retired",
             Self::Prepare { .. } => "Prepare",
             Self::PrepareOk { .. } => "PrepareOk",
             Self::Heartbeat { .. } => "Heartbeat",
@@ -205,6 +214,8 @@ impl fmt::Display for Message {
             Self::ChangeView { to, reason, confirms: None } => write!(f, " {to} ({reason})"),
             Self::ChangeView { to, .. } => write!(f, " {to} (confirmed)"),
             Self::Confirm { to, .. } => write!(f, " {to}"),
+            Self::Retire { reset, off, .. } => write!(f, " reset={reset}{}", if *off { " off" } else { "" }),
+            Self::Retired { reset, .. } => write!(f, " reset={reset}"),
             Self::Prepare { commit, entry, .. } => {
                 write!(f, " op={} commit={commit} c{}#{} {}", entry.op, entry.client, entry.seq, entry.command)
             }

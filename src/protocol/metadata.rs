@@ -9,6 +9,11 @@
 //! forgets everything. So the request alone decides nothing: the asker is asked back ([`Message::Confirm`]), and only
 //! its answer, if it comes soon, makes the view. Until then all members of the old view keep what they have, and each
 //! of them may ask. Nothing is remembered of a question: its time travels with it, and comes back.
+//!
+//! `RESET` is fenced: a primary that is cut off from here could go on answering in the old epoch, and its clients would
+//! lose what it acknowledged. So the members are told to stop first ([`Message::Retire`]). The old epoch is over once
+//! its primary has said that it has, or is known to be dead; or once a backup has, and the lease that it had granted
+//! has ended. If none of them can be asked, the `RESET` is refused, and all go on as before.
 
 use super::message::{Message, Reason};
 use super::view::{Incarnation, Member, Rank, View, ViewNumber};
@@ -20,8 +25,14 @@ use std::time::Duration;
 
 /// The latest views kept for `VIEW`.
 pub const VIEW_RECORDS_MAX: usize = 1024;
+/// Two clocks' rates differ by less than one in so many.
+const CLOCK_SHARE: u32 = 4;
 /// A server that has not announced itself for this many announce intervals is not counted as there.
 const ABSENT_ANNOUNCES: u32 = 8;
+/// A `RESET` is refused when the old epoch is not known to be over after this many announce intervals.
+const FENCE_ANNOUNCES: u32 = 10;
+/// A server that was recruited and has not got a place for this many announce intervals keeps no other one waiting.
+const RECRUIT_ANNOUNCES: u32 = 10;
 /// After a `RESET` the servers have this many announce intervals to show that they live.
 const RESET_ANNOUNCES: u32 = 3;
 
@@ -53,6 +64,16 @@ pub struct Known {
     pub heard: Time,
 }
 
+/// A `RESET` that waits for the end of the old epoch.
+#[derive(Debug, Clone)]
+struct Fence {
+    deadline: Time,
+    /// The members are told again then.
+    ask_at: Time,
+    /// From then on nobody answers in the old epoch.
+    over_at: Option<Time>,
+}
+
 /// The metadata server.
 #[derive(Debug, Clone)]
 pub struct Metadata {
@@ -60,8 +81,18 @@ pub struct Metadata {
     started: Option<Time>,
     ticked: Time,
     view: Option<Arc<View>>,
-    /// `RESET` was asked, then: only servers that have announced themselves since are known to live.
+    /// The old epoch was over, then: only servers that have announced themselves since are known to live.
     reset_at: Option<Time>,
+    /// How many `RESET`s there were.
+    resets: u64,
+    /// A `RESET` whose old epoch may not be over yet.
+    fence: Option<Fence>,
+    /// Why the last `RESET` was refused.
+    refusal: Option<String>,
+    /// All lives of a server before this one are known to be over.
+    over: BTreeMap<Rank, Incarnation>,
+    /// Servers that were told to join, since when.
+    recruited: BTreeMap<Rank, Time>,
     servers: BTreeMap<Rank, Known>,
     /// Lives that a view was changed to be rid of: they wait for no place.
     removed: BTreeMap<Rank, Incarnation>,
@@ -82,6 +113,11 @@ impl Metadata {
             ticked: Time::default(),
             view: None,
             reset_at: None,
+            resets: 0,
+            fence: None,
+            refusal: None,
+            over: BTreeMap::new(),
+            recruited: BTreeMap::new(),
             servers: BTreeMap::new(),
             removed: BTreeMap::new(),
             patience: BTreeMap::new(),
@@ -146,6 +182,9 @@ impl Metadata {
             Message::ChangeView { to, reason, confirms } => {
                 self.on_change_view(now, from, to, reason, confirms, out);
             }
+            Message::Retired { view, incarnation, reset, holds } => {
+                self.on_retired(now, from, view, incarnation, reset, holds, out);
+            }
             _ => {}
         }
     }
@@ -154,14 +193,17 @@ impl Metadata {
     pub fn tick(&mut self, now: Time, out: &mut Outbox) {
         self.started.get_or_insert(now);
         self.ticked = now;
+        self.tend_fence(now, out);
         self.form_if_due(now, out);
     }
 
     /// When [`Metadata::tick`] wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Time {
+        let fence = self.fence.as_ref().map(|fence| fence.over_at.unwrap_or(fence.deadline).min(fence.ask_at));
         // When nobody is there by then, the first announcement decides.
-        self.forming_until().filter(|until| *until > self.ticked).unwrap_or(Time::NEVER)
+        let forming = self.forming_until().filter(|until| *until > self.ticked);
+        forming.into_iter().chain(fence).min().unwrap_or(Time::NEVER)
     }
 
     /// True while a view of empty servers is to be formed.
@@ -188,16 +230,103 @@ impl Metadata {
         }
     }
 
-    /// Starts over with empty stores: the operator's explicit word. The servers that announce themselves
-    /// from now on make the new view; whoever was heard before may be gone.
-    pub fn reset(&mut self, now: Time) {
-        self.reset_at = Some(now);
+    /// Starts over with empty stores: the operator's explicit word. First the old epoch has to be over, unless the
+    /// operator does not mind (`anyway`). Then the servers that announce themselves make the new view; whoever was
+    /// heard before may be gone.
+    pub fn reset(&mut self, now: Time, anyway: bool) {
+        self.refusal = None;
+        if anyway || self.view.is_none() {
+            self.fence = None;
+            self.reset_at = Some(now);
+        } else if self.fence.is_none() && self.reset_at.is_none() {
+            self.resets += 1;
+            let deadline = now + self.config.timing.announce * FENCE_ANNOUNCES;
+            self.fence = Some(Fence { deadline, ask_at: now, over_at: None });
+        }
     }
 
-    /// True while a `RESET` waits for servers to announce themselves.
+    /// True while a `RESET` waits for the end of the old epoch, or for servers to announce themselves.
     #[must_use]
     pub fn is_resetting(&self) -> bool {
-        self.reset_at.is_some()
+        self.fence.is_some() || self.reset_at.is_some()
+    }
+
+    /// Why the last `RESET` was refused, if it was.
+    #[must_use]
+    pub fn reset_refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
+    }
+
+    /// It is certain that all lives of this server before that one are over: its process has ended, or has said so.
+    pub fn note_over(&mut self, rank: Rank, before: Incarnation) {
+        let over = self.over.entry(rank).or_default();
+        *over = before.max(*over);
+    }
+
+    /// The process of this server has ended, and with it every life that was heard of.
+    pub fn note_gone(&mut self, rank: Rank) {
+        let in_view = self.view.as_ref().and_then(|view| view.member_on(rank));
+        let known = self.servers.get(&rank).map(|known| known.member);
+        if let Some(newest) = in_view.max(known) {
+            self.note_over(rank, newest.incarnation.next());
+        }
+    }
+
+    fn tend_fence(&mut self, now: Time, out: &mut Outbox) {
+        let Some(view) = self.view.clone() else { return };
+        let timing = self.config.timing;
+        let primary_over = self.is_over(view.primary);
+        let backup_over = view.backups.iter().any(|backup| self.is_over(*backup));
+        let Some(fence) = &mut self.fence else { return };
+        if primary_over {
+            fence.over_at = Some(now);
+        } else if backup_over && fence.over_at.is_none() {
+            fence.over_at = Some(now + timing.silence + timing.silence / CLOCK_SHARE);
+        }
+        if fence.over_at.is_some_and(|over_at| now >= over_at) {
+            self.fence = None;
+            self.reset_at = Some(now);
+        } else if now >= fence.deadline {
+            self.fence = None;
+            let primary = view.primary.rank;
+            let why = format!(
+                "RESET is refused: server {primary}, primary of view {}, cannot be asked and may go on answering. HEAL, \
+                 RESUME, KILL or RECOVER it first, or say RESET anyway",
+                view.number
+            );
+            out.tell(Event::Operator { what: why.clone() });
+            self.refusal = Some(why);
+        } else if now >= fence.ask_at {
+            fence.ask_at = now + timing.retry;
+            let (number, reset) = (view.number, self.resets);
+            for member in view.members() {
+                out.send(member.rank, Message::Retire { view: number, reset, off: false });
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    fn on_retired(
+        &mut self,
+        now: Time,
+        from: Rank,
+        number: ViewNumber,
+        incarnation: Incarnation,
+        reset: u64,
+        holds: Duration,
+        out: &mut Outbox,
+    ) {
+        let Some(view) = self.view.as_ref().filter(|view| view.number == number) else { return };
+        let member = Member { rank: from, incarnation };
+        match &mut self.fence {
+            Some(fence) if reset == self.resets && view.contains(member) => {
+                let wait = if member == view.primary { Duration::ZERO } else { holds + holds / CLOCK_SHARE };
+                fence.over_at = Some(fence.over_at.map_or(now + wait, |over_at| over_at.min(now + wait)));
+                self.tend_fence(now, out);
+            }
+            None if self.reset_at.is_none() => out.send(from, Message::Retire { view: number, reset, off: true }),
+            _ => {}
+        }
     }
 
     fn present(&self, now: Time) -> impl Iterator<Item = &Known> {
@@ -249,17 +378,26 @@ impl Metadata {
         if newest {
             self.servers.insert(from, known);
         }
+        self.tend_fence(now, out);
         self.form_if_due(now, out);
         let recruit = self.is_recruited(now, member);
         out.send(from, Message::Welcome { view: self.view.clone(), recruit });
     }
 
-    /// A server that is in no view joins when the view has a place for it and no lower rank waits for it.
-    fn is_recruited(&self, now: Time, member: Member) -> bool {
+    /// A server that is in no view joins when the view has a place for it and no lower rank waits for it that may still
+    /// take it. (Who is told to join and has not got in for long cannot: it does not hear this, or the primary.)
+    fn is_recruited(&mut self, now: Time, member: Member) -> bool {
         let Some(view) = &self.view else { return false };
         let waits = |known: &&Known| !view.contains(known.member) && !self.is_removed(known.member);
-        let waiting_before = self.present(now).filter(|known| known.member.rank < member.rank).filter(waits).count();
-        view.members().count() + waiting_before < self.config.replicas as usize
+        let patience = self.config.timing.announce * RECRUIT_ANNOUNCES;
+        let hopeless = |rank: &Rank| self.recruited.get(rank).is_some_and(|since| now.since(*since) > patience);
+        let before = self.present(now).filter(|known| known.member.rank < member.rank).filter(waits);
+        let waiting_before = before.filter(|known| !hopeless(&known.member.rank)).count();
+        let recruit = view.members().count() + waiting_before < self.config.replicas as usize;
+        if recruit && !view.contains(member) {
+            self.recruited.entry(member.rank).or_insert(now);
+        }
+        recruit
     }
 
     fn on_change_view(
@@ -272,6 +410,9 @@ impl Metadata {
         out: &mut Outbox,
     ) {
         let Some(view) = &self.view else { return };
+        if self.is_resetting() {
+            return; // Whoever leads the next view of this epoch would not be fenced. It is asked for again, if nothing comes of the `RESET`.
+        }
         if !self.is_valid_change(view, from, &to) {
             out.send(from, Message::ViewIs { view: Arc::clone(view) });
         } else if !self.config.rules.on(Rule::Confirm) || self.is_fresh(now, from, confirms) {
@@ -295,7 +436,9 @@ impl Metadata {
     /// True when a later life of the server has shown up: a view that it asked for before would be led by nobody.
     fn is_over(&self, member: Member) -> bool {
         let newer = |known: &Known| known.member.incarnation > member.incarnation;
-        self.config.rules.on(Rule::Incarnation) && self.servers.get(&member.rank).is_some_and(newer)
+        let certain = |before: &Incarnation| member.incarnation < *before;
+        self.config.rules.on(Rule::Incarnation)
+            && (self.servers.get(&member.rank).is_some_and(newer) || self.over.get(&member.rank).is_some_and(certain))
     }
 
     /// The compare of the compare-and-swap. `to` must follow the current view, be asked for by its own
@@ -323,6 +466,7 @@ impl Metadata {
             self.removed.extend(removed.map(|member| (member.rank, member.incarnation)));
         }
         self.view = Some(Arc::clone(&view));
+        self.recruited.clear();
         self.failovers += u64::from(matches!(reason, Reason::PrimarySilent { .. }));
         if self.records.len() == VIEW_RECORDS_MAX {
             self.records.pop_front();

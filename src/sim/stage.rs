@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// The stage looks at the wall clock at least this often while something is going on.
 const TURN: Duration = Duration::from_millis(5);
 /// A `RESET` is carried out within this much virtual time, if a server lives.
-const RESET_MAX: Duration = Duration::from_secs(1);
+const RESET_MAX: Duration = Duration::from_millis(2_500);
 /// Load that is to go as fast as it can goes this fast at each client, in requests a second: virtual time would
 /// let it go as fast as this machine can simulate, and faster.
 const LOAD_PER_SECOND: f64 = 1_000.0;
@@ -285,6 +285,7 @@ impl<'a> SimStage<'a> {
         let servers: Vec<Rank> = self.world.servers().keys().copied().collect();
         for rank in servers.into_iter().chain(self.world.clients()) {
             if let Some(observation) = self.world.report(rank) {
+                self.world.front_mut(METADATA).note_report(&observation);
                 (self.news)(News::Observation(Box::new(observation)));
             }
         }
@@ -307,6 +308,16 @@ impl<'a> SimStage<'a> {
         }
     }
 
+    fn await_reset(&mut self) -> Result<(), String> {
+        let pace = self.world.setup().config.timing.announce.as_secs_f64() / 0.1;
+        let metadata = |world: &World| world.front(METADATA).metadata().cloned();
+        self.world.run_until(RESET_MAX.mul_f64(pace.max(1.0)), |world| {
+            metadata(world).is_none_or(|metadata| !metadata.is_resetting())
+        });
+        let refusal = metadata(&self.world).and_then(|metadata| metadata.reset_refusal().map(str::to_owned));
+        refusal.map_or(Ok(()), Err)
+    }
+
     fn on_ask(&mut self, ask: Ask) {
         match ask {
             Ask::Execute { command, answer } => {
@@ -326,15 +337,12 @@ impl<'a> SimStage<'a> {
             Ask::Control { to, control, answer } => {
                 let known = self.world.clients().contains(&to) || self.world.servers().contains_key(&to);
                 let control = slowed(control);
-                let result =
+                let mut result =
                     if known { self.world.control(to, &control) } else { Err(format!("there is no rank {to}")) };
+                if result.is_ok() && matches!(control, Control::Reset | Control::ResetAnyway) {
+                    result = self.await_reset();
+                }
                 if result.is_ok() {
-                    if control == Control::Reset {
-                        let done = |world: &World| {
-                            world.front(METADATA).metadata().is_none_or(|metadata| !metadata.is_resetting())
-                        };
-                        self.world.run_until(RESET_MAX, done);
-                    }
                     self.tell_control(to, control);
                 }
                 let _ = answer.send(result);

@@ -17,12 +17,15 @@ use crate::store::{ClientId, Command, Seq};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Messages that wait for a rank without a turn; more would be a flood.
 const INBOX_MAX: usize = 200_000;
 /// The most lines kept of what happened last.
 const RECENT_MAX: usize = 60;
+/// A confirmation that has not made a view after this long will not.
+const CONFIRMATION_MAX: Duration = Duration::from_secs(1);
 
 /// What a test makes of a message that a server is about to take in from this rank; what it returns is an answer in
 /// the server's name. So a test can see whether a protocol with a flaw would be noticed.
@@ -51,6 +54,8 @@ pub struct World {
     record: Record,
     happenings: VecDeque<Happening>,
     invariants: Invariants,
+    /// Views that servers have confirmed lately, and when.
+    confirmed: Vec<(Time, Arc<View>)>,
     violation: Option<Violation>,
     /// A violation does not end the run.
     goes_on: bool,
@@ -87,6 +92,7 @@ impl World {
             record: Record::Nothing,
             happenings: VecDeque::new(),
             invariants,
+            confirmed: Vec::new(),
             violation: None,
             goes_on: false,
             setup,
@@ -325,13 +331,14 @@ impl World {
         self.servers.values().filter(holds).map(ServerHost::rank).collect()
     }
 
-    /// True when the data would be gone with this server: in the current view, or in a view that a server has just
-    /// confirmed and that may be the current one at any moment, nobody else has them.
+    /// True when the data would be gone with this server: in the current view, or in a view that somebody has
+    /// confirmed lately and that may be the current one at any moment, nobody else has them. (Whoever confirmed may be
+    /// dead by now: whether it still led the view before, nobody can know.)
     #[must_use]
     pub fn is_last_holder(&self, rank: Rank) -> bool {
         let running = || self.servers.values().filter_map(ServerHost::server);
         let current = self.view_now();
-        let confirmed = running().filter_map(|server| server.confirmed()).map(|view| &**view);
+        let confirmed = self.confirmed.iter().map(|(_, view)| &**view);
         let next = confirmed.filter(|view| current.is_some_and(|current| view.number > current.number));
         let only =
             |view: &View| running().all(|s| s.member().rank == rank || !view.contains(s.member()) || !s.holds_data());
@@ -494,6 +501,7 @@ impl World {
         act(host, &mut self.invariants, now, &mut sink);
         work.counted(host.take_work());
         let lost = host.outlet_mut().take_lost();
+        self.note_confirmed(rank);
         self.take_in(rank, before, work, sends, lost, events);
         self.invariants.on_server(now, &self.servers[&rank]);
     }
@@ -560,6 +568,16 @@ impl World {
         for event in events {
             self.invariants.on_event(self.now, from, &event, &self.servers);
             self.remember(from, before, What::Told(event));
+        }
+    }
+
+    /// A server may just have confirmed that it will lead a view.
+    fn note_confirmed(&mut self, rank: Rank) {
+        let now = self.now;
+        self.confirmed.retain(|(at, _)| now.since(*at) < CONFIRMATION_MAX);
+        let view = self.servers[&rank].server().and_then(|server| server.confirmed());
+        if let Some(view) = view.filter(|view| !self.confirmed.iter().any(|(_, known)| known == *view)) {
+            self.confirmed.push((now, Arc::clone(view)));
         }
     }
 

@@ -205,7 +205,7 @@ fn a_reset_begins_an_epoch_with_those_who_show_up() {
     let mut metadata = formed(Config::new(3));
     let mut out = Outbox::default();
     metadata.tick(at(90), &mut out);
-    metadata.reset(at(100));
+    metadata.reset(at(100), true);
     assert!(metadata.is_resetting() && metadata.is_forming());
     let until = at(100) + Timing::default().announce * 3;
     assert_eq!(metadata.deadline(), until);
@@ -223,7 +223,7 @@ fn a_reset_begins_an_epoch_with_those_who_show_up() {
 fn a_life_that_was_removed_is_not_in_the_view_after_a_reset() {
     let mut metadata = formed(Config::new(3));
     assert!(change(&mut metadata, Rank(1), &view(2, member(1, 1), &[member(3, 1)]), Reason::Handover));
-    metadata.reset(at(5_000));
+    metadata.reset(at(5_000), true);
     // Server 2 has not heard of it yet: when it does, it forgets, and goes on as another life.
     for rank in 1..=3 {
         announce(&mut metadata, at(5_001), member(rank, 1));
@@ -242,4 +242,83 @@ fn the_metadata_server_remembers_so_many_views() {
     }
     assert_eq!(metadata.records().len(), VIEW_RECORDS_MAX);
     assert_eq!(metadata.records().front().map(|record| record.view.number), Some(ViewNumber(4)));
+}
+
+/// What the members of view 1 say when they are told that the epoch ends.
+fn retired(metadata: &mut Metadata, now: Time, by: Member, holds: Duration) -> Outbox {
+    let mut out = Outbox::default();
+    let message = Message::Retired { view: ViewNumber(1), incarnation: by.incarnation, reset: 1, holds };
+    metadata.handle(now, by.rank, message, &mut out);
+    out
+}
+
+#[test]
+fn a_reset_waits_until_nobody_can_answer_in_the_old_epoch() {
+    let asked = |metadata: &mut Metadata| {
+        metadata.reset(at(100), false);
+        let mut out = Outbox::default();
+        metadata.tick(at(100), &mut out);
+        let told: Vec<u32> = out.sends.iter().map(|(rank, _)| rank.0).collect();
+        assert_eq!(told, [1, 2]);
+        assert!(out.sends.iter().all(|(_, message)| message.name() == "Retire"));
+    };
+    let is_over = |metadata: &mut Metadata, now: Time| {
+        metadata.tick(now, &mut Outbox::default());
+        announce(metadata, now, member(1, 1));
+        announce(metadata, now, member(2, 1));
+        metadata.view().is_some_and(|view| view.epoch == 2)
+    };
+    // The primary serves no more.
+    let mut metadata = formed(Config::new(2));
+    asked(&mut metadata);
+    assert!(metadata.is_resetting() && !is_over(&mut metadata, at(101)));
+    retired(&mut metadata, at(102), member(1, 1), Duration::ZERO);
+    assert!(is_over(&mut metadata, at(102)) && metadata.reset_refusal().is_none());
+    // A backup grants no more, and what it has granted ends, by whatever clock.
+    let mut metadata = formed(Config::new(2));
+    asked(&mut metadata);
+    retired(&mut metadata, at(102), member(2, 1), Duration::from_millis(40));
+    assert!(!is_over(&mut metadata, at(151)) && is_over(&mut metadata, at(152)));
+    // The primary is known to be dead.
+    let mut metadata = formed(Config::new(2));
+    asked(&mut metadata);
+    metadata.note_gone(Rank(1));
+    announce(&mut metadata, at(103), member(1, 2));
+    announce(&mut metadata, at(103), member(2, 1));
+    assert_eq!(metadata.view().map(|view| (view.epoch, view.primary)), Some((2, member(1, 2))));
+}
+
+#[test]
+fn a_reset_is_refused_when_nobody_of_the_old_epoch_can_be_asked() {
+    let mut metadata = formed(Config::new(2));
+    metadata.reset(at(100), false);
+    let mut out = Outbox::default();
+    metadata.tick(at(1_099), &mut out);
+    assert!(metadata.is_resetting());
+    metadata.tick(at(1_100), &mut out);
+    assert!(!metadata.is_resetting());
+    assert!(metadata.reset_refusal().is_some_and(|why| why.contains("server 1") && why.contains("RESET anyway")));
+    // Who hears of it only now is told to go on.
+    let out = retired(&mut metadata, at(1_200), member(1, 1), Duration::ZERO);
+    assert_eq!(out.sends, [(Rank(1), Message::Retire { view: ViewNumber(1), reset: 1, off: true })]);
+    // The operator does not mind.
+    metadata.reset(at(1_300), true);
+    announce(&mut metadata, at(1_301), member(2, 1));
+    let mut out = Outbox::default();
+    metadata.tick(at(1_700), &mut out);
+    assert_eq!(metadata.view().map(|view| (view.epoch, view.primary)), Some((2, member(2, 1))));
+    assert!(metadata.reset_refusal().is_none());
+}
+
+/// A server that cannot join, whatever keeps it, does not keep others from joining.
+#[test]
+fn who_does_not_get_in_for_long_keeps_nobody_waiting() {
+    let mut metadata = formed(Config { replicas: 2, ..Config::new(4) });
+    assert!(change(&mut metadata, Rank(1), &view(2, member(1, 1), &[]), Reason::Handover));
+    for ms in (6_000..=7_000).step_by(100) {
+        assert!(is_recruited(&mut metadata, at(ms), member(3, 1)));
+        assert!(!is_recruited(&mut metadata, at(ms), member(4, 1)), "server 3 may still come");
+    }
+    assert!(is_recruited(&mut metadata, at(7_001), member(3, 1)));
+    assert!(is_recruited(&mut metadata, at(7_001), member(4, 1)));
 }

@@ -100,13 +100,20 @@ fn a_backup_suspects_after_more_than_the_silence_that_it_observed() {
     let mut node = Node::backup();
     (0..=3).for_each(|turn| node.tick(at(turn * stall)));
     assert_eq!(node.out.events, [Event::Suspected { peer: ONE, silent_ms: 3 * stall }]);
-    // Who was held up has not observed anything.
+    // Who was held up has observed an ordinary turn's silence, and no more.
     let mut node = Node::backup();
     node.tick(at(90));
     assert!(node.out.events.is_empty());
-    assert!(turns(&mut node, 100, 140).is_empty());
-    node.tick(at(141));
+    assert!(turns(&mut node, 100, 130).is_empty());
+    node.tick(at(131));
     assert_eq!(node.out.events, [Event::Suspected { peer: ONE, silent_ms: 51 }]);
+    // So one that never has a turn in time suspects in the end, too.
+    let mut node = Node::backup();
+    let suspects = |turn: &u64| {
+        node.tick(at(turn * 30));
+        !node.out.events.is_empty()
+    };
+    assert_eq!((1..20).find(suspects), Some(6));
 }
 
 #[test]
@@ -319,6 +326,35 @@ fn who_asked_for_a_view_confirms_it_while_it_wants_it() {
     primary.tick(at(85));
     assert_eq!(primary.server.confirmed(), Some(&alone), "what was confirmed cannot be taken back");
     assert_eq!(confirm(&mut primary, &alone), confirmed(&alone, reason), "nor need it be");
+}
+
+/// A RESET ends the epoch: a member that was told so serves nobody, and grants nothing, until it hears otherwise.
+#[test]
+fn a_member_that_is_retired_does_nothing_until_there_is_another_view() {
+    let retire = |reset, off| Message::Retire { view: ViewNumber(1), reset, off };
+    let mut primary = Node::primary(&[TWO]);
+    primary.hear(at(1), METADATA, retire(1, false));
+    let said = |incarnation, holds| Message::Retired { view: ViewNumber(1), incarnation, reset: 1, holds };
+    assert_eq!(primary.out.sends, [(METADATA, said(ONE.incarnation, Duration::ZERO))]);
+    assert!(!primary.server.serves_reads(at(1)));
+    primary.ask(at(2), CONSOLE, 1, put("v"));
+    assert!(primary.out.sends.is_empty());
+    let mut backup = Node::backup();
+    backup.hear(at(10), METADATA, retire(1, false));
+    let left = Timing::default().silence - Duration::from_millis(10);
+    assert_eq!(backup.out.sends, [(METADATA, said(TWO.incarnation, left))], "so long its last lease may hold");
+    backup.hear(at(11), ONE.rank, Message::Heartbeat { view: ViewNumber(1), commit: OpNumber(0), sent: at(11) });
+    assert!(backup.out.sends.is_empty());
+    // It came to nothing: all goes on, and a late word of it is not heeded.
+    primary.hear(at(12), METADATA, retire(1, true));
+    primary.hear(at(13), METADATA, retire(1, false));
+    assert!(primary.server.serves_reads(at(13)));
+    primary.hear(at(14), Rank(3), retire(2, false));
+    assert!(primary.server.serves_reads(at(14)), "only the metadata server may say so");
+    primary.hear(at(15), METADATA, retire(2, false));
+    assert!(!primary.server.serves_reads(at(15)));
+    primary.hear(at(16), METADATA, Message::ViewIs { view: View { epoch: 2, ..(*view(2, ONE, &[])).clone() }.into() });
+    assert!(primary.server.serves_reads(at(16)) && primary.server.store().is_empty());
 }
 
 #[test]

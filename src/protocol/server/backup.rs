@@ -6,6 +6,7 @@ use crate::protocol::view::{METADATA, Rank, View};
 use crate::protocol::{Event, Outbox, Time};
 use crate::store::{LogEntry, OpNumber};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What only a backup needs.
 #[derive(Debug, Clone)]
@@ -28,6 +29,11 @@ impl Backup {
 
     pub(super) fn has_proposed(&self) -> bool {
         self.proposal.is_some()
+    }
+
+    /// How long the leases may last that this backup has granted.
+    pub(super) fn granted(&self, core: &Core, now: Time) -> Duration {
+        (self.heard + core.config.timing.silence).since(now)
     }
 
     pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
@@ -123,7 +129,7 @@ impl Backup {
         }
     }
 
-    pub(super) fn tick(&mut self, core: &mut Core, now: Time, stalled: bool, out: &mut Outbox) {
+    pub(super) fn tick(&mut self, core: &mut Core, now: Time, missed: Duration, out: &mut Outbox) {
         let timing = core.config.timing;
         Self::commit(core, OpNumber(0), out);
         if self.ack_due {
@@ -131,9 +137,7 @@ impl Backup {
             let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
             out.send(Self::primary(core), Message::PrepareOk { view, incarnation, op });
         }
-        if stalled {
-            self.heard = now;
-        }
+        self.heard = (self.heard + missed).min(now);
         let silent = now.since(self.heard);
         if let Some(proposal) = &mut self.proposal {
             if now >= proposal.again_at {
@@ -161,7 +165,7 @@ impl Backup {
             return Time::default();
         }
         // One nanosecond past the limit: at the limit itself nothing is suspected yet.
-        let suspicion = self.heard + core.config.timing.silence + std::time::Duration::from_nanos(1);
+        let suspicion = self.heard + core.config.timing.silence + Duration::from_nanos(1);
         self.proposal.as_ref().map_or(suspicion, |proposal| proposal.again_at)
     }
 }

@@ -42,6 +42,7 @@ use primary::Primary;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The most writes that may be under way.
 pub const LOG_OPS_MAX: usize = 16_384;
@@ -69,6 +70,10 @@ pub(super) struct Core {
     ahead: BTreeMap<OpNumber, Arc<LogEntry>>,
     /// Grows whenever the whole store is replaced.
     generation: u64,
+    /// A `RESET` is to end the epoch: this server serves nobody until there is another view.
+    retired: Option<u64>,
+    /// The newest `RESET` that came to nothing: a late word of it is not heeded.
+    unretired: u64,
     /// How this server has crashed: it must not be handed anything any more.
     crashed: Option<(Doom, OpNumber)>,
 }
@@ -220,6 +225,8 @@ impl Server {
                 committed: OpNumber(0),
                 ahead: BTreeMap::new(),
                 generation: 0,
+                retired: None,
+                unretired: 0,
                 crashed: None,
             },
             state: State::Joining(Joining::default()),
@@ -284,7 +291,8 @@ impl Server {
     /// True while this server answers clients as primary, reads included.
     #[must_use]
     pub fn serves_reads(&self, now: Time) -> bool {
-        matches!(&self.state, State::Primary(primary) if primary.is_serving() && primary.has_leases(&self.core, now))
+        let leads = |primary: &Primary| primary.is_serving() && primary.has_leases(&self.core, now);
+        self.core.retired.is_none() && matches!(&self.state, State::Primary(primary) if leads(primary))
     }
 
     /// The state of the primary, if this is one.
@@ -370,6 +378,13 @@ impl Server {
     pub fn handle(&mut self, now: Time, from: Rank, message: Message, out: &mut Outbox) {
         debug_assert!(self.core.crashed.is_none(), "a crashed server is handed nothing");
         out.work += message.units();
+        let of_views = matches!(
+            message,
+            Message::ViewIs { .. } | Message::Refused { .. } | Message::Welcome { .. } | Message::Retire { .. }
+        );
+        if self.core.retired.is_some() && !of_views {
+            return;
+        }
         match message {
             Message::Request(request) => {
                 let doom = self.armed.take();
@@ -389,6 +404,10 @@ impl Server {
                     out.send(from, Message::ViewIs { view: Arc::clone(view) });
                 }
             }
+            Message::Retire { view, reset, off } if from == METADATA && view == self.core.view_number() => {
+                self.retire(now, reset, off, out);
+            }
+            Message::Retire { .. } => {}
             Message::Confirm { to, asked } => {
                 let next = to.number == self.core.view_number().next() && to.primary == self.core.me;
                 match &mut self.state {
@@ -477,6 +496,7 @@ impl Server {
             Message::Reply { .. }
             | Message::NotPrimary { .. }
             | Message::Announce { .. }
+            | Message::Retired { .. }
             | Message::ChangeView { .. }
             // Whoever hands messages to a server has unpacked them.
             | Message::Relay(_) => {}
@@ -488,19 +508,26 @@ impl Server {
     pub fn tick(&mut self, now: Time, out: &mut Outbox) {
         debug_assert!(self.core.crashed.is_none(), "a crashed server does not tick");
         let timing = self.core.config.timing;
-        // A server that was itself held up has not observed the silence of others.
-        let stalled = self.last_turn.is_some_and(|last| now.since(last) > timing.stall);
+        // A server that was itself held up has not observed all of the silence of others: only an ordinary turn's.
+        let gap = self.last_turn.map_or(Duration::ZERO, |last| now.since(last));
+        let missed = if gap > timing.stall { gap - timing.heartbeat } else { Duration::ZERO };
         self.last_turn = Some(now);
+        if self.core.retired.is_some() && now >= self.next_announce {
+            self.say_retired(now, out);
+        }
         if now >= self.next_announce {
             let eager = self.core.view.is_none() || matches!(self.state, State::Joining(_));
             self.next_announce = now + if eager { timing.retry } else { timing.announce };
             let (member, role, view, op) = (self.core.me, self.role(), self.core.view_number(), self.core.op());
             out.send(METADATA, Message::Announce { member, role, view, op });
         }
+        if self.core.retired.is_some() {
+            return;
+        }
         match &mut self.state {
             State::Joining(joining) => joining.tick(&mut self.core, now, out),
-            State::Backup(backup) => backup.tick(&mut self.core, now, stalled, out),
-            State::Primary(primary) => primary.tick(&mut self.core, now, stalled, out),
+            State::Backup(backup) => backup.tick(&mut self.core, now, missed, out),
+            State::Primary(primary) => primary.tick(&mut self.core, now, missed, out),
         }
     }
 
@@ -509,6 +536,7 @@ impl Server {
     pub fn deadline(&self) -> Time {
         let timing = &self.core.config.timing;
         let own = match &self.state {
+            _ if self.core.retired.is_some() => Time::NEVER,
             State::Joining(joining) => joining.deadline(&self.core),
             State::Backup(backup) => backup.deadline(&self.core),
             State::Primary(primary) => primary.deadline(),
@@ -516,6 +544,31 @@ impl Server {
         // Turns must come often enough that an ordinary one is not taken for a stall.
         let turn = self.last_turn.map_or(Time::default(), |last| last + timing.heartbeat);
         own.min(self.next_announce).min(turn)
+    }
+
+    /// The metadata server ends the epoch, or has given that up.
+    fn retire(&mut self, now: Time, reset: u64, off: bool, out: &mut Outbox) {
+        let known = self.core.retired.unwrap_or_default();
+        if off {
+            self.core.retired = self.core.retired.filter(|known| *known > reset);
+        } else if self.holds_data() && reset >= known.max(self.core.unretired + 1) {
+            self.core.retired = Some(reset);
+            self.say_retired(now, out);
+        }
+        if off {
+            self.core.unretired = self.core.unretired.max(reset);
+        }
+    }
+
+    fn say_retired(&self, now: Time, out: &mut Outbox) {
+        let holds = match &self.state {
+            State::Backup(backup) => backup.granted(&self.core, now),
+            _ => Duration::ZERO,
+        };
+        if let Some(reset) = self.core.retired {
+            let (view, incarnation) = (self.core.view_number(), self.core.me.incarnation);
+            out.send(METADATA, Message::Retired { view, incarnation, reset, holds });
+        }
     }
 
     fn on_request(&mut self, now: Time, from: Rank, request: Request, doom: Option<Doom>, out: &mut Outbox) {
@@ -576,6 +629,7 @@ impl Server {
             self.forget(fresh && member, out);
         }
         self.core.view = Some(Arc::clone(&view));
+        self.core.retired = None;
         if member {
             self.take_role(now, &view, out);
         } else if let State::Joining(joining) = &mut self.state {

@@ -621,11 +621,9 @@ impl Primary {
 
     // ---- time ----------------------------------------------------------------------------------
 
-    pub(super) fn tick(&mut self, core: &mut Core, now: Time, stalled: bool, out: &mut Outbox) {
+    pub(super) fn tick(&mut self, core: &mut Core, now: Time, missed: Duration, out: &mut Outbox) {
         let timing = core.config.timing;
-        if stalled {
-            self.peers.values_mut().for_each(|peer| peer.heard = now);
-        }
+        self.peers.values_mut().for_each(|peer| peer.heard = (peer.heard + missed).min(now));
         if now >= self.next_heartbeat {
             self.send_heartbeats(core, now, out);
         }

@@ -142,10 +142,7 @@ impl Invariants {
     pub fn on_send(&mut self, from: Rank, message: &Message) {
         match message {
             Message::Relay(relay) if relay.from == from => self.on_send(from, &relay.carried()),
-            Message::Reply { client, seq, reply, view } => {
-                if one_epoch::COUNTS {
-                    self.note(self.one_epoch.on_reply(from, *view));
-                }
+            Message::Reply { client, seq, reply, .. } => {
                 let result = self.exactly_once.on_reply(from, *client, *seq, reply);
                 if let Ok(Some(before)) = result {
                     self.coverage.meet(Situation::RepeatedAnswer);
@@ -231,9 +228,7 @@ impl Invariants {
 
     /// A client has an answer.
     pub fn on_answer(&mut self, operation: &Operation) {
-        if one_epoch::COUNTS {
-            self.note(self.one_epoch.on_answer(operation));
-        }
+        self.note(self.one_epoch.on_answer(operation));
         let op = self.exactly_once.op_of(operation.client, operation.seq);
         self.durability.on_answer(operation, op);
     }
@@ -245,6 +240,7 @@ impl Invariants {
         let result = self.durability.on_server(now, host);
         self.note(result);
         self.survivor.on_server(host);
+        self.note(self.one_epoch.on_server(now, host));
     }
 
     /// After every step. `local` is what a rank's own clock shows now.

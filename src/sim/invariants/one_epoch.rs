@@ -2,11 +2,9 @@
 
 use super::Violation;
 use crate::check::Operation;
-use crate::protocol::{METADATA, Outcome, Rank, Time, View, ViewNumber};
+use crate::driver::ServerHost;
+use crate::protocol::{Outcome, Time, View, ViewNumber};
 use std::collections::BTreeMap;
-
-/// Whether a violation counts. Until the protocol fences epochs off, it is only looked for by tests.
-pub const COUNTS: bool = false;
 
 /// When epochs began.
 #[derive(Debug, Default)]
@@ -26,17 +24,22 @@ impl OneEpoch {
         }
     }
 
-    /// A server answers a request in this view.
+    /// A server has just done something; its own clock shows `now`. (What it said before may still be under way.)
     ///
     /// # Errors
-    /// When the view belongs to an epoch that is over.
-    pub fn on_reply(&self, from: Rank, view: ViewNumber) -> Result<(), Violation> {
+    /// When it would answer a read in an epoch that is over.
+    pub fn on_server(&self, now: Time, host: &ServerHost) -> Result<(), Violation> {
         let (epoch, first) = self.newest;
-        if view >= first || from == METADATA {
-            return Ok(());
+        let Some(server) = host.server().filter(|server| server.serves_reads(now)) else { return Ok(()) };
+        match server.view().filter(|view| view.epoch < epoch) {
+            Some(view) => {
+                let (rank, number) = (host.rank(), view.number);
+                let what =
+                    format!("server {rank} answers in view {number}, but epoch {epoch} has begun with view {first}");
+                Err(Violation::new("one_epoch", what))
+            }
+            None => Ok(()),
         }
-        let what = format!("server {from} answers in view {view}, but epoch {epoch} has begun with view {first}");
-        Err(Violation::new("one_epoch", what))
     }
 
     /// A client has an answer.
