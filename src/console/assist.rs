@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn commands_are_completed_in_the_case_they_are_typed() {
         assert_eq!(completions("ge"), (0, vec!["get ".to_owned()]));
-        assert_eq!(completions("RE"), (0, vec!["RESUME ".to_owned(), "RECOVER ".to_owned(), "RESET".to_owned()]));
+        assert_eq!(completions("RE"), (0, vec!["RESUME ".to_owned(), "RECOVER ".to_owned(), "RESET ".to_owned()]));
         assert_eq!(completions("5 inc"), (2, vec!["incr ".to_owned()]));
         assert_eq!(completions("se"), (0, vec!["set ".to_owned()]));
         assert_eq!(completions("").1.len(), COMMANDS.len());

@@ -327,7 +327,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         aliases: &[],
         parameters: &[optional("anyway", Kind::Word)],
         group: Group::Break,
-        help: "starts over with empty stores: all data is gone; anyway: although a primary may still answer",
+        help: "starts over, all data is gone; anyway: although a primary may still answer",
         example: "RESET",
         build: |a| Ok(Action::Reset { anyway: a.word()? }),
     },
