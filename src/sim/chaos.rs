@@ -3,7 +3,7 @@
 //! A seed and a [`Chaos`] decide everything. The seed also decides the weather of the run: how often the dice
 //! crash the primary, how long a crashed server stays down, whether a server is left idle, whether values are so
 //! big that a transfer takes many parts, and whether an operator says `RESET` now and then. Below that lie the
-//! machines, with clocks of their own and [troubles](super::trouble) of their own.
+//! machines, with clocks of their own and troubles (`super::trouble`) of their own.
 
 use super::clock;
 use super::coverage::{Coverage, Fault};

@@ -4,7 +4,7 @@
 //! peer may die at any moment: with Open MPI under `--enable-recovery` a send to a dead rank "succeeds"
 //! some sixty times and then never completes. So every peer has a limit on sends under way; beyond it
 //! frames are given back. A buffer whose send never completes is never freed, for MPI may still read it.
-//! A peer that is known to be dead ([`Transport::forget`]) is sent nothing at all.
+//! A peer that is known to be dead (`Transport::forget`) is sent nothing at all.
 //!
 //! # Short frames and long ones
 //!

@@ -1,7 +1,7 @@
 //! How a process is started that takes the place of a dead one.
 //!
 //! It is an ordinary child of rank 0, and no process of MPI: nothing in it or about it can hold up anybody who is in
-//! MPI's world. What it needs is the running image itself ([`IMAGE`]: the program's file may have been replaced or
+//! MPI's world. What it needs is the running image itself (`IMAGE`: the program's file may have been replaced or
 //! deleted since), one end of a pair of sockets as its standard input, and rank 0's first word, which waits there.
 //!
 //! For each child a thread waits that tells when it has ended; so rank 0 knows at once, and why.

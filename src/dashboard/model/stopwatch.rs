@@ -7,7 +7,7 @@
 //! The marks come from different ranks, whose reports cross, so the stopwatch keeps the latest marks
 //! in order of time and reads the phases off them anew with each mark. If nobody asks anything when the
 //! new primary is ready, the last phase starts with the next request: an idle client is no downtime. When nobody can
-//! take over, the stopwatch is held ([`Stopwatch::hold`]) until that has changed.
+//! take over, the stopwatch is held (`Stopwatch::hold`) until that has changed.
 
 use crate::protocol::{Rank, Time, ViewNumber};
 use std::time::Duration;
