@@ -290,8 +290,8 @@ impl Metadata {
             self.fence = None;
             let primary = view.primary.rank;
             let why = format!(
-                "RESET is refused: server {primary}, primary of view {}, cannot be asked and may go on answering. HEAL, \
-                 RESUME, KILL or RECOVER it first, or say RESET anyway",
+                "RESET is refused: server {primary}, primary of view {}, cannot be asked and may go on answering. \
+                 HEAL, RESUME, KILL or RECOVER it first, or say RESET anyway",
                 view.number
             );
             out.tell(Event::Operator { what: why.clone() });
@@ -411,7 +411,9 @@ impl Metadata {
     ) {
         let Some(view) = &self.view else { return };
         if self.is_resetting() {
-            return; // Whoever leads the next view of this epoch would not be fenced. It is asked for again, if nothing comes of the `RESET`.
+            // Whoever leads the next view of this epoch would not be fenced. If nothing comes of the `RESET`, the view
+            // is asked for again.
+            return;
         }
         if !self.is_valid_change(view, from, &to) {
             out.send(from, Message::ViewIs { view: Arc::clone(view) });

@@ -63,7 +63,7 @@ pub struct Timing {
     pub formation: Duration,
     /// A request without an answer after this long ends as unknown.
     pub request_deadline: Duration,
-    /// A loop that was not run for this long was stalled: of the silence meanwhile only an ordinary turn's was observed.
+    /// A loop that was not run for this long was stalled: of the silence meanwhile it observed only an ordinary turn's.
     pub stall: Duration,
 }
 
