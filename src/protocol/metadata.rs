@@ -273,6 +273,9 @@ impl Metadata {
     }
 
     fn tend_fence(&mut self, now: Time, out: &mut Outbox) {
+        if self.fence.is_none() {
+            return;
+        }
         let Some(view) = self.view.clone() else { return };
         let timing = self.config.timing;
         let primary_over = self.is_over(view.primary);

@@ -548,15 +548,12 @@ impl Server {
 
     /// The metadata server ends the epoch, or has given that up.
     fn retire(&mut self, now: Time, reset: u64, off: bool, out: &mut Outbox) {
-        let known = self.core.retired.unwrap_or_default();
         if off {
             self.core.retired = self.core.retired.filter(|known| *known > reset);
-        } else if self.holds_data() && reset >= known.max(self.core.unretired + 1) {
+            self.core.unretired = self.core.unretired.max(reset);
+        } else if self.holds_data() && reset > self.core.unretired && self.core.retired.is_none_or(|old| old <= reset) {
             self.core.retired = Some(reset);
             self.say_retired(now, out);
-        }
-        if off {
-            self.core.unretired = self.core.unretired.max(reset);
         }
     }
 
