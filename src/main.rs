@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
-use understudy::args::{Args, Tool};
-use understudy::{bench, fuzz, launch, manual};
+use understudy::launch::args::{Args, Tool};
+use understudy::launch::{self, manual};
+use understudy::tools::{bench, fuzz};
 
 /// Keys and values are many small pieces that come and go with every request, and now and then a big one.
 #[global_allocator]
@@ -42,7 +43,7 @@ fn over_mpi(args: &Args) -> ExitCode {
         return understudy::app::run_replacement(args, place);
     }
     if launch::is_rank() {
-        return understudy::app::run_rank(args);
+        return understudy::app::run_rank(args, bench::rank::run);
     }
     match &args.tool {
         Some(Tool::Bench(wanted)) if wanted.part.is_none() => bench::run(args, wanted),
@@ -52,7 +53,7 @@ fn over_mpi(args: &Args) -> ExitCode {
 
 #[cfg(not(feature = "mpi"))]
 fn over_mpi(_: &Args) -> ExitCode {
-    understudy::app::fail(
+    understudy::launch::fail(
         "built without MPI: play the cluster in the simulator with --sim, try it with `understudy fuzz`, or build it \
          with the default features (cargo build --release)",
     )

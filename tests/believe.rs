@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use support::job::{Job, Place, UNDERSTUDY, run_within};
 use understudy::check::{Verdict, check, json};
-use understudy::protocol::Outcome;
+use understudy::core::protocol::Outcome;
 
 /// Hundreds of requests with a failover every few of them.
 const LONG: std::time::Duration = std::time::Duration::from_secs(120);

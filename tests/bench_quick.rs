@@ -3,7 +3,7 @@
 #![cfg(feature = "mpi")]
 
 use std::process::Command;
-use understudy::bench::Report;
+use understudy::tools::bench::Report;
 
 #[test]
 fn a_glance_gives_the_figures_and_a_picture() {

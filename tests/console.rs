@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use understudy::console::knowledge::{FixedKnowledge, Picture, ServerPicture, Standing};
-use understudy::console::{Answer, ExitStatus, Knowledge, Session, Sight, keys, parse, run_commands, run_lines};
-use understudy::driver::{Ask, ClusterStatus, Desk, Outcome, RankStatus, ViewRecord};
-use understudy::fault::Control;
-use understudy::protocol::{Event, Incarnation, METADATA, Member, Rank, Reason, Time, View, ViewNumber};
-use understudy::store::{ClientId, LogEntry, Seq, Store};
-use understudy::workload::Report;
+use understudy::cluster::{Ask, ClusterStatus, Desk, RankStatus};
+use understudy::core::fault::Control;
+use understudy::core::load::Report;
+use understudy::core::protocol::{Event, Incarnation, METADATA, Member, Rank, Reason, Time, View, ViewNumber};
+use understudy::core::protocol::{Outcome, ViewRecord};
+use understudy::core::store::{ClientId, LogEntry, Seq, Store};
+use understudy::ui::commands::{keys, parse};
+use understudy::ui::console::knowledge::{FixedKnowledge, Picture, ServerPicture, Standing};
+use understudy::ui::console::{Answer, ExitStatus, Knowledge, Session, Sight, run_commands, run_lines};
 
 /// How long commands on keys that start with `slow` take.
 const SLOW: Duration = Duration::from_millis(600);

@@ -11,12 +11,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::terminal::{CTRL_C, CTRL_D, CTRL_L, CTRL_X, CTRL_Z, F4, F5, Size, Terminal, UP};
-use understudy::console::answer::Palette;
-use understudy::console::{Knowledge, Picture, PromptConfig, Session, Sight, run_prompt};
-use understudy::driver::{Ask, ClusterStatus, Desk, Outcome, RankStatus};
-use understudy::fault::Control;
-use understudy::protocol::{Incarnation, Member, Rank, View, ViewNumber};
-use understudy::store::{Bytes, ClientId, LogEntry, Seq, Store};
+use understudy::cluster::{Ask, ClusterStatus, Desk, RankStatus};
+use understudy::core::fault::Control;
+use understudy::core::protocol::Outcome;
+use understudy::core::protocol::{Incarnation, Member, Rank, View, ViewNumber};
+use understudy::core::store::{Bytes, ClientId, LogEntry, Seq, Store};
+use understudy::ui::console::answer::Palette;
+use understudy::ui::console::{Knowledge, Picture, PromptConfig, Session, Sight, run_prompt};
 
 /// Where the prompt in the terminal keeps its history.
 const HISTORY: &str = "UNDERSTUDY_TEST_HISTORY";
@@ -63,7 +64,7 @@ fn cluster() -> (Desk, Desk) {
                 rank,
                 pid: 1,
                 role: if rank == primary { "PRIMARY" } else { "DOWN" }.into(),
-                server: Some((0, understudy::store::OpNumber(0), 1)),
+                server: Some((0, understudy::core::store::OpNumber(0), 1)),
                 turns: None,
             };
             let view = View { number: ViewNumber(view), epoch: 0, primary: member(primary), backups: vec![] };
@@ -96,7 +97,7 @@ fn cluster() -> (Desk, Desk) {
                 }
                 Ask::Kill { answer, .. } => drop(answer.send(Err("nothing to kill".into()))),
                 Ask::Status { answer } => drop(answer.send(ClusterStatus::default())),
-                Ask::Load { answer } => drop(answer.send(understudy::workload::Report::default())),
+                Ask::Load { answer } => drop(answer.send(understudy::core::load::Report::default())),
                 Ask::Note { .. } => {}
                 Ask::Pass { answer, .. } => drop(answer),
                 Ask::Quit => return,

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::time::Duration;
-use understudy::driver::Setup;
-use understudy::fault::Control;
-use understudy::protocol::{Config, METADATA, Outcome, Rank};
+use understudy::core::fault::Control;
+use understudy::core::node::Setup;
+use understudy::core::protocol::{Config, METADATA, Outcome, Rank};
+use understudy::core::store::{Bytes, Command};
 use understudy::sim::World;
-use understudy::store::{Bytes, Command};
 
 /// Three servers, and rank 0 with the metadata server and a client.
 const SERVERS: u32 = 3;

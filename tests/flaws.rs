@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use understudy::protocol::{Incarnation, Message, Rank, Role, Server, SnapshotPart, Timing};
+use understudy::core::protocol::{Incarnation, Message, Rank, Role, Server, SnapshotPart, Timing};
+use understudy::core::store::{Chunk, OpNumber, Seq};
 use understudy::sim::{Bend, Chaos, Flaw, Outcome, run_flawed};
-use understudy::store::{Chunk, OpNumber, Seq};
 
 /// Runs seeds until one fails; an assertion of the protocol is as good as a violation.
 fn noticed(what: &str, flaw: Flaw, seeds: u64) {

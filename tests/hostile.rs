@@ -13,20 +13,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use understudy::check::{Operation, json};
-use understudy::console::commands::COMMANDS;
-use understudy::driver::end::Ended;
-use understudy::driver::log::Log;
-use understudy::driver::{Link, Setup, Sink, clock, server_rank};
-use understudy::fault::Control;
-use understudy::protocol::detour::{Carried, Relay};
-use understudy::protocol::{
+use understudy::core::fault::Control;
+use understudy::core::node::{Setup, Sink};
+use understudy::core::protocol::detour::{Carried, Relay};
+use understudy::core::protocol::{
     Config, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Reason, Request, SnapshotPart, Time,
     View, ViewNumber,
 };
+use understudy::core::store::{ClientId, Command, Exporter, LogEntry, OpNumber, Reply, Seq, Store};
+use understudy::mpi::end::Ended;
+use understudy::mpi::log::Log;
+use understudy::mpi::transport::wire::{decode, encode};
+use understudy::mpi::transport::{Doorbell, Packet, Process, Transport};
+use understudy::mpi::{Link, clock, server_rank};
 use understudy::sim::World;
-use understudy::store::{ClientId, Command, Exporter, LogEntry, OpNumber, Reply, Seq, Store};
-use understudy::transport::wire::{decode, encode};
-use understudy::transport::{Doorbell, Packet, Process, Transport};
+use understudy::ui::commands::table::COMMANDS;
 
 // ---- valid input -------------------------------------------------------------------------------
 

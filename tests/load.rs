@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use support::job::{Job, PATIENCE, Place};
 use support::load::{number, wait_progress};
 use understudy::check::{Operation, Verdict, check, json};
-use understudy::driver::Setup;
-use understudy::fault::Control;
-use understudy::protocol::{Config, METADATA, Rank, Reason, Role};
+use understudy::core::fault::Control;
+use understudy::core::load::{LoadOrder, Report, Workload};
+use understudy::core::node::Setup;
+use understudy::core::protocol::{Config, METADATA, Rank, Reason, Role};
+use understudy::core::store::Command;
 use understudy::sim::World;
-use understudy::store::Command;
-use understudy::workload::{LoadOrder, Report, Workload};
 
 // ---- in the simulator ------------------------------------------------------------------------------
 

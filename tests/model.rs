@@ -44,11 +44,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use understudy::check::{Operation, Verdict, check};
-use understudy::protocol::{
+use understudy::core::protocol::{
     Client, Config, Event, Incarnation, METADATA, Member, Message, Metadata, Outbox, Outcome, Rank, Role, Rule, Rules,
     Server, Time, Timing,
 };
-use understudy::store::{ClientId, Command, OpNumber, Seq};
+use understudy::core::store::{ClientId, Command, OpNumber, Seq};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Time jumps by so much.

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use understudy::protocol::{Rule, Rules};
+use understudy::core::protocol::{Rule, Rules};
 use understudy::sim::{Chaos, Outcome, run};
 
 /// The property that breaks without a rule (a file in `src/sim/invariants`), and how many seeds may be tried.

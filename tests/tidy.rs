@@ -3,8 +3,8 @@
 //! Each test reads the sources and lists every place that breaks its rule, so that one run shows all of them.
 
 use std::path::{Path, PathBuf};
-use understudy::console::{commands, keys};
-use understudy::protocol::Rule;
+use understudy::core::protocol::Rule;
+use understudy::ui::commands::{keys, table};
 
 /// A file with more lines than this wants to be two.
 const FILE_LINES_MAX: usize = 900;
@@ -15,48 +15,34 @@ const TOP_LEVEL: &[&str] = &["Cargo.toml", "Cargo.lock", "LICENSE", "README.md",
 /// What the build makes there.
 const BUILT: &[&str] = &["target"];
 /// The one file that may be unsafe: MPI is foreign ground.
-const MAY_BE_UNSAFE: &[&str] = &["src/transport/mpi.rs"];
+const MAY_BE_UNSAFE: &[&str] = &["src/mpi/transport/mpi.rs"];
 /// The files (or folders) that may print without further ado. Answers are written where an error can be returned.
-const MAY_PRINT: &[&str] = &["src/app.rs", "src/app/", "src/bench/", "src/fuzz.rs"];
+const MAY_PRINT: &[&str] = &["src/app/", "src/launch/manual.rs", "src/tools/"];
 
-/// The tools stand beside the rooms: they start the whole program or many simulations, and their arguments are a part
-/// of ours.
-const TOOLS: &[&str] = &["bench", "fuzz", "manual"];
 /// Who may import whom, from the ground up: each room only those that stand above it in this table.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("store", &[]),
-    ("protocol", &["store"]),
-    ("workload", &["store", "protocol"]),
-    ("fault", &["protocol", "workload"]),
-    ("check", &["store", "protocol"]),
-    ("transport", &["store", "protocol", "workload", "fault"]),
-    ("args", &["protocol"]),
-    ("launch", &["args"]),
-    ("driver", &["store", "protocol", "workload", "fault", "transport"]),
-    ("sim", &["store", "protocol", "workload", "fault", "check", "driver"]),
-    ("console", &["store", "protocol", "workload", "fault", "driver"]),
-    ("dashboard", &["args", "store", "protocol", "workload", "fault"]),
-    (
-        "app",
-        &[
-            "args",
-            "store",
-            "protocol",
-            "workload",
-            "fault",
-            "check",
-            "transport",
-            "launch",
-            "driver",
-            "sim",
-            "console",
-            "dashboard",
-        ],
-    ),
+    ("core/store", &[]),
+    ("core/protocol", &["core/store"]),
+    ("check", &["core/store", "core/protocol"]),
+    ("core/load", &["core/store", "core/protocol"]),
+    ("core/fault", &["core/protocol", "core/load"]),
+    ("core/node", &["core/store", "core/protocol", "core/load", "core/fault"]),
+    ("cluster", &["core"]),
+    ("mpi/transport", &["core"]),
+    ("mpi", &["core", "cluster", "mpi/transport"]),
+    ("sim", &["core", "cluster", "check"]),
+    ("ui/commands", &["core"]),
+    ("ui/console", &["core", "cluster", "ui/commands"]),
+    ("ui/dashboard", &["core", "cluster"]),
+    ("launch", &["core", "sim", "ui/dashboard"]),
+    ("app", &["core", "check", "cluster", "mpi", "sim", "ui", "launch"]),
+    ("tools", &["core", "cluster", "mpi", "sim", "launch", "app"]),
 ];
+/// Folders of rooms: what is directly in them belongs to nobody.
+const STOREYS: &[&str] = &["core", "ui"];
 
 /// The rooms that are plain values: time and chance are handed in, and nothing else comes from outside.
-const PURE: &[&str] = &["store", "protocol", "workload", "fault"];
+const PURE: &[&str] = &["core/store", "core/protocol", "core/load", "core/fault", "core/node"];
 /// What would make them something else.
 const IMPURE: &[&str] = &[
     "std::time::Instant",
@@ -84,10 +70,10 @@ struct Source {
 }
 
 impl Source {
-    /// The room it belongs to, if it is part of the library.
-    fn room(&self) -> Option<&str> {
+    /// The room it belongs to, if it is part of the library: the innermost of the table.
+    fn room(&self) -> Option<&'static str> {
         let inside = self.name.strip_prefix("src/")?;
-        Some(inside.split('/').next()?.trim_end_matches(".rs"))
+        innermost(&inside.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::"))
     }
 
     /// Lines without their comments, with their numbers; blank where there was nothing else.
@@ -227,7 +213,7 @@ fn only_the_edges_of_the_program_print() {
 fn the_core_is_a_value() {
     let mut faults = Vec::new();
     for source in sources(&["src"]).iter().filter(|source| source.room().is_some_and(|room| PURE.contains(&room))) {
-        for (at, line) in source.code() {
+        for (at, line) in source.code_before_tests() {
             if let Some(impure) = IMPURE.iter().find(|impure| line.contains(**impure)) {
                 faults.push(source.at(at, impure));
             }
@@ -243,7 +229,7 @@ fn only_the_transport_names_mpi() {
         line.match_indices("mpi::").any(path) || line.trim_start().starts_with("use mpi")
     };
     let mut faults = Vec::new();
-    for source in sources(&["src"]).iter().filter(|source| source.room() != Some("transport")) {
+    for source in sources(&["src"]).iter().filter(|source| source.room() != Some("mpi/transport")) {
         // A file may have a module of that name.
         let has_own = source.code().any(|(_, line)| line.trim_end().ends_with("mod mpi;"));
         let places = source.code().filter(|(_, line)| !has_own && names(line));
@@ -252,39 +238,58 @@ fn only_the_transport_names_mpi() {
     none(&faults);
 }
 
+/// The innermost room that a path (`core::store::glob`) leads into.
+fn innermost(path: &str) -> Option<&'static str> {
+    let leads_into = |room: &&str| {
+        let room = room.replace('/', "::");
+        path.strip_prefix(&room).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    ROOMS.iter().map(|(room, _)| *room).filter(leads_into).max_by_key(|room| room.len())
+}
+
+/// Whether `other` is this room, or one of a storey that may be imported as a whole.
+fn covers(allowed: &str, other: &str) -> bool {
+    allowed == other || other.strip_prefix(allowed).is_some_and(|rest| rest.starts_with('/'))
+}
+
 #[test]
 fn every_room_imports_only_what_is_below_it() {
-    let is_room = |name: &str| ROOMS.iter().any(|(room, _)| *room == name);
     let mut faults = Vec::new();
     for (at, (room, below)) in ROOMS.iter().enumerate() {
-        for other in below.iter().filter(|other| !ROOMS[..at].iter().any(|(room, _)| room == *other)) {
+        for other in below.iter().filter(|other| !ROOMS[..at].iter().any(|(room, _)| covers(other, room))) {
             faults.push(format!("the table: {other} is not below {room}"));
         }
     }
     for source in sources(&["src"]) {
-        let Some(room) = source.room().filter(|room| !["lib", "main"].contains(room) && !TOOLS.contains(room)) else {
+        let Some(room) = source.room() else {
+            let storey = |name: &&str| source.name == format!("src/{name}/mod.rs");
+            if !["src/lib.rs", "src/main.rs"].contains(&source.name.as_str()) && !STOREYS.iter().any(storey) {
+                faults.push(format!("{} belongs to no room of the table", source.name));
+            }
             continue;
         };
-        let Some((_, below)) = ROOMS.iter().find(|(known, _)| *known == room) else {
-            faults.push(format!("{}: the room {room} is not in the table", source.name));
-            continue;
-        };
+        let (_, below) = ROOMS.iter().find(|(known, _)| *known == room).expect("rooms come from the table");
         for (at, line) in source.code() {
-            for other in imported(line).filter(|other| is_room(other) && *other != room && !below.contains(other)) {
-                faults.push(source.at(at, &format!("{room} must not import {other}")));
+            for path in imported(line) {
+                match innermost(path) {
+                    Some(other) if other != room && !below.iter().any(|allowed| covers(allowed, other)) => {
+                        faults.push(source.at(at, &format!("{room} must not import {other}")));
+                    }
+                    None if STOREYS.contains(&path) => faults.push(source.at(at, "name the room, not the storey")),
+                    _ => {}
+                }
             }
         }
     }
     none(&faults);
 }
 
-/// The names that directly follow the name of this crate.
+/// The paths that directly follow the name of this crate.
 fn imported(line: &str) -> impl Iterator<Item = &str> {
-    ["crate::", "super::super::"].into_iter().flat_map(move |start| {
-        line.match_indices(start).map(move |(at, _)| {
-            let rest = &line[at + start.len()..];
-            &rest[..rest.find(|c| !is_part_of_a_name(c)).unwrap_or(rest.len())]
-        })
+    line.match_indices("crate::").map(|(at, start)| {
+        let rest = &line[at + start.len()..];
+        let end = rest.find(|c| !is_part_of_a_name(c) && c != ':').unwrap_or(rest.len());
+        rest[..end].trim_end_matches(':')
     })
 }
 
@@ -324,8 +329,7 @@ fn the_tables_of_the_readme_are_those_of_the_program() {
     let Ok(readme) = std::fs::read_to_string(top().join("README.md")) else {
         panic!("there is no README.md");
     };
-    let tables =
-        [("commands", commands::markdown_tables()), ("keys", keys::markdown_table()), ("rules", rules_table())];
+    let tables = [("commands", table::markdown_tables()), ("keys", keys::markdown_table()), ("rules", rules_table())];
     for (name, table) in tables {
         let table = table.trim();
         assert!(readme_part(&readme, name) == table, "README.md must have between its marks for {name}:\n\n{table}\n");

@@ -10,11 +10,11 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::time::Duration;
 use understudy::check::{Verdict, check};
-use understudy::driver::Setup;
-use understudy::fault::Control;
-use understudy::protocol::{Config, CrashPoint, Event, METADATA, Outcome, Rank};
+use understudy::core::fault::Control;
+use understudy::core::node::Setup;
+use understudy::core::protocol::{Config, CrashPoint, Event, METADATA, Outcome, Rank};
+use understudy::core::store::{self, Bytes};
 use understudy::sim::{Record, What, World};
-use understudy::store::{self, Bytes};
 
 /// Waiting commands give up after this much virtual time.
 const SETTLE_MAX: Duration = Duration::from_secs(7);

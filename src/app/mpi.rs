@@ -2,24 +2,25 @@
 
 use super::verdict::Court;
 use super::{Play, complain, enter_screen, fail, new_model, random_seed, setup};
-use crate::args::{Args, Place, Tool};
-use crate::bench;
-use crate::dashboard::lock;
-use crate::driver::client_rank;
-use crate::driver::end::Ended;
-use crate::driver::log::Log;
-use crate::driver::spare::{self, Waited};
-use crate::driver::{ConsoleRank, Desk, FrontHost, Link, Respawn, clock, server_rank};
+use crate::cluster::Desk;
+use crate::core::node::FrontHost;
+use crate::core::protocol::{Incarnation, METADATA, Rank};
+use crate::core::store::ClientId;
+use crate::launch::args::{Args, BenchArgs, Place, Tool};
 use crate::launch::{self, Attachment, Order, ParentWatch};
-use crate::protocol::{Incarnation, METADATA, Rank};
-use crate::store::ClientId;
-use crate::transport::doorbell::Ringer;
+use crate::mpi::client_rank;
+use crate::mpi::end::Ended;
+use crate::mpi::log::Log;
+use crate::mpi::spare::{self, Waited};
+use crate::mpi::transport::doorbell::Ringer;
 #[cfg(target_os = "linux")]
-use crate::transport::keeper;
-use crate::transport::mpi::World;
-use crate::transport::offspring::{Offspring, settle_in};
-use crate::transport::wire::{Start, encode};
-use crate::transport::{Doorbell, Mesh, Packet, Process, Transport};
+use crate::mpi::transport::keeper;
+use crate::mpi::transport::mpi::World;
+use crate::mpi::transport::offspring::{Offspring, settle_in};
+use crate::mpi::transport::wire::{Start, encode};
+use crate::mpi::transport::{Doorbell, Mesh, Packet, Process, Transport};
+use crate::mpi::{ConsoleRank, Link, Respawn, clock, server_rank};
+use crate::ui::dashboard::lock;
 use rustix::fd::OwnedFd;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -35,16 +36,17 @@ const EXIT_DEADLINE: Duration = Duration::from_millis(400);
 /// Where random numbers come from that nobody can guess.
 const RANDOM: &str = "/dev/urandom";
 
-/// Runs this process as the rank that it is.
+/// Runs this process as the rank that it is; `bench` is what rank 0 does instead of opening the console when a
+/// measurement was asked for.
 #[must_use]
-pub fn run_rank(args: &Args) -> ExitCode {
+pub fn run_rank(args: &Args, bench: fn(&Args, &BenchArgs) -> ExitCode) -> ExitCode {
     if let Some(why) = launch::left_over() {
         return fail(&why);
     }
     let first = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"].iter().find_map(|name| std::env::var(name).ok());
     match &args.tool {
         _ if first.as_deref() != Some("0") => run_server(args),
-        Some(Tool::Bench(wanted)) => bench::rank::run(args, wanted),
+        Some(Tool::Bench(wanted)) => bench(args, wanted),
         _ => run_console(args),
     }
 }

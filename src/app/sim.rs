@@ -2,9 +2,9 @@
 
 use super::verdict::Court;
 use super::{Play, enter_screen, fail, new_model, random_seed, setup};
-use crate::args::Args;
-use crate::driver::Desk;
+use crate::cluster::Desk;
 use crate::launch;
+use crate::launch::args::Args;
 use crate::sim::{Chaos, Script, SimStage, VirtualClock, World, chaos};
 use rustix::termios::isatty;
 use std::io::{self, Write};

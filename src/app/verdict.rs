@@ -1,12 +1,12 @@
 //! Was it correct so far? Between the client operations that come in as news, and those who ask.
 
-use crate::args::Args;
 use crate::check::{Judgement, Witness};
-use crate::dashboard::lock;
-use crate::dashboard::model::Verdict;
-use crate::driver::News;
-use crate::protocol::{Completion, Time};
-use crate::store::ClientId;
+use crate::cluster::News;
+use crate::core::protocol::{Completion, Time};
+use crate::core::store::ClientId;
+use crate::launch::args::Args;
+use crate::ui::dashboard::lock;
+use crate::ui::dashboard::model::Verdict;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! One client operation as the client saw it.
 
-use crate::protocol::{Completion, Outcome, Time};
-use crate::store::{ClientId, Command, Seq};
+use crate::core::protocol::{Completion, Outcome, Time};
+use crate::core::store::{ClientId, Command, Seq};
 use std::fmt;
 
 /// An operation with its call and its return.

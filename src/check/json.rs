@@ -17,8 +17,8 @@
 //! The reader believes nothing: every line is bounded, and what does not fit is an error that names the line.
 
 use super::Operation;
-use crate::protocol::{Outcome, Time};
-use crate::store::{Bytes, ClientId, Command, KeyList, Reply, Seq, StoreError};
+use crate::core::protocol::{Outcome, Time};
+use crate::core::store::{Bytes, ClientId, Command, KeyList, Reply, Seq, StoreError};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Read, Write};
 

@@ -20,8 +20,8 @@
 use super::Operation;
 use super::model::{self, Act, Answer, State};
 use super::search::{Action, Found, Item, Search};
-use crate::protocol::{Outcome, Time};
-use crate::store::{Bytes, Command, KeyPattern, Reply};
+use crate::core::protocol::{Outcome, Time};
+use crate::core::store::{Bytes, Command, KeyPattern, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -246,7 +246,7 @@ fn contradicts(items: &[Item], inside: &[usize], from: Option<Time>, until: Time
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::store::{ClientId, LogEntry, OpNumber, Seq, Store};
+    use crate::core::store::{ClientId, LogEntry, OpNumber, Seq, Store};
     use proptest::prelude::*;
 
     /// `at` in arbitrary ticks; `returned` 0 means unknown.

@@ -1,6 +1,6 @@
 //! What one key can be, and what one operation does to it.
 //!
-//! The checker tries millions of steps, so it does not run the [`Store`](crate::store::Store) but a model of a
+//! The checker tries millions of steps, so it does not run the [`Store`](crate::core::store::Store) but a model of a
 //! single key: a value is its length, a fingerprint, and its bytes when they are few enough to be a number.
 //! Fingerprints of two parts give that of the whole, so an `APPEND` to a long value costs no copy. That the
 //! model and the store do the same is a property test below.
@@ -8,7 +8,7 @@
 //! A key can also be [`State::Any`]: nothing is known of it yet. A monitor that begins in the middle of a
 //! history needs that, and so does a contradiction that is to be shown without everything before it.
 
-use crate::store::{Bytes, Command, KEY_BYTES_MAX, Reply, StoreError, VALUE_BYTES_MAX};
+use crate::core::store::{Bytes, Command, KEY_BYTES_MAX, Reply, StoreError, VALUE_BYTES_MAX};
 
 /// The longest decimal 64-bit integer, in bytes.
 const SHORT_BYTES_MAX: usize = 20;
@@ -307,7 +307,7 @@ pub fn key(command: &Command) -> Option<&Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{ClientId, LogEntry, Seq, Store};
+    use crate::core::store::{ClientId, LogEntry, Seq, Store};
     use proptest::prelude::*;
 
     fn commands() -> impl Strategy<Value = Command> {

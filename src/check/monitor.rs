@@ -13,8 +13,8 @@ use super::linear::{Contradiction, Verdict, check, item};
 use super::model::{self, State};
 use super::search::{Found, Search};
 use super::{Operation, search};
-use crate::protocol::{Outcome, Time};
-use crate::store::Bytes;
+use crate::core::protocol::{Outcome, Time};
+use crate::core::store::Bytes;
 use std::collections::{BTreeSet, HashMap};
 
 /// A key with this many operations that could not be judged yet is given up.

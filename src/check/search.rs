@@ -16,7 +16,7 @@
 //!   at once need not be tried.
 
 use super::model::{Act, Answer, State};
-use crate::protocol::Time;
+use crate::core::protocol::Time;
 use std::collections::{HashMap, HashSet};
 
 /// What an operation does, on which of the keys.

@@ -8,8 +8,8 @@
 use super::linear::{Contradiction, Verdict, check};
 use super::monitor::{Monitor, Standing};
 use super::{Operation, json};
-use crate::protocol::{Completion, Outcome, Time};
-use crate::store::{ClientId, Command};
+use crate::core::protocol::{Completion, Outcome, Time};
+use crate::core::store::{ClientId, Command};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -207,7 +207,7 @@ fn size_bytes(operation: &Operation) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Reply, Seq};
+    use crate::core::store::{Reply, Seq};
 
     fn get(seq: u64, call: u64, returned: u64, value: &str) -> Completion {
         let outcome = Outcome::Done(if value.is_empty() { Reply::Nil } else { Reply::Value(value.into()) });

@@ -20,7 +20,7 @@ use super::processes::{
 };
 use super::terminal::{End, Terminal};
 use super::{IGNORED_VARIABLE, asks_for_line_mode, draws_a_screen};
-use crate::args::Args;
+use crate::launch::args::Args;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, Signal, getpgid, getppid};
 use rustix::termios::isatty;

@@ -10,7 +10,7 @@ use super::start::{self, LOOK_EVERY, StartWatch};
 use super::state::{JOB_DIR_VARIABLE, MPIRUN_LOG, new_job_dir};
 use super::terminal::{End, Terminal};
 use super::{IGNORED_VARIABLE, SPARES_VARIABLE, draws_a_screen, is_rank};
-use crate::args::Args;
+use crate::launch::args::Args;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::fd::AsFd;
 use rustix::process::{Pid, Signal, getpgrp, getuid, kill_current_process_group};

@@ -63,10 +63,12 @@
 //! typed mpirun, mpirun's own complaints about a dead rank land on the screen: they are not ours to redirect.
 //! Finding the job's processes by their mark needs `/proc`; elsewhere only reported pids are killed.
 
+pub mod args;
 pub mod attach;
 pub mod byhand;
 mod launcher;
 pub mod lifeline;
+pub mod manual;
 pub mod mpirun;
 pub mod processes;
 mod start;
@@ -79,8 +81,10 @@ pub use launcher::run;
 pub use processes::{ParentWatch, block_terminal_signals};
 pub use state::{job_dir, state_dir};
 
-use crate::args::Args;
+use crate::launch::args::Args;
 use rustix::termios::isatty;
+use std::io::Write;
+use std::process::ExitCode;
 
 /// The numbers of the signals that the launcher was told to ignore, with commas between.
 pub(crate) const IGNORED_VARIABLE: &str = "UNDERSTUDY_IGNORED_SIGNALS";
@@ -150,4 +154,16 @@ pub fn asks_for_line_mode(args: &Args) -> bool {
 #[must_use]
 pub fn draws_a_screen(args: &Args) -> bool {
     !asks_for_line_mode(args) && isatty(std::io::stdin()) && isatty(std::io::stdout())
+}
+
+/// One line on stderr, and the exit code of the process that it ends. That stderr is closed is nobody's problem.
+pub fn complain(why: &str) -> u8 {
+    let _ = writeln!(std::io::stderr(), "understudy: {why}");
+    1
+}
+
+/// The end of a process that could not begin.
+#[must_use]
+pub fn fail(why: &str) -> ExitCode {
+    ExitCode::from(complain(why))
 }

@@ -8,7 +8,7 @@
 //! Only the newest [`JOBS_KEPT_MAX`] job directories stay. A user without a home still gets a place, in the
 //! system's temporary directory.
 
-use crate::args::Args;
+use crate::launch::args::Args;
 use rustix::process::{Pid, getppid, getuid};
 use std::fs::DirBuilder;
 use std::io;

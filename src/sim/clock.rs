@@ -1,6 +1,6 @@
 //! The clock of one rank: it starts anywhere, runs at a rate of its own, and may jump ahead.
 
-use crate::protocol::Time;
+use crate::core::protocol::Time;
 use std::time::Duration;
 
 /// What the protocol promises holds as long as the fastest clock runs less than this many times as fast as the

@@ -8,7 +8,7 @@
 //! ─ crash 1                                         what was done to the cluster
 //! ```
 
-use crate::protocol::{Event, Message, Rank, Time, ViewNumber};
+use crate::core::protocol::{Event, Message, Rank, Time, ViewNumber};
 use std::fmt;
 
 /// How much of what happens is kept.

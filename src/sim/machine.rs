@@ -5,7 +5,7 @@
 //! its answers are late, and were right when the clock was read.
 
 use super::clock::Clock;
-use crate::protocol::Time;
+use crate::core::protocol::Time;
 use std::time::Duration;
 
 /// A rank that gets the processor only now and then has it for this long.

@@ -1,6 +1,6 @@
 //! The whole cluster in one thread on virtual time.
 //!
-//! The simulator runs the very hosts that run over MPI ([`crate::driver::host`]) and decides, from one
+//! The simulator runs the very hosts that run over MPI ([`crate::core::node::host`]) and decides, from one
 //! seed, how long every message travels and what goes wrong. After every step it checks what must always
 //! hold ([`invariants`]); at the end it lets all faults end and demands that the cluster heals. So a
 //! failing run is a seed, and a seed is a bug report.

@@ -1,6 +1,6 @@
 //! Messages on their way: how long each travels, and which of them come late, or again.
 
-use crate::protocol::{Message, Rank, Time};
+use crate::core::protocol::{Message, Rank, Time};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;

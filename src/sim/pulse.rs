@@ -2,8 +2,8 @@
 
 use super::World;
 use super::invariants::Violation;
-use crate::protocol::{Outcome, Rank, Time};
-use crate::store::{Bytes, Command};
+use crate::core::protocol::{Outcome, Rank, Time};
+use crate::core::store::{Bytes, Command};
 use std::time::Duration;
 
 /// Every client has this many requests outstanding, or more if the run says so.

@@ -1,7 +1,7 @@
 //! The simulator as a stage: the same console and dashboard over a cluster on virtual time, without MPI.
 //!
 //! Virtual time follows the wall clock, so that a person can watch. What a person asks comes in over the
-//! [`Desk`](crate::driver::Desk) and what happens goes out as [`News`], exactly as on rank 0 over MPI: the
+//! [`Desk`](crate::cluster::Desk) and what happens goes out as [`News`], exactly as on rank 0 over MPI: the
 //! console and the dashboard cannot tell the difference, but for the processes that are none.
 //!
 //! A script is played in its own time ([`SimStage::scripted`]): a command takes the virtual time that it needs,
@@ -11,13 +11,13 @@
 use super::World;
 use super::chaos::{self, Script};
 use super::invariants::{heals, linearizable};
-use crate::driver::desk::{Executed, role_word};
-use crate::driver::why::{Life, Situation};
-use crate::driver::{Ask, ClusterStatus, News, RankStatus};
-use crate::fault::Control;
-use crate::protocol::{Completion, Event, Incarnation, METADATA, Member, Outcome, Rank, Role, Time};
-use crate::store::{ClientId, Seq};
-use crate::workload::{LoadOrder, Report};
+use crate::cluster::desk::{Executed, role_word};
+use crate::cluster::why::{Life, Situation};
+use crate::cluster::{Ask, ClusterStatus, News, RankStatus};
+use crate::core::fault::Control;
+use crate::core::load::{LoadOrder, Report};
+use crate::core::protocol::{Completion, Event, Incarnation, METADATA, Member, Outcome, Rank, Role, Time};
+use crate::core::store::{ClientId, Seq};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

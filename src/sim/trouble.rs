@@ -8,7 +8,7 @@ use super::chaos::Chaos;
 use super::clock::Clock;
 use super::coverage::Fault;
 use super::network::Stray;
-use crate::protocol::{Rank, Time};
+use crate::core::protocol::{Rank, Time};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 //! The figures are those of an ordinary machine, rounded up. They are not there to measure speed, but so that one
 //! turn that does too much is felt by everybody who waits for a heartbeat.
 
-use crate::protocol::{Message, SnapshotPart};
-use crate::store::{Chunk, Reply};
+use crate::core::protocol::{Message, SnapshotPart};
+use crate::core::store::{Chunk, Reply};
 use std::time::Duration;
 
 /// A turn, whatever it does.
@@ -69,7 +69,7 @@ impl Work {
         self.bytes += chunk.present.iter().map(|(key, value, _)| (key.len() + value.len()) as u64).sum::<u64>();
     }
 
-    /// What a server has counted itself, in units of [`crate::store::work`].
+    /// What a server has counted itself, in units of [`crate::core::store::work`].
     pub fn counted(&mut self, units: u64) {
         self.units += units;
     }
@@ -87,8 +87,8 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ViewNumber;
-    use crate::store::{Bytes, ClientId, Seq};
+    use crate::core::protocol::ViewNumber;
+    use crate::core::store::{Bytes, ClientId, Seq};
 
     #[test]
     fn a_long_answer_takes_longer_but_not_long() {

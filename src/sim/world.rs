@@ -8,12 +8,12 @@ use super::machine::Machine;
 use super::network::{Delivery, Network, Stray};
 use super::work::Work;
 use crate::check::Operation;
-use crate::driver::{FrontHost, ServerHost, Setup, Sink};
-use crate::fault::Control;
-use crate::protocol::{
+use crate::core::fault::Control;
+use crate::core::node::{FrontHost, ServerHost, Setup, Sink};
+use crate::core::protocol::{
     Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, Server, Time, View, ViewNumber,
 };
-use crate::store::{ClientId, Command, Seq};
+use crate::core::store::{ClientId, Command, Seq};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, VecDeque};
@@ -319,7 +319,7 @@ impl World {
 
     /// The view at the metadata server.
     #[must_use]
-    pub fn view_now(&self) -> Option<&crate::protocol::View> {
+    pub fn view_now(&self) -> Option<&crate::core::protocol::View> {
         self.fronts[&METADATA].metadata().and_then(|metadata| metadata.view()).map(|view| &**view)
     }
 

@@ -7,8 +7,8 @@ mod scenes;
 use divan::Bencher;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use understudy::args::ThemeName;
-use understudy::dashboard::{Painter, Theme, view};
+use understudy::ui::dashboard::ThemeName;
+use understudy::ui::dashboard::{Painter, Theme, view};
 
 /// The picture alone.
 #[divan::bench(args = [(80, 20), (200, 60)])]

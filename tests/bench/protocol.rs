@@ -1,10 +1,10 @@
 //! A whole request through client, primary and backup, as plain values.
 
 use divan::Bencher;
-use understudy::protocol::{
+use understudy::core::protocol::{
     Client, Config, Incarnation, METADATA, Member, Message, Metadata, Outbox, Rank, Server, Time, Timing,
 };
-use understudy::store::{Bytes, Command};
+use understudy::core::store::{Bytes, Command};
 
 /// A cluster without links: messages go from hand to hand.
 struct Cluster {

@@ -2,7 +2,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use understudy::store::{Bytes, ClientId, Command, Exporter, Importer, LogEntry, Seq, Store};
+use understudy::core::store::{Bytes, ClientId, Command, Exporter, Importer, LogEntry, Seq, Store};
 
 const KEYS: u64 = 100_000;
 

@@ -3,10 +3,10 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use std::sync::Arc;
-use understudy::protocol::{Message, ViewNumber};
-use understudy::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Seq};
-use understudy::transport::Packet;
-use understudy::transport::wire::{decode, encode};
+use understudy::core::protocol::{Message, ViewNumber};
+use understudy::core::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Seq};
+use understudy::mpi::transport::Packet;
+use understudy::mpi::transport::wire::{decode, encode};
 
 const BATCH: usize = 256;
 

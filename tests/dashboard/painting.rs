@@ -6,9 +6,9 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use understudy::args::ThemeName;
-use understudy::dashboard::{Model, Notice, Painter, Setup, Stage, Theme, layout, lock, view};
-use understudy::protocol::{Role, Time};
+use understudy::core::protocol::{Role, Time};
+use understudy::ui::dashboard::ThemeName;
+use understudy::ui::dashboard::{Model, Notice, Painter, Setup, Stage, Theme, layout, lock, view};
 
 fn positive(n: u16) -> NonZero<u16> {
     NonZero::new(n).unwrap()
@@ -252,7 +252,7 @@ fn the_thread_follows_and_rests() {
     let clock = move || Time(at(0).0 + epoch.elapsed().as_nanos() as u64);
     let setup = Setup { servers: 2, seed: 7, failure_rate: 0.2, animated: true };
     let model = Arc::new(Mutex::new(Model::new(setup, clock())));
-    let (notices, waiting) = understudy::dashboard::channel();
+    let (notices, waiting) = understudy::ui::dashboard::channel();
     let tape = Tape::default();
     let frames = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&frames);
@@ -268,7 +268,7 @@ fn the_thread_follows_and_rests() {
         region: Box::new(|_| ()),
     };
     let painter = Painter::enter(tape.clone(), 100, 30).unwrap();
-    let thread = std::thread::spawn(move || understudy::dashboard::run(&waiting, stage, painter).map(|_| ()));
+    let thread = std::thread::spawn(move || understudy::ui::dashboard::run(&waiting, stage, painter).map(|_| ()));
 
     notices.send(Notice::Asked { at: clock(), command: "PUT color red".into() }).unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);

@@ -7,13 +7,13 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use std::fmt::Write;
-use understudy::args::ThemeName;
-use understudy::console::commands;
-use understudy::dashboard::model::Verdict;
-use understudy::dashboard::model::page::Page;
-use understudy::dashboard::{Theme, layout, view};
-use understudy::protocol::{Role, ServerStatus};
-use understudy::workload::{Report, Workload};
+use understudy::core::load::{Report, Workload};
+use understudy::core::protocol::{Role, ServerStatus};
+use understudy::ui::commands::table as commands;
+use understudy::ui::dashboard::ThemeName;
+use understudy::ui::dashboard::model::Verdict;
+use understudy::ui::dashboard::model::page::Page;
+use understudy::ui::dashboard::{Theme, layout, view};
 
 /// Draws the scene on a terminal of this size and answers the dashboard's part of it.
 fn draw(scene: &Scene, theme: &Theme, cols: u16, rows: u16) -> Buffer {
@@ -232,7 +232,7 @@ fn ascii_is_ascii_also_where_the_values_are_not() {
 /// Takes the styles away and asks whether the states can still be told apart.
 #[test]
 fn a_state_is_told_by_word_and_border() {
-    use understudy::dashboard::State::{Backup, Dead, Down, Idle, Joining, Paused, Primary};
+    use understudy::ui::dashboard::State::{Backup, Dead, Down, Idle, Joining, Paused, Primary};
     for ascii in [false, true] {
         let theme = Theme::new(ThemeName::Mono, ascii);
         let states = [Primary, Backup, Joining, Idle, Down, Paused, Dead];

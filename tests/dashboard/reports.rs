@@ -2,16 +2,18 @@
 
 use crate::scenes::{Scene, at, flight, key, member, report, status, view};
 use std::time::Duration;
-use understudy::dashboard::State;
-use understudy::dashboard::model::FRAME;
-use understudy::dashboard::model::flights::{FLIGHTS_MAX, FLIGHTS_PER_TRACK_MAX};
-use understudy::dashboard::model::server::KEYS_MAX;
-use understudy::dashboard::model::story::EVENTS_MAX;
-use understudy::driver::Setup;
-use understudy::fault::Control;
-use understudy::protocol::{Config, CrashCause, Event, Incarnation, METADATA, Rank, Reason, Role, Time, ViewNumber};
+use understudy::core::fault::Control;
+use understudy::core::node::Setup;
+use understudy::core::protocol::{
+    Config, CrashCause, Event, Incarnation, METADATA, Rank, Reason, Role, Time, ViewNumber,
+};
+use understudy::core::store::{Bytes, ClientId, Command, OpNumber, Seq};
 use understudy::sim::World;
-use understudy::store::{Bytes, ClientId, Command, OpNumber, Seq};
+use understudy::ui::dashboard::State;
+use understudy::ui::dashboard::model::FRAME;
+use understudy::ui::dashboard::model::flights::{FLIGHTS_MAX, FLIGHTS_PER_TRACK_MAX};
+use understudy::ui::dashboard::model::server::KEYS_MAX;
+use understudy::ui::dashboard::model::story::EVENTS_MAX;
 
 /// What a joining server reports itself, as it comes: from the cluster, not made up.
 #[test]

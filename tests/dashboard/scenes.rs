@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use understudy::dashboard::{KeyHint, Model, Setup};
-use understudy::protocol::observation::{Flight, KeyView, Observation, ServerStatus};
-use understudy::protocol::{
+use understudy::core::protocol::observation::{Flight, KeyView, Observation, ServerStatus};
+use understudy::core::protocol::{
     CrashCause, CrashPoint, Event, Incarnation, Member, Rank, Reason, Role, Time, View, ViewNumber,
 };
-use understudy::store::{Bytes, OpNumber};
+use understudy::core::store::{Bytes, OpNumber};
+use understudy::ui::dashboard::{KeyHint, Model, Setup};
 
 /// A model and its clock.
 pub struct Scene {

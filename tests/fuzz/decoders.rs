@@ -5,13 +5,14 @@
 #![allow(dead_code, reason = "every target calls one of them")]
 
 use understudy::check::json;
-use understudy::console::answer::Palette;
-use understudy::console::knowledge::FixedKnowledge;
-use understudy::console::row::Line;
-use understudy::console::{assist, parse};
-use understudy::protocol::SnapshotPart;
-use understudy::store::Importer;
-use understudy::transport::wire::{decode, encode};
+use understudy::core::protocol::SnapshotPart;
+use understudy::core::store::Importer;
+use understudy::mpi::transport::wire::{decode, encode};
+use understudy::ui::commands::parse;
+use understudy::ui::console::answer::Palette;
+use understudy::ui::console::assist;
+use understudy::ui::console::knowledge::FixedKnowledge;
+use understudy::ui::console::row::Line;
 
 /// Frames from peers. What is understood is sent on as the same.
 pub fn frame(bytes: &[u8]) {

@@ -1,8 +1,8 @@
 //! Detours: what goes by another server, what does not, and when it ends.
 
 use super::*;
-use understudy::protocol::detour::{Carried, Relay};
-use understudy::protocol::{Arrival, Detours};
+use understudy::core::protocol::detour::{Carried, Relay};
+use understudy::core::protocol::{Arrival, Detours};
 
 fn detours(rank: u32) -> Detours {
     Detours::new(Rank(rank), &Config::new(3))

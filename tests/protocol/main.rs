@@ -15,13 +15,13 @@ use metadata::{change, formed};
 use node::*;
 use std::sync::Arc;
 use std::time::Duration;
-use understudy::protocol::server::{LOG_BYTES_MAX, LOG_OPS_MAX, held};
-use understudy::protocol::{
+use understudy::core::protocol::server::{LOG_BYTES_MAX, LOG_OPS_MAX, held};
+use understudy::core::protocol::{
     Client, Config, CrashPoint, Doom, Event, Incarnation, METADATA, Member, Message, Metadata, Outbox, Outcome, Rank,
     Reason, Request, Role, Rule, Rules, Server, Time, Timing, View, ViewNumber,
 };
-use understudy::store::session::SESSIONS_MAX;
-use understudy::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Reply, Seq, StoreError};
+use understudy::core::store::session::SESSIONS_MAX;
+use understudy::core::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Reply, Seq, StoreError};
 
 fn at(ms: u64) -> Time {
     Time::default() + Duration::from_millis(ms)

@@ -235,7 +235,7 @@ fn a_life_that_was_removed_is_not_in_the_view_after_a_reset() {
 
 #[test]
 fn the_metadata_server_remembers_so_many_views() {
-    use understudy::protocol::metadata::VIEW_RECORDS_MAX;
+    use understudy::core::protocol::metadata::VIEW_RECORDS_MAX;
     let mut metadata = formed(Config::new(2));
     for number in 2..=VIEW_RECORDS_MAX as u64 + 3 {
         assert!(change(&mut metadata, Rank(1), &view(number, member(1, 1), &[]), Reason::Handover));

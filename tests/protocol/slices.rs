@@ -3,8 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use understudy::store::KeyList;
-use understudy::store::work::SLICE_UNITS;
+use understudy::core::store::KeyList;
+use understudy::core::store::work::SLICE_UNITS;
 
 /// One call does no more: a slice each of commits, of requests that waited, and of a scan, and the last write or answer
 /// of each goes over it.

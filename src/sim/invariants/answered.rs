@@ -1,7 +1,7 @@
 //! Who asks when nothing is wrong has an answer: an outcome is unknown only where a fault explains it.
 
 use super::Violation;
-use crate::protocol::Time;
+use crate::core::protocol::Time;
 use crate::sim::World;
 use std::time::Duration;
 

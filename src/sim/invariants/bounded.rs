@@ -1,10 +1,10 @@
 //! No queue, log or table grows without bound.
 
 use super::Violation;
-use crate::driver::ServerHost;
-use crate::protocol::Rank;
-use crate::protocol::server::LOG_OPS_MAX;
-use crate::protocol::server::held::HELD_MAX;
+use crate::core::node::ServerHost;
+use crate::core::protocol::Rank;
+use crate::core::protocol::server::LOG_OPS_MAX;
+use crate::core::protocol::server::held::HELD_MAX;
 use std::collections::BTreeMap;
 
 /// Looks at the queues of all servers.

@@ -2,9 +2,9 @@
 
 use super::Violation;
 use crate::check::Operation;
-use crate::driver::ServerHost;
-use crate::protocol::{Outcome, Time};
-use crate::store::OpNumber;
+use crate::core::node::ServerHost;
+use crate::core::protocol::{Outcome, Time};
+use crate::core::store::OpNumber;
 use std::collections::BTreeMap;
 
 /// The newest acknowledged write of every epoch.

@@ -1,8 +1,8 @@
 //! A request takes effect at most once, and every answer given to it is the same.
 
 use super::Violation;
-use crate::protocol::Rank;
-use crate::store::{ClientId, OpNumber, Reply, Seq};
+use crate::core::protocol::Rank;
+use crate::core::store::{ClientId, OpNumber, Reply, Seq};
 use std::collections::HashMap;
 
 /// Where every request took effect, and what was answered.

@@ -1,7 +1,7 @@
 //! When all faults end, the cluster heals: full membership, equal stores, every client answered, within a bound.
 
 use super::Violation;
-use crate::protocol::Time;
+use crate::core::protocol::Time;
 use crate::sim::World;
 use std::time::Duration;
 

@@ -28,8 +28,10 @@ pub mod views;
 
 use super::coverage::{Coverage, Situation};
 use crate::check::Operation;
-use crate::driver::ServerHost;
-use crate::protocol::{Config, CrashPoint, Event, METADATA, Message, Metadata, Rank, Reason, Role, Time, ViewNumber};
+use crate::core::node::ServerHost;
+use crate::core::protocol::{
+    Config, CrashPoint, Event, METADATA, Message, Metadata, Rank, Reason, Role, Time, ViewNumber,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -2,8 +2,8 @@
 
 use super::Violation;
 use crate::check::Operation;
-use crate::driver::ServerHost;
-use crate::protocol::{Outcome, Time, View, ViewNumber};
+use crate::core::node::ServerHost;
+use crate::core::protocol::{Outcome, Time, View, ViewNumber};
 use std::collections::BTreeMap;
 
 /// When epochs began.

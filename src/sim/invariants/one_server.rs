@@ -1,8 +1,8 @@
 //! At most one server answers clients at any instant (leases: Gray and Cheriton, 1989).
 
 use super::Violation;
-use crate::driver::ServerHost;
-use crate::protocol::{Rank, Time};
+use crate::core::node::ServerHost;
+use crate::core::protocol::{Rank, Time};
 use std::collections::BTreeMap;
 
 /// Looks at all servers at one instant, each by what its own clock shows then.

@@ -1,9 +1,9 @@
 //! Committed prefixes agree: stores with the same op number are the same.
 
 use super::Violation;
-use crate::driver::ServerHost;
-use crate::protocol::Rank;
-use crate::store::OpNumber;
+use crate::core::node::ServerHost;
+use crate::core::protocol::Rank;
+use crate::core::store::OpNumber;
 use std::collections::BTreeMap;
 
 /// The whole client table is compared for one op number in this many; keys and values always.

@@ -3,9 +3,9 @@
 
 use super::Violation;
 use super::durability::Durability;
-use crate::driver::ServerHost;
-use crate::protocol::{Rank, View};
-use crate::store::OpNumber;
+use crate::core::node::ServerHost;
+use crate::core::protocol::{Rank, View};
+use crate::core::store::OpNumber;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

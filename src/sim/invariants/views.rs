@@ -1,7 +1,7 @@
 //! There is one history of views; the primary of the next view was a member of the one before.
 
 use super::Violation;
-use crate::protocol::{Metadata, ViewNumber};
+use crate::core::protocol::{Metadata, ViewNumber};
 
 /// How much of the history has been looked at.
 #[derive(Debug, Default)]

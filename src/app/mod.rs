@@ -1,0 +1,503 @@
+//! Puts the rooms together: what runs on which rank, in which thread.
+//!
+//! ```text
+//! rank 0   main thread: MPI, client, metadata server (driver::console_rank)
+//!            ▲ Desk                      │ News
+//!          prompt thread (console)     dashboard thread (dashboard), or events on stderr
+//! rank N   main thread: MPI and the server (driver::server_rank)
+//! ```
+
+#[cfg(feature = "mpi")]
+mod mpi;
+mod outpour;
+mod sim;
+mod verdict;
+
+#[cfg(feature = "mpi")]
+pub(crate) use mpi::{Begun, begin, end_world, exit_soon};
+#[cfg(feature = "mpi")]
+pub use mpi::{run_rank, run_replacement};
+pub use sim::{run_sim, watch};
+
+use crate::cluster::{Desk, News};
+use crate::core::fault::Control;
+use crate::core::node::Setup;
+use crate::core::protocol::{Config, METADATA, Rules, Time, Timing};
+use crate::core::store::Bytes;
+use crate::launch::args::{Args, RecoverAfter};
+use crate::launch::{self, complain, fail};
+use crate::mpi::clock;
+use crate::ui::commands::keys::KEYS;
+use crate::ui::console::answer::Palette;
+use crate::ui::console::ascii::ascii;
+use crate::ui::console::{
+    ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, Session, Sight, Standing,
+    run_commands, run_lines, run_prompt,
+};
+use crate::ui::dashboard::ThemeName;
+use crate::ui::dashboard::model::page::Page;
+use crate::ui::dashboard::{self, KeyHint, Model, Notice, Painter, Stage, State, Theme, layout, lock};
+use crossbeam_channel::Sender;
+use outpour::Outpour;
+use rustix::fd::AsFd;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+use verdict::{Court, Told};
+
+/// What a terminal is taken for that does not tell its size.
+const SIZE_DEFAULT: (u16, u16) = (80, 24);
+/// Lines of the transcript that are drawn anew when the window changes its size.
+const TRANSCRIPT_TAIL_LINES: usize = 40;
+/// Keys offered by completion come from the screen: at most this many.
+const COMPLETIONS_MAX: usize = 200;
+
+pub(crate) fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup {
+    let mut config = Config::new(ranks - 1 - args.clients);
+    config.clients = args.clients;
+    config.replicas = args.replicas.unwrap_or(config.servers).min(config.servers);
+    config.timing = Timing::at_pace(args.pace);
+    config.rules = Rules::without(&args.without);
+    Setup {
+        config,
+        seed,
+        failure_rate: args.failure_rate,
+        recover_after: match args.recover_after {
+            RecoverAfter::Seconds(seconds) => Some(Duration::from_secs_f64(seconds)),
+            RecoverAfter::Never => None,
+        },
+        observe,
+    }
+}
+
+/// The console and what it looks at, over whatever runs the cluster.
+struct Play<'a> {
+    args: &'a Args,
+    desk: Desk,
+    model: Arc<Mutex<Model>>,
+    /// None: line mode.
+    painter: Option<Painter<File>>,
+    court: Court,
+    clock: Box<dyn Fn() -> Time + Send>,
+}
+
+impl Play<'_> {
+    /// Starts the console's threads, runs the cluster on this one until it ends, and gives the exit code.
+    /// `cluster` is handed what to tell the news to, and whether single requests are looked at.
+    fn run(self, cluster: impl FnOnce(Box<dyn FnMut(News)>, bool)) -> u8 {
+        let ascii = is_ascii(self.args);
+        let console = Console {
+            desk: self.desk,
+            knowledge: Arc::new(ModelKnowledge { model: Arc::clone(&self.model), court: self.court.clone() }),
+            history: launch::state_dir(self.args).join("history"),
+            palette: palette(self.args),
+            commands: self.args.command.clone(),
+            rules: Rules::without(&self.args.without),
+        };
+        let ended = |thread: io::Result<thread::JoinHandle<u8>>| {
+            thread.and_then(|thread| thread.join().map_err(|_| io::Error::other("panic"))).unwrap_or(1)
+        };
+        let Some(painter) = self.painter else {
+            let reading = console.start_lines();
+            let court = self.court.clone();
+            let teller = match Outpour::start(io::stderr()) {
+                Ok(outpour) => Arc::new(Teller { outpour, ascii }),
+                Err(error) => return complain(&format!("no thread for the events: {error}")),
+            };
+            let telling = Arc::clone(&teller);
+            cluster(Box::new(move |news| tell_stderr(&self.model, &self.court, &telling, news)), false);
+            let whole = court.close(|trouble| teller.complain(trouble));
+            let code = ended(reading);
+            // The cluster is over: nobody else tells anything any more.
+            if let Ok(teller) = Arc::try_unwrap(teller) {
+                teller.outpour.close();
+            }
+            return if whole { code } else { code.max(1) };
+        };
+        let (notices, noticed) = dashboard::channel();
+        let (region, region_ready) = crossbeam_channel::bounded::<PrintHandle>(1);
+        let pages = match Pages::new(notices.clone()) {
+            Ok(pages) => pages,
+            Err(error) => return complain(&format!("the terminal cannot be drawn on: {error}")),
+        };
+        let stage = stage(self.args, self.model, region_ready, pages.size(), self.clock);
+        let drawing =
+            thread::Builder::new().name("dashboard".into()).spawn(move || dashboard::run(&noticed, stage, painter));
+        let prompting = console.start_prompt(region, notices.clone(), pages);
+        cluster(Box::new(forward(notices.clone(), self.court.clone())), true);
+        let mut trouble = None;
+        let whole = self.court.close(|why| trouble = Some(why.to_owned()));
+        let code = ended(prompting);
+        let _ = notices.send(Notice::Quit);
+        if let Ok(drawing) = drawing {
+            let _ = drawing.join();
+        }
+        // The screen is the shell's again.
+        if let Some(trouble) = trouble {
+            complain(&trouble);
+        }
+        if whole { code } else { code.max(1) }
+    }
+}
+
+fn new_model(args: &Args, seed: u64, now: Time) -> Arc<Mutex<Model>> {
+    let (servers, failure_rate, animated) = (args.servers, args.failure_rate, !args.no_animation);
+    let mut model = Model::new(dashboard::Setup { servers, seed, failure_rate, animated }, now);
+    model.unsafe_notice = Rules::without(&args.without).warning();
+    model.clients = args.clients;
+    Arc::new(Mutex::new(model))
+}
+
+fn random_seed() -> u64 {
+    // Short enough to be read out in a classroom.
+    let nanos = clock::now().0 ^ u64::from(std::process::id()) << 20;
+    nanos.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44
+}
+
+fn is_mono(args: &Args) -> bool {
+    args.theme == ThemeName::Mono || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+fn is_ascii(args: &Args) -> bool {
+    let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty())
+        .is_none_or(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"));
+    args.ascii || !utf8 || std::env::var_os("TERM").is_some_and(|term| term == "linux")
+}
+
+fn palette(args: &Args) -> Palette {
+    let palette = if is_mono(args) { Palette::MONO } else { Palette::COLOR };
+    Palette { ascii: is_ascii(args), ..palette }
+}
+
+/// The terminal itself: the prompt makes something else of descriptor 1.
+fn screen() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+fn enter_screen() -> io::Result<Painter<File>> {
+    let screen = screen()?;
+    let (cols, rows) = dashboard::terminal_size(&screen).unwrap_or(SIZE_DEFAULT);
+    Painter::enter(screen, cols, rows)
+}
+
+/// Puts on the dashboard what is too long for the prompt.
+struct Pages {
+    notices: Sender<Notice>,
+    screen: Arc<File>,
+    is_open: AtomicBool,
+}
+
+impl Pages {
+    fn new(notices: Sender<Notice>) -> io::Result<Self> {
+        Ok(Self { notices, screen: Arc::new(screen()?), is_open: AtomicBool::new(false) })
+    }
+
+    fn size(&self) -> Box<dyn FnMut() -> Option<(u16, u16)> + Send> {
+        let screen = Arc::clone(&self.screen);
+        Box::new(move || dashboard::terminal_size(&*screen))
+    }
+}
+
+impl Pager for Pages {
+    fn show(&self, title: &str, text: &str) -> bool {
+        let (cols, rows) = dashboard::terminal_size(&*self.screen).unwrap_or(SIZE_DEFAULT);
+        let (_, prompt_rows) = layout::split(cols, rows);
+        let page = Page::new(title, text);
+        let fits_below = page.height(usize::from(cols)) < usize::from(prompt_rows);
+        if fits_below || layout::page(cols, rows).is_empty() {
+            return false;
+        }
+        self.is_open.store(true, Ordering::SeqCst);
+        self.notices.send(Notice::Page(Some(page))).is_ok()
+    }
+
+    fn turn(&self, pages: isize) -> bool {
+        self.is_open.load(Ordering::SeqCst) && self.notices.send(Notice::Turn(pages)).is_ok()
+    }
+
+    fn close(&self) -> bool {
+        self.is_open.swap(false, Ordering::SeqCst) && self.notices.send(Notice::Page(None)).is_ok()
+    }
+}
+
+fn stage(
+    args: &Args,
+    model: Arc<Mutex<Model>>,
+    printer: crossbeam_channel::Receiver<PrintHandle>,
+    size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
+    clock: Box<dyn Fn() -> Time + Send>,
+) -> Stage {
+    let theme = Theme::new(if is_mono(args) { ThemeName::Mono } else { args.theme }, is_ascii(args));
+    let mut print: Option<PrintHandle> = None;
+    Stage {
+        model,
+        theme,
+        keys: Box::new(key_bar),
+        clock,
+        size,
+        region: Box::new(move |text| {
+            print = print.take().or_else(|| printer.try_recv().ok());
+            if let Some(print) = &print {
+                let tail = print.recent(TRANSCRIPT_TAIL_LINES).join("\r\n");
+                print.print(text + &tail);
+            }
+        }),
+    }
+}
+
+/// The keys, dimmed when they could do nothing now.
+fn key_bar(model: &Model) -> Vec<KeyHint> {
+    let picture = picture(model);
+    let down = picture.servers_that(Standing::is_down).next().is_some();
+    let paused = picture.servers_that(|standing| standing == Standing::Paused).next().is_some();
+    KEYS.iter()
+        .map(|key| {
+            let enabled = match key.function {
+                4 => down,
+                3 | 5 => picture.primary.is_some(),
+                6 | 7 => picture.primary.is_some() && !picture.backups.is_empty() || !picture.cuts.is_empty(),
+                8 => picture.primary.is_some() || paused,
+                _ => true,
+            };
+            KeyHint::new(key.name(), key.label).brief(key.brief).enabled(enabled)
+        })
+        .collect()
+}
+
+struct Console {
+    desk: Desk,
+    knowledge: Arc<ModelKnowledge>,
+    history: PathBuf,
+    palette: Palette,
+    commands: Vec<OsString>,
+    rules: Rules,
+}
+
+impl Console {
+    fn session(&self, sight: Sight) -> Session {
+        let desk = self.desk.clone();
+        Session::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
+            .with_ascii(self.palette.ascii)
+            .with_kill(Box::new(move |rank| desk.kill(rank)))
+            .with_rules(self.rules)
+    }
+
+    fn start_prompt(
+        self,
+        region: Sender<PrintHandle>,
+        notices: Sender<Notice>,
+        pages: Pages,
+    ) -> io::Result<thread::JoinHandle<u8>> {
+        let (redraw, redraws) = crossbeam_channel::bounded(4);
+        let redrawing = notices.clone();
+        let _ = thread::Builder::new().name("redraw".into()).spawn(move || {
+            for () in redraws {
+                let _ = redrawing.send(Notice::Redraw);
+            }
+        });
+        thread::Builder::new().name("prompt".into()).spawn(move || {
+            let desk = self.desk.clone();
+            let session = self.session(Sight::Screen);
+            let status = run_prompt(PromptConfig {
+                session: Arc::new(session),
+                history_path: Some(self.history),
+                palette: self.palette,
+                printer_ready: Box::new(move |printer| {
+                    let _ = region.try_send(printer);
+                }),
+                redraw,
+                pager: Some(Arc::new(pages)),
+            });
+            desk.quit();
+            exit_code(status)
+        })
+    }
+
+    fn start_lines(self) -> io::Result<thread::JoinHandle<u8>> {
+        thread::Builder::new().name("lines".into()).spawn(move || {
+            let desk = self.desk.clone();
+            let session = self.session(Sight::Cluster);
+            let status = if self.commands.is_empty() {
+                run_lines(BufReader::new(io::stdin()), io::stdout(), &session)
+            } else {
+                run_commands(&lines(&self.commands), io::stdout(), &session)
+            };
+            desk.quit();
+            exit_code(status)
+        })
+    }
+}
+
+/// Any bytes, as the shell hands them in.
+fn lines(commands: &[OsString]) -> Vec<&[u8]> {
+    commands.iter().map(|line| line.as_bytes()).collect()
+}
+
+fn exit_code(status: io::Result<ExitStatus>) -> u8 {
+    match status {
+        Ok(ExitStatus::Success) => 0,
+        Ok(ExitStatus::AnsweredError) => 1,
+        Err(error) => complain(&format!("the console ended: {error}")),
+    }
+}
+
+/// From the loop to the dashboard, without ever waiting for it.
+fn forward(notices: Sender<Notice>, court: Court) -> impl FnMut(News) {
+    move |mut news| {
+        let Told { verdict, trouble } = court.hear(&mut news);
+        for notice in verdict.map(Notice::Verdict).into_iter().chain(trouble.map(Notice::Note)) {
+            let _ = notices.try_send(notice);
+        }
+        let notice = match news {
+            News::Observation(observation) => Notice::Observation(observation),
+            News::Asked { at, command } => Notice::Asked { at, command },
+            News::Answered { at, command, reply, took } => Notice::Answered { at, command, reply, took },
+            News::Gone { rank } => Notice::Gone { rank },
+            News::Stopped { rank, stopped } => Notice::Stopped { rank, stopped },
+            News::Why(why) => Notice::Why(why),
+            News::Unsafe(warning) => Notice::Unsafe(warning),
+            News::Load(report) => Notice::Load(report),
+            News::Network { rank, control } => match control {
+                Control::Cut { peer, cut } => Notice::Cut { a: rank, b: peer, oneway: true, cut },
+                Control::Loss { probability } => Notice::Loss { probability },
+                Control::Delay { ms } => Notice::Delay { ms },
+                Control::Heal if rank == METADATA => Notice::Healed,
+                _ => return,
+            },
+            News::Finished { .. } => return,
+        };
+        let _ = notices.try_send(notice);
+    }
+}
+
+/// What line mode says beside the answers.
+struct Teller {
+    outpour: Outpour,
+    ascii: bool,
+}
+
+impl Teller {
+    fn say(&self, line: &str) {
+        if self.ascii {
+            self.outpour.say(&ascii(line));
+        } else {
+            self.outpour.say(line);
+        }
+    }
+
+    fn complain(&self, why: &str) {
+        self.say(&format!("understudy: {why}"));
+    }
+}
+
+/// Line mode: events go to stderr, the model is kept for those who ask it.
+fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, mut news: News) {
+    if let Some(trouble) = court.hear(&mut news).trouble {
+        teller.complain(&trouble);
+    }
+    let mut model = lock(model);
+    let now = clock::now();
+    match news {
+        News::Observation(observation) => {
+            for (_, event) in &observation.events {
+                if let Some((_, sentence)) = dashboard::model::story::sentence(observation.rank, event) {
+                    teller.say(&sentence);
+                }
+            }
+            model.observe(now, *observation);
+        }
+        News::Gone { rank } => {
+            teller.say(&format!("server {rank}: its process is gone"));
+            model.gone(now, rank);
+        }
+        News::Stopped { rank, stopped } => model.stopped(now, rank, stopped),
+        News::Network { rank, control: Control::Cut { peer, cut } } => model.network.set_cut(rank, peer, true, cut),
+        News::Network { control: Control::Heal, .. } => model.network = dashboard::model::Network::default(),
+        News::Why(why) => {
+            if let Some(why) = &why {
+                teller.say(why);
+            }
+            model.why = why;
+        }
+        News::Unsafe(warning) => {
+            if let Some(warning) = &warning {
+                teller.say(&format!("UNSAFE: {warning}"));
+            }
+            model.unsafe_notice = warning;
+        }
+        News::Answered { at, command, reply, took } => model.answered(at, command, reply, took),
+        News::Load(report) => model.load = Some(*report),
+        News::Asked { .. } | News::Network { .. } | News::Finished { .. } => {}
+    }
+}
+
+/// What the console may ask of the dashboard's model.
+struct ModelKnowledge {
+    model: Arc<Mutex<Model>>,
+    court: Court,
+}
+
+fn picture(model: &Model) -> Picture {
+    let now = clock::now();
+    let standing = |state: State| match state {
+        State::Dead => Standing::Dead,
+        State::Down => Standing::Down,
+        State::Paused => Standing::Paused,
+        State::Idle | State::Starting => Standing::Idle,
+        State::Joining => Standing::Joining,
+        State::Backup => Standing::Backup,
+        State::Primary => Standing::Primary,
+        State::OldPrimary | State::OldBackup => Standing::Behind,
+    };
+    let servers: Vec<ServerPicture> =
+        model.roles(now).into_iter().map(|(rank, state)| ServerPicture { rank, standing: standing(state) }).collect();
+    let backups =
+        servers.iter().filter(|server| server.standing == Standing::Backup).map(|server| server.rank).collect();
+    Picture {
+        view: model.view_number(),
+        primary: model.primary(),
+        backups,
+        servers,
+        clients: model.client_ranks().collect(),
+        cuts: model.network.cut.iter().copied().collect(),
+        failure_rate: model.failure_rate(),
+    }
+}
+
+impl Knowledge for ModelKnowledge {
+    fn picture(&self) -> Picture {
+        picture(&lock(&self.model))
+    }
+
+    fn keys_with_prefix(&self, prefix: &[u8], limit: usize) -> Vec<Bytes> {
+        let Ok(prefix) = std::str::from_utf8(prefix) else { return Vec::new() };
+        let keys = lock(&self.model).known_keys(prefix);
+        keys.into_iter().take(limit.min(COMPLETIONS_MAX)).map(Bytes::from).collect()
+    }
+
+    fn latency(&self) -> String {
+        match lock(&self.model).latency().quantiles() {
+            Some((p50, p99)) => format!("p50 {p50:.1?}  p99 {p99:.1?}  (this client, the last minute)"),
+            None => "no requests yet".to_owned(),
+        }
+    }
+
+    fn check(&self, failovers: u64) -> Result<String, String> {
+        self.court.check(failovers)
+    }
+
+    fn events(&self, count: usize) -> Vec<String> {
+        let model = lock(&self.model);
+        let lines: Vec<String> = model.story().lines().rev().take(count).map(|line| line.text.clone()).collect();
+        lines.into_iter().rev().collect()
+    }
+}

@@ -1,0 +1,221 @@
+//! The desk: where the console hands in what a person wants, and gets it back answered.
+//!
+//! The rank's loop (over MPI or over the simulator) holds the other end of the channel. Everything
+//! that is asked is answered, also when the answer is "unknown".
+
+use crate::core::fault::Control;
+use crate::core::load::Report;
+use crate::core::protocol::{Event, Member, Outcome, Rank, Role, Time, TurnTimes, View, ViewNumber, ViewRecord};
+use crate::core::store::{Command, OpNumber};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One wish of the console.
+#[derive(Debug)]
+pub enum Ask {
+    /// Run a command on the store.
+    Execute { command: Command, answer: Sender<Executed> },
+    /// Give an order to a rank; answered when the rank has carried it out.
+    Control { to: Rank, control: Control, answer: Sender<Result<(), String>> },
+    /// Kill a rank's process; answered when the signal is sent.
+    Kill { rank: Rank, answer: Sender<Result<(), String>> },
+    /// The state of the whole cluster, freshly asked from every rank.
+    Status { answer: Sender<ClusterStatus> },
+    /// How the load goes: the sum over all clients, as they last reported.
+    Load { answer: Sender<Report> },
+    /// Put a line into the events: what an operator did.
+    Note { event: Event },
+    /// Let so much virtual time pass, where time is virtual and waits to be told; else the answer is dropped.
+    Pass { duration: Duration, answer: Sender<()> },
+    /// End the cluster.
+    Quit,
+}
+
+/// What became of a command; or why nobody can carry it out.
+pub type Executed = Result<Outcome, String>;
+
+/// What `STATUS` tells of one rank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankStatus {
+    /// Which rank.
+    pub rank: Rank,
+    /// Its process.
+    pub pid: u32,
+    /// In capitals: METADATA, CLIENT, PRIMARY, BACKUP, JOINING, IDLE, DOWN, PAUSED, DEAD. With a question mark when it
+    /// is what the server believes, and the view says otherwise.
+    pub role: String,
+    /// Keys, op number, incarnation, for servers.
+    pub server: Option<(u64, OpNumber, u64)>,
+    /// How long the turns of its loop take; `None` where time is virtual, or nothing was heard yet.
+    pub turns: Option<TurnTimes>,
+}
+
+/// What `STATUS` and `VIEW` tell.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClusterStatus {
+    /// The current view.
+    pub view: Option<Arc<View>>,
+    /// The primary, if it is believed to answer.
+    pub primary: Option<Rank>,
+    /// Every rank.
+    pub ranks: Vec<RankStatus>,
+    /// How often another server became primary because the one before had fallen silent.
+    pub failovers: u64,
+    /// The latest views, oldest first.
+    pub views: Vec<ViewRecord>,
+    /// Now, by the clock of [`ViewRecord::at`].
+    pub now: Time,
+    /// Why nobody is served, if that lasts.
+    pub why: Option<String>,
+    /// Nobody has the data any more, as `why` says.
+    pub data_gone: bool,
+}
+
+impl ClusterStatus {
+    /// The number of the current view, 0 before the first.
+    #[must_use]
+    pub fn view_number(&self) -> ViewNumber {
+        self.view.as_ref().map_or(ViewNumber(0), |view| view.number)
+    }
+}
+
+/// What a server is by its own account, in capitals; doubted where the view says otherwise.
+#[must_use]
+pub fn role_word(role: Role, member: Member, view: Option<&View>) -> String {
+    let word = role.to_string().to_ascii_uppercase();
+    match view {
+        Some(view) if contradicts(role, member, view) => word + "?",
+        _ => word,
+    }
+}
+
+/// Whether a server that takes itself for this has not heard of `view`.
+fn contradicts(role: Role, member: Member, view: &View) -> bool {
+    match role {
+        Role::Primary => view.primary != member,
+        Role::Backup => !view.contains(member),
+        Role::Down | Role::Idle | Role::Joining => false,
+    }
+}
+
+/// The console's end of the channel. Clones share it.
+#[derive(Clone)]
+pub struct Desk {
+    asks: Sender<Ask>,
+    /// Wakes the loop that serves the other end.
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+/// At most this many wishes wait for the loop.
+const ASKS_MAX: usize = 1024;
+/// A loop that does not answer for this long is gone.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
+
+impl Desk {
+    /// A desk and the end that the loop serves.
+    #[must_use]
+    pub fn new() -> (Self, Receiver<Ask>) {
+        Self::waking(|| {})
+    }
+
+    /// The same; `wake` is called whenever something was handed in, for a loop that does not wait on the channel.
+    #[must_use]
+    pub fn waking(wake: impl Fn() + Send + Sync + 'static) -> (Self, Receiver<Ask>) {
+        let (asks, served) = bounded(ASKS_MAX);
+        (Self { asks, wake: Arc::new(wake) }, served)
+    }
+
+    fn hand_in(&self, ask: Ask) -> Option<()> {
+        self.asks.send(ask).ok()?;
+        (self.wake)();
+        Some(())
+    }
+
+    /// Runs one command and waits for its outcome.
+    ///
+    /// # Errors
+    /// When nobody can carry it out: why.
+    pub fn execute(&self, command: Command) -> Executed {
+        self.ask(|answer| Ask::Execute { command, answer }).unwrap_or(Ok(Outcome::Unknown))
+    }
+
+    /// Gives an order to a rank and waits until it is carried out.
+    ///
+    /// # Errors
+    /// When the rank refuses, with the reason, or does not answer.
+    pub fn control(&self, to: Rank, control: Control) -> Result<(), String> {
+        self.ask(|answer| Ask::Control { to, control, answer }).unwrap_or_else(|| Err("the cluster has ended".into()))
+    }
+
+    /// Kills a rank's process.
+    ///
+    /// # Errors
+    /// Why it cannot be killed.
+    pub fn kill(&self, rank: Rank) -> Result<(), String> {
+        self.ask(|answer| Ask::Kill { rank, answer }).unwrap_or_else(|| Err("the cluster has ended".into()))
+    }
+
+    /// The state of the cluster.
+    #[must_use]
+    pub fn status(&self) -> ClusterStatus {
+        self.ask(|answer| Ask::Status { answer }).unwrap_or_default()
+    }
+
+    /// How the load goes, as the clients last reported.
+    #[must_use]
+    pub fn load(&self) -> Report {
+        self.ask(|answer| Ask::Load { answer }).unwrap_or_default()
+    }
+
+    /// Tells the events what an operator did.
+    pub fn note(&self, what: impl Into<String>) {
+        self.hand_in(Ask::Note { event: Event::Operator { what: what.into() } });
+    }
+
+    /// Lets virtual time pass. False where time passes by itself, and whoever wants to wait has to.
+    #[must_use]
+    pub fn pass(&self, duration: Duration) -> bool {
+        self.ask(|answer| Ask::Pass { duration, answer }).is_some()
+    }
+
+    /// Ends the cluster.
+    pub fn quit(&self) {
+        self.hand_in(Ask::Quit);
+    }
+
+    fn ask<T>(&self, make: impl FnOnce(Sender<T>) -> Ask) -> Option<T> {
+        let (answer, answered) = bounded(1);
+        self.hand_in(make(answer))?;
+        answered.recv_timeout(ANSWER_DEADLINE).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::protocol::Incarnation;
+
+    #[test]
+    fn a_role_that_the_view_contradicts_is_doubted() {
+        let member = |rank, incarnation| Member { rank: Rank(rank), incarnation: Incarnation(incarnation) };
+        let view = View { number: ViewNumber(4), epoch: 1, primary: member(2, 1), backups: vec![member(3, 7)] };
+        let word = |role, rank, incarnation| role_word(role, member(rank, incarnation), Some(&view));
+        assert_eq!(word(Role::Primary, 2, 1), "PRIMARY");
+        assert_eq!(word(Role::Primary, 1, 1), "PRIMARY?");
+        assert_eq!(word(Role::Primary, 3, 7), "PRIMARY?", "it is a backup now");
+        assert_eq!(word(Role::Backup, 3, 7), "BACKUP");
+        assert_eq!(word(Role::Backup, 3, 6), "BACKUP?");
+        // It will take over in a moment: it has the data.
+        assert_eq!(word(Role::Backup, 2, 1), "BACKUP");
+        assert_eq!(word(Role::Joining, 1, 1), "JOINING");
+        assert_eq!(role_word(Role::Primary, member(1, 1), None), "PRIMARY");
+    }
+}

@@ -1,0 +1,605 @@
+//! What lives on a rank: a server with its misfortunes, or a client (with the metadata server on rank 0).
+//!
+//! A host is still a plain value: time and messages go in, messages come out. The MPI loop and the
+//! simulator run the very same hosts, so a crash, a dice roll or a cut link means the same in both.
+
+use super::observer::Observer;
+use super::outlet::Outlet;
+use crate::core::fault::{Control, Dice, Roll};
+use crate::core::load::{Loader, Report};
+use crate::core::protocol::observation::{OBSERVED_BYTES_MAX, OBSERVED_KEYS_MAX};
+use crate::core::protocol::{
+    Arrival, Client, Completion, Config, CrashCause, CrashPoint, Detours, Doom, Event, Incarnation, KeyView, METADATA,
+    Member, Message, Metadata, Observation, Outbox, Rank, Request, Role, Server, ServerStatus, Time,
+};
+use crate::core::store::{Bytes, ClientId, Command, OpNumber, SESSIONS_MAX, Seq, Store};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// What a cluster is started with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setup {
+    /// What the protocol needs to know.
+    pub config: Config,
+    /// Of all random choices.
+    pub seed: u64,
+    /// Probability of a crash per request.
+    pub failure_rate: f64,
+    /// A crashed server restarts by itself after this long.
+    pub recover_after: Option<Duration>,
+    /// Whether ranks report what they see.
+    pub observe: bool,
+}
+
+/// Where messages and events go.
+pub struct Sink<'a> {
+    /// Sends a message.
+    pub emit: &'a mut dyn FnMut(Rank, Message),
+    /// Hears of an event.
+    pub tell: &'a mut dyn FnMut(&Event),
+}
+
+/// A server and everything that can happen to it.
+#[derive(Debug)]
+pub struct ServerHost {
+    rank: Rank,
+    setup: Setup,
+    incarnation: Incarnation,
+    server: Option<Server>,
+    down_until: Option<Time>,
+    paused: bool,
+    dice: Dice,
+    /// The newest request of each client that the dice were rolled for: a repetition is the same request,
+    /// so how often a client had to repeat itself does not change who fails when.
+    rolled: BTreeMap<ClientId, Seq>,
+    detours: Detours,
+    outlet: Outlet,
+    outbox: Outbox,
+    /// Stores that are let go of, a slice at a time.
+    rubbish: Vec<Store>,
+    /// What was done since somebody asked, in units of [`crate::core::store::work`].
+    work: u64,
+    /// For the display: which store was last reported.
+    reported_generation: Option<(Incarnation, u64)>,
+    reported_role: Option<Role>,
+    garbage: u64,
+}
+
+impl ServerHost {
+    /// The host of the server on `rank`, which starts as this incarnation.
+    #[must_use]
+    pub fn new(rank: Rank, incarnation: Incarnation, pid: u32, mut setup: Setup) -> Self {
+        let silence = setup.config.timing.silence;
+        let soon_back = setup.config.replicas > 1 && setup.recover_after.is_some_and(|wait| wait < silence);
+        setup.config.dice_patience = if soon_back { silence } else { Duration::ZERO };
+        let observer = Observer::new(rank, pid, setup.observe);
+        let dice = Dice::new(setup.seed, Member { rank, incarnation }, setup.failure_rate);
+        let outlet = Outlet::new(rank, setup.seed, observer);
+        let mut host = Self {
+            rank,
+            incarnation,
+            server: None,
+            down_until: None,
+            paused: false,
+            dice,
+            rolled: BTreeMap::new(),
+            detours: Detours::new(rank, &setup.config),
+            outlet,
+            outbox: Outbox::default(),
+            rubbish: Vec::new(),
+            work: 0,
+            reported_generation: None,
+            reported_role: None,
+            garbage: 0,
+            setup,
+        };
+        host.start();
+        host
+    }
+
+    /// The server, unless it is down.
+    #[must_use]
+    pub fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// True while it is stopped with its memory.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Also tell every applied write.
+    pub fn set_detail(&mut self, detail: bool) {
+        self.outbox.detail = detail;
+    }
+
+    /// The way out, for those who want to know what was lost.
+    pub fn outlet_mut(&mut self) -> &mut Outlet {
+        &mut self.outlet
+    }
+
+    /// Frames from peers that could not be understood so far.
+    pub fn set_garbage(&mut self, garbage: u64) {
+        self.garbage = garbage;
+    }
+
+    /// What was done since the last call, in units of [`crate::core::store::work`].
+    pub fn take_work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
+    }
+
+    /// What was done since [`ServerHost::take_work`].
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.work
+    }
+
+    /// The next request that arrives meets this fate, whatever the dice say.
+    pub fn arm(&mut self, point: CrashPoint) {
+        if let Some(server) = &mut self.server {
+            server.arm(Doom { point, drawn: 0.0 });
+        }
+    }
+
+    fn start(&mut self) {
+        let member = Member { rank: self.rank, incarnation: self.incarnation };
+        let rate = self.dice.rate;
+        self.dice = Dice::new(self.setup.seed, member, rate);
+        self.rolled.clear();
+        self.detours = Detours::new(self.rank, &self.setup.config);
+        let mut server = Server::new(member, self.setup.config.clone());
+        if self.setup.observe {
+            server.store_mut().watch(OBSERVED_KEYS_MAX);
+        }
+        self.server = Some(server);
+        self.down_until = None;
+    }
+
+    /// Takes in one message.
+    pub fn handle(&mut self, now: Time, from: Rank, message: Message, sink: &mut Sink<'_>) {
+        if self.paused {
+            return;
+        }
+        let Some(server) = &mut self.server else { return };
+        let primary = server.view().map(|view| view.primary.rank);
+        let (from, message) = match self.detours.arrived(now, from, message, primary) {
+            Arrival::Here(from, message) => (from, message),
+            Arrival::Onward(to, message) => {
+                self.outbox.send(to, message);
+                return self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
+            }
+            Arrival::Nothing => return,
+        };
+        if let Message::Request(Request { client, seq, .. }) = message
+            && server.role() == Role::Primary
+            && self.dice.rate > 0.0
+            && self.rolled.get(&client).is_none_or(|newest| seq > *newest)
+        {
+            if self.rolled.len() >= SESSIONS_MAX {
+                self.rolled.clear();
+            }
+            self.rolled.insert(client, seq);
+            let Roll { drawn, point } = self.dice.roll();
+            if drawn < self.dice.rate {
+                server.arm(Doom { drawn, point });
+            }
+        }
+        server.handle(now, from, message, &mut self.outbox);
+        self.after(now, sink);
+    }
+
+    /// Does what time asks for.
+    pub fn tick(&mut self, now: Time, sink: &mut Sink<'_>) {
+        if self.paused {
+            return;
+        }
+        self.forget_some();
+        self.outlet.release(now, sink.emit);
+        if self.server.is_none() && self.down_until.is_some_and(|until| now >= until) {
+            self.recover(now, sink);
+        }
+        if let Some(server) = &mut self.server {
+            server.tick(now, &mut self.outbox);
+            self.after(now, sink);
+        }
+    }
+
+    /// When [`ServerHost::tick`] wants to be called next.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        if self.paused {
+            return Time::NEVER;
+        }
+        let own = match &self.server {
+            Some(server) => server.deadline(),
+            None => self.down_until.unwrap_or(Time::NEVER),
+        };
+        if self.rubbish.is_empty() { own.min(self.outlet.deadline()) } else { Time::default() }
+    }
+
+    /// A slice of what is to be let go of.
+    fn forget_some(&mut self) {
+        if let Some(store) = self.rubbish.last_mut() {
+            self.work += self.setup.config.slice;
+            if store.forget_some(self.setup.config.slice) {
+                self.rubbish.pop();
+            }
+        }
+    }
+
+    /// Carries out an order.
+    ///
+    /// # Errors
+    /// Why it cannot be carried out.
+    pub fn control(&mut self, now: Time, control: &Control, sink: &mut Sink<'_>) -> Result<(), String> {
+        let rank = self.rank;
+        if self.outlet.control(control) {
+            return Ok(());
+        }
+        match control {
+            Control::Crash if self.server.is_none() => return Err(format!("server {rank} is already down")),
+            Control::Crash => self.crash(now, CrashCause::Command, None, sink),
+            Control::Recover if self.server.is_some() => return Err(format!("server {rank} is not down")),
+            Control::Recover => self.recover(now, sink),
+            Control::Pause if self.paused => return Err(format!("server {rank} is already paused")),
+            Control::Pause => self.paused = true,
+            Control::Resume if !self.paused => return Err(format!("server {rank} is not paused")),
+            Control::Resume => self.paused = false,
+            Control::FailureRate { probability } => self.dice.rate = *probability,
+            Control::Swap => {
+                let Some(server) = &mut self.server else { return Err(format!("server {rank} is down")) };
+                server.swap(now)?;
+                server.tick(now, &mut self.outbox);
+                self.after(now, sink);
+            }
+            Control::Rules { rules } => {
+                self.setup.config.rules = *rules;
+                if let Some(server) = &mut self.server {
+                    server.set_rules(*rules);
+                }
+            }
+            Control::Reset | Control::ResetAnyway => return Err("RESET is for the metadata server, rank 0".into()),
+            Control::Load { .. } => return Err(format!("server {rank} is no client")),
+            _ => {}
+        }
+        self.outlet.observer.touch();
+        Ok(())
+    }
+
+    fn after(&mut self, now: Time, sink: &mut Sink<'_>) {
+        self.work += std::mem::take(&mut self.outbox.work);
+        self.rubbish.append(&mut self.outbox.rubbish);
+        self.detours.add(now, &mut self.outbox.sends, |_| false);
+        // What left before the crash has left.
+        self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
+        if let Some((Doom { point, drawn }, op)) = self.server.as_ref().and_then(Server::crashed) {
+            self.crash(now, CrashCause::Dice { drawn, rate: self.dice.rate }, Some((point, op)), sink);
+        }
+    }
+
+    fn crash(&mut self, now: Time, cause: CrashCause, at: Option<(CrashPoint, OpNumber)>, sink: &mut Sink<'_>) {
+        let Some(mut server) = self.server.take() else { return };
+        self.rubbish.push(std::mem::take(server.store_mut()));
+        let (from, view) = (server.role(), server.view().map_or(Default::default(), |view| view.number));
+        self.incarnation = server.member().incarnation.next();
+        self.paused = false;
+        self.down_until = self.setup.recover_after.map(|wait| now + wait);
+        self.outbox.tell(Event::Crashed { cause, at });
+        self.outbox.tell(Event::RoleChanged { from, to: Role::Down, view });
+        self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
+        if self.setup.recover_after == Some(Duration::ZERO) {
+            self.recover(now, sink);
+        }
+    }
+
+    fn recover(&mut self, now: Time, sink: &mut Sink<'_>) {
+        self.start();
+        self.outbox.tell(Event::Recovered { incarnation: self.incarnation });
+        self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
+    }
+
+    // ---- observation ---------------------------------------------------------------------------
+
+    /// The report that is due, if one is; with `at_once`, in any case.
+    pub fn report(&mut self, now: Time, at_once: bool) -> Option<Observation> {
+        if !self.setup.observe && !at_once {
+            return None;
+        }
+        // After the whole store was replaced these are the keys that were written last.
+        let changed = self.server.as_mut().map(|server| server.store_mut().take_changed_if_any()).unwrap_or_default();
+        let role = self.server.as_ref().map_or(Role::Down, Server::role);
+        if changed.is_some() || self.reported_role != Some(role) {
+            self.outlet.observer.touch();
+        }
+        if !at_once && now < self.outlet.observer.deadline() {
+            if let (Some(changed), Some(server)) = (changed, &mut self.server) {
+                server.store_mut().put_back_changed(changed);
+            }
+            return None;
+        }
+        self.reported_role = Some(role);
+        let generation = self.server.as_ref().map(|server| (self.incarnation, server.generation()));
+        let cleared = generation != self.reported_generation;
+        self.reported_generation = generation;
+        let keys = match &self.server {
+            Some(server) => changed_keys(server.store(), changed.unwrap_or_default()),
+            None => Vec::new(),
+        };
+        let status = self.status(now);
+        Some(self.outlet.observer.report_now(now, || (Some(status), keys, cleared)))
+    }
+
+    /// When [`ServerHost::report`] will have something.
+    #[must_use]
+    pub fn report_deadline(&self) -> Time {
+        self.outlet.observer.deadline()
+    }
+
+    fn status(&self, now: Time) -> ServerStatus {
+        let server = self.server.as_ref();
+        let timing = &self.setup.config.timing;
+        let primary = server.and_then(Server::as_primary);
+        let lease = primary.map(|primary| primary.lease_until()).filter(|until| *until != Time::NEVER);
+        ServerStatus {
+            role: server.map_or(Role::Down, Server::role),
+            paused: self.paused,
+            incarnation: server.map_or(self.incarnation, |server| server.member().incarnation),
+            view: server.and_then(Server::view).map_or(Default::default(), |view| view.number),
+            op: server.map_or(OpNumber(0), Server::op),
+            commit: server.map_or(OpNumber(0), |server| server.store().op()),
+            keys: server.map_or(0, |server| server.store().len() as u64),
+            digest: server.map_or(0, |server| server.store().digest()),
+            lease: lease.map(|until| (until.since(now), timing.lease)),
+            serving: primary.is_some_and(|primary| primary.is_serving()),
+            transfer: server.and_then(Server::receiving),
+            back_in: self.down_until.filter(|_| server.is_none()).map(|until| until.since(now)),
+            failure_rate: self.dice.rate,
+            garbage: self.garbage,
+        }
+    }
+}
+
+/// The keys that writes changed, each once, as they are now.
+fn changed_keys(store: &Store, changed: Vec<Bytes>) -> Vec<KeyView> {
+    let mut seen = BTreeSet::new();
+    let newest_first = changed.into_iter().rev().filter(|key| seen.insert(key.clone()));
+    let mut keys: Vec<KeyView> = newest_first.map(|key| key_view(store, &key)).collect();
+    keys.reverse();
+    keys
+}
+
+fn key_view(store: &Store, key: &Bytes) -> KeyView {
+    let cut = |bytes: &[u8]| Bytes::from(&bytes[..bytes.len().min(OBSERVED_BYTES_MAX)]);
+    let stored = store.get(key);
+    KeyView {
+        key: cut(key),
+        value: stored.map(|stored| cut(&stored.value)),
+        value_bytes: stored.map_or(0, |stored| stored.value.len() as u64),
+        op: stored.map_or(store.op(), |stored| stored.op),
+    }
+}
+
+/// A client, and on rank 0 the metadata server beside it.
+#[derive(Debug)]
+pub struct FrontHost {
+    rank: Rank,
+    metadata: Option<Metadata>,
+    client: Client,
+    loader: Loader,
+    detours: Detours,
+    outlet: Outlet,
+    outbox: Outbox,
+    /// Messages from this rank to itself.
+    local: VecDeque<Message>,
+}
+
+impl FrontHost {
+    /// The client on `rank`; on rank 0 with the metadata server.
+    #[must_use]
+    pub fn new(rank: Rank, pid: u32, setup: &Setup) -> Self {
+        let observer = Observer::new(rank, pid, setup.observe);
+        Self {
+            rank,
+            metadata: (rank == METADATA).then(|| Metadata::new(setup.config.clone())),
+            client: Client::new(rank, setup.config.timing),
+            loader: Loader::new(rank, setup.seed),
+            detours: Detours::new(rank, &setup.config),
+            outlet: Outlet::new(rank, setup.seed, observer),
+            outbox: Outbox::default(),
+            local: VecDeque::new(),
+        }
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// The metadata server, on rank 0.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Metadata> {
+        self.metadata.as_ref()
+    }
+
+    /// What is certain about the lives of a server, on the word of its own report: one that is down has no life now.
+    pub fn note_report(&mut self, observation: &Observation) {
+        if let (Some(metadata), Some(status)) = (&mut self.metadata, &observation.server)
+            && status.role == Role::Down
+        {
+            metadata.note_over(observation.rank, status.incarnation);
+        }
+    }
+
+    /// The process of a server has ended.
+    pub fn note_gone(&mut self, rank: Rank) {
+        if let Some(metadata) = &mut self.metadata {
+            metadata.note_gone(rank);
+        }
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The number that the next command will have.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.client.next_seq()
+    }
+
+    /// The way out, for those who want to know what was lost.
+    pub fn outlet_mut(&mut self) -> &mut Outlet {
+        &mut self.outlet
+    }
+
+    /// Asks for a command.
+    pub fn submit(&mut self, now: Time, command: Command, sink: &mut Sink<'_>) -> Seq {
+        let seq = self.client.submit(now, command, &mut self.outbox);
+        self.after(now, sink);
+        seq
+    }
+
+    /// Takes the oldest finished operation, the load's among them.
+    pub fn pop_completion(&mut self) -> Option<Completion> {
+        let completion = self.client.pop_completion()?;
+        self.loader.ended(&completion);
+        Some(completion)
+    }
+
+    /// Ends every outstanding request as unknown.
+    pub fn give_up(&mut self, now: Time, sink: &mut Sink<'_>) {
+        self.client.give_up(now, &mut self.outbox);
+        self.after(now, sink);
+    }
+
+    /// Takes in one message.
+    pub fn handle(&mut self, now: Time, from: Rank, message: Message, sink: &mut Sink<'_>) {
+        if let Arrival::Here(from, message) = self.detours.arrived(now, from, message, None) {
+            self.dispatch(now, from, message);
+        }
+        self.after(now, sink);
+    }
+
+    fn dispatch(&mut self, now: Time, from: Rank, message: Message) {
+        match (&mut self.metadata, &message) {
+            (
+                Some(metadata),
+                Message::GetView | Message::Announce { .. } | Message::ChangeView { .. } | Message::Retired { .. },
+            ) => {
+                metadata.handle(now, from, message, &mut self.outbox);
+            }
+            _ => self.client.handle(now, message, &mut self.outbox),
+        }
+    }
+
+    /// Does what time asks for.
+    pub fn tick(&mut self, now: Time, sink: &mut Sink<'_>) {
+        self.outlet.release(now, sink.emit);
+        if let Some(metadata) = &mut self.metadata {
+            metadata.tick(now, &mut self.outbox);
+        }
+        self.client.tick(now, &mut self.outbox);
+        self.load(now);
+        self.after(now, sink);
+    }
+
+    /// Asks for as much of the load as is due.
+    fn load(&mut self, now: Time) {
+        self.loader.led_by(self.client.view().map(|view| view.primary.rank));
+        while let Some(command) = self.loader.next(now, self.client.next_seq()) {
+            self.client.submit(now, command, &mut self.outbox);
+        }
+    }
+
+    /// When [`FrontHost::tick`] wants to be called next.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        let metadata = self.metadata.as_ref().map_or(Time::NEVER, Metadata::deadline);
+        metadata.min(self.client.deadline()).min(self.loader.deadline()).min(self.outlet.deadline())
+    }
+
+    /// Carries out an order.
+    ///
+    /// # Errors
+    /// When the order is for servers.
+    pub fn control(&mut self, now: Time, control: &Control, sink: &mut Sink<'_>) -> Result<(), String> {
+        if self.outlet.control(control) {
+            return Ok(());
+        }
+        match (control, &mut self.metadata) {
+            (Control::Reset | Control::ResetAnyway, Some(metadata)) => {
+                metadata.reset(now, *control == Control::ResetAnyway);
+                metadata.tick(now, &mut self.outbox);
+                self.after(now, sink);
+                Ok(())
+            }
+            (Control::Rules { rules }, metadata) => {
+                if let Some(metadata) = metadata {
+                    metadata.set_rules(*rules);
+                }
+                Ok(())
+            }
+            (Control::Load { order }, _) => {
+                self.loader.set(now, *order);
+                Ok(())
+            }
+            (Control::FailureRate { .. } | Control::Observe | Control::Leave, _) => Ok(()),
+            _ => Err(format!("rank {} is no server: name a server, `primary` or `backup`", self.rank)),
+        }
+    }
+
+    /// Puts an event of this rank into the stream.
+    pub fn note(&mut self, now: Time, event: &Event) {
+        self.outlet.observer.event(now, event);
+    }
+
+    /// The report that is due, if one is.
+    pub fn report(&mut self, now: Time) -> Option<Observation> {
+        self.outlet.observer.report(now, || (None, Vec::new(), false))
+    }
+
+    /// A report without waiting.
+    pub fn report_at_once(&mut self, now: Time) -> Observation {
+        self.outlet.observer.report_now(now, || (None, Vec::new(), false))
+    }
+
+    /// How the load goes, when it is time to tell; with `at_once`, in any case.
+    pub fn load_report(&mut self, now: Time, at_once: bool) -> Option<Report> {
+        self.loader.report(now, at_once)
+    }
+
+    /// When [`FrontHost::report`] or [`FrontHost::load_report`] will have something.
+    #[must_use]
+    pub fn report_deadline(&self) -> Time {
+        self.outlet.observer.deadline().min(self.loader.report_deadline())
+    }
+
+    fn after(&mut self, now: Time, sink: &mut Sink<'_>) {
+        loop {
+            let (rank, local) = (self.rank, &mut self.local);
+            let emit = &mut |to: Rank, message: Message| {
+                if to == rank {
+                    local.push_back(message);
+                } else {
+                    (sink.emit)(to, message);
+                }
+            };
+            let (client, patience) = (&self.client, self.detours.patience());
+            let late = |message: &Message| client.misses_answer(now, message, patience);
+            self.detours.add(now, &mut self.outbox.sends, late);
+            self.outlet.drain(now, &mut self.outbox, emit, sink.tell);
+            let Some(message) = self.local.pop_front() else { return };
+            self.dispatch(now, rank, message);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! A rank as a value: what lives on it, what can happen to it, and what it tells.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`host`] | a server with its misfortunes, or a client (with the metadata server on rank 0) |
+//! | [`outlet`] | the way out of a host: past injected network faults |
+//! | [`observer`] | what a rank has to tell, bounded |
+//! | [`brief`](mod@brief) | the beginning of something's words |
+
+pub mod brief;
+pub mod host;
+pub mod observer;
+pub mod outlet;
+
+pub use host::{FrontHost, ServerHost, Setup, Sink};

@@ -1,0 +1,141 @@
+//! Collects what a rank has to tell, bounded in size and rate, and never in the way of the data path.
+
+use super::brief::brief;
+use crate::core::protocol::observation::{
+    OBSERVATION_IDLE_INTERVAL_MS, OBSERVATION_INTERVAL_MS, OBSERVED_EVENTS_MAX, OBSERVED_FLIGHTS_MAX,
+};
+use crate::core::protocol::{Event, Flight, KeyView, Message, Observation, Rank, ServerStatus, Time};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Of heartbeats and other background messages, one a link is told this often.
+const BACKGROUND_SAMPLE_MS: u64 = 1_000;
+/// A message's text is cut to this many characters.
+const FLIGHT_TEXT_CHARS: usize = 80;
+
+/// What has happened since the last report.
+#[derive(Debug)]
+pub struct Observer {
+    rank: Rank,
+    pid: u32,
+    enabled: bool,
+    events: Vec<(Time, Event)>,
+    events_dropped: u64,
+    flights: Vec<Flight>,
+    flights_dropped: u64,
+    background_told: BTreeMap<(Rank, &'static str), Time>,
+    last_report: Option<Time>,
+    /// Something is worth a report before the idle interval is over.
+    news: bool,
+}
+
+impl Observer {
+    /// An observer for `rank` in process `pid`; a disabled one costs a branch.
+    #[must_use]
+    pub fn new(rank: Rank, pid: u32, enabled: bool) -> Self {
+        Self {
+            rank,
+            pid,
+            enabled,
+            events: Vec::new(),
+            events_dropped: 0,
+            flights: Vec::new(),
+            flights_dropped: 0,
+            background_told: BTreeMap::new(),
+            last_report: None,
+            news: true,
+        }
+    }
+
+    /// True when somebody looks.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Something happened.
+    pub fn event(&mut self, now: Time, event: &Event) {
+        if !self.enabled {
+            return;
+        }
+        self.news = true;
+        if self.events.len() < OBSERVED_EVENTS_MAX {
+            self.events.push((now, event.clone()));
+        } else {
+            self.events_dropped += 1;
+        }
+    }
+
+    /// A message was sent, or lost on purpose.
+    pub fn sent(&mut self, now: Time, to: Rank, message: &Message, lost: bool) {
+        if !self.enabled || to == self.rank {
+            return;
+        }
+        if message.is_background() {
+            let told = self.background_told.entry((to, message.name())).or_default();
+            if now.since(*told) < Duration::from_millis(BACKGROUND_SAMPLE_MS) && *told != Time::default() {
+                return;
+            }
+            *told = now;
+        } else {
+            self.news = true;
+        }
+        if self.flights.len() == OBSERVED_FLIGHTS_MAX {
+            self.flights_dropped += 1;
+            return;
+        }
+        let text = brief(message, FLIGHT_TEXT_CHARS);
+        self.flights.push(Flight { at: now, to, name: message.name().to_owned(), text, lost });
+    }
+
+    /// Something outside changed that the next report should show soon.
+    pub fn touch(&mut self) {
+        self.news = true;
+    }
+
+    /// When the next report is due.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        if !self.enabled {
+            return Time::NEVER;
+        }
+        let interval = if self.news { OBSERVATION_INTERVAL_MS } else { OBSERVATION_IDLE_INTERVAL_MS };
+        self.last_report.map_or(Time::default(), |last| last + Duration::from_millis(interval))
+    }
+
+    /// The report that is due now, if one is. `state` is asked only then.
+    pub fn report(
+        &mut self,
+        now: Time,
+        state: impl FnOnce() -> (Option<ServerStatus>, Vec<KeyView>, bool),
+    ) -> Option<Observation> {
+        if now < self.deadline() {
+            return None;
+        }
+        Some(self.report_now(now, state))
+    }
+
+    /// A report without waiting.
+    pub fn report_now(
+        &mut self,
+        now: Time,
+        state: impl FnOnce() -> (Option<ServerStatus>, Vec<KeyView>, bool),
+    ) -> Observation {
+        let (server, keys, keys_cleared) = state();
+        self.last_report = Some(now);
+        self.news = false;
+        Observation {
+            rank: self.rank,
+            pid: self.pid,
+            at: now,
+            server,
+            events: std::mem::take(&mut self.events),
+            events_dropped: std::mem::take(&mut self.events_dropped),
+            flights: std::mem::take(&mut self.flights),
+            flights_dropped: std::mem::take(&mut self.flights_dropped),
+            keys,
+            keys_cleared,
+            turns: None,
+        }
+    }
+}

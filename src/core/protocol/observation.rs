@@ -1,0 +1,119 @@
+//! What a rank reports to the console: its state, the events since the last report, and a sample of
+//! the messages it sent. Bounded in size and in rate; under load the sample is a sample, and says so.
+
+use super::view::{Incarnation, Rank, ViewNumber};
+use super::{Event, Role, Time};
+use crate::core::store::{Bytes, OpNumber};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The most events in one report; further ones are counted in [`Observation::events_dropped`].
+pub const OBSERVED_EVENTS_MAX: usize = 64;
+/// The most messages told one by one in one report; further ones only count.
+pub const OBSERVED_FLIGHTS_MAX: usize = 24;
+/// The most changed keys in one report.
+pub const OBSERVED_KEYS_MAX: usize = 32;
+/// Keys and values are cut to this many bytes for display.
+pub const OBSERVED_BYTES_MAX: usize = 64;
+/// Reports are sent at most this often.
+pub const OBSERVATION_INTERVAL_MS: u64 = 33;
+/// When nothing happens, a report is sent this often all the same: it carries the lease and proves life.
+pub const OBSERVATION_IDLE_INTERVAL_MS: u64 = 250;
+
+/// One report of one rank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Whose report.
+    pub rank: Rank,
+    /// Its operating system process.
+    pub pid: u32,
+    /// When it was made, by the sender's clock.
+    pub at: Time,
+    /// The server's state; `None` for ranks that are no server.
+    pub server: Option<ServerStatus>,
+    /// What happened since the last report, oldest first.
+    pub events: Vec<(Time, Event)>,
+    /// Events that did not fit.
+    pub events_dropped: u64,
+    /// A sample of the messages sent since the last report, oldest first.
+    pub flights: Vec<Flight>,
+    /// Messages sent that are not in the sample.
+    pub flights_dropped: u64,
+    /// Keys that changed since the last report (a sample under load), oldest first.
+    pub keys: Vec<KeyView>,
+    /// All keys are gone (crash, reset): forget what was shown before `keys`.
+    pub keys_cleared: bool,
+    /// How long the turns of the rank's loop take; `None` where time is virtual.
+    pub turns: Option<TurnTimes>,
+}
+
+/// How long the turns of a rank's loop took in the last seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TurnTimes {
+    /// The longest.
+    pub longest: Duration,
+    /// Of those in which something was done, all but one in a hundred took no longer.
+    pub p99: Duration,
+}
+
+/// The state of a server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// In one word.
+    pub role: Role,
+    /// Stopped by an operator; its role is what it believes.
+    pub paused: bool,
+    /// Which life.
+    pub incarnation: Incarnation,
+    /// The newest view it knows (0: none).
+    pub view: ViewNumber,
+    /// The newest write in its log.
+    pub op: OpNumber,
+    /// The newest write it knows to be committed, and has applied.
+    pub commit: OpNumber,
+    /// How many keys it holds.
+    pub keys: u64,
+    /// [`crate::core::store::Store::digest`].
+    pub digest: u64,
+    /// As primary: how much longer it may answer reads, and the full length of a lease. `None` when
+    /// it needs no lease (no backups) or is not primary.
+    pub lease: Option<(Duration, Duration)>,
+    /// As primary: it answers clients (the take-over is complete).
+    pub serving: bool,
+    /// As joining server: keys received so far, and how many there are in all.
+    pub transfer: Option<(u64, u64)>,
+    /// Down: restarts by itself after this long (`None`: only by command).
+    pub back_in: Option<Duration>,
+    /// The probability with which a request makes it crash.
+    pub failure_rate: f64,
+    /// Frames from peers that could not be understood and were dropped.
+    pub garbage: u64,
+}
+
+/// One message that was sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Flight {
+    /// When, by the sender's clock.
+    pub at: Time,
+    /// The receiver.
+    pub to: Rank,
+    /// [`super::Message::name`].
+    pub name: String,
+    /// The message in the common notation.
+    pub text: String,
+    /// A network fault swallowed it.
+    pub lost: bool,
+}
+
+/// A key and its value, cut for display.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// The key's first bytes.
+    pub key: Bytes,
+    /// The value's first bytes; `None` when the key is gone.
+    pub value: Option<Bytes>,
+    /// The value's whole length in bytes.
+    pub value_bytes: u64,
+    /// The write that stored it (or, for a key that is gone, the newest write).
+    pub op: OpNumber,
+}

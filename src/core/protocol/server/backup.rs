@@ -1,0 +1,171 @@
+//! The backup: has every write before it is answered, grants leases, and takes over.
+
+use super::{Core, Proposal};
+use crate::core::protocol::message::{Message, Reason};
+use crate::core::protocol::view::{METADATA, Rank, View};
+use crate::core::protocol::{Event, Outbox, Time};
+use crate::core::store::{LogEntry, OpNumber};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What only a backup needs.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    /// When the primary was last heard, or when it could first have been.
+    heard: Time,
+    /// The primary's log of this view has arrived: only now does this server's log mean anything in it.
+    started: bool,
+    /// Writes arrived since the last acknowledgement.
+    ack_due: bool,
+    /// This server asks to be primary. From then on it grants no lease in this view: the request may be
+    /// accepted at any later moment.
+    proposal: Option<Proposal>,
+}
+
+impl Backup {
+    pub(super) fn new(now: Time) -> Self {
+        Self { heard: now, started: false, ack_due: false, proposal: None }
+    }
+
+    pub(super) fn has_proposed(&self) -> bool {
+        self.proposal.is_some()
+    }
+
+    /// How long the leases may last that this backup has granted.
+    pub(super) fn granted(&self, core: &Core, now: Time) -> Duration {
+        (self.heard + core.config.timing.silence).since(now)
+    }
+
+    pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
+        self.proposal.as_ref().filter(|proposal| proposal.confirmed).map(|proposal| &proposal.to)
+    }
+
+    /// The metadata server asks back: this server lives, and still wants what it asked for.
+    pub(super) fn confirm(&mut self, to: &Arc<View>, asked: Time, out: &mut Outbox) {
+        if let Some(proposal) = self.proposal.as_mut().filter(|proposal| proposal.to == *to) {
+            proposal.confirmed = true;
+            let (to, reason) = (Arc::clone(to), proposal.reason);
+            out.send(METADATA, Message::ChangeView { to, reason, confirms: Some(asked) });
+        }
+    }
+
+    fn primary(core: &Core) -> Rank {
+        core.view.as_ref().expect("a backup has a view").primary.rank
+    }
+
+    fn commit(core: &mut Core, commit: OpNumber, out: &mut Outbox) {
+        core.follow(commit, out);
+    }
+
+    pub(super) fn on_start_view(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        commit: OpNumber,
+        tail: Vec<Arc<LogEntry>>,
+        sent: Time,
+        out: &mut Outbox,
+    ) {
+        self.heard = now;
+        if !self.started {
+            self.started = true;
+            // What lies beyond the new primary's commit number is its to say; what lies before is common.
+            while core.op() > commit && !core.log.is_empty() {
+                let dropped = core.log.pop_back().expect("just seen");
+                core.log_bytes -= dropped.command.size_bytes();
+            }
+            core.ahead.clear();
+            for entry in tail {
+                if entry.op == core.op().next() {
+                    core.append(entry);
+                }
+            }
+        }
+        Self::commit(core, commit, out);
+        if self.proposal.is_none() {
+            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
+            out.send(Self::primary(core), Message::StartViewOk { view, incarnation, op, sent });
+        }
+    }
+
+    pub(super) fn on_prepare(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        commit: OpNumber,
+        entry: Arc<LogEntry>,
+        out: &mut Outbox,
+    ) {
+        self.heard = now;
+        if self.started {
+            core.accept_prepare(entry);
+            self.ack_due = true;
+            Self::commit(core, commit, out);
+        }
+    }
+
+    pub(super) fn on_heartbeat(&mut self, core: &mut Core, now: Time, commit: OpNumber, sent: Time, out: &mut Outbox) {
+        self.heard = now;
+        if self.started {
+            Self::commit(core, commit, out);
+            if self.proposal.is_none() {
+                let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
+                out.send(Self::primary(core), Message::HeartbeatOk { view, incarnation, op, sent });
+                self.ack_due = false;
+            }
+        }
+    }
+
+    pub(super) fn on_handover(&mut self, core: &Core, now: Time, from: Rank, op: OpNumber, out: &mut Outbox) {
+        self.heard = now;
+        // Only the primary of the view hands over.
+        if self.started
+            && self.proposal.is_none()
+            && core.op() == op
+            && let Some(view) = core.view.as_ref().filter(|view| view.primary.rank == from)
+        {
+            let to = view.successor(core.me, view.members().filter(|m| *m != core.me));
+            self.propose(core, now, to.into(), Reason::Handover, out);
+        }
+    }
+
+    pub(super) fn tick(&mut self, core: &mut Core, now: Time, missed: Duration, out: &mut Outbox) {
+        let timing = core.config.timing;
+        Self::commit(core, OpNumber(0), out);
+        if self.ack_due {
+            self.ack_due = false;
+            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
+            out.send(Self::primary(core), Message::PrepareOk { view, incarnation, op });
+        }
+        self.heard = (self.heard + missed).min(now);
+        let silent = now.since(self.heard);
+        if let Some(proposal) = &mut self.proposal {
+            if now >= proposal.again_at {
+                proposal.again_at = now + timing.retry;
+                let (to, reason) = (Arc::clone(&proposal.to), proposal.reason);
+                out.send(METADATA, Message::ChangeView { to, reason, confirms: None });
+            }
+        } else if silent > timing.silence {
+            let view = core.view.as_ref().expect("a backup has a view");
+            let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+            let primary = view.primary;
+            out.tell(Event::Suspected { peer: primary, silent_ms });
+            let to = view.successor(core.me, view.backups.iter().copied().filter(|m| m.rank != core.me.rank));
+            self.propose(core, now, to.into(), Reason::PrimarySilent { primary, silent_ms }, out);
+        }
+    }
+
+    fn propose(&mut self, core: &Core, now: Time, to: Arc<View>, reason: Reason, out: &mut Outbox) {
+        out.send(METADATA, Message::ChangeView { to: Arc::clone(&to), reason, confirms: None });
+        self.proposal = Some(Proposal { to, reason, again_at: now + core.config.timing.retry, confirmed: false });
+    }
+
+    pub(super) fn deadline(&self, core: &Core) -> Time {
+        if self.ack_due || core.is_behind() {
+            return Time::default();
+        }
+        // One nanosecond past the limit: at the limit itself nothing is suspected yet.
+        let suspicion = self.heard + core.config.timing.silence + Duration::from_nanos(1);
+        self.proposal.as_ref().map_or(suspicion, |proposal| proposal.again_at)
+    }
+}

@@ -1,0 +1,206 @@
+//! Idle and joining: a server without state, or one that is receiving it.
+
+use super::Core;
+use crate::core::protocol::message::{Message, SnapshotPart};
+use crate::core::protocol::view::{Member, Rank};
+use crate::core::protocol::{Event, Outbox, Role, Time};
+use crate::core::store::{Importer, LogEntry, OpNumber, Store};
+use std::sync::Arc;
+
+/// A transfer that has made no step for this many retry intervals is asked after.
+const STALE_TRANSFER_RETRIES: u32 = 10;
+
+/// What only a server without a place in the view needs.
+#[derive(Debug, Clone, Default)]
+pub struct Joining {
+    recruited: bool,
+    source: Option<Source>,
+    next_join: Time,
+    ack_due: bool,
+}
+
+/// Where the state comes from.
+#[derive(Debug, Clone)]
+struct Source {
+    primary: Member,
+    transfer: u64,
+    /// The part that is expected next.
+    next: u64,
+    /// `None` when everything has arrived.
+    importer: Option<Importer>,
+    progress: Time,
+}
+
+/// What follows from a part of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    GoOn,
+    /// This life has received something else already, or something wrong: only a new one can begin again.
+    StartOver,
+}
+
+impl Joining {
+    pub(super) fn new(recruited: bool) -> Self {
+        Self { recruited, ..Self::default() }
+    }
+
+    pub(super) fn is_recruited(&self) -> bool {
+        self.recruited
+    }
+
+    /// True when there is nothing to forget.
+    pub(super) fn is_blank(&self) -> bool {
+        self.source.is_none()
+    }
+
+    /// How many keys have arrived, and of how many.
+    pub(super) fn progress(&self) -> Option<(u64, u64)> {
+        let importer = self.source.as_ref()?.importer.as_ref()?;
+        Some((importer.keys() as u64, importer.total()))
+    }
+
+    /// What has arrived of a state that is not whole.
+    pub(super) fn into_rest(self) -> Option<Store> {
+        Some(self.source?.importer?.into_rest())
+    }
+
+    fn has_everything(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.importer.is_none())
+    }
+
+    pub(super) fn set_recruited(&mut self, core: &Core, recruited: bool, out: &mut Outbox) {
+        // Once the state is on its way, the primary decides; a place that is filled meanwhile shows in the view.
+        if self.recruited != recruited && (recruited || self.source.is_none()) {
+            self.recruited = recruited;
+            let (from, to) = if recruited { (Role::Idle, Role::Joining) } else { (Role::Joining, Role::Idle) };
+            out.tell(Event::RoleChanged { from, to, view: core.view_number() });
+        }
+    }
+
+    /// True while the state comes, or has come, from this life of the primary.
+    pub(super) fn receives_from(&self, primary: Member) -> bool {
+        self.source.as_ref().is_some_and(|source| source.primary == primary)
+    }
+
+    /// A newer view was learnt: no need to wait before asking its primary.
+    pub(super) fn ask_at_once(&mut self) {
+        self.next_join = Time::default();
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(super) fn on_snapshot(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        from: Rank,
+        transfer: u64,
+        index: u64,
+        part: Arc<SnapshotPart>,
+        out: &mut Outbox,
+    ) -> Next {
+        let primary = core.view.as_ref().expect("a current message has a view").primary;
+        if primary.rank != from {
+            return Next::GoOn;
+        }
+        if self.source.as_ref().is_some_and(|source| source.transfer < transfer) {
+            return Next::StartOver;
+        }
+        if self.source.is_none() && index == 0 {
+            let importer = Some(Importer::default());
+            self.source = Some(Source { primary, transfer, next: 0, importer, progress: now });
+        }
+        let Some(source) = self.source.as_mut().filter(|s| s.primary == primary && s.transfer == transfer) else {
+            return Next::GoOn;
+        };
+        if index == source.next
+            && let Some(importer) = &mut source.importer
+        {
+            source.progress = now;
+            match Arc::unwrap_or_clone(part) {
+                SnapshotPart::Chunk(chunk) => importer.add(chunk),
+                SnapshotPart::Finale(finale) => {
+                    let importer = source.importer.take().expect("seen above");
+                    match importer.finish(*finale) {
+                        Ok(store) => core.install(store, out),
+                        Err(error) => {
+                            out.tell(Event::Operator { what: error.to_string() });
+                            return Next::StartOver;
+                        }
+                    }
+                }
+            }
+            source.next += 1;
+        }
+        let (view, incarnation) = (core.view_number(), core.me.incarnation);
+        out.send(from, Message::SnapshotOk { view, incarnation, transfer, next: source.next });
+        Next::GoOn
+    }
+
+    pub(super) fn on_prepare(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        from: Rank,
+        commit: OpNumber,
+        entry: Arc<LogEntry>,
+        out: &mut Outbox,
+    ) {
+        if self.has_everything() && self.is_from_source(from, now) {
+            core.accept_prepare(entry);
+            self.ack_due = true;
+            core.follow(commit, out);
+        }
+    }
+
+    pub(super) fn on_heartbeat(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        from: Rank,
+        commit: OpNumber,
+        sent: Time,
+        out: &mut Outbox,
+    ) {
+        if self.has_everything() && self.is_from_source(from, now) {
+            core.follow(commit, out);
+            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
+            out.send(from, Message::HeartbeatOk { view, incarnation, op, sent });
+        }
+    }
+
+    fn is_from_source(&mut self, from: Rank, now: Time) -> bool {
+        match &mut self.source {
+            Some(source) if source.primary.rank == from => {
+                source.progress = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn tick(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        let timing = core.config.timing;
+        let Some(view) = core.view.clone() else { return };
+        core.follow(OpNumber(0), out);
+        if self.ack_due
+            && let Some(source) = &self.source
+        {
+            self.ack_due = false;
+            let (view, incarnation, op) = (view.number, core.me.incarnation, core.op());
+            out.send(source.primary.rank, Message::PrepareOk { view, incarnation, op });
+        }
+        if !self.recruited {
+            return;
+        }
+        let patience = timing.retry * STALE_TRANSFER_RETRIES;
+        let asleep = self.source.as_ref().is_none_or(|source| now.since(source.progress) > patience);
+        if asleep && now >= self.next_join {
+            self.next_join = now + timing.retry;
+            out.send(view.primary.rank, Message::Join { member: core.me });
+        }
+    }
+
+    pub(super) fn deadline(&self, core: &Core) -> Time {
+        if self.ack_due || core.is_behind() { Time::default() } else { Time::NEVER }
+    }
+}

@@ -1,0 +1,681 @@
+//! A server: a closed set of roles over one store and one log.
+//!
+//! ```text
+//!              recruited              has everything, view accepted
+//!      idle ─────────────▶ joining ──────────────────────────────▶ backup
+//!        ▲                    ▲                                   │      ▲
+//!        │ no place           │ not in the newest view:           │      │ handed over
+//!        │                    │ forget everything, new incarnation│      │
+//!        └────────────────────┴───────────────◀───────────────────┤      │
+//!                             └────────────◀──── primary ◀────────┘──────┘
+//!                                                      suspected the old one, view accepted
+//! ```
+//!
+//! | file | role |
+//! |---|---|
+//! | [`joining`] | idle and joining: empty, or receiving the state |
+//! | [`backup`] | acknowledges every write, grants leases, suspects |
+//! | [`primary`] | orders writes, answers clients, looks after its peers |
+//! | [`held`] | requests that a primary cannot serve yet |
+//! | `scans` | `KEYS`, a slice at a time |
+//! | `peer` | what a primary knows of a server that it sends to |
+//! | `transfer` | how a primary brings a server in |
+//!
+//! The log holds only what is not yet known to be committed: a write that every member has
+//! acknowledged is applied and forgotten, so the log needs no trimming of its own.
+
+pub mod backup;
+pub mod held;
+pub mod joining;
+mod peer;
+pub mod primary;
+mod scans;
+mod transfer;
+
+use super::message::{Message, Reason, Request};
+use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
+use super::{Config, Doom, Event, Outbox, Role, Rule, Rules, Time};
+use crate::core::store::{LogEntry, OpNumber, Reply, Store};
+use backup::Backup;
+use joining::{Joining, Next};
+use primary::Primary;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most writes that may be under way.
+pub const LOG_OPS_MAX: usize = 16_384;
+/// The most bytes of keys and values that may be under way (4 MiB); one more write is always allowed. A new primary
+/// sends as much in one message.
+pub const LOG_BYTES_MAX: usize = 4 << 20;
+/// The most Prepare messages that a backup keeps because an earlier one is still missing.
+const AHEAD_MAX: usize = 1024;
+
+/// What every role has.
+#[derive(Debug, Clone)]
+pub(super) struct Core {
+    me: Member,
+    config: Config,
+    view: Option<Arc<View>>,
+    /// Everything that is committed, applied.
+    store: Store,
+    /// What follows, in order, not known to be committed.
+    log: VecDeque<Arc<LogEntry>>,
+    log_bytes: usize,
+    /// As backup or joining server: the newest write that is known to be committed. It may be in the log still, for
+    /// writes are applied a slice at a time.
+    committed: OpNumber,
+    /// Writes that arrived before the ones that they follow.
+    ahead: BTreeMap<OpNumber, Arc<LogEntry>>,
+    /// Grows whenever the whole store is replaced.
+    generation: u64,
+    /// A `RESET` is to end the epoch: this server serves nobody until there is another view.
+    retired: Option<u64>,
+    /// The newest `RESET` that came to nothing: a late word of it is not heeded.
+    unretired: u64,
+    /// How this server has crashed: it must not be handed anything any more.
+    crashed: Option<(Doom, OpNumber)>,
+}
+
+impl Core {
+    /// The newest write in the log.
+    fn op(&self) -> OpNumber {
+        OpNumber(self.store.op().0 + self.log.len() as u64)
+    }
+
+    fn view_number(&self) -> ViewNumber {
+        self.view.as_ref().map_or(ViewNumber(0), |view| view.number)
+    }
+
+    fn rule(&self, rule: Rule) -> bool {
+        self.config.rules.on(rule)
+    }
+
+    fn is_member(&self, view: &View) -> bool {
+        view.contains(self.me) || (!self.rule(Rule::Incarnation) && view.member_on(self.me.rank).is_some())
+    }
+
+    fn append(&mut self, entry: Arc<LogEntry>) {
+        assert_eq!(entry.op, self.op().next(), "the log has no gaps");
+        self.log_bytes += entry.command.size_bytes();
+        self.log.push_back(entry);
+    }
+
+    /// As backup or joining server: takes in one write in whatever order they arrive.
+    fn accept_prepare(&mut self, entry: Arc<LogEntry>) {
+        let next = self.op().next();
+        if entry.op > next {
+            if self.ahead.len() < AHEAD_MAX {
+                self.ahead.insert(entry.op, entry);
+            }
+            return;
+        }
+        if entry.op == next {
+            self.ahead.remove(&entry.op);
+            self.append(entry);
+            while let Some(entry) = self.ahead.remove(&self.op().next()) {
+                self.append(entry);
+            }
+        }
+    }
+
+    /// The state has arrived from the primary.
+    fn install(&mut self, mut store: Store, out: &mut Outbox) {
+        self.clear_log();
+        self.committed = OpNumber(0);
+        store.watch(self.store.watching());
+        out.rubbish.push(std::mem::replace(&mut self.store, store));
+        self.generation += 1;
+    }
+
+    /// Drops everything after what is committed.
+    fn clear_log(&mut self) {
+        self.log.clear();
+        self.log_bytes = 0;
+        self.ahead.clear();
+    }
+
+    /// Applies the log up to `target` (or its end), but no more than a slice. Shows the store and each write before it
+    /// is applied to `before`, and hands each answer to `told`.
+    fn commit_to(
+        &mut self,
+        target: OpNumber,
+        out: &mut Outbox,
+        mut before: impl FnMut(&Store, &LogEntry),
+        mut told: impl FnMut(&LogEntryId, Reply, &mut Outbox),
+    ) {
+        let end = out.work + self.config.slice;
+        while self.store.op() < target && out.work < end {
+            let Some(entry) = self.log.pop_front() else { return };
+            let entry = Arc::unwrap_or_clone(entry);
+            self.log_bytes -= entry.command.size_bytes();
+            before(&self.store, &entry);
+            let id = LogEntryId { op: entry.op, client: entry.client, seq: entry.seq };
+            let work = self.store.work();
+            let reply = self.store.apply(entry);
+            out.work += self.store.work() - work;
+            if out.detail {
+                out.tell(Event::Applied { op: id.op, client: id.client, seq: id.seq });
+            }
+            told(&id, reply, out);
+        }
+    }
+
+    /// As backup or joining server: everything up to `commit` is committed. Goes on with applying it.
+    fn follow(&mut self, commit: OpNumber, out: &mut Outbox) {
+        self.committed = self.committed.max(commit);
+        self.commit_to(self.committed, out, |_, _| {}, |_, _, _| {});
+    }
+
+    /// There is more to apply than a slice.
+    fn is_behind(&self) -> bool {
+        self.store.op() < self.committed && !self.log.is_empty()
+    }
+}
+
+/// Which request a log entry was.
+pub(super) struct LogEntryId {
+    op: OpNumber,
+    client: crate::core::store::ClientId,
+    seq: crate::core::store::Seq,
+}
+
+/// A proposal to the metadata server that is repeated until a newer view is known.
+#[derive(Debug, Clone)]
+pub(super) struct Proposal {
+    to: Arc<View>,
+    reason: Reason,
+    again_at: Time,
+    /// The metadata server may be about to accept it.
+    confirmed: bool,
+}
+
+/// The role, and what only that role needs.
+#[derive(Debug, Clone)]
+enum State {
+    Joining(Joining),
+    Backup(Backup),
+    Primary(Box<Primary>),
+}
+
+/// One life, or several, of one server.
+#[derive(Debug, Clone)]
+pub struct Server {
+    core: Core,
+    state: State,
+    last_turn: Option<Time>,
+    next_announce: Time,
+    /// The next client request that arrives meets this fate.
+    armed: Option<Doom>,
+}
+
+impl Server {
+    /// An empty server that belongs to nothing yet.
+    #[must_use]
+    pub fn new(me: Member, config: Config) -> Self {
+        Self {
+            core: Core {
+                me,
+                config,
+                view: None,
+                store: Store::default(),
+                log: VecDeque::new(),
+                log_bytes: 0,
+                committed: OpNumber(0),
+                ahead: BTreeMap::new(),
+                generation: 0,
+                retired: None,
+                unretired: 0,
+                crashed: None,
+            },
+            state: State::Joining(Joining::default()),
+            last_turn: None,
+            next_announce: Time::default(),
+            armed: None,
+        }
+    }
+
+    /// Who this is: the incarnation grows when the server forgets its state.
+    #[must_use]
+    pub fn member(&self) -> Member {
+        self.core.me
+    }
+
+    /// The role in one word.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match &self.state {
+            State::Joining(joining) if !joining.is_recruited() => Role::Idle,
+            State::Joining(_) => Role::Joining,
+            State::Backup(_) => Role::Backup,
+            State::Primary(_) => Role::Primary,
+        }
+    }
+
+    /// The newest view this server knows.
+    #[must_use]
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.core.view.as_ref()
+    }
+
+    /// The committed state.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.core.store
+    }
+
+    /// The committed state, to ask it for changed keys ([`Store::watch`]).
+    pub fn store_mut(&mut self) -> &mut Store {
+        &mut self.core.store
+    }
+
+    /// Grows whenever the whole store is replaced: forgotten, or received.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.core.generation
+    }
+
+    /// The newest write in the log.
+    #[must_use]
+    pub fn op(&self) -> OpNumber {
+        self.core.op()
+    }
+
+    /// True when this server holds the data of the current view: it is a member and up to date.
+    #[must_use]
+    pub fn holds_data(&self) -> bool {
+        matches!(self.state, State::Backup(_) | State::Primary(_))
+    }
+
+    /// True while this server answers clients as primary, reads included.
+    #[must_use]
+    pub fn serves_reads(&self, now: Time) -> bool {
+        let leads = |primary: &Primary| primary.is_serving() && primary.has_leases(&self.core, now);
+        self.core.retired.is_none() && matches!(&self.state, State::Primary(primary) if leads(primary))
+    }
+
+    /// The state of the primary, if this is one.
+    #[must_use]
+    pub fn as_primary(&self) -> Option<&Primary> {
+        match &self.state {
+            State::Primary(primary) => Some(primary),
+            _ => None,
+        }
+    }
+
+    /// Keys received so far and how many there are in all, when the state is being received.
+    #[must_use]
+    pub fn receiving(&self) -> Option<(u64, u64)> {
+        match &self.state {
+            State::Joining(joining) => joining.progress(),
+            _ => None,
+        }
+    }
+
+    /// How many things wait in this server's queues: log, writes ahead of the log, requests held.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        let held = self.as_primary().map_or(0, Primary::held);
+        self.core.log.len() + self.core.ahead.len() + held
+    }
+
+    /// Where this server crashed: it is gone, drop it.
+    #[must_use]
+    pub fn crashed(&self) -> Option<(Doom, OpNumber)> {
+        self.core.crashed
+    }
+
+    /// True while this primary waits for the proof that a backup lives, to crash then.
+    #[must_use]
+    pub fn is_doomed(&self) -> bool {
+        self.armed.is_some() || self.as_primary().is_some_and(Primary::is_doomed)
+    }
+
+    /// True from the moment when this server asked for a view until it knows of a newer one.
+    #[must_use]
+    pub fn has_proposed(&self) -> bool {
+        match &self.state {
+            State::Joining(_) => false,
+            State::Backup(backup) => backup.has_proposed(),
+            State::Primary(primary) => primary.has_given_up_a_peer(),
+        }
+    }
+
+    /// The view that this server has confirmed it will lead, until it knows of a newer one: it may be the current view
+    /// already.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<&Arc<View>> {
+        match &self.state {
+            State::Joining(_) => None,
+            State::Backup(backup) => backup.confirmed(),
+            State::Primary(primary) => primary.confirmed(),
+        }
+    }
+
+    /// The next client request that arrives makes this server crash, if it is primary and a backup lives.
+    pub fn arm(&mut self, doom: Doom) {
+        self.armed = Some(doom);
+    }
+
+    /// Switches the rules (for demonstrations).
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.core.config.rules = rules;
+    }
+
+    /// As primary: hand over to a backup as soon as everything is committed.
+    ///
+    /// # Errors
+    /// When this server is not primary, or there is no backup.
+    pub fn swap(&mut self, now: Time) -> Result<(), String> {
+        match &mut self.state {
+            State::Primary(primary) => primary.start_handover(&self.core, now),
+            _ => Err(format!("server {} is not primary: SWAP is for the primary", self.core.me.rank)),
+        }
+    }
+
+    /// Takes in one message from another rank.
+    pub fn handle(&mut self, now: Time, from: Rank, message: Message, out: &mut Outbox) {
+        debug_assert!(self.core.crashed.is_none(), "a crashed server is handed nothing");
+        out.work += message.units();
+        let of_views = matches!(
+            message,
+            Message::ViewIs { .. } | Message::Refused { .. } | Message::Welcome { .. } | Message::Retire { .. }
+        );
+        if self.core.retired.is_some() && !of_views {
+            return;
+        }
+        match message {
+            Message::Request(request) => {
+                let doom = self.armed.take();
+                self.on_request(now, from, request, doom, out);
+            }
+            Message::ViewIs { view } | Message::Refused { view } => self.learn(now, view, out),
+            Message::Welcome { view, recruit } => {
+                if let Some(view) = view {
+                    self.learn(now, view, out);
+                }
+                if let State::Joining(joining) = &mut self.state {
+                    joining.set_recruited(&self.core, recruit, out);
+                }
+            }
+            Message::GetView => {
+                if let Some(view) = &self.core.view {
+                    out.send(from, Message::ViewIs { view: Arc::clone(view) });
+                }
+            }
+            Message::Retire { view, reset, off } if from == METADATA && view == self.core.view_number() => {
+                self.retire(now, reset, off, out);
+            }
+            Message::Retire { .. } => {}
+            Message::Confirm { to, asked } => {
+                let next = to.number == self.core.view_number().next() && to.primary == self.core.me;
+                match &mut self.state {
+                    State::Backup(backup) if next => backup.confirm(&to, asked, out),
+                    State::Primary(primary) if next => primary.confirm(to, asked, out),
+                    _ => {}
+                }
+            }
+            Message::StartView { view, commit, tail, sent } => {
+                self.learn(now, Arc::clone(&view), out);
+                if self.is_current(from, view.number, out)
+                    && let State::Backup(backup) = &mut self.state
+                {
+                    backup.on_start_view(&mut self.core, now, commit, tail, sent, out);
+                }
+            }
+            Message::Prepare { view, commit, entry } => {
+                if self.is_current(from, view, out) {
+                    match &mut self.state {
+                        State::Backup(backup) => backup.on_prepare(&mut self.core, now, commit, entry, out),
+                        State::Joining(joining) => joining.on_prepare(&mut self.core, now, from, commit, entry, out),
+                        State::Primary(_) => {}
+                    }
+                }
+            }
+            Message::Heartbeat { view, commit, sent } => {
+                if self.is_current(from, view, out) {
+                    match &mut self.state {
+                        State::Backup(backup) => backup.on_heartbeat(&mut self.core, now, commit, sent, out),
+                        State::Joining(joining) => joining.on_heartbeat(&mut self.core, now, from, commit, sent, out),
+                        State::Primary(_) => {}
+                    }
+                }
+            }
+            Message::Handover { view, op } => {
+                if self.is_current(from, view, out)
+                    && let State::Backup(backup) = &mut self.state
+                {
+                    backup.on_handover(&self.core, now, from, op, out);
+                }
+            }
+            Message::Snapshot { view, transfer, index, part } => {
+                if self.is_current(from, view, out)
+                    && let State::Joining(joining) = &mut self.state
+                    && joining.on_snapshot(&mut self.core, now, from, transfer, index, part, out) == Next::StartOver
+                {
+                    self.forget(false, out);
+                }
+            }
+            Message::StartOver { view, incarnation } => {
+                if self.is_current(from, view, out)
+                    && incarnation == self.core.me.incarnation
+                    && matches!(self.state, State::Joining(_))
+                {
+                    self.forget(false, out);
+                }
+            }
+            Message::PrepareOk { view, incarnation, op } => {
+                self.on_peer(from, view, incarnation, out, |primary, core, member, out| {
+                    primary.on_ack(core, now, member, op, None, out);
+                });
+            }
+            Message::HeartbeatOk { view, incarnation, op, sent } => {
+                self.on_peer(from, view, incarnation, out, |primary, core, member, out| {
+                    primary.on_ack(core, now, member, op, Some(sent), out);
+                });
+            }
+            Message::StartViewOk { view, incarnation, op, sent } => {
+                self.on_peer(from, view, incarnation, out, |primary, core, member, out| {
+                    primary.on_started(core, now, member, op, sent, out);
+                });
+            }
+            Message::SnapshotOk { view, incarnation, transfer, next } => {
+                self.on_peer(from, view, incarnation, out, |primary, core, member, out| {
+                    primary.on_snapshot_ok(core, now, member, transfer, next, out);
+                });
+            }
+            Message::Join { member } => {
+                if member.rank == from {
+                    match &mut self.state {
+                        State::Primary(primary) => primary.on_join(&self.core, now, member, out),
+                        _ => self.point_to_view(from, out),
+                    }
+                }
+            }
+            Message::Reply { .. }
+            | Message::NotPrimary { .. }
+            | Message::Announce { .. }
+            | Message::Retired { .. }
+            | Message::ChangeView { .. }
+            // Whoever hands messages to a server has unpacked them.
+            | Message::Relay(_) => {}
+        }
+    }
+
+    /// Does what time asks for, and what was put off to the end of a turn (one acknowledgement for many
+    /// writes). To be called after every batch of messages, and at [`Server::deadline`].
+    pub fn tick(&mut self, now: Time, out: &mut Outbox) {
+        debug_assert!(self.core.crashed.is_none(), "a crashed server does not tick");
+        let timing = self.core.config.timing;
+        // A server that was itself held up has not observed all of the silence of others: only an ordinary turn's.
+        let gap = self.last_turn.map_or(Duration::ZERO, |last| now.since(last));
+        let missed = if gap > timing.stall { gap - timing.heartbeat } else { Duration::ZERO };
+        self.last_turn = Some(now);
+        if self.core.retired.is_some() && now >= self.next_announce {
+            self.say_retired(now, out);
+        }
+        if now >= self.next_announce {
+            let eager = self.core.view.is_none() || matches!(self.state, State::Joining(_));
+            self.next_announce = now + if eager { timing.retry } else { timing.announce };
+            let (member, role, view, op) = (self.core.me, self.role(), self.core.view_number(), self.core.op());
+            out.send(METADATA, Message::Announce { member, role, view, op });
+        }
+        if self.core.retired.is_some() {
+            return;
+        }
+        match &mut self.state {
+            State::Joining(joining) => joining.tick(&mut self.core, now, out),
+            State::Backup(backup) => backup.tick(&mut self.core, now, missed, out),
+            State::Primary(primary) => primary.tick(&mut self.core, now, missed, out),
+        }
+    }
+
+    /// When [`Server::tick`] wants to be called next, at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        let timing = &self.core.config.timing;
+        let own = match &self.state {
+            _ if self.core.retired.is_some() => Time::NEVER,
+            State::Joining(joining) => joining.deadline(&self.core),
+            State::Backup(backup) => backup.deadline(&self.core),
+            State::Primary(primary) => primary.deadline(),
+        };
+        // Turns must come often enough that an ordinary one is not taken for a stall.
+        let turn = self.last_turn.map_or(Time::default(), |last| last + timing.heartbeat);
+        own.min(self.next_announce).min(turn)
+    }
+
+    /// The metadata server ends the epoch, or has given that up.
+    fn retire(&mut self, now: Time, reset: u64, off: bool, out: &mut Outbox) {
+        if off {
+            self.core.retired = self.core.retired.filter(|known| *known > reset);
+            self.core.unretired = self.core.unretired.max(reset);
+        } else if self.holds_data() && reset > self.core.unretired && self.core.retired.is_none_or(|old| old <= reset) {
+            self.core.retired = Some(reset);
+            self.say_retired(now, out);
+        }
+    }
+
+    fn say_retired(&self, now: Time, out: &mut Outbox) {
+        let holds = match &self.state {
+            State::Backup(backup) => backup.granted(&self.core, now),
+            _ => Duration::ZERO,
+        };
+        if let Some(reset) = self.core.retired {
+            let (view, incarnation) = (self.core.view_number(), self.core.me.incarnation);
+            out.send(METADATA, Message::Retired { view, incarnation, reset, holds });
+        }
+    }
+
+    fn on_request(&mut self, now: Time, from: Rank, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+        if let State::Primary(primary) = &mut self.state {
+            primary.on_request(&mut self.core, now, request, doom, out);
+        } else {
+            let (client, seq) = (request.client, request.seq);
+            out.send(from, Message::NotPrimary { client, seq, view: self.core.view.clone() });
+        }
+    }
+
+    fn on_peer(
+        &mut self,
+        from: Rank,
+        view: ViewNumber,
+        incarnation: Incarnation,
+        out: &mut Outbox,
+        then: impl FnOnce(&mut Primary, &mut Core, Member, &mut Outbox),
+    ) {
+        if self.is_current(from, view, out)
+            && let State::Primary(primary) = &mut self.state
+        {
+            then(primary, &mut self.core, Member { rank: from, incarnation }, out);
+        }
+    }
+
+    /// Fencing: refuses a message of an older view, and asks about a newer one.
+    fn is_current(&self, from: Rank, view: ViewNumber, out: &mut Outbox) -> bool {
+        match view.cmp(&self.core.view_number()) {
+            Ordering::Equal => return true,
+            Ordering::Less if !self.core.rule(Rule::Fencing) => return true,
+            Ordering::Less => self.point_to_view(from, out),
+            Ordering::Greater => out.send(from, Message::GetView),
+        }
+        false
+    }
+
+    fn point_to_view(&self, to: Rank, out: &mut Outbox) {
+        if let Some(view) = &self.core.view {
+            out.send(to, Message::Refused { view: Arc::clone(view) });
+        }
+    }
+
+    /// Takes notice of a view. The one place where roles change.
+    fn learn(&mut self, now: Time, view: Arc<View>, out: &mut Outbox) {
+        if view.number <= self.core.view_number() {
+            return;
+        }
+        let before = self.role();
+        let fresh = self.core.view.as_ref().map_or(0, |old| old.epoch) != view.epoch;
+        let member = self.core.is_member(&view);
+        // A transfer under way goes on when the view changed but not the primary.
+        let (blank, receiving) = match &self.state {
+            State::Joining(joining) => (joining.is_blank(), joining.receives_from(view.primary)),
+            _ => (false, false),
+        };
+        if !blank && (fresh || !(member || receiving)) {
+            self.forget(fresh && member, out);
+        }
+        self.core.view = Some(Arc::clone(&view));
+        self.core.retired = None;
+        if member {
+            self.take_role(now, &view, out);
+        } else if let State::Joining(joining) = &mut self.state {
+            joining.ask_at_once();
+        }
+        let after = self.role();
+        if before != after {
+            out.tell(Event::RoleChanged { from: before, to: after, view: view.number });
+        }
+    }
+
+    /// Drops role and state. A server that stays a member (of a new epoch's empty view) keeps its
+    /// incarnation; any other becomes a stranger.
+    fn forget(&mut self, stays_member: bool, out: &mut Outbox) {
+        if !stays_member {
+            self.core.me.incarnation = self.core.me.incarnation.next();
+            out.tell(Event::Forgot { incarnation: self.core.me.incarnation });
+        }
+        self.core.install(Store::default(), out);
+        let recruited = matches!(&self.state, State::Joining(joining) if joining.is_recruited());
+        let before = std::mem::replace(&mut self.state, State::Joining(Joining::new(recruited)));
+        if let State::Joining(joining) = before {
+            out.rubbish.extend(joining.into_rest());
+        }
+        self.next_announce = Time::default();
+    }
+
+    fn take_role(&mut self, now: Time, view: &Arc<View>, out: &mut Outbox) {
+        let mine = view.primary == self.core.me
+            || (!self.core.rule(Rule::Incarnation) && view.primary.rank == self.core.me.rank);
+        if mine {
+            if let State::Primary(primary) = &mut self.state {
+                primary.on_own_view(&mut self.core, now, view, out);
+            } else {
+                if !self.core.rule(Rule::Tail) {
+                    self.core.clear_log();
+                }
+                self.core.ahead.clear();
+                let primary = Primary::take_over(&mut self.core, now, view, out);
+                self.state = State::Primary(Box::new(primary));
+            }
+            return;
+        }
+        // A primary that becomes backup has handed over: what it did not serve goes to the new one.
+        if let State::Primary(primary) = &mut self.state {
+            for request in primary.take_held() {
+                out.send(view.primary.rank, Message::Request(request));
+            }
+        }
+        self.state = State::Backup(Backup::new(now));
+    }
+}

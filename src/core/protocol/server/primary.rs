@@ -1,0 +1,705 @@
+//! The primary: orders writes, answers clients, and looks after its peers.
+
+use super::held::{Doomed, Early, Held};
+use super::peer::{Peer, Standing};
+use super::scans::Scans;
+use super::transfer::Transfer;
+use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal};
+use crate::core::protocol::message::{Message, Reason, Request};
+use crate::core::protocol::time::Backoff;
+use crate::core::protocol::view::{Incarnation, METADATA, Member, Rank, View};
+use crate::core::protocol::{CrashPoint, Doom, Event, Outbox, Rule, Time};
+use crate::core::store::{
+    ClientId, Command, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq, Store, StoreError,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most writes repeated to one peer at a time.
+const REPEATED_PREPARES_MAX: usize = 256;
+/// A joining server that has been silent for this many times the usual silence is let go.
+const JOINER_SILENCES: u32 = 6;
+/// A primary that hears no backup lets itself be replaced when the metadata server has not answered for this many
+/// announce intervals.
+const CUT_OFF_ANNOUNCES: u32 = 6;
+
+/// What only a primary needs.
+#[derive(Debug, Clone)]
+pub struct Primary {
+    pub(super) phase: Phase,
+    pub(super) peers: BTreeMap<Rank, Peer>,
+    next_heartbeat: Time,
+    /// No proposal is sent before this.
+    next_proposal: Time,
+    /// The view that was asked for last, unless there is no reason for it any more.
+    proposal: Option<Proposal>,
+    /// Since when this primary has been asking for another view than this one.
+    asked_since: Option<Time>,
+    /// Requests that cannot be served yet.
+    held: Held,
+    /// Reads that wait for a lease.
+    unleased: Held,
+    /// Requests that have overtaken an earlier write of their client.
+    early: Early,
+    pub(super) scans: Scans,
+    /// There is more to apply, or to serve, than a slice.
+    is_behind: bool,
+    /// A request that makes this server crash, as soon as a backup has proved that it lives.
+    doomed: Option<Doomed>,
+    /// Per client: its newest write in the log.
+    logged: BTreeMap<ClientId, Seq>,
+    /// Crash instead of answering this write.
+    crash_instead_of_answering: Option<(Doom, OpNumber)>,
+    /// The newest transfer: grows within this primary's time, and from primary to primary.
+    pub(super) transfers: u64,
+    /// The newest incarnation of each server that has had a transfer.
+    pub(super) served: BTreeMap<Rank, Incarnation>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The backups do not all have this view's log yet: nobody is served.
+    TakingOver,
+    Serving,
+    /// Everything is being committed, then `to` takes over; afterwards nothing may be served in this view.
+    HandingOver {
+        to: Rank,
+        /// `None` while the log is being drained; then when to tell again.
+        tell_at: Option<Time>,
+        deadline: Time,
+    },
+}
+
+impl Primary {
+    /// A member becomes the primary of a view that it asked for, or of the first view.
+    pub(super) fn take_over(core: &mut Core, now: Time, view: &Arc<View>, out: &mut Outbox) -> Self {
+        let retry = core.config.timing.retry;
+        let peer = |member: &Member| (member.rank, Peer::new(*member, Standing::Starting, now, retry));
+        let mut primary = Self {
+            phase: Phase::TakingOver,
+            peers: view.backups.iter().map(peer).collect(),
+            next_heartbeat: now,
+            next_proposal: now,
+            proposal: None,
+            asked_since: None,
+            held: Held::default(),
+            unleased: Held::default(),
+            early: Early::default(),
+            scans: Scans::default(),
+            is_behind: false,
+            doomed: None,
+            logged: core.log.iter().map(|entry| (entry.client, entry.seq)).collect(),
+            crash_instead_of_answering: None,
+            transfers: view.number.0 << 32,
+            served: BTreeMap::new(),
+        };
+        primary.start_view(core, now, None, out);
+        primary.advance(core, now, out);
+        primary
+    }
+
+    /// A view with the same primary: servers came or went.
+    pub(super) fn on_own_view(&mut self, core: &mut Core, now: Time, view: &Arc<View>, out: &mut Outbox) {
+        let retry = core.config.timing.retry;
+        // Who is in neither view stays (it may be receiving the state); who was dropped, goes.
+        self.peers.retain(|_, peer| view.contains(peer.member) || !peer.is_backup());
+        for backup in &view.backups {
+            let peer = self
+                .peers
+                .entry(backup.rank)
+                .and_modify(|peer| {
+                    if peer.member != *backup {
+                        *peer = Peer::new(*backup, Standing::Starting, now, retry);
+                    }
+                })
+                .or_insert_with(|| Peer::new(*backup, Standing::Starting, now, retry));
+            peer.standing = Standing::Starting;
+            peer.given_up = false;
+            peer.resend = Backoff::new(now, retry);
+        }
+        // Whoever was asked for but not accepted: in this view nobody has been asked for yet.
+        for peer in self.peers.values_mut().filter(|peer| matches!(peer.standing, Standing::Counted)) {
+            let (parts, transfer) = (VecDeque::new(), u64::MAX);
+            peer.standing =
+                Standing::CatchingUp(Box::new(Transfer { id: transfer, exporter: None, parts, acked: transfer }));
+        }
+        if matches!(self.phase, Phase::HandingOver { .. }) {
+            self.phase = Phase::Serving;
+        }
+        self.next_proposal = now;
+        self.proposal = None;
+        self.asked_since = None;
+        self.start_view(core, now, None, out);
+        self.advance(core, now, out);
+    }
+
+    /// Sends the view and the uncommitted log to all backups, or to one.
+    fn start_view(&self, core: &Core, now: Time, only: Option<Rank>, out: &mut Outbox) {
+        let view = core.view.as_ref().expect("a primary has a view");
+        let starting = self.peers.values().filter(|peer| matches!(peer.standing, Standing::Starting));
+        for peer in starting.filter(|peer| only.is_none_or(|rank| rank == peer.member.rank)) {
+            let tail = core.log.iter().cloned().collect();
+            let (view, commit) = (Arc::clone(view), core.store.op());
+            out.send(peer.member.rank, Message::StartView { view, commit, tail, sent: now });
+        }
+    }
+
+    /// True when this primary answers (reads also need leases).
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        matches!(self.phase, Phase::Serving | Phase::HandingOver { tell_at: None, .. })
+    }
+
+    /// True while nobody else can be primary.
+    pub(super) fn has_leases(&self, core: &Core, now: Time) -> bool {
+        !core.rule(Rule::Lease) || self.lease_until() > now
+    }
+
+    /// The moment until which nobody else can be primary ([`Time::NEVER`] ends: there is nobody else).
+    #[must_use]
+    pub fn lease_until(&self) -> Time {
+        let replacing = self.peers.values().filter(|peer| peer.could_replace());
+        replacing.map(|peer| peer.lease_until).min().unwrap_or(Time::NEVER)
+    }
+
+    pub(super) fn is_doomed(&self) -> bool {
+        self.doomed.is_some() || self.crash_instead_of_answering.is_some() || self.held.has_doomed()
+    }
+
+    pub(super) fn has_given_up_a_peer(&self) -> bool {
+        let leaves_out = |to: &View| self.peers.values().any(|peer| peer.could_replace() && !to.contains(peer.member));
+        self.proposal.as_ref().is_some_and(|proposal| leaves_out(&proposal.to))
+    }
+
+    pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
+        self.proposal.as_ref().filter(|proposal| proposal.confirmed).map(|proposal| &proposal.to)
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len() + self.unleased.len() + self.early.len() + self.scans.len()
+    }
+
+    /// The servers that are receiving the state now, with the number of keys sent.
+    pub fn transfers(&self) -> impl Iterator<Item = (Member, u64)> + '_ {
+        self.peers.values().filter_map(|peer| match &peer.standing {
+            Standing::Receiving(transfer) => {
+                Some((peer.member, transfer.exporter.as_ref().map_or(0, Exporter::keys_sent)))
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn take_held(&mut self) -> impl Iterator<Item = Request> + '_ {
+        let doomed = self.doomed.take().map(|doomed| doomed.request);
+        let held = std::iter::from_fn(|| self.held.pop().or_else(|| self.unleased.pop()));
+        let early = std::iter::from_fn(|| self.early.pop());
+        let held = doomed.into_iter().chain(held.map(|(request, _)| request)).chain(early);
+        held.chain(self.scans.take_requests())
+    }
+
+    // ---- clients -------------------------------------------------------------------------------
+
+    pub(super) fn on_request(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        request: Request,
+        doom: Option<Doom>,
+        out: &mut Outbox,
+    ) {
+        let full = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX;
+        if self.phase != Phase::Serving || self.doomed.is_some() || (full && !request.command.is_read()) {
+            self.held.push(request, doom);
+            return;
+        }
+        self.serve(core, now, request, doom, out);
+        self.advance(core, now, out);
+    }
+
+    fn serve(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+        let Request { client, seq, .. } = request;
+        let view = core.view.as_ref().expect("a primary has a view");
+        if request.epoch != view.epoch {
+            out.send(Rank(client.0), Message::NotPrimary { client, seq, view: Some(Arc::clone(view)) });
+            return;
+        }
+        match doom {
+            Some(doom) if self.has_backup() || core.config.dice_patience > Duration::ZERO => {
+                self.prove_backup(core, now, request, doom, out)
+            }
+            Some(Doom { drawn, .. }) => {
+                // The dice spare the last server that holds the data.
+                out.tell(Event::Spared { drawn });
+                self.carry_out(core, now, request, None, out);
+            }
+            None => self.carry_out(core, now, request, None, out),
+        }
+    }
+
+    fn has_backup(&self) -> bool {
+        self.peers.values().any(Peer::is_sure_backup)
+    }
+
+    /// Before this server crashes on purpose, a backup has to show that the data survives it.
+    fn prove_backup(&mut self, core: &Core, now: Time, request: Request, doom: Doom, out: &mut Outbox) {
+        self.doomed = Some(Doomed { request, doom, since: now });
+        self.send_heartbeats(core, now, out);
+    }
+
+    fn carry_out(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+        let Request { client, seq, .. } = request;
+        if let Some(doom) = doom.filter(|doom| doom.point == CrashPoint::Arrival) {
+            core.crashed = Some((doom, core.op()));
+            return;
+        }
+        if let Err(error) = request.command.check_limits() {
+            Self::answer(core, client, seq, Reply::Error(error), out);
+        } else if self.is_early(core, &request) {
+            self.early.push(request);
+        } else if request.command.is_read() {
+            self.serve_read(core, now, request, doom, out);
+        } else {
+            self.serve_write(core, request, doom, out);
+        }
+    }
+
+    /// The client's newest write in the store, and in the log.
+    fn newest_of(&self, core: &Core, client: ClientId) -> (Seq, Seq) {
+        let applied = core.store.sessions().get(client).map_or(Seq(0), |session| session.last);
+        (applied, applied.max(self.logged.get(&client).copied().unwrap_or_default()))
+    }
+
+    /// An earlier write of the client is missing: it has not arrived or, for a read, is not in the store yet.
+    fn is_early(&self, core: &Core, request: &Request) -> bool {
+        if request.after == Seq(0) {
+            return false;
+        }
+        let (applied, logged) = self.newest_of(core, request.client);
+        request.after > if request.command.is_read() { applied } else { logged }
+    }
+
+    /// Serves what waited for a write that is there now.
+    fn serve_early(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        let end = out.work + core.config.slice;
+        while core.log.len() < LOG_OPS_MAX && core.log_bytes < LOG_BYTES_MAX && core.crashed.is_none() {
+            if out.work >= end {
+                self.is_behind = true;
+                return;
+            }
+            let mut early = std::mem::take(&mut self.early);
+            let request = early.pop_if(|request| !self.is_early(core, request));
+            self.early = early;
+            let Some(request) = request else { return };
+            self.serve(core, now, request, None, out);
+        }
+    }
+
+    fn serve_read(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+        if let Some(doom) = doom {
+            core.crashed = Some((doom, core.op()));
+        } else if !self.has_leases(core, now) {
+            self.unleased.push(request, None);
+        } else if matches!(*request.command, Command::Keys { .. }) {
+            self.on_keys(core, now, request, out);
+        } else {
+            Self::answer(core, request.client, request.seq, core.store.read(&request.command), out);
+        }
+    }
+
+    fn serve_write(&mut self, core: &mut Core, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+        let Request { client, seq, acked, command, .. } = request;
+        let session = core.store.sessions().get(client);
+        let (_, last) = self.newest_of(core, client);
+        if seq <= last && core.rule(Rule::Sessions) {
+            if let Some(doom) = doom {
+                core.crashed = Some((doom, core.op()));
+            } else if let Some(reply) = session.and_then(|session| session.reply(seq)).cloned() {
+                Self::answer(core, client, seq, reply, out);
+            }
+            // Otherwise it is in the log and will be answered, or the client has the answer already.
+            return;
+        }
+        if last == Seq(0) && core.store.sessions().len() >= SESSIONS_MAX {
+            Self::answer(core, client, seq, Reply::Error(StoreError::TooManyClients), out);
+            return;
+        }
+        debug_assert!(session.is_none_or(|session| session.pending_replies() <= SESSION_REPLIES_MAX));
+        self.logged.insert(client, seq);
+        let op = core.op().next();
+        let command = Arc::unwrap_or_clone(command);
+        core.append(Arc::new(LogEntry { op, client, seq, acked, command }));
+        let crash = doom.map(|doom| (doom, op));
+        match doom.map(|doom| doom.point) {
+            Some(CrashPoint::BeforePrepare) => {
+                core.crashed = crash;
+                return;
+            }
+            Some(CrashPoint::BeforeReply) => self.crash_instead_of_answering = crash,
+            _ => {}
+        }
+        let entry = core.log.back().expect("just appended");
+        let (view, commit) = (core.view_number(), core.store.op());
+        for peer in self.peers.values().filter(|peer| peer.is_required()) {
+            out.send(peer.member.rank, Message::Prepare { view, commit, entry: Arc::clone(entry) });
+        }
+        if doom.is_some_and(|doom| doom.point == CrashPoint::AfterPrepare) {
+            core.crashed = crash;
+        }
+    }
+
+    pub(super) fn answer(core: &Core, client: ClientId, seq: Seq, reply: Reply, out: &mut Outbox) {
+        let view = core.view_number();
+        out.send(Rank(client.0), Message::Reply { client, seq, view, reply });
+    }
+
+    // ---- commit --------------------------------------------------------------------------------
+
+    /// Commits what everybody has, and takes the steps that become possible by it.
+    fn advance(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        if core.crashed.is_some() {
+            return;
+        }
+        let everybody = self.peers.values().filter(|peer| peer.is_required()).map(|peer| peer.acked).min();
+        let target = match everybody {
+            Some(acked) if core.rule(Rule::WaitForAll) => acked,
+            _ => core.op(),
+        };
+        self.is_behind = false;
+        if target > core.store.op() {
+            self.commit(core, target, out);
+        }
+        if core.crashed.is_some() {
+            return;
+        }
+        self.step_phase(core, now, out);
+        self.serve_held(core, now, out);
+    }
+
+    fn commit(&mut self, core: &mut Core, target: OpNumber, out: &mut Outbox) {
+        let mut target = target.min(core.op());
+        // The backup may have gone since the dice fell.
+        if !self.has_backup()
+            && let Some((Doom { drawn, .. }, _)) = self.crash_instead_of_answering.take()
+        {
+            out.tell(Event::Spared { drawn });
+        }
+        let crash = self.crash_instead_of_answering.filter(|(_, op)| *op <= target);
+        if let Some((_, op)) = crash {
+            target = op;
+        }
+        let (peers, scans) = (&mut self.peers, &mut self.scans);
+        let note = |store: &Store, entry: &LogEntry| {
+            let Some(key) = entry.command.key() else { return };
+            scans.note_write(key, store);
+            for peer in peers.values_mut() {
+                if let Standing::Receiving(transfer) = &mut peer.standing
+                    && let Some(exporter) = &mut transfer.exporter
+                {
+                    exporter.note_write(key);
+                }
+            }
+        };
+        let view = core.view_number();
+        core.commit_to(target, out, note, |id, reply, out| {
+            if crash.is_none_or(|(_, op)| op != id.op) {
+                let (client, seq) = (id.client, id.seq);
+                out.send(Rank(client.0), Message::Reply { client, seq, view, reply });
+            }
+        });
+        self.is_behind |= core.store.op() < target;
+        if crash.is_some_and(|(_, op)| op <= core.store.op()) {
+            core.crashed = crash;
+        }
+    }
+
+    fn step_phase(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        let settled =
+            core.log.is_empty() && self.peers.values().all(|peer| !matches!(peer.standing, Standing::Starting));
+        match &mut self.phase {
+            Phase::TakingOver if settled => {
+                self.phase = Phase::Serving;
+                out.tell(Event::Serving { view: core.view_number(), op: core.store.op() });
+            }
+            Phase::HandingOver { to, tell_at, deadline } if settled && tell_at.is_none_or(|at| now >= at) => {
+                if tell_at.is_none() {
+                    *deadline = now + core.config.timing.silence * 2;
+                }
+                *tell_at = Some(now + core.config.timing.retry);
+                out.send(*to, Message::Handover { view: core.view_number(), op: core.op() });
+            }
+            _ => {}
+        }
+    }
+
+    fn serve_held(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        // A server that is about to join is waited for, but not for long: then the dice spare the last copy.
+        let patience = core.config.dice_patience;
+        let backup = self.has_backup();
+        let in_vain = |doomed: &mut Doomed| !backup && now.since(doomed.since) > patience;
+        if let Some(Doomed { request, doom: Doom { drawn, .. }, .. }) = self.doomed.take_if(in_vain) {
+            out.tell(Event::Spared { drawn });
+            self.carry_out(core, now, request, None, out);
+        }
+        let end = out.work + core.config.slice;
+        while self.has_leases(core, now)
+            && out.work < end
+            && let Some((request, _)) = self.unleased.pop()
+        {
+            self.serve(core, now, request, None, out);
+        }
+        for _ in 0..self.held.len() {
+            let blocked = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX || core.crashed.is_some();
+            if blocked || self.doomed.is_some() || out.work >= end {
+                break;
+            }
+            let Some((request, doom)) = self.held.pop() else { break };
+            self.serve(core, now, request, doom, out);
+        }
+        self.is_behind |= out.work >= end && self.held.len() + self.unleased.len() > 0;
+        self.serve_early(core, now, out);
+        // Without backups nothing else would commit what was just logged.
+        let alone = self.peers.values().all(|peer| !peer.is_required());
+        while alone && !core.log.is_empty() && core.crashed.is_none() && out.work < end {
+            self.commit(core, core.op(), out);
+            self.serve_early(core, now, out);
+        }
+        self.is_behind |= alone && !core.log.is_empty();
+    }
+
+    // ---- peers ---------------------------------------------------------------------------------
+
+    pub(super) fn peer_mut(&mut self, member: Member) -> Option<&mut Peer> {
+        self.peers.get_mut(&member.rank).filter(|peer| peer.member == member)
+    }
+
+    /// A peer has everything up to `op`; with `lease_from`, it also granted a lease.
+    pub(super) fn on_ack(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        member: Member,
+        op: OpNumber,
+        lease_from: Option<Time>,
+        out: &mut Outbox,
+    ) {
+        let timing = core.config.timing;
+        let end = core.op();
+        let Some(peer) = self.peer_mut(member) else { return };
+        peer.heard = now;
+        if let Some(sent) = lease_from {
+            peer.lease_until = peer.lease_until.max(sent + timing.lease);
+            let proves = matches!(peer.standing, Standing::Started) && peer.is_sure_backup();
+            if let Some(Doomed { request, doom, .. }) = self.doomed.take_if(|doomed| proves && sent >= doomed.since) {
+                self.carry_out(core, now, request, Some(doom), out);
+                if core.crashed.is_some() {
+                    return;
+                }
+            }
+        }
+        let Some(peer) = self.peer_mut(member) else { return };
+        if matches!(peer.standing, Standing::Receiving(_) | Standing::Starting) {
+            return;
+        }
+        if op > peer.acked {
+            peer.acked = op.min(end);
+            peer.resend = Backoff::new(now, timing.retry);
+        }
+        // The last part must be acknowledged in this very transfer: a lease alone may come from a server that
+        // still has the state of an earlier one.
+        let installed = matches!(&peer.standing, Standing::CatchingUp(transfer) if transfer.parts.is_empty());
+        if installed && peer.lease_until > now {
+            peer.standing = Standing::Counted;
+            out.tell(Event::TransferDone { to: member, keys: core.store.len() as u64, op: core.store.op() });
+            self.next_proposal = now;
+            self.propose(core, now, out);
+        }
+        self.advance(core, now, out);
+    }
+
+    pub(super) fn on_started(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        member: Member,
+        op: OpNumber,
+        sent: Time,
+        out: &mut Outbox,
+    ) {
+        if let Some(peer) = self.peer_mut(member)
+            && matches!(peer.standing, Standing::Starting)
+        {
+            peer.standing = Standing::Started;
+        }
+        self.on_ack(core, now, member, op, Some(sent), out);
+    }
+
+    pub(super) fn repeat_prepares(core: &Core, peer: &Peer, out: &mut Outbox) {
+        let (view, commit) = (core.view_number(), core.store.op());
+        let missing = core.log.iter().skip_while(|entry| entry.op <= peer.acked);
+        for entry in missing.take(REPEATED_PREPARES_MAX) {
+            out.send(peer.member.rank, Message::Prepare { view, commit, entry: Arc::clone(entry) });
+        }
+    }
+
+    // ---- membership ----------------------------------------------------------------------------
+
+    /// Asks for the view that suits what is known of the peers, if that is another one. Everything ever
+    /// asked for in one view has the same primary and only peers whose acknowledgements and leases are
+    /// required until a newer view is known, so whichever request is accepted, nothing was done without it.
+    pub(super) fn propose(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+        if now < self.next_proposal {
+            return;
+        }
+        let timing = core.config.timing;
+        let lost = |peer: &&Peer| peer.restarted || now.since(peer.heard) > timing.silence;
+        let candidates = || self.peers.values().filter(|peer| peer.could_replace());
+        let undecided = matches!(self.phase, Phase::HandingOver { tell_at: Some(_), deadline, .. } if now >= deadline);
+        let reason = if let Some(peer) = candidates().find(lost) {
+            let silent_ms = u64::try_from(now.since(peer.heard).as_millis()).unwrap_or(u64::MAX);
+            let backup = peer.member;
+            if peer.restarted {
+                Reason::Restarted { backup }
+            } else {
+                if self.next_proposal < peer.heard + timing.silence {
+                    out.tell(Event::Suspected { peer: backup, silent_ms });
+                }
+                Reason::BackupSilent { backup, silent_ms }
+            }
+        } else if let Some(peer) = candidates().find(|peer| matches!(peer.standing, Standing::Counted)) {
+            Reason::Joined { member: peer.member }
+        } else if undecided {
+            Reason::Handover
+        } else {
+            self.proposal = self.proposal.take().filter(|proposal| proposal.confirmed);
+            self.asked_since = None;
+            return;
+        };
+        let backups: Vec<Member> = candidates().filter(|peer| !lost(peer)).map(|peer| peer.member).collect();
+        self.ask_for(core, now, backups, reason, out);
+    }
+
+    pub(super) fn ask_for(&mut self, core: &Core, now: Time, backups: Vec<Member>, reason: Reason, out: &mut Outbox) {
+        let view = core.view.as_ref().expect("a primary has a view");
+        let to = Arc::new(view.successor(core.me, backups));
+        self.next_proposal = now + core.config.timing.retry;
+        self.asked_since.get_or_insert(now);
+        out.send(METADATA, Message::ChangeView { to: Arc::clone(&to), reason, confirms: None });
+        let confirmed = self.proposal.take().is_some_and(|old| old.confirmed && old.to == to);
+        self.proposal = Some(Proposal { to, reason, again_at: self.next_proposal, confirmed });
+    }
+
+    /// The metadata server asks back: this primary lives, and still wants what it asked for last. From here on
+    /// whoever is left out may forget everything at any moment.
+    pub(super) fn confirm(&mut self, to: Arc<View>, asked: Time, out: &mut Outbox) {
+        let Some(proposal) = self.proposal.as_mut().filter(|proposal| proposal.to == to) else { return };
+        proposal.confirmed = true;
+        let reason = proposal.reason;
+        for peer in self.peers.values_mut().filter(|peer| !to.contains(peer.member)) {
+            peer.given_up = true;
+        }
+        out.send(METADATA, Message::ChangeView { to, reason, confirms: Some(asked) });
+    }
+
+    pub(super) fn start_handover(&mut self, core: &Core, now: Time) -> Result<(), String> {
+        if self.phase != Phase::Serving {
+            return Err("the primary is busy taking over or handing over: try again".into());
+        }
+        let started = self.peers.values().find(|peer| matches!(peer.standing, Standing::Started));
+        let Some(backup) = started else {
+            return Err("there is no backup to hand over to: RECOVER one first".into());
+        };
+        let deadline = now + core.config.timing.silence * 2;
+        self.phase = Phase::HandingOver { to: backup.member.rank, tell_at: None, deadline };
+        Ok(())
+    }
+
+    // ---- time ----------------------------------------------------------------------------------
+
+    pub(super) fn tick(&mut self, core: &mut Core, now: Time, missed: Duration, out: &mut Outbox) {
+        let timing = core.config.timing;
+        self.peers.values_mut().for_each(|peer| peer.heard = (peer.heard + missed).min(now));
+        if now >= self.next_heartbeat {
+            self.send_heartbeats(core, now, out);
+        }
+        self.let_go(now, timing.silence);
+        self.repeat(core, now, out);
+        self.propose(core, now, out);
+        if let Phase::HandingOver { tell_at: None, deadline, .. } = self.phase
+            && now >= deadline
+        {
+            self.phase = Phase::Serving; // It could not be drained in time; nothing was given away yet.
+        }
+        self.advance(core, now, out);
+        if core.crashed.is_none() {
+            self.scan_on(core, now, out);
+        }
+    }
+
+    pub(super) fn send_heartbeats(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+        self.next_heartbeat = now + core.config.timing.heartbeat;
+        if self.is_cut_off(core, now) {
+            return;
+        }
+        let (view, commit) = (core.view_number(), core.store.op());
+        for peer in self.peers.values().filter(|peer| peer.is_required()) {
+            out.send(peer.member.rank, Message::Heartbeat { view, commit, sent: now });
+        }
+    }
+
+    /// True when no backup is heard any more, and the metadata server does not answer: then this primary can serve
+    /// nobody, and a backup that still hears it had better take over.
+    fn is_cut_off(&self, core: &Core, now: Time) -> bool {
+        let patience = core.config.timing.announce * CUT_OFF_ANNOUNCES;
+        self.asked_since.is_some_and(|since| now.since(since) >= patience)
+            && self.proposal.as_ref().is_some_and(|proposal| proposal.to.backups.is_empty())
+    }
+
+    /// Joining servers that fell silent, as long as nobody was asked to add them.
+    fn let_go(&mut self, now: Time, silence: Duration) {
+        self.peers.retain(|_, peer| match peer.standing {
+            Standing::Receiving(_) => now.since(peer.heard) <= silence * JOINER_SILENCES,
+            Standing::CatchingUp(_) => now.since(peer.heard) <= silence,
+            _ => true,
+        });
+    }
+
+    fn repeat(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+        let retry = core.config.timing.retry;
+        let view = core.view_number();
+        let mut starting = Vec::new();
+        for peer in self.peers.values_mut().filter(|peer| now >= peer.resend.at) {
+            let is_missing_something = match &peer.standing {
+                Standing::Starting => {
+                    starting.push(peer.member.rank);
+                    true
+                }
+                Standing::Receiving(transfer) | Standing::CatchingUp(transfer) if !transfer.parts.is_empty() => {
+                    transfer.resend(peer.member.rank, view, out);
+                    true
+                }
+                _ => {
+                    Self::repeat_prepares(core, peer, out);
+                    peer.acked < core.op()
+                }
+            };
+            if is_missing_something {
+                peer.resend.repeated(now, retry);
+            } else {
+                peer.resend = Backoff::new(now, retry);
+            }
+        }
+        for rank in starting {
+            self.start_view(core, now, Some(rank), out);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        if self.is_behind || self.scans.is_busy { Time::default() } else { self.next_heartbeat }
+    }
+}

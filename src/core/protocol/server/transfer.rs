@@ -1,0 +1,138 @@
+//! The primary's side of a state transfer: who may join, and part after part of the state.
+//!
+//! The newcomer's side is [`super::joining`]; how a live store is read in parts is [`crate::core::store::snapshot`].
+
+use super::Core;
+use super::peer::{Peer, Standing};
+use super::primary::{Phase, Primary};
+use crate::core::protocol::message::{Message, Reason, SnapshotPart};
+use crate::core::protocol::time::Backoff;
+use crate::core::protocol::view::{Member, Rank, ViewNumber};
+use crate::core::protocol::{Event, Outbox, Rule, Time};
+use crate::core::store::Exporter;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Parts of a snapshot that may be under way without an acknowledgement.
+const TRANSFER_WINDOW: u64 = 4;
+
+#[derive(Debug, Clone)]
+pub(super) struct Transfer {
+    pub(super) id: u64,
+    /// `None` once the last part is made.
+    pub(super) exporter: Option<Exporter>,
+    /// Parts sent and not acknowledged, the first of them number `acked`.
+    pub(super) parts: VecDeque<Arc<SnapshotPart>>,
+    pub(super) acked: u64,
+}
+
+impl Transfer {
+    pub(super) fn next_index(&self) -> u64 {
+        self.acked + self.parts.len() as u64
+    }
+
+    pub(super) fn resend(&self, to: Rank, view: ViewNumber, out: &mut Outbox) {
+        for (index, part) in (self.acked..).zip(&self.parts) {
+            out.send(to, Message::Snapshot { view, transfer: self.id, index, part: Arc::clone(part) });
+        }
+    }
+}
+
+impl Primary {
+    pub(super) fn on_join(&mut self, core: &Core, now: Time, member: Member, out: &mut Outbox) {
+        let view = core.view.as_ref().expect("a primary has a view");
+        if let Some(peer) = self.peers.get_mut(&member.rank) {
+            let newer = member.incarnation > peer.member.incarnation;
+            match peer.standing {
+                Standing::Starting | Standing::Started if !core.rule(Rule::Incarnation) => return,
+                // A newer life of a backup: the older one is gone for certain.
+                Standing::Starting | Standing::Started | Standing::Counted if newer => {
+                    peer.restarted = true;
+                    self.propose(core, now, out);
+                    return;
+                }
+                Standing::Receiving(_) | Standing::CatchingUp(_) if newer => {}
+                _ => return,
+            }
+        }
+        let others = self.peers.values().filter(|peer| peer.member.rank != member.rank).count();
+        let no_place = others + 1 >= core.config.replicas as usize;
+        if view.contains(member) || no_place || self.phase == Phase::TakingOver {
+            return;
+        }
+        let served = self.served.entry(member.rank).or_default();
+        if *served >= member.incarnation {
+            let (view, incarnation) = (view.number, member.incarnation);
+            out.send(member.rank, Message::StartOver { view, incarnation });
+            return;
+        }
+        *served = member.incarnation;
+        self.transfers += 1;
+        let exporter = Some(Exporter::default());
+        let transfer = Box::new(Transfer { id: self.transfers, exporter, parts: VecDeque::new(), acked: 0 });
+        let early = !core.rule(Rule::JoinBeforeCount);
+        let peer = Peer::new(member, Standing::Receiving(transfer), now, core.config.timing.retry);
+        self.peers.insert(member.rank, peer);
+        out.tell(Event::TransferStarted { to: member, keys: core.store.len() as u64 });
+        if early {
+            let backups = self.peers.values().map(|peer| peer.member).collect();
+            self.ask_for(core, now, backups, Reason::Joined { member }, out);
+        }
+        self.fill_window(core, member.rank, out);
+    }
+
+    pub(super) fn on_snapshot_ok(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        member: Member,
+        transfer: u64,
+        next: u64,
+        out: &mut Outbox,
+    ) {
+        let retry = core.config.timing.retry;
+        let Some(peer) = self.peer_mut(member) else { return };
+        peer.heard = now;
+        let (Standing::Receiving(running) | Standing::CatchingUp(running)) = &mut peer.standing else { return };
+        if running.id != transfer || next > running.next_index() || next <= running.acked {
+            return;
+        }
+        running.parts.drain(..usize::try_from(next - running.acked).expect("within the window"));
+        running.acked = next;
+        let installed = running.exporter.is_none() && running.parts.is_empty();
+        peer.resend = Backoff::new(now, retry);
+        self.fill_window(core, member.rank, out);
+        if installed {
+            self.send_heartbeats(core, now, out); // Its lease is all that is missing.
+        }
+    }
+
+    /// Keeps the window of a transfer full. With the last part the log begins to follow.
+    fn fill_window(&mut self, core: &Core, rank: Rank, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(&rank) else { return };
+        let Standing::Receiving(transfer) = &mut peer.standing else { return };
+        let view = core.view_number();
+        while (transfer.parts.len() as u64) < TRANSFER_WINDOW {
+            let exporter = transfer.exporter.as_mut().expect("a receiving peer has not got its last part");
+            let chunk = exporter.next_chunk(&core.store);
+            let last = chunk.is_none();
+            let part = Arc::new(match chunk {
+                Some(chunk) => SnapshotPart::Chunk(chunk),
+                None => {
+                    let exporter = transfer.exporter.take().expect("just used");
+                    SnapshotPart::Finale(Box::new(exporter.finish(&core.store)))
+                }
+            });
+            let index = transfer.next_index();
+            transfer.parts.push_back(Arc::clone(&part));
+            out.send(rank, Message::Snapshot { view, transfer: transfer.id, index, part });
+            if last {
+                let done = Transfer { exporter: None, parts: std::mem::take(&mut transfer.parts), ..**transfer };
+                peer.standing = Standing::CatchingUp(Box::new(done));
+                peer.acked = core.store.op();
+                Self::repeat_prepares(core, peer, out);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The command line.
+
+pub mod bench;
+pub mod fuzz;
+
+pub use bench::BenchArgs;
+pub use fuzz::FuzzArgs;
+
+use crate::core::protocol::Rule;
+use crate::ui::dashboard::ThemeName;
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The headings of `--help`.
+const CLUSTER: &str = "Cluster";
+const FAULTS: &str = "Faults";
+const DISPLAY: &str = "Display";
+const SCRIPTS: &str = "Scripts";
+const FILES: &str = "Files";
+
+/// A fault-tolerant key-value store on MPI that you can break on purpose and watch survive.
+///
+/// Without further words it starts one metadata server with the console (rank 0) and the servers
+/// (ranks 1..N) under mpirun, and opens the console in this terminal.
+#[derive(Debug, Clone, Parser)]
+#[command(version, max_term_width = 100, subcommand_value_name = "TOOL", subcommand_help_heading = "Tools")]
+pub struct Args {
+    /// How many servers hold the data.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(help_heading = CLUSTER)]
+    pub servers: u32,
+
+    /// How many servers a write waits for, at most; the others stay idle until one of these is lost [default: all].
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=8), help_heading = CLUSTER)]
+    pub replicas: Option<u32>,
+
+    /// How many further ranks are clients, for LOAD; without any, the console's own client works.
+    #[arg(long, default_value_t = 0, value_name = "M", value_parser = clap::value_parser!(u32).range(0..=8))]
+    #[arg(help_heading = CLUSTER)]
+    pub clients: u32,
+
+    /// Start the ranks on the hosts that this file names, one a line, this machine first.
+    #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
+    pub hostfile: Option<PathBuf>,
+
+    /// Slows all timeouts down by this factor (0.5 to 100), to watch a failover in slow motion.
+    #[arg(long, default_value_t = 1.0, value_name = "X", value_parser = pace, help_heading = CLUSTER)]
+    pub pace: f64,
+
+    /// Play the cluster in the simulator, in this process: no MPI needed.
+    #[arg(long, help_heading = CLUSTER)]
+    pub sim: bool,
+
+    /// With --sim: watch the run that `fuzz` makes of this seed, in slow motion.
+    #[arg(long, requires = "sim", help_heading = CLUSTER)]
+    pub watch: bool,
+
+    /// Probability with which each request makes the primary crash, 0 to 1; the last server with the data is spared.
+    #[arg(long, default_value_t = 0.2, value_name = "P", value_parser = probability, help_heading = FAULTS)]
+    pub failure_rate: f64,
+
+    /// Seed of all random choices; the same seed and commands give the same failures. Random if not given, and shown.
+    #[arg(long, value_name = "SEED", help_heading = FAULTS)]
+    pub seed: Option<u64>,
+
+    /// A crashed server restarts by itself after this many seconds; 0 at once, `never` only by RECOVER.
+    #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = recover_after, help_heading = FAULTS)]
+    pub recover_after: RecoverAfter,
+
+    /// Start no process in the place of one that was killed; RECOVER does.
+    #[arg(long, help_heading = FAULTS)]
+    pub no_respawn: bool,
+
+    /// How many further processes sleep from the start, to take the place of killed servers at once [default: 2]. When
+    /// none is left, a new process is started.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(0..=8), help_heading = FAULTS)]
+    pub spares: Option<u32>,
+
+    #[arg(long, value_name = "RULE", help = without_help(), help_heading = FAULTS)]
+    pub without: Vec<Rule>,
+
+    /// Draw with ASCII characters only.
+    #[arg(long, help_heading = DISPLAY)]
+    pub ascii: bool,
+
+    /// Colours of the dashboard.
+    #[arg(long, value_enum, default_value_t = ThemeName::Dark, value_name = "NAME", help_heading = DISPLAY)]
+    pub theme: ThemeName,
+
+    /// Do not animate messages.
+    #[arg(long, help_heading = DISPLAY)]
+    pub no_animation: bool,
+
+    /// Run this line as if it was typed, and leave; may be repeated.
+    #[arg(short = 'c', long, value_name = "LINE", help_heading = SCRIPTS)]
+    pub command: Vec<OsString>,
+
+    /// Line mode: one command a line in, one answer a line out, no dashboard. Also when stdin or stdout is no terminal.
+    #[arg(long, help_heading = SCRIPTS)]
+    pub plain: bool,
+
+    /// Write every client operation to this file, a line of JSON each.
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    pub history: Option<PathBuf>,
+
+    /// Where logs and the command history are kept.
+    #[arg(long, value_name = "DIR", help_heading = FILES)]
+    pub log_dir: Option<PathBuf>,
+
+    /// For processes that rank 0 starts itself: the rank whose place they take, and how many ranks there are.
+    #[arg(long, hide = true, value_name = "RANK/RANKS", value_parser = place)]
+    pub replaces: Option<Place>,
+
+    /// Something other than the console.
+    #[command(subcommand)]
+    pub tool: Option<Tool>,
+}
+
+/// What this program can do beside the console.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Tool {
+    /// Measure the store against plain MPI, on this machine: about seven minutes, or a glance with --quick.
+    #[command(hide = cfg!(not(feature = "mpi")))]
+    Bench(BenchArgs),
+    /// Run the cluster in the simulator under random faults, seed by seed, until a property is violated or none is.
+    Fuzz(FuzzArgs),
+    /// Print the manual page: `understudy man | man -l -`.
+    Man,
+    /// Print what a shell needs to complete our options: bash, zsh, fish, elvish or powershell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What `--without` is for, with the names of the rules.
+pub(crate) fn without_help() -> String {
+    format!(
+        "Switch a rule of the protocol off, to see what it is for; may be repeated. The store is not safe then. The \
+         rules: {}",
+        Rule::names()
+    )
+}
+
+/// Whose place a replacement takes, among how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The rank.
+    pub rank: u32,
+    /// How many ranks there are.
+    pub ranks: u32,
+}
+
+/// When a crashed server starts again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RecoverAfter {
+    /// By itself, after this many seconds.
+    Seconds(f64),
+    /// Only by command.
+    Never,
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let numbers = text.split_once('/').and_then(|(rank, ranks)| Some((rank.parse().ok()?, ranks.parse().ok()?)));
+    match numbers {
+        Some((rank, ranks)) if 0 < rank && rank < ranks => Ok(Place { rank, ranks }),
+        _ => Err("this is for processes that rank 0 starts itself".into()),
+    }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
+        _ => Err("give a probability between 0 and 1, such as 0.2".into()),
+    }
+}
+
+fn pace(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(pace) if (0.5..=100.0).contains(&pace) => Ok(pace),
+        _ => Err("give a factor between 0.5 and 100, such as 10".into()),
+    }
+}
+
+fn recover_after(text: &str) -> Result<RecoverAfter, String> {
+    if text == "never" {
+        return Ok(RecoverAfter::Never);
+    }
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(RecoverAfter::Seconds(seconds)),
+        _ => Err("give seconds (0 to 86400), or `never`".into()),
+    }
+}

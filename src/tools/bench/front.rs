@@ -1,0 +1,326 @@
+//! Rank 0 of a benchmark: the client, the metadata server, and the other side of the baseline.
+
+use super::measure::Samples;
+use crate::core::fault::Control;
+use crate::core::load::mix::Load;
+use crate::core::load::{LoadOrder, Report};
+use crate::core::node::{FrontHost, Sink};
+use crate::core::protocol::{Config, Event, METADATA, Outcome, Rank, Time, View};
+use crate::core::store::{Command, Reply};
+use crate::mpi::pace::{Pace, Waiting};
+use crate::mpi::transport::raw::{GO_ON, Part, Play, STOP};
+use crate::mpi::transport::{Packet, Transport};
+use crate::mpi::{Link, clock};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The cluster must serve within this time.
+const SERVING_DEADLINE: Duration = Duration::from_secs(20);
+/// Waiting for a state that should come soon.
+const SOON: Duration = Duration::from_secs(30);
+
+/// The client's rank and its loop.
+pub struct Front<'a, T> {
+    link: &'a mut Link<T>,
+    host: FrontHost,
+    config: Config,
+    pace: Pace,
+    sends: Vec<(Rank, crate::core::protocol::Message)>,
+    /// The processes of the ranks, as far as they have said hello.
+    pub pids: BTreeMap<Rank, u32>,
+    /// What happened, and where.
+    pub events: Vec<(Time, Rank, Event)>,
+    /// How the load of the further clients goes.
+    loads: BTreeMap<Rank, Report>,
+    /// Answers that were refusals, or never came.
+    pub failed: u64,
+    controls: BTreeMap<u64, Result<(), String>>,
+    last_control: u64,
+}
+
+/// How a load is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// So many requests are outstanding at any time.
+    pub window: usize,
+    /// For so long nothing counts.
+    pub warm: Duration,
+    /// Then it counts for this long.
+    pub counted: Duration,
+}
+
+impl<'a, T: Transport> Front<'a, T> {
+    /// Rank 0 with its client and metadata server.
+    pub fn new(link: &'a mut Link<T>, host: FrontHost, config: Config) -> Self {
+        Self {
+            link,
+            host,
+            config,
+            pace: Pace::new(clock::now()),
+            sends: Vec::new(),
+            pids: BTreeMap::new(),
+            events: Vec::new(),
+            loads: BTreeMap::new(),
+            failed: 0,
+            controls: BTreeMap::new(),
+            last_control: 0,
+        }
+    }
+
+    /// The current view.
+    #[must_use]
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.host.metadata().and_then(|metadata| metadata.view())
+    }
+
+    /// One turn of the loop: receive, let `refill` submit, tick, send, and wait as long as makes sense.
+    pub fn turn(&mut self, refill: &mut dyn FnMut(Time, &mut FrontHost, &mut Sink<'_>)) -> Time {
+        let mut inbox = self.link.receive();
+        let now = clock::now();
+        let heard = !inbox.is_empty();
+        let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
+        let (sends, events) = (&mut self.sends, &mut self.events);
+        let mut sink = Sink {
+            emit: &mut |to, message| sends.push((to, message)),
+            tell: &mut |event| events.push((now, METADATA, event.clone())),
+        };
+        let mut observed = Vec::new();
+        for (from, packet) in inbox.drain(..) {
+            self.link.heard(from, &packet, now);
+            match packet {
+                Packet::Message(message) => self.host.handle(now, from, message, &mut sink),
+                Packet::Hello { pid, .. } => drop(self.pids.insert(from, pid)),
+                Packet::Load(report) => drop(self.loads.insert(from, *report)),
+                Packet::ControlDone { id, result } => drop(self.controls.insert(id, result)),
+                Packet::Observation(observation) => {
+                    observed.extend(observation.events.into_iter().map(|(at, event)| (at, from, event)));
+                }
+                _ => {}
+            }
+        }
+        refill(now, &mut self.host, &mut sink);
+        self.host.tick(now, &mut sink);
+        self.link.handled(inbox, Vec::new());
+        self.events.extend(observed);
+        for (to, message) in self.sends.drain(..) {
+            worked |= !message.is_background();
+            self.link.push(to, &Packet::Message(message));
+        }
+        self.link.flush(now);
+        let expecting = self.host.client().outstanding() > 0;
+        let waiting = Waiting { heard, expecting, moving: self.link.is_moving(), due: self.host.deadline() };
+        self.pace.wait(now, worked, waiting, &self.link.doorbell);
+        now
+    }
+
+    /// Turns until `done` says so.
+    ///
+    /// # Errors
+    /// When that takes too long, with `what` was waited for.
+    pub fn wait_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) -> Result<(), String> {
+        let until = clock::now() + SOON;
+        while !done(self) {
+            if self.turn(&mut |_, _, _| {}) > until {
+                return Err(format!("{what}: not within {} s", SOON.as_secs()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns for this long with nothing to ask.
+    pub fn idle(&mut self, time: Duration) {
+        let until = clock::now() + time;
+        while self.turn(&mut |_, _, _| {}) < until {}
+    }
+
+    /// Waits until the first view has all servers and answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn wait_for_service(&mut self) -> Result<(), String> {
+        let until = clock::now() + SERVING_DEADLINE;
+        while self.pids.len() + 1 < self.config.ranks() as usize
+            || self.view().is_none_or(|view| view.members().count() < self.config.servers as usize)
+        {
+            if self.turn(&mut |_, _, _| {}) > until {
+                return Err("the cluster does not come up".to_owned());
+            }
+        }
+        self.execute(Command::Count).map(drop)
+    }
+
+    /// One request and its answer.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn execute(&mut self, command: Command) -> Result<Reply, String> {
+        let mut command = Some(command);
+        let until = clock::now() + SERVING_DEADLINE;
+        loop {
+            let now = self.turn(&mut |now, host, sink| {
+                if let Some(command) = command.take() {
+                    host.submit(now, command, sink);
+                }
+            });
+            match self.host.pop_completion().map(|completion| completion.outcome) {
+                Some(Outcome::Done(reply)) => return Ok(reply),
+                Some(Outcome::Unknown) => return Err("a request was not answered".to_owned()),
+                None if now > until => return Err("a request was never answered".to_owned()),
+                None => {}
+            }
+        }
+    }
+
+    /// Keeps a window of requests outstanding. `answered` hears of every answer and when it came; it may
+    /// say that it is enough.
+    pub fn load(&mut self, load: &mut Load, window: usize, answered: &mut dyn FnMut(Time, Duration) -> bool) {
+        let mut go_on = true;
+        let mut failed = 0;
+        let mut outstanding = 0;
+        while go_on || outstanding > 0 {
+            self.turn(&mut |now, host, sink| {
+                while let Some(completion) = host.pop_completion() {
+                    failed +=
+                        u64::from(matches!(completion.outcome, Outcome::Unknown | Outcome::Done(Reply::Error(_))));
+                    go_on &= answered(now, completion.returned.since(completion.call));
+                }
+                while go_on && host.client().outstanding() < window {
+                    host.submit(now, load.command(), sink);
+                }
+                outstanding = host.client().outstanding();
+            });
+        }
+        self.failed += failed;
+    }
+
+    /// Runs a load and measures it.
+    pub fn measure(&mut self, load: &mut Load, run: Run) -> Samples {
+        let mut samples = Samples::default();
+        let from = clock::now() + run.warm;
+        let until = from + run.counted;
+        self.load(load, run.window, &mut |now, took| {
+            if now >= from && now < until {
+                samples.record(took);
+            }
+            now < until
+        });
+        samples.elapsed = run.counted;
+        samples
+    }
+
+    /// Measures the limit: the same ranks hand plain messages on. `forward` bytes go out, `back` bytes come back.
+    ///
+    /// # Errors
+    /// When this transport has no wire below.
+    pub fn measure_raw(&mut self, path: Path, forward: u32, back: u32, run: Run) -> Result<Samples, String> {
+        let view = self.view().cloned().ok_or("there is no view")?;
+        let primary = view.primary.rank;
+        let backups: Vec<Rank> = view.backups.iter().map(|member| member.rank).collect();
+        let play = |part| Play { part, client: METADATA, forward_bytes: forward, back_bytes: back };
+        let mut resting = Vec::new();
+        for rank in self.config.server_ranks() {
+            let part = match path {
+                Path::PingPong if rank == primary => Part::Echo,
+                Path::Relay if rank == primary => Part::Relay { backups: backups.clone() },
+                Path::Relay if backups.contains(&rank) => Part::Backup { relay: primary },
+                _ => {
+                    resting.push(rank);
+                    Part::Rest
+                }
+            };
+            self.link.push(rank, &Packet::Play(Box::new(play(part))));
+        }
+        self.link.flush(clock::now());
+        let samples = self.raw_client(primary, forward, back, run)?;
+        let wire = self.link.raw().ok_or("this transport has no wire below")?;
+        for rank in std::iter::once(primary).chain(resting) {
+            wire.send(rank, &[STOP]);
+        }
+        Ok(samples)
+    }
+
+    fn raw_client(&mut self, primary: Rank, forward: u32, back: u32, run: Run) -> Result<Samples, String> {
+        let message = vec![GO_ON; forward.max(1) as usize];
+        let mut buffer = vec![GO_ON; back.max(1) as usize];
+        let wire = self.link.raw().ok_or("this transport has no wire below")?;
+        let mut samples = Samples::default();
+        let mut now = clock::now();
+        let from = now + run.warm;
+        let until = from + run.counted;
+        let mut under_way: VecDeque<Time> = VecDeque::with_capacity(run.window);
+        while now < until || !under_way.is_empty() {
+            while now < until && under_way.len() < run.window {
+                wire.send(primary, &message);
+                under_way.push_back(now);
+            }
+            wire.receive(Some(primary), &mut buffer);
+            now = clock::now();
+            let sent = under_way.pop_front().expect("every answer was asked for");
+            if now >= from && now < until {
+                samples.record(now.since(sent));
+            }
+        }
+        samples.elapsed = run.counted;
+        Ok(samples)
+    }
+
+    /// Gives an order to a rank and waits until it is carried out.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn control(&mut self, to: Rank, control: Control) -> Result<(), String> {
+        self.last_control += 1;
+        let id = self.last_control;
+        self.link.push(to, &Packet::Control { id, control });
+        self.wait_until("an order", |front| front.controls.contains_key(&id))?;
+        self.controls.remove(&id).expect("just seen")
+    }
+
+    /// The further clients do this from now on.
+    ///
+    /// # Errors
+    /// When one of them refuses.
+    pub fn order_clients(&mut self, order: Option<LoadOrder>) -> Result<(), String> {
+        self.further_clients().try_for_each(|client| self.control(client, Control::Load { order }))
+    }
+
+    /// What the further clients have done since they were told to.
+    ///
+    /// # Errors
+    /// When one of them does not say.
+    pub fn clients_report(&mut self) -> Result<Report, String> {
+        self.further_clients().try_for_each(|client| self.control(client, Control::Observe))?;
+        Ok(Report::sum(self.loads.values()))
+    }
+
+    /// The clients that are not this rank itself.
+    fn further_clients(&self) -> impl Iterator<Item = Rank> + use<T> {
+        self.config.client_ranks().filter(|rank| *rank != METADATA)
+    }
+
+    /// Tells all living ranks to leave. True when all of them can.
+    pub fn leave(self, dead: &[Rank]) -> bool {
+        for rank in (1..self.config.ranks()).map(Rank).filter(|rank| !dead.contains(rank)) {
+            self.link.push(rank, &Packet::Control { id: 0, control: Control::Leave });
+        }
+        let until = clock::now() + Duration::from_millis(200);
+        loop {
+            self.link.flush(clock::now());
+            if self.link.unsent() == 0 || clock::now() > until {
+                return dead.is_empty();
+            }
+            drop(self.link.receive());
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
+/// The way of a plain message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// To the primary and back: the limit of a GET.
+    PingPong,
+    /// Over the primary to all backups and back: the limit of a PUT.
+    Relay,
+}

@@ -1,0 +1,16 @@
+//! The one table of commands, the one table of keys, and how a line or a key becomes an action.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`table`] | the one table of commands: parser, help, completion, hints and README derive from it |
+//! | [`keys`] | the one table of keys: bindings, key bar and README derive from it |
+//! | [`parse`] | bytes into words (quotes and escapes as in redis-cli), words into a request |
+//! | [`action`] | what a line or a key asks for |
+
+pub mod action;
+pub mod keys;
+pub mod parse;
+pub mod table;
+
+pub use action::{Action, Who};
+pub use parse::Request;

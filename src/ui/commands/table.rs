@@ -1,0 +1,816 @@
+//! The one table of commands.
+//!
+//! [`COMMANDS`] holds what there is to know of every command: its names, its arguments and their
+//! kinds, what it does in one line, an example. The parser, `HELP`, completion, hints, the suggestion
+//! for a mistyped name and the tables of the README are all read from it, so a command that is added
+//! here is complete everywhere.
+
+use super::action::{Action, LoadWish, Who};
+use super::keys;
+use crate::core::load::{LoadOrder, RATE_MAX, Workload};
+use crate::core::protocol::{Rank, Rule};
+use crate::core::store::bytes::preview;
+use crate::core::store::{Bytes, Command};
+use std::time::Duration;
+
+/// `EVENTS` without a number shows this many.
+pub const EVENTS_COUNT_DEFAULT: usize = 10;
+/// `EVENTS` shows no more than this.
+pub const EVENTS_COUNT_MAX: usize = 10_000;
+/// The longest `DELAY`.
+pub const DELAY_MAX_MS: f64 = 60_000.0;
+/// The longest `SLEEP`: a day.
+pub const SLEEP_MAX_SECONDS: f64 = 86_400.0;
+/// `HELP` fits into this many columns: those of a page on a terminal of 80.
+const HELP_COLUMNS: usize = 76;
+
+/// What kind of word an argument is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A key of the store.
+    Key,
+    /// A value of the store.
+    Value,
+    /// A glob over keys.
+    Pattern,
+    /// A server: rank, `primary`, `backup`.
+    Server,
+    /// The end of a link: as a server, or any other rank.
+    Rank,
+    /// 0 to 1, or a percentage.
+    Probability,
+    /// Milliseconds.
+    Millis,
+    /// Seconds.
+    Seconds,
+    /// How many.
+    Count,
+    /// `on`, `off`, or requests a second.
+    Load,
+    /// A, B or C.
+    Workload,
+    /// The name of a command.
+    Topic,
+    /// The name of a rule of the protocol.
+    Rule,
+    /// `on` or `off`.
+    Switch,
+    /// This very word.
+    Word,
+}
+
+/// One argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameter {
+    /// As usage lines name it.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// It may be left out. Only at the end of the list.
+    pub optional: bool,
+}
+
+const fn needed(name: &'static str, kind: Kind) -> Parameter {
+    Parameter { name, kind, optional: false }
+}
+
+const fn optional(name: &'static str, kind: Kind) -> Parameter {
+    Parameter { name, kind, optional: true }
+}
+
+/// What a command is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Read and write the store.
+    Data,
+    /// Break something, or mend it.
+    Break,
+    /// Look at the cluster, and the console itself.
+    Look,
+}
+
+impl Group {
+    /// All groups, in the order in which they are shown.
+    pub const ALL: [Group; 3] = [Self::Data, Self::Break, Self::Look];
+
+    /// As `HELP` and the README call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Break => "break",
+            Self::Look => "look",
+        }
+    }
+}
+
+/// All there is to know of a command.
+#[derive(Debug)]
+pub struct CommandSpec {
+    /// In capitals.
+    pub name: &'static str,
+    /// Other names of the same.
+    pub aliases: &'static [&'static str],
+    /// What it needs.
+    pub parameters: &'static [Parameter],
+    /// What it is for.
+    pub group: Group,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// A line that works.
+    pub example: &'static str,
+    build: fn(&mut Arguments) -> Result<Action, String>,
+}
+
+const KEY: &[Parameter] = &[needed("key", Kind::Key)];
+const KEY_VALUE: &[Parameter] = &[needed("key", Kind::Key), needed("value", Kind::Value)];
+const WHO: &[Parameter] = &[needed("who", Kind::Server)];
+const P: &[Parameter] = &[needed("p", Kind::Probability)];
+
+/// Every command, in the order in which they are shown.
+pub static COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "GET",
+        aliases: &[],
+        parameters: KEY,
+        group: Group::Data,
+        help: "the value of a key, or (nil)",
+        example: "GET color",
+        build: |a| Ok(Action::Data(Command::Get { key: a.bytes() })),
+    },
+    CommandSpec {
+        name: "PUT",
+        aliases: &["SET"],
+        parameters: KEY_VALUE,
+        group: Group::Data,
+        help: "stores a value, whether or not the key is there",
+        example: "PUT color \"dark red\"",
+        build: |a| Ok(Action::Data(Command::Put { key: a.bytes(), value: a.bytes() })),
+    },
+    CommandSpec {
+        name: "ADD",
+        aliases: &[],
+        parameters: KEY_VALUE,
+        group: Group::Data,
+        help: "stores a value only if the key is new, else (nil)",
+        example: "ADD color red",
+        build: |a| Ok(Action::Data(Command::Add { key: a.bytes(), value: a.bytes() })),
+    },
+    CommandSpec {
+        name: "UPDATE",
+        aliases: &[],
+        parameters: KEY_VALUE,
+        group: Group::Data,
+        help: "stores a value only if the key is there, else (nil)",
+        example: "UPDATE color blue",
+        build: |a| Ok(Action::Data(Command::Update { key: a.bytes(), value: a.bytes() })),
+    },
+    CommandSpec {
+        name: "DELETE",
+        aliases: &["DEL"],
+        parameters: KEY,
+        group: Group::Data,
+        help: "removes a key; answers 1, or 0 if there was none",
+        example: "DELETE color",
+        build: |a| Ok(Action::Data(Command::Delete { key: a.bytes() })),
+    },
+    CommandSpec {
+        name: "APPEND",
+        aliases: &[],
+        parameters: KEY_VALUE,
+        group: Group::Data,
+        help: "appends to a value; answers its new length in bytes",
+        example: "APPEND log \"one more line\\n\"",
+        build: |a| Ok(Action::Data(Command::Append { key: a.bytes(), value: a.bytes() })),
+    },
+    CommandSpec {
+        name: "INCR",
+        aliases: &[],
+        parameters: KEY,
+        group: Group::Data,
+        help: "adds one to a 64-bit number; answers the new number",
+        example: "5 INCR visits",
+        build: |a| Ok(Action::Data(Command::Incr { key: a.bytes() })),
+    },
+    CommandSpec {
+        name: "KEYS",
+        aliases: &[],
+        parameters: &[optional("glob", Kind::Pattern)],
+        group: Group::Data,
+        help: "all keys, or those that match a glob such as user:*",
+        example: "KEYS user:*",
+        build: |a| Ok(Action::Data(Command::Keys { pattern: a.optional_bytes().unwrap_or_else(|| "*".into()) })),
+    },
+    CommandSpec {
+        name: "COUNT",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Data,
+        help: "how many keys there are",
+        example: "COUNT",
+        build: |_| Ok(Action::Data(Command::Count)),
+    },
+    CommandSpec {
+        name: "CRASH",
+        aliases: &[],
+        parameters: WHO,
+        group: Group::Break,
+        help: "a server loses its memory and falls silent",
+        example: "CRASH primary",
+        build: |a| Ok(Action::Crash(a.who()?)),
+    },
+    CommandSpec {
+        name: "KILL",
+        aliases: &[],
+        parameters: WHO,
+        group: Group::Break,
+        help: "a server's process dies by SIGKILL",
+        example: "KILL backup",
+        build: |a| Ok(Action::Kill(a.who()?)),
+    },
+    CommandSpec {
+        name: "PAUSE",
+        aliases: &[],
+        parameters: WHO,
+        group: Group::Break,
+        help: "a server stops and keeps its memory",
+        example: "PAUSE primary",
+        build: |a| Ok(Action::Pause(a.who()?)),
+    },
+    CommandSpec {
+        name: "RESUME",
+        aliases: &[],
+        parameters: WHO,
+        group: Group::Break,
+        help: "a paused server goes on with its old memory",
+        example: "RESUME 1",
+        build: |a| Ok(Action::Resume(a.who()?)),
+    },
+    CommandSpec {
+        name: "RECOVER",
+        aliases: &[],
+        parameters: &[optional("who", Kind::Server)],
+        group: Group::Break,
+        help: "starts a crashed server again, empty; without a name all of them",
+        example: "RECOVER",
+        build: |a| Ok(Action::Recover(a.optional_who()?)),
+    },
+    CommandSpec {
+        name: "CUT",
+        aliases: &[],
+        parameters: &[needed("a", Kind::Rank), needed("b", Kind::Rank), optional("oneway", Kind::Word)],
+        group: Group::Break,
+        help: "the link between two ranks drops everything; oneway: only from a to b",
+        example: "CUT 1 2",
+        build: |a| Ok(Action::Cut { a: a.who()?, b: a.who()?, oneway: a.word()? }),
+    },
+    CommandSpec {
+        name: "HEAL",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Break,
+        help: "ends every cut, loss and delay",
+        example: "HEAL",
+        build: |_| Ok(Action::Heal),
+    },
+    CommandSpec {
+        name: "LOSS",
+        aliases: &[],
+        parameters: P,
+        group: Group::Break,
+        help: "every link loses messages with this probability",
+        example: "LOSS 10%",
+        build: |a| Ok(Action::Loss(a.probability()?)),
+    },
+    CommandSpec {
+        name: "DELAY",
+        aliases: &[],
+        parameters: &[needed("ms", Kind::Millis)],
+        group: Group::Break,
+        help: "every link holds messages back for so many milliseconds",
+        example: "DELAY 5",
+        build: |a| Ok(Action::Delay(a.millis()?)),
+    },
+    CommandSpec {
+        name: "FAILRATE",
+        aliases: &[],
+        parameters: P,
+        group: Group::Break,
+        help: "each request makes the primary crash with this probability",
+        example: "FAILRATE 0.2",
+        build: |a| Ok(Action::FailRate(a.probability()?)),
+    },
+    CommandSpec {
+        name: "SWAP",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Break,
+        help: "the primary hands over to a backup, and nothing is retried",
+        example: "SWAP",
+        build: |_| Ok(Action::Swap),
+    },
+    CommandSpec {
+        name: "RULE",
+        aliases: &[],
+        parameters: &[optional("name", Kind::Rule), optional("on/off", Kind::Switch)],
+        group: Group::Break,
+        help: "switches a rule of the protocol, to see what it is for; alone: lists them",
+        example: "RULE fencing off",
+        build: |a| {
+            let rule = a.optional_rule()?;
+            let switch = a.optional_switch()?;
+            Ok(rule.zip(switch).map_or(Action::Rules(rule), |(rule, on)| Action::SetRule(rule, on)))
+        },
+    },
+    CommandSpec {
+        name: "RESET",
+        aliases: &[],
+        parameters: &[optional("anyway", Kind::Word)],
+        group: Group::Break,
+        help: "starts over, all data is gone; anyway: although a primary may still answer",
+        example: "RESET",
+        build: |a| Ok(Action::Reset { anyway: a.word()? }),
+    },
+    CommandSpec {
+        name: "STATUS",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Look,
+        help: "the view, and the process, role, keys, op number and turns of every rank",
+        example: "STATUS",
+        build: |_| Ok(Action::Status),
+    },
+    CommandSpec {
+        name: "VIEW",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Look,
+        help: "the history of views, and why each came about",
+        example: "VIEW",
+        build: |_| Ok(Action::View),
+    },
+    CommandSpec {
+        name: "EVENTS",
+        aliases: &[],
+        parameters: &[optional("n", Kind::Count)],
+        group: Group::Look,
+        help: "the latest events (10, or n)",
+        example: "EVENTS 20",
+        build: |a| Ok(Action::Events(a.optional_count()?.unwrap_or(EVENTS_COUNT_DEFAULT))),
+    },
+    CommandSpec {
+        name: "LATENCY",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Look,
+        help: "how long requests take",
+        example: "LATENCY",
+        build: |_| Ok(Action::Latency),
+    },
+    CommandSpec {
+        name: "LOAD",
+        aliases: &[],
+        parameters: &[optional("rate", Kind::Load), optional("workload", Kind::Workload)],
+        group: Group::Look,
+        help: "on, off, or requests a second: all clients ask, and check; alone: how it goes",
+        example: "LOAD 1000 B",
+        build: |a| Ok(Action::Load(a.load()?)),
+    },
+    CommandSpec {
+        name: "CHECK",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Look,
+        help: "judges whether all answers so far are linearizable",
+        example: "CHECK",
+        build: |_| Ok(Action::Check),
+    },
+    CommandSpec {
+        name: "SLEEP",
+        aliases: &[],
+        parameters: &[needed("seconds", Kind::Seconds)],
+        group: Group::Look,
+        help: "waits, in scripts",
+        example: "SLEEP 0.5",
+        build: |a| Ok(Action::Sleep(a.seconds()?)),
+    },
+    CommandSpec {
+        name: "HELP",
+        aliases: &[],
+        parameters: &[optional("command", Kind::Topic)],
+        group: Group::Look,
+        help: "all commands; or one of them, or data, break, look, keyboard, explained",
+        example: "HELP CUT",
+        build: |a| Ok(Action::Help(a.optional_bytes().map(|topic| preview(&topic, 40)))),
+    },
+    CommandSpec {
+        name: "QUIT",
+        aliases: &["EXIT"],
+        parameters: &[],
+        group: Group::Look,
+        help: "leaves; so does Ctrl-D on an empty line",
+        example: "QUIT",
+        build: |_| Ok(Action::Quit),
+    },
+];
+
+impl CommandSpec {
+    /// Name and aliases.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// The parameters from number `from` on, as a usage line shows them: `key value`, `a b [oneway]`.
+    #[must_use]
+    pub fn parameters_text(&self, from: usize) -> String {
+        let shown = |p: &Parameter| if p.optional { format!("[{}]", p.name) } else { p.name.to_owned() };
+        self.parameters.iter().skip(from).map(shown).collect::<Vec<_>>().join(" ")
+    }
+
+    /// `PUT key value`.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        format!("{} {}", self.name, self.parameters_text(0)).trim_end().to_owned()
+    }
+
+    /// Reads the words after the name.
+    ///
+    /// # Errors
+    /// When they are too few, too many, or of the wrong kind: which, and the usage line.
+    pub fn parse(&self, words: Vec<Vec<u8>>) -> Result<Action, String> {
+        let needed = self.parameters.iter().filter(|p| !p.optional).count();
+        if words.len() < needed {
+            return Err(format!("{} needs {}: usage: {}", self.name, self.parameters_text(words.len()), self.usage()));
+        }
+        if words.len() > self.parameters.len() {
+            let extra = preview(&words[self.parameters.len()], 20);
+            let way_out = if self.parameters.iter().any(|p| p.kind == Kind::Value) {
+                "; quote a value with blanks: \"two words\""
+            } else {
+                ""
+            };
+            return Err(format!("'{extra}' is too much for {}: usage: {}{way_out}", self.name, self.usage()));
+        }
+        let mut arguments = Arguments { spec: self, words: words.into_iter(), at: 0 };
+        (self.build)(&mut arguments)
+    }
+}
+
+/// The words after the name, taken one by one.
+struct Arguments<'a> {
+    spec: &'a CommandSpec,
+    words: std::vec::IntoIter<Vec<u8>>,
+    at: usize,
+}
+
+impl Arguments<'_> {
+    /// The next word, which must be one of `kinds` by the table.
+    fn next(&mut self, kinds: &[Kind]) -> Option<Vec<u8>> {
+        let parameter = &self.spec.parameters[self.at];
+        assert!(kinds.contains(&parameter.kind), "{}: {} is no {kinds:?}", self.spec.name, parameter.name);
+        self.at += 1;
+        self.words.next()
+    }
+
+    fn optional_bytes(&mut self) -> Option<Bytes> {
+        self.next(&[Kind::Key, Kind::Value, Kind::Pattern, Kind::Topic]).map(Bytes::from)
+    }
+
+    /// `parse` has counted the words: what is needed is there.
+    fn bytes(&mut self) -> Bytes {
+        self.optional_bytes().expect("needed arguments were counted")
+    }
+
+    fn text(&mut self, kinds: &[Kind]) -> Option<String> {
+        self.next(kinds).map(|word| String::from_utf8_lossy(&word).into_owned())
+    }
+
+    fn wrong(&self, word: &str, should_be: &str) -> String {
+        let name = self.spec.parameters[self.at - 1].name;
+        let word = preview(word.as_bytes(), 20);
+        format!("'{word}' is no {name}: give {should_be}; usage: {}", self.spec.usage())
+    }
+
+    fn optional_who(&mut self) -> Result<Option<Who>, String> {
+        let Some(word) = self.text(&[Kind::Server, Kind::Rank]) else { return Ok(None) };
+        match word.to_ascii_lowercase().as_str() {
+            "primary" => Ok(Some(Who::Primary)),
+            "backup" => Ok(Some(Who::Backup)),
+            number if super::parse::is_repeat(number.as_bytes()) => match number.parse() {
+                Ok(rank) => Ok(Some(Who::Rank(Rank(rank)))),
+                Err(_) => Err(self.wrong(&word, "a rank such as 1, or primary, or backup")),
+            },
+            _ => Err(self.wrong(&word, "a rank such as 1, or primary, or backup")),
+        }
+    }
+
+    fn who(&mut self) -> Result<Who, String> {
+        Ok(self.optional_who()?.expect("needed arguments were counted"))
+    }
+
+    /// True when the optional word is there; any other word is an error.
+    fn word(&mut self) -> Result<bool, String> {
+        let Some(word) = self.text(&[Kind::Word]) else { return Ok(false) };
+        let expected = self.spec.parameters[self.at - 1].name;
+        if word.eq_ignore_ascii_case(expected) {
+            Ok(true)
+        } else {
+            Err(self.wrong(&word, &format!("the word {expected}, or nothing")))
+        }
+    }
+
+    fn optional_rule(&mut self) -> Result<Option<Rule>, String> {
+        let Some(word) = self.text(&[Kind::Rule]) else { return Ok(None) };
+        word.parse().map(Some).map_err(|_| self.wrong(&word, &format!("one of {}", Rule::names())))
+    }
+
+    fn optional_switch(&mut self) -> Result<Option<bool>, String> {
+        let Some(word) = self.text(&[Kind::Switch]) else { return Ok(None) };
+        match word.to_ascii_lowercase().as_str() {
+            "on" => Ok(Some(true)),
+            "off" => Ok(Some(false)),
+            _ => Err(self.wrong(&word, "on or off")),
+        }
+    }
+
+    fn probability(&mut self) -> Result<f64, String> {
+        let word = self.text(&[Kind::Probability]).expect("needed arguments were counted");
+        let parsed = match word.strip_suffix('%') {
+            Some(percent) => number(percent).map(|p| p / 100.0),
+            None => number(&word),
+        };
+        parsed
+            .filter(|p| (0.0..=1.0).contains(p))
+            .ok_or_else(|| self.wrong(&word, "a probability between 0 and 1 such as 0.2, or 20%"))
+    }
+
+    fn millis(&mut self) -> Result<f64, String> {
+        let word = self.text(&[Kind::Millis]).expect("needed arguments were counted");
+        number(word.strip_suffix("ms").unwrap_or(&word))
+            .filter(|ms| (0.0..=DELAY_MAX_MS).contains(ms))
+            .ok_or_else(|| self.wrong(&word, &format!("milliseconds between 0 and {DELAY_MAX_MS}")))
+    }
+
+    fn seconds(&mut self) -> Result<Duration, String> {
+        let word = self.text(&[Kind::Seconds]).expect("needed arguments were counted");
+        number(word.strip_suffix('s').unwrap_or(&word))
+            .filter(|s| (0.0..=SLEEP_MAX_SECONDS).contains(s))
+            .map(Duration::from_secs_f64)
+            .ok_or_else(|| self.wrong(&word, &format!("seconds between 0 and {SLEEP_MAX_SECONDS}")))
+    }
+
+    fn load(&mut self) -> Result<Option<LoadWish>, String> {
+        let Some(word) = self.text(&[Kind::Load]) else { return Ok(None) };
+        let per_second =
+            match word.to_ascii_lowercase().as_str() {
+                "off" => return Ok(Some(LoadWish::Off)),
+                "on" => None,
+                rate => Some(number(rate).filter(|rate| (1.0..=RATE_MAX).contains(rate)).ok_or_else(|| {
+                    self.wrong(&word, &format!("on, off, or requests a second from 1 to {RATE_MAX}"))
+                })?),
+            };
+        let workload = self.workload()?.unwrap_or(Workload::A);
+        Ok(Some(LoadWish::On(LoadOrder { workload, per_second })))
+    }
+
+    fn workload(&mut self) -> Result<Option<Workload>, String> {
+        let Some(word) = self.text(&[Kind::Workload]) else { return Ok(None) };
+        match Workload::ALL.into_iter().find(|workload| word.eq_ignore_ascii_case(workload.name())) {
+            Some(workload) => Ok(Some(workload)),
+            None => Err(self.wrong(&word, "A (half reads), B (95 % reads), or C (only reads)")),
+        }
+    }
+
+    fn optional_count(&mut self) -> Result<Option<usize>, String> {
+        let Some(word) = self.text(&[Kind::Count]) else { return Ok(None) };
+        match word.parse() {
+            Ok(count @ 1..=EVENTS_COUNT_MAX) => Ok(Some(count)),
+            _ => Err(self.wrong(&word, &format!("a number from 1 to {EVENTS_COUNT_MAX}"))),
+        }
+    }
+}
+
+/// A decimal number; not `inf`, not `1e3`.
+fn number(text: &str) -> Option<f64> {
+    let plain = text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if plain { text.parse().ok() } else { None }
+}
+
+/// The command of this name or alias, in any case.
+#[must_use]
+pub fn find(name: &[u8]) -> Option<&'static CommandSpec> {
+    COMMANDS.iter().find(|spec| spec.names().any(|n| n.as_bytes().eq_ignore_ascii_case(name)))
+}
+
+/// The name that was probably meant, if one is near.
+#[must_use]
+pub fn nearest(name: &[u8]) -> Option<&'static str> {
+    let name = std::str::from_utf8(name).ok()?.to_ascii_uppercase();
+    // One slip in three letters, two in six, three in a longer word.
+    let slips_max = (name.chars().count() / 3).clamp(1, 3);
+    // The distance is computed letter by letter: a whole book is not compared.
+    if name.is_empty() || name.len() > 20 {
+        return None;
+    }
+    COMMANDS
+        .iter()
+        .flat_map(CommandSpec::names)
+        .map(|known| (strsim::osa_distance(&name, known), known))
+        .filter(|(slips, known)| *slips <= slips_max || (name.len() >= 3 && known.starts_with(&name)))
+        .min_by_key(|(slips, _)| *slips)
+        .map(|(_, known)| known)
+}
+
+/// What `HELP` answers.
+///
+/// # Errors
+/// When there is no such command: the nearest.
+pub fn help(topic: Option<&str>) -> Result<String, String> {
+    let Some(topic) = topic else { return Ok(help_overview()) };
+    if let Some(spec) = find(topic.as_bytes()) {
+        return Ok(help_command(spec));
+    }
+    if let Some(group) = Group::ALL.into_iter().find(|group| group.name().eq_ignore_ascii_case(topic)) {
+        let of_group = COMMANDS.iter().filter(|spec| spec.group == group);
+        return Ok(of_group.map(|s| format!("{:<20}{}", s.usage(), s.help)).collect::<Vec<_>>().join("\n"));
+    }
+    // A person asks for the key by its name as readily as for all of them.
+    let asked = topic.to_ascii_uppercase();
+    let of_keys: Vec<_> = keys::KEYS.iter().filter(|k| asked == "KEYBOARD" || asked == k.name()).collect();
+    if !of_keys.is_empty() {
+        return Ok(of_keys.iter().map(|k| k.help_line()).collect::<Vec<_>>().join("\n"));
+    }
+    let near = nearest(topic.as_bytes()).map_or(String::new(), |near| format!("did you mean {near}? "));
+    Err(format!("no command '{topic}': {near}HELP lists all commands"))
+}
+
+/// All commands on a few lines: it has to fit under a dashboard.
+fn help_overview() -> String {
+    let mut lines = Vec::new();
+    for group in Group::ALL {
+        let of_group = COMMANDS.iter().filter(|spec| spec.group == group).map(CommandSpec::usage);
+        lines.extend(wrap(&format!("{:<6}", group.name()), of_group));
+    }
+    let keys = keys::KEYS.iter().map(|k| format!("{} {}", k.name(), k.label));
+    lines.extend(wrap("keys  ", keys));
+    lines.push("HELP command explains one; who: a rank, primary, backup; 5 INCR x repeats".to_owned());
+    lines.join("\n")
+}
+
+/// The pieces, separated by ` · `, in lines of at most [`HELP_COLUMNS`], the first after `title`.
+fn wrap(title: &str, pieces: impl Iterator<Item = String>) -> Vec<String> {
+    let indent = " ".repeat(title.chars().count());
+    let mut lines = vec![title.to_owned()];
+    let mut columns = indent.len();
+    for piece in pieces {
+        let width = piece.chars().count();
+        if columns > indent.len() && columns + " · ".chars().count() + width > HELP_COLUMNS {
+            lines.push(indent.clone());
+            columns = indent.len();
+        }
+        let line = lines.last_mut().expect("there is a first line");
+        if columns > indent.len() {
+            line.push_str(" · ");
+            columns += 3;
+        }
+        line.push_str(&piece);
+        columns += width;
+    }
+    lines
+}
+
+fn help_command(spec: &CommandSpec) -> String {
+    let mut text = format!("{}: {}", spec.usage(), spec.help);
+    if !spec.aliases.is_empty() {
+        text.push_str(&format!("\nalso called: {}", spec.aliases.join(", ")));
+    }
+    for parameter in spec.parameters {
+        if let Some(explained) = explain(parameter.kind) {
+            text.push_str(&format!("\n{}: {explained}", parameter.name));
+        }
+    }
+    text.push_str(&format!("\nexample: {}", spec.example));
+    text
+}
+
+fn explain(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Key => Some("any bytes, at most 1 KiB; \"quotes\" for blanks, \"\\xff\" for any byte"),
+        Kind::Value => Some("any bytes, at most 1 MiB"),
+        Kind::Pattern => Some("* any bytes, ? one, [a-z] one of these, \\ before a literal one"),
+        Kind::Server => Some("a server's rank, or primary, or backup (the lowest-ranked of several)"),
+        Kind::Rank => Some("a rank (0 is the metadata server and the console), or primary, or backup"),
+        Kind::Probability => Some("0 to 1, or a percentage: 0.2 and 20% are the same"),
+        Kind::Rule => Some("a rule of the protocol, by the name that RULE lists"),
+        Kind::Load => Some("on: as fast as answers come, 32 outstanding at each client"),
+        Kind::Workload => Some("A: half reads (the default); B: 95 % reads; C: only reads; popular keys as in YCSB"),
+        Kind::Millis | Kind::Seconds | Kind::Count | Kind::Topic | Kind::Switch | Kind::Word => None,
+    }
+}
+
+/// The commands as Markdown tables, one for each group, for the README.
+#[must_use]
+pub fn markdown_tables() -> String {
+    let mut text = String::new();
+    for group in Group::ALL {
+        text.push_str(&format!("| {} | |\n|---|---|\n", group.name()));
+        for spec in COMMANDS.iter().filter(|spec| spec.group == group) {
+            let aliases: String = spec.aliases.iter().map(|alias| format!(" (`{alias}`)")).collect();
+            text.push_str(&format!("| `{}`{aliases} | {} |\n", spec.usage(), spec.help.replace('|', "\\|")));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    fn action(line: &str) -> Result<Action, String> {
+        parse::request(line.as_bytes()).map(|request| request.expect("no comment").action)
+    }
+
+    #[test]
+    fn every_command_is_complete() {
+        for spec in COMMANDS {
+            assert!(spec.names().all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_uppercase())), "{}", spec.name);
+            assert!(!spec.help.is_empty() && spec.help.len() <= 80, "{}", spec.name);
+            let optionals: Vec<_> = spec.parameters.iter().map(|p| p.optional).collect();
+            assert!(optionals.is_sorted(), "{}: an optional argument before a needed one", spec.name);
+            let built = action(spec.example).unwrap_or_else(|why| panic!("{}: {why}", spec.example));
+            assert_ne!(format!("{built:?}"), "");
+            let explained = help(Some(spec.name)).expect("every command has help");
+            assert!(explained.contains(spec.help) && explained.contains(spec.example), "{explained}");
+        }
+    }
+
+    #[test]
+    fn every_name_is_there_once() {
+        let mut names: Vec<_> = COMMANDS.iter().flat_map(CommandSpec::names).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn every_kind_is_read_in_each_of_its_ways() {
+        assert_eq!(action("failrate 20%"), Ok(Action::FailRate(0.2)));
+        assert_eq!(action("Loss .5"), Ok(Action::Loss(0.5)));
+        assert_eq!(action("delay 5ms"), Ok(Action::Delay(5.0)));
+        assert_eq!(action("SLEEP 0.25"), Ok(Action::Sleep(Duration::from_millis(250))));
+        assert_eq!(action("crash PRIMARY"), Ok(Action::Crash(Who::Primary)));
+        assert_eq!(action("recover"), Ok(Action::Recover(None)));
+        assert_eq!(action("recover 2"), Ok(Action::Recover(Some(Who::Rank(Rank(2))))));
+        let oneway = Action::Cut { a: Who::Rank(Rank(1)), b: Who::Backup, oneway: true };
+        assert_eq!(action("cut 1 backup ONEWAY"), Ok(oneway));
+        assert_eq!(action("exit"), Ok(Action::Quit));
+        assert_eq!(action("keys"), Ok(Action::Data(Command::Keys { pattern: "*".into() })));
+    }
+
+    #[test]
+    fn wrong_arguments_get_the_reason_and_the_usage_line() {
+        for (line, expected) in [
+            ("GET", "GET needs key: usage: GET key"),
+            ("put a", "PUT needs value: usage: PUT key value"),
+            ("GET a b", "'b' is too much for GET: usage: GET key"),
+            ("PUT a b c", "'c' is too much for PUT: usage: PUT key value; quote a value with blanks: \"two words\""),
+            ("CRASH me", "'me' is no who: give a rank such as 1, or primary, or backup; usage: CRASH who"),
+            (
+                "CRASH 99999999999",
+                "'99999999999' is no who: give a rank such as 1, or primary, or backup; usage: CRASH who",
+            ),
+            ("CUT 1 2 both", "'both' is no oneway: give the word oneway, or nothing; usage: CUT a b [oneway]"),
+            ("LOSS 1.5", "'1.5' is no p: give a probability between 0 and 1 such as 0.2, or 20%; usage: LOSS p"),
+            ("EVENTS 0", "'0' is no n: give a number from 1 to 10000; usage: EVENTS [n]"),
+        ] {
+            assert_eq!(action(line), Err(expected.to_owned()));
+        }
+        for wrong in
+            ["LOSS nan", "LOSS -1", "LOSS 101%", "DELAY inf", "DELAY 1e3", "SLEEP 86401", "LOSS .", "LOSS 1.2.3"]
+        {
+            assert!(action(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn help_fits_under_a_dashboard_and_names_everything() {
+        let text = help(None).expect("there is an overview");
+        assert!(text.lines().all(|line| line.chars().count() <= HELP_COLUMNS), "{text}");
+        assert!(text.lines().count() <= 14, "{text}");
+        assert!(COMMANDS.iter().all(|spec| text.contains(&spec.usage())), "{text}");
+        assert!(help(Some("break")).expect("a group").contains("CUT a b [oneway]"));
+        assert!(help(Some("f5")).expect("a key").contains("Ctrl-X"));
+        assert_eq!(help(Some("gett")), Err("no command 'gett': did you mean GET? HELP lists all commands".to_owned()));
+    }
+
+    #[test]
+    fn the_tables_of_the_readme_hold_every_command() {
+        let tables = markdown_tables();
+        assert!(COMMANDS.iter().all(|spec| tables.contains(&format!("| `{}`", spec.usage()))), "{tables}");
+        assert!(tables.contains("| `PUT key value` (`SET`) |"));
+    }
+}

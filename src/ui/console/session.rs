@@ -1,0 +1,622 @@
+//! Carries an action out at the cluster's [`Desk`].
+//!
+//! One session serves the prompt, the keys (from a thread of their own) and line mode. It keeps nothing
+//! but what its own switches need: the links that it cut, the failure rate that it switched off, the rules in force.
+//!
+//! # The last copy
+//!
+//! Two crashes within a few seconds lose everything, and a key is pressed quickly. So a key that would take the only
+//! copy of the data says so, and must be pressed again ([`Session::press`]). A command that is typed does as it is
+//! told, and its answer says what was lost.
+//!
+//! # Who is meant
+//!
+//! A person who presses "crash primary" means the primary on the screen; a script means the primary at
+//! this very moment, also directly after the command that changed it. [`Sight`] tells the two apart.
+
+use super::answer::Answer;
+use super::knowledge::{Knowledge, Picture, Standing};
+use crate::cluster::{ClusterStatus, Desk};
+use crate::core::fault::Control;
+use crate::core::load::{LoadOrder, Report};
+use crate::core::protocol::{METADATA, Member, Rank, Rule, Rules};
+use crate::core::store::Command;
+use crate::ui::commands::action::{Action, LoadWish, Who};
+use crate::ui::commands::keys::KeySpec;
+use crate::ui::commands::parse::Request;
+use crate::ui::commands::table as commands;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The rate at which the dice are switched on when they were never on before.
+pub const FAILURE_RATE_DEFAULT: f64 = 0.2;
+/// A key that takes the only copy of the data must be pressed again within this long.
+pub const SECOND_PRESS_MAX: Duration = Duration::from_secs(3);
+/// A `SLEEP` looks this often whether it was interrupted.
+const SLEEP_STEP: Duration = Duration::from_millis(20);
+
+/// What `primary` and `backup` are resolved against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// What the screen shows: at once, and what the person meant.
+    Screen,
+    /// A status that is freshly asked from every rank.
+    Cluster,
+}
+
+/// Kills the process of a rank, or says why it cannot.
+pub type Kill = Box<dyn Fn(Rank) -> Result<(), String> + Send + Sync>;
+
+/// Where actions are carried out.
+pub struct Session {
+    desk: Desk,
+    knowledge: Arc<dyn Knowledge>,
+    sight: Sight,
+    kill: Option<Kill>,
+    ascii: bool,
+    interrupted: Arc<AtomicBool>,
+    memory: Mutex<Memory>,
+}
+
+/// What the toggles have to remember.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Links cut by this session, from → to.
+    cuts: BTreeSet<(Rank, Rank)>,
+    /// The rate before the dice were switched off.
+    rate_before: Option<f64>,
+    /// The rules in force.
+    rules: Rules,
+    /// The key that would take the only copy of the data, whose that is, and when it was pressed.
+    warned: Option<(u8, Rank, Instant)>,
+}
+
+/// The only copy of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LastCopy {
+    /// Whose it is.
+    rank: Rank,
+    keys: u64,
+}
+
+impl fmt::Display for LastCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.keys == 1 { "" } else { "s" };
+        write!(f, "the only copy of the data ({} key{plural})", self.keys)
+    }
+}
+
+impl Session {
+    /// A session at this desk.
+    #[must_use]
+    pub fn new(desk: Desk, knowledge: Arc<dyn Knowledge>, sight: Sight) -> Self {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        Self { desk, knowledge, sight, kill: None, ascii: false, interrupted, memory: Mutex::default() }
+    }
+
+    /// The same, able to kill processes. Without this, `KILL` is refused with the reason.
+    #[must_use]
+    pub fn with_kill(self, kill: Kill) -> Self {
+        Self { kill: Some(kill), ..self }
+    }
+
+    /// The same, with nothing beyond ASCII in its own words.
+    #[must_use]
+    pub fn with_ascii(self, ascii: bool) -> Self {
+        Self { ascii, ..self }
+    }
+
+    /// An answer in the words that the terminal can show.
+    #[must_use]
+    pub fn worded(&self, answer: Answer) -> Answer {
+        if self.ascii { answer.in_ascii() } else { answer }
+    }
+
+    /// The same, over a cluster that was started with these rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        self.memory().rules = rules;
+        self
+    }
+
+    /// Set it (from a signal handler, say) to end a `SLEEP` or a repeated command early.
+    #[must_use]
+    pub fn interrupter(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupted)
+    }
+
+    /// What the session knows of the cluster.
+    #[must_use]
+    pub fn knowledge(&self) -> &dyn Knowledge {
+        &*self.knowledge
+    }
+
+    /// The cluster's desk.
+    #[must_use]
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// The links that this session cut and that were not healed, from → to.
+    #[must_use]
+    pub fn cuts(&self) -> Vec<(Rank, Rank)> {
+        self.memory().cuts.iter().copied().collect()
+    }
+
+    /// Carries a request out, as often as it says. `each` is told every answer and may stop by `false`.
+    pub fn run(&self, request: &Request, mut each: impl FnMut(Answer) -> bool) {
+        self.interrupted.store(false, Ordering::SeqCst);
+        for done in 0..request.times {
+            if done > 0 && self.interrupted.load(Ordering::SeqCst) {
+                each(Answer::Error(format!("interrupted after {done} of {} times", request.times)));
+                return;
+            }
+            let answer = self.perform(&request.action);
+            let ends = answer == Answer::Quit;
+            if !each(answer) || ends {
+                return;
+            }
+        }
+    }
+
+    /// What a key does, pressed at this moment.
+    pub fn press(&self, key: &KeySpec, now: Instant) -> Answer {
+        let target = match &key.action {
+            Action::Crash(who) | Action::Kill(who) => self.server(*who, &self.picture()).ok(),
+            _ => None,
+        };
+        let copy = target.and_then(|(rank, _)| last_copy(&self.desk.status(), rank));
+        let warned = self.memory().warned.take();
+        let Some(copy) = copy else { return self.perform(&key.action) };
+        let is_second = warned.is_some_and(|(function, rank, at)| {
+            (function, rank) == (key.function, copy.rank) && now.duration_since(at) <= SECOND_PRESS_MAX
+        });
+        if is_second {
+            return self.perform(&key.action);
+        }
+        self.memory().warned = Some((key.function, copy.rank, now));
+        let (rank, name, seconds) = (copy.rank, key.name(), SECOND_PRESS_MAX.as_secs());
+        self.worded(Answer::Error(format!(
+            "server {rank} has {copy}: press {name} again within {seconds} s to lose it"
+        )))
+    }
+
+    /// Carries one action out.
+    pub fn perform(&self, action: &Action) -> Answer {
+        self.worded(self.answer(action))
+    }
+
+    fn answer(&self, action: &Action) -> Answer {
+        match action {
+            Action::Data(command) => self.execute(command.clone()),
+            Action::Crash(who) => self.crash(*who).into(),
+            Action::Kill(who) => self.kill(*who).into(),
+            Action::Pause(who) => self.pause(*who).into(),
+            Action::Resume(who) => self.resume(*who).into(),
+            Action::Recover(who) => self.recover(*who).into(),
+            Action::Cut { a, b, oneway } => self.cut(*a, *b, *oneway).into(),
+            Action::Heal => self.heal().into(),
+            Action::Loss(probability) => {
+                let note = format!("every link loses {} of its messages", percent(*probability));
+                self.tell_network(&Control::Loss { probability: *probability }, &note).into()
+            }
+            Action::Delay(ms) => self
+                .tell_network(&Control::Delay { ms: *ms }, &format!("every link holds messages back for {ms} ms"))
+                .into(),
+            Action::FailRate(probability) => self.fail_rate(*probability).into(),
+            Action::Swap => self.swap().into(),
+            Action::Reset { anyway } => self.reset(*anyway).into(),
+            Action::Rules(rule) => Answer::Text(rules_text(self.memory().rules, *rule)),
+            Action::SetRule(rule, on) => self.set_rule(*rule, *on).into(),
+            Action::Status => Answer::Text(status_text(&self.desk.status())),
+            Action::View => Answer::Text(views_text(&self.desk.status())),
+            Action::Events(count) => Answer::Text(text_or(self.knowledge.events(*count).join("\n"), "no events yet")),
+            Action::Check => {
+                let failovers = self.desk.status().failovers;
+                self.knowledge.check(failovers).map_or_else(Answer::Error, Answer::Text)
+            }
+            Action::Latency => Answer::Text(text_or(self.knowledge.latency(), "no requests yet")),
+            Action::Load(None) => Answer::Text(self.load().to_string()),
+            Action::Load(Some(LoadWish::On(order))) => self.load_on(order).into(),
+            Action::Load(Some(LoadWish::Off)) => self.load_off().into(),
+            Action::Help(topic) => commands::help(topic.as_deref()).map_or_else(Answer::Error, Answer::Text),
+            Action::Sleep(duration) => self.sleep(*duration),
+            Action::Quit => Answer::Quit,
+            Action::ToggleLink => self.toggle_link().into(),
+            Action::TogglePause => self.toggle_pause().into(),
+            Action::ToggleDice => self.toggle_dice().into(),
+        }
+    }
+
+    fn execute(&self, command: Command) -> Answer {
+        match command.check_limits() {
+            Ok(()) => self.desk.execute(command).into(),
+            Err(too_long) => Answer::Error(too_long.to_string()),
+        }
+    }
+
+    fn crash(&self, who: Who) -> Result<Option<String>, String> {
+        let (rank, standing) = self.server(who, &self.picture())?;
+        if standing.is_down() {
+            return Err(format!("server {rank} is already {}: RECOVER {rank} brings it back", in_words(standing)));
+        }
+        let copy = last_copy(&self.desk.status(), rank);
+        self.desk.control(rank, Control::Crash)?;
+        Ok(self.lost(copy))
+    }
+
+    /// What was lost with the only copy, also for the events.
+    fn lost(&self, copy: Option<LastCopy>) -> Option<String> {
+        let copy = copy?;
+        let what = format!("server {} had {copy}, and it is gone: RESET starts over empty", copy.rank);
+        self.desk.note(what.clone());
+        Some(what)
+    }
+
+    fn kill(&self, who: Who) -> Result<Option<String>, String> {
+        let (rank, standing) = self.server(who, &self.picture())?;
+        if standing == Standing::Dead {
+            return Err(format!("server {rank} is already dead"));
+        }
+        let kill = self.kill.as_ref().ok_or_else(|| {
+            format!("KILL needs servers that are processes, which they are not here: CRASH {who} takes their memory")
+        })?;
+        let copy = last_copy(&self.desk.status(), rank);
+        kill(rank)?;
+        Ok(self.lost(copy))
+    }
+
+    fn pause(&self, who: Who) -> Result<(), String> {
+        let (rank, standing) = self.server(who, &self.picture())?;
+        if standing.is_down() {
+            return Err(format!("server {rank} is {}: RECOVER {rank} first", in_words(standing)));
+        }
+        if standing == Standing::Paused {
+            return Err(format!("server {rank} is already paused: RESUME {rank} lets it go on"));
+        }
+        self.order(rank, Control::Pause, &format!("server {rank} paused"))
+    }
+
+    fn resume(&self, who: Who) -> Result<(), String> {
+        let (rank, standing) = self.server(who, &self.picture())?;
+        if standing != Standing::Paused {
+            return Err(format!("server {rank} is not paused: it is {}", in_words(standing)));
+        }
+        self.order(rank, Control::Resume, &format!("server {rank} goes on"))
+    }
+
+    /// Recovered servers are empty: when nobody has the data any more, that does not bring it back.
+    fn recover(&self, who: Option<Who>) -> Result<Option<String>, String> {
+        let status = self.desk.status();
+        let gone = status.why.clone().filter(|_| status.data_gone);
+        let picture = self.seen(&status);
+        let Some(who) = who else {
+            let down: Vec<_> = picture.servers_that(Standing::is_down).collect();
+            if down.is_empty() {
+                return Err(gone.unwrap_or_else(|| "no server is down: there is nothing to recover".into()));
+            }
+            return self.tell(down, &Control::Recover).map(|()| gone);
+        };
+        let (rank, standing) = self.server(who, &picture)?;
+        if !standing.is_down() {
+            let why = format!("server {rank} is not down: it is {}", in_words(standing));
+            return Err(gone.map_or(why.clone(), |gone| format!("{why}; {gone}")));
+        }
+        self.desk.control(rank, Control::Recover).map(|()| gone)
+    }
+
+    fn cut(&self, a: Who, b: Who, oneway: bool) -> Result<(), String> {
+        let picture = self.picture();
+        let (a, b) = (rank_of(a, &picture)?, rank_of(b, &picture)?);
+        if a == b {
+            return Err(format!("rank {a} has no link to itself: name two ranks, such as CUT 1 2"));
+        }
+        self.set_cut(a, b, true)?;
+        if oneway {
+            self.desk.note(format!("link {a} → {b} cut"));
+            return Ok(());
+        }
+        self.set_cut(b, a, true)?;
+        self.desk.note(format!("link {a} – {b} cut"));
+        Ok(())
+    }
+
+    fn set_cut(&self, from: Rank, to: Rank, cut: bool) -> Result<(), String> {
+        self.desk.control(from, Control::Cut { peer: to, cut })?;
+        let mut memory = self.memory();
+        if cut {
+            memory.cuts.insert((from, to));
+        } else {
+            memory.cuts.remove(&(from, to));
+        }
+        Ok(())
+    }
+
+    fn heal(&self) -> Result<(), String> {
+        self.tell_network(&Control::Heal, "all links healed")?;
+        self.memory().cuts.clear();
+        Ok(())
+    }
+
+    fn fail_rate(&self, probability: f64) -> Result<(), String> {
+        let servers: Vec<_> = self.picture().servers_that(|standing| standing != Standing::Dead).collect();
+        self.tell(servers, &Control::FailureRate { probability })?;
+        self.desk.note(format!("failure rate {}", percent(probability)));
+        Ok(())
+    }
+
+    fn swap(&self) -> Result<(), String> {
+        let picture = self.picture();
+        let (primary, _) = self.server(Who::Primary, &picture)?;
+        if picture.backups.is_empty() {
+            return Err("no backup to hand over to: RECOVER one, and wait until it has joined".into());
+        }
+        self.desk.control(primary, Control::Swap)
+    }
+
+    fn reset(&self, anyway: bool) -> Result<(), String> {
+        let control = if anyway { Control::ResetAnyway } else { Control::Reset };
+        self.order(METADATA, control, "reset: everybody starts over with empty stores")
+    }
+
+    /// The metadata server first: it knows the rules for every server that is started later.
+    fn set_rule(&self, rule: Rule, on: bool) -> Result<(), String> {
+        let mut rules = self.memory().rules;
+        rules.set(rule, on);
+        let control = Control::Rules { rules };
+        self.desk.control(METADATA, control.clone())?;
+        self.memory().rules = rules;
+        let picture = self.picture();
+        let others = picture.ranks().filter(|rank| *rank != METADATA);
+        self.tell(others.filter(|rank| picture.standing(*rank) != Some(Standing::Dead)).collect(), &control)?;
+        let note = if on { format!("rule {rule} on") } else { format!("rule {rule} off: {}", rule.without()) };
+        self.desk.note(note);
+        Ok(())
+    }
+
+    fn toggle_link(&self) -> Result<(), String> {
+        let picture = self.picture();
+        let mut cuts: BTreeSet<_> = self.memory().cuts.clone();
+        cuts.extend(&picture.cuts);
+        if cuts.is_empty() {
+            rank_of(Who::Primary, &picture)?;
+            return match rank_of(Who::Backup, &picture) {
+                Ok(_) => self.cut(Who::Primary, Who::Backup, false),
+                Err(why) => Err(format!("there is no link to cut: {why}")),
+            };
+        }
+        for (from, to) in cuts {
+            self.set_cut(from, to, false)?;
+            self.desk.note(format!("link {from} → {to} healed"));
+        }
+        Ok(())
+    }
+
+    fn toggle_pause(&self) -> Result<(), String> {
+        // A paused primary is soon no primary any more: who is paused comes first.
+        let paused = self.picture().servers_that(|standing| standing == Standing::Paused).next();
+        match paused {
+            Some(rank) => self.resume(Who::Rank(rank)),
+            None => self.pause(Who::Primary),
+        }
+    }
+
+    fn toggle_dice(&self) -> Result<(), String> {
+        let rate = self.picture().failure_rate;
+        if rate > 0.0 {
+            self.fail_rate(0.0)?;
+            self.memory().rate_before = Some(rate);
+            return Ok(());
+        }
+        let rate_before = self.memory().rate_before;
+        self.fail_rate(rate_before.unwrap_or(FAILURE_RATE_DEFAULT))
+    }
+
+    /// The clients that load the cluster: the further ones, or else the console's own.
+    fn loading_clients(&self) -> Vec<Rank> {
+        let clients = self.picture().clients;
+        if clients.is_empty() { vec![METADATA] } else { clients }
+    }
+
+    fn load_on(&self, order: &LoadOrder) -> Result<(), String> {
+        let clients = self.loading_clients();
+        let each = order.per_second.map(|rate| rate / clients.len() as f64);
+        let speed =
+            order.per_second.map_or("as fast as it goes".to_owned(), |rate| format!("{rate} requests a second"));
+        let note = format!("load on: workload {}, {speed}, {} client(s)", order.workload, clients.len());
+        self.tell(clients, &Control::Load { order: Some(LoadOrder { per_second: each, ..*order }) })?;
+        self.desk.note(note);
+        Ok(())
+    }
+
+    fn load_off(&self) -> Result<(), String> {
+        self.tell(self.loading_clients(), &Control::Load { order: None })?;
+        self.desk.note("load off");
+        Ok(())
+    }
+
+    /// How the load goes. Who is asked for a status tells that as well.
+    fn load(&self) -> Report {
+        let _ = self.desk.status();
+        self.desk.load()
+    }
+
+    fn sleep(&self, duration: Duration) -> Answer {
+        if self.desk.pass(duration) {
+            return Answer::Ok;
+        }
+        let start = Instant::now();
+        loop {
+            let left = duration.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Answer::Ok;
+            }
+            if self.interrupted.load(Ordering::SeqCst) {
+                return Answer::Error(format!("interrupted after {:.1} s", start.elapsed().as_secs_f64()));
+            }
+            std::thread::sleep(left.min(SLEEP_STEP));
+        }
+    }
+
+    /// An order that leaves no event of its own: the operator's note is the event.
+    fn order(&self, to: Rank, control: Control, note: &str) -> Result<(), String> {
+        self.desk.control(to, control)?;
+        self.desk.note(note);
+        Ok(())
+    }
+
+    /// The network belongs to every rank, the metadata server and clients included.
+    fn tell_network(&self, control: &Control, note: &str) -> Result<(), String> {
+        let picture = self.picture();
+        let alive = picture.ranks().filter(|rank| picture.standing(*rank) != Some(Standing::Dead)).collect();
+        self.tell(alive, control)?;
+        self.desk.note(note);
+        Ok(())
+    }
+
+    /// Tells every one of these, also when some refuse.
+    fn tell(&self, ranks: Vec<Rank>, control: &Control) -> Result<(), String> {
+        let refusal = |rank: Rank| {
+            let why = self.desk.control(rank, control.clone()).err()?;
+            Some(format!("rank {rank}: {why}"))
+        };
+        let refusals: Vec<_> = ranks.into_iter().filter_map(refusal).collect();
+        if refusals.is_empty() { Ok(()) } else { Err(refusals.join("; ")) }
+    }
+
+    fn picture(&self) -> Picture {
+        match self.sight {
+            Sight::Screen => self.knowledge.picture(),
+            Sight::Cluster => self.seen(&self.desk.status()),
+        }
+    }
+
+    /// The picture, when the status has just been asked.
+    fn seen(&self, status: &ClusterStatus) -> Picture {
+        let picture = self.knowledge.picture();
+        match self.sight {
+            Sight::Screen => picture,
+            Sight::Cluster => picture.refreshed(status),
+        }
+    }
+
+    /// Which server is meant, and how it is.
+    fn server(&self, who: Who, picture: &Picture) -> Result<(Rank, Standing), String> {
+        let rank = rank_of(who, picture)?;
+        picture.standing(rank).map(|standing| (rank, standing)).ok_or_else(|| {
+            format!("rank {rank} is no server: choose {}", choices(picture, picture.servers.iter().map(|s| s.rank)))
+        })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is lost with this server, if nobody else has the data.
+fn last_copy(status: &ClusterStatus, rank: Rank) -> Option<LastCopy> {
+    let has_data = |member: &Member| {
+        status.ranks.iter().any(|known| {
+            let lives = matches!(known.role.as_str(), "PRIMARY" | "BACKUP" | "PAUSED");
+            let is_member = known.server.is_some_and(|(_, _, incarnation)| incarnation == member.incarnation.0);
+            known.rank == member.rank && lives && is_member
+        })
+    };
+    let mut holders = status.view.iter().flat_map(|view| view.members()).filter(has_data);
+    let (holder, others) = (holders.next()?, holders.next());
+    let keys = status.ranks.iter().find(|known| known.rank == rank)?.server?.0;
+    (holder.rank == rank && others.is_none()).then_some(LastCopy { rank, keys })
+}
+
+/// Which rank is meant.
+fn rank_of(who: Who, picture: &Picture) -> Result<Rank, String> {
+    let down = |picture: &Picture| {
+        let down: Vec<_> = picture.servers_that(Standing::is_down).map(|rank| rank.to_string()).collect();
+        match down.as_slice() {
+            [] => "wait for the failover".to_owned(),
+            [one] => format!("server {one} is down (RECOVER {one}); wait, or bring it back"),
+            many => format!("servers {} are down; RECOVER brings them back", many.join(", ")),
+        }
+    };
+    match who {
+        Who::Primary => picture.primary.ok_or_else(|| format!("there is no primary right now: {}", down(picture))),
+        Who::Backup => {
+            let lowest = picture.backups.iter().min().copied();
+            lowest.ok_or_else(|| format!("there is no backup right now: {}", down(picture)))
+        }
+        Who::Rank(rank) if picture.ranks().any(|known| known == rank) => Ok(rank),
+        Who::Rank(rank) => Err(format!("there is no rank {rank}: choose {}", choices(picture, picture.ranks()))),
+    }
+}
+
+/// `1, 2, primary, backup`.
+fn choices(picture: &Picture, ranks: impl Iterator<Item = Rank>) -> String {
+    let mut choices: Vec<_> = ranks.map(|rank| rank.to_string()).collect();
+    choices.extend(picture.primary.map(|_| "primary".to_owned()));
+    choices.extend((!picture.backups.is_empty()).then(|| "backup".to_owned()));
+    choices.join(", ")
+}
+
+fn in_words(standing: Standing) -> String {
+    standing.name().to_ascii_lowercase()
+}
+
+/// `20%`, `0.5%`.
+fn percent(probability: f64) -> String {
+    format!("{}%", (probability * 10_000.0).round() / 100.0)
+}
+
+fn text_or(text: String, when_empty: &str) -> String {
+    if text.is_empty() { when_empty.to_owned() } else { text }
+}
+
+/// What `RULE` answers: a line for each rule, or for this one.
+fn rules_text(rules: Rules, only: Option<Rule>) -> String {
+    let line = |rule: Rule| match rules.on(rule) {
+        true => format!("{rule:<18}on   {}", rule.says()),
+        false => format!("{rule:<18}OFF  {}", rule.without()),
+    };
+    let asked = Rule::ALL.into_iter().filter(|rule| only.is_none_or(|only| only == *rule));
+    asked.map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What `STATUS` answers: stable, for scripts.
+#[must_use]
+pub fn status_text(status: &ClusterStatus) -> String {
+    let or_none = |text: String| text_or(text, "none");
+    let primary = or_none(status.primary.map(|rank| rank.to_string()).unwrap_or_default());
+    let backups = status.view.iter().flat_map(|view| &view.backups).map(|member| member.rank.to_string());
+    let backups = or_none(backups.collect::<Vec<_>>().join(","));
+    let mut text = format!("view {} primary {primary} backups {backups}", status.view_number());
+    for rank in &status.ranks {
+        text.push_str(&format!("\nrank {} pid {} role {}", rank.rank, rank.pid, rank.role));
+        if let Some((keys, op, incarnation)) = rank.server {
+            text.push_str(&format!(" keys {keys} op {op} incarnation {incarnation}"));
+        }
+        if let Some(turns) = rank.turns {
+            let ms = |took: Duration| took.as_secs_f64() * 1e3;
+            text.push_str(&format!(" turn-max-ms {:.1} turn-p99-ms {:.1}", ms(turns.longest), ms(turns.p99)));
+        }
+    }
+    if let Some(why) = &status.why {
+        text.push_str(&format!("\nwhy {why}"));
+    }
+    text
+}
+
+/// What `VIEW` answers: a line for each view, oldest first.
+#[must_use]
+pub fn views_text(status: &ClusterStatus) -> String {
+    let line = |record: &crate::core::protocol::ViewRecord| {
+        let asked = record.asked_by.map_or(String::new(), |rank| format!(", asked by server {rank}"));
+        let ago = status.now.since(record.at).as_secs_f64();
+        format!("{}: {}{asked} ({ago:.1} s ago)", record.view, record.reason)
+    };
+    text_or(
+        status.views.iter().map(line).collect::<Vec<_>>().join("\n"),
+        "no view yet: the servers have not announced themselves",
+    )
+}

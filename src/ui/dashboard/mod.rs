@@ -1,0 +1,262 @@
+//! The dashboard: the whole cluster above the prompt, as it happens.
+//!
+//! A thread of rank 0 receives [`Notice`]s, folds them into a [`Model`], and draws the model with
+//! [`view::draw`] through a [`Painter`]. It decides nothing: what it shows, the ranks have reported.
+//!
+//! ```text
+//!   ranks ── Observation ──┐
+//!   client ── Asked,       ├─▶ channel ─▶ Model (a fold) ─▶ view (pure) ─▶ Painter ─▶ terminal
+//!             Answered ────┤                 │
+//!   operator ── Cut, … ────┘                 └─▶ prompt, completion: who is primary, which keys
+//! ```
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`model`] | what the screen knows |
+//! | [`layout`] | who gets which rows and columns |
+//! | [`view`] | the picture, as a pure function |
+//! | [`panels`] | one file a panel |
+//! | [`theme`] | styles and signs by role |
+//! | [`painter`] | the terminal's upper rows, in whole frames |
+//!
+//! # When it draws
+//!
+//! What deserves attention is drawn at once, yet never more than 30 times a second. Animations and clocks
+//! say themselves when the picture changes next ([`Model::still_for`]). Reports that only prove life wait
+//! for a quarter of a second. A frame that shows nothing new writes nothing.
+//!
+//! # Caveats
+//!
+//! The size of the window is polled (four times a second when nothing else happens), because the signal
+//! that announces a change belongs to the prompt's editor.
+
+pub mod layout;
+pub mod model;
+pub mod painter;
+pub mod panels;
+pub mod theme;
+pub mod view;
+
+pub use model::server::State;
+pub use model::{Model, Setup};
+pub use painter::{Painter, leave_text};
+pub use theme::{Theme, ThemeName};
+pub use view::KeyHint;
+
+use crate::core::load::Report;
+use crate::core::protocol::{Observation, Rank, Time};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rustix::fd::AsFd;
+use rustix::termios::tcgetwinsize;
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// At most this many notices wait to be folded. Who must not wait uses `try_send`.
+pub const NOTICES_MAX: usize = 1_024;
+/// At most this many notices are folded before the next look at the clock.
+const NOTICES_PER_TURN_MAX: usize = 256;
+/// Reports that only prove life are drawn this late at most, and the window's size is polled this often.
+const IDLE_INTERVAL: Duration = Duration::from_millis(250);
+/// A window that is being resized has settled when its size stayed for this long.
+const RESIZE_SETTLED: Duration = Duration::from_millis(60);
+
+/// After a resize all rows are drawn anew, so long after the first time. The editor clears the rows where its
+/// line was before, which may be the dashboard's now, and when it gets around to that, nobody is told.
+const RESIZE_REDRAWS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(600)];
+
+/// Something for the dashboard to know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// A rank's report.
+    Observation(Box<Observation>),
+    /// The client sent a request.
+    Asked { at: Time, command: String },
+    /// The client's request ended.
+    Answered { at: Time, command: String, reply: String, took: Duration },
+    /// A rank's process has ended.
+    Gone { rank: Rank },
+    /// The operator stopped or continued a rank's process itself.
+    Stopped { rank: Rank, stopped: bool },
+    /// A link was cut or mended, from `a` to `b`, and back unless `oneway`.
+    Cut { a: Rank, b: Rank, oneway: bool, cut: bool },
+    /// Messages are lost with this probability.
+    Loss { probability: f64 },
+    /// Messages are held back for this long.
+    Delay { ms: f64 },
+    /// The network is whole again.
+    Healed,
+    /// How the load of all clients goes.
+    Load(Box<Report>),
+    /// Why nobody is served; `None` when somebody is.
+    Why(Option<String>),
+    /// Whether the answers so far are linearizable.
+    Verdict(model::Verdict),
+    /// The protocol was made unsafe on purpose; `None` when it is safe.
+    Unsafe(Option<String>),
+    /// A sentence for the events.
+    Note(String),
+    /// A text to show over the cards; `None` closes it.
+    Page(Option<model::page::Page>),
+    /// Turn so many pages of it.
+    Turn(isize),
+    /// Something else wrote over the screen.
+    Redraw,
+    /// The end: give the terminal back.
+    Quit,
+}
+
+/// The content of the key bar for a state of the model.
+pub type KeyBar = Box<dyn Fn(&Model) -> Vec<KeyHint> + Send>;
+
+/// What the dashboard's thread works with.
+pub struct Stage {
+    /// Shared with the prompt.
+    pub model: Arc<Mutex<Model>>,
+    /// The looks.
+    pub theme: Theme,
+    /// The key bar for the state of the model.
+    pub keys: KeyBar,
+    /// Now, by the clock of [`Notice::Asked`] and (on one host) of the reports.
+    pub clock: Box<dyn Fn() -> Time + Send>,
+    /// Columns and rows of the whole terminal.
+    pub size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
+    /// The window has a new size: write this on the prompt's side, then the tail of what was said there.
+    pub region: Box<dyn FnMut(String) + Send>,
+}
+
+/// The way to the dashboard, and its end of it.
+#[must_use]
+pub fn channel() -> (Sender<Notice>, Receiver<Notice>) {
+    bounded(NOTICES_MAX)
+}
+
+/// The size of a terminal, by `ioctl`; the terminal itself is not asked.
+#[must_use]
+pub fn terminal_size(terminal: impl AsFd) -> Option<(u16, u16)> {
+    let window = tcgetwinsize(terminal).ok()?;
+    (window.ws_col > 0 && window.ws_row > 0).then_some((window.ws_col, window.ws_row))
+}
+
+/// What is shared, also after a thread that held it has panicked: such things are only looked at.
+pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Folds and draws until [`Notice::Quit`], or until all senders are gone; then gives the terminal back.
+///
+/// # Errors
+/// When the terminal cannot be written to.
+pub fn run<W: Write>(notices: &Receiver<Notice>, mut stage: Stage, painter: Painter<W>) -> io::Result<W> {
+    let mut painter = painter;
+    let mut drawn = Time(0);
+    let mut due = (stage.clock)();
+    let mut resizing: Option<((u16, u16), Time)> = None;
+    let mut redraws: VecDeque<Time> = VecDeque::new();
+    loop {
+        let now = (stage.clock)();
+        let next = redraws.front().map_or(due, |redraw| due.min(*redraw));
+        match notices.recv_timeout(next.since(now).min(IDLE_INTERVAL)) {
+            Ok(notice) => {
+                let urgency = fold(&stage, painter.size(), notice, notices);
+                match urgency {
+                    Urgency::Quit => return painter.leave(),
+                    Urgency::Idle => due = due.min(drawn + IDLE_INTERVAL),
+                    Urgency::Lively => due = due.min(drawn + model::FRAME),
+                    Urgency::Redraw => {
+                        painter = painter.renew()?;
+                        due = (stage.clock)();
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return painter.leave(),
+        }
+
+        let now = (stage.clock)();
+        let size = (stage.size)().unwrap_or(painter.size());
+        if size != painter.size() {
+            let since = resizing.filter(|(seen, _)| *seen == size).map_or(now, |(_, since)| since);
+            resizing = Some((size, since));
+            if now.since(since) < RESIZE_SETTLED {
+                due = now + model::FRAME; // Nothing is drawn for a size that is gone.
+                continue;
+            }
+            let text;
+            (painter, text) = painter.resize(size.0, size.1)?;
+            (stage.region)(text);
+            redraws = RESIZE_REDRAWS.map(|later| now + later).into();
+            due = now;
+        }
+        resizing = None;
+        if redraws.pop_front_if(|redraw| now >= *redraw).is_some() {
+            painter = painter.renew()?;
+            due = now;
+        }
+
+        if now >= due {
+            let mut model = lock(&stage.model);
+            model.tick(now);
+            let keys = (stage.keys)(&model);
+            painter.paint(|frame| view::draw(frame, &model, &stage.theme, &keys, now))?;
+            drawn = now;
+            due = now + model.still_for(now).max(model::FRAME);
+        }
+    }
+}
+
+/// How soon the screen must follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    Idle,
+    Lively,
+    Redraw,
+    Quit,
+}
+
+/// Folds this notice and those that wait behind it.
+fn fold(stage: &Stage, size: (u16, u16), first: Notice, notices: &Receiver<Notice>) -> Urgency {
+    let mut model = lock(&stage.model);
+    let now = (stage.clock)();
+    let waiting = std::iter::once(first).chain(notices.try_iter().take(NOTICES_PER_TURN_MAX));
+    let mut most = Urgency::Idle;
+    for notice in waiting {
+        most = most.max(fold_one(&mut model, size, now, notice));
+        if most == Urgency::Quit {
+            break;
+        }
+    }
+    most
+}
+
+fn fold_one(model: &mut Model, size: (u16, u16), now: Time, notice: Notice) -> Urgency {
+    match notice {
+        Notice::Observation(observation) => {
+            return if model.observe(now, *observation) { Urgency::Lively } else { Urgency::Idle };
+        }
+        Notice::Asked { at, command } => model.asked(at, command),
+        Notice::Answered { at, command, reply, took } => model.answered(at, command, reply, took),
+        Notice::Gone { rank } => model.gone(now, rank),
+        Notice::Stopped { rank, stopped } => model.stopped(now, rank, stopped),
+        Notice::Cut { a, b, oneway, cut } => model.network.set_cut(a, b, oneway, cut),
+        Notice::Loss { probability } => model.network.loss = probability,
+        Notice::Delay { ms } => model.network.delay_ms = ms,
+        Notice::Healed => model.network = model::Network::default(),
+        Notice::Load(report) => model.load = Some(*report),
+        Notice::Why(why) => model.explain(now, why),
+        Notice::Verdict(verdict) => model.verdict = Some(verdict),
+        Notice::Unsafe(notice) => model.unsafe_notice = notice,
+        Notice::Note(text) => model.note(now, text),
+        Notice::Page(page) => model.page = page,
+        Notice::Turn(pages) => {
+            let place = panels::page::inside(layout::page(size.0, size.1));
+            if let Some(page) = &mut model.page {
+                page.turn(pages, usize::from(place.width), usize::from(place.height));
+            }
+        }
+        Notice::Redraw => return Urgency::Redraw,
+        Notice::Quit => return Urgency::Quit,
+    }
+    Urgency::Lively
+}

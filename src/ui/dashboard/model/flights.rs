@@ -1,0 +1,213 @@
+//! Messages under way, slowed so that an eye can follow.
+//!
+//! A message takes microseconds; on the screen it takes more than half a second. Reports of one `PUT`
+//! arrive within one interval, so the messages that follow from each other are started one after the
+//! other: request, Prepare, acknowledgement, answer. Under load most messages are not drawn: a track
+//! (one direction of one link) carries a few at a time, the rest only count. Lost ones are always drawn.
+
+use super::FRAME;
+use crate::core::protocol::{Flight, Rank, Time};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// At most this many messages are in the air at once.
+pub const FLIGHTS_MAX: usize = 48;
+/// At most this many of them on one track.
+pub const FLIGHTS_PER_TRACK_MAX: usize = 3;
+/// A message flies for this long.
+pub const FLIGHT_TIME: Duration = Duration::from_millis(560);
+/// A lost one ends half way and stays there for this long.
+pub const WRECK_TIME: Duration = Duration::from_millis(700);
+/// A message that follows from another starts this much after it.
+const STAGE: Duration = Duration::from_millis(420);
+/// Two messages on one track keep this distance.
+const SPACING: Duration = Duration::from_millis(110);
+/// Heartbeats seen this recently tick.
+const HEARD_RECENTLY: Duration = Duration::from_millis(1_600);
+/// Once a second, for this long.
+const TICK: Duration = Duration::from_millis(250);
+const TICK_EVERY: Duration = Duration::from_secs(1);
+
+/// What sort of message: gives it its sign and its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Client → primary.
+    Request,
+    /// Primary → backup: a write.
+    Prepare,
+    /// The acknowledgements.
+    Ok,
+    /// Primary → client.
+    Reply,
+    /// A join and the state that it brings.
+    State,
+    /// Who is who.
+    View,
+    /// At regular intervals, whether or not anything happens.
+    Heartbeat,
+}
+
+impl Kind {
+    /// The kind of the message with this name.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        match name {
+            "Request" => Self::Request,
+            "Prepare" => Self::Prepare,
+            "PrepareOk" | "SnapshotOk" => Self::Ok,
+            "Reply" => Self::Reply,
+            "Join" | "Snapshot" => Self::State,
+            "Heartbeat" | "HeartbeatOk" | "Announce" | "Welcome" => Self::Heartbeat,
+            _ => Self::View,
+        }
+    }
+
+    /// True for heartbeats.
+    #[must_use]
+    pub fn is_background(self) -> bool {
+        self == Self::Heartbeat
+    }
+}
+
+/// A message in the air.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flying {
+    /// From where.
+    pub from: Rank,
+    /// To where.
+    pub to: Rank,
+    /// What sort.
+    pub kind: Kind,
+    /// A word or two to fly beside it where there is room.
+    pub label: String,
+    /// A fault swallowed it.
+    pub lost: bool,
+    starts: Time,
+}
+
+impl Flying {
+    /// How far it is, 0 to 1; `None` before the start and after the end.
+    #[must_use]
+    pub fn progress(&self, now: Time) -> Option<f64> {
+        if now < self.starts || now >= self.ends() {
+            return None;
+        }
+        let share = now.since(self.starts).as_secs_f64() / FLIGHT_TIME.as_secs_f64();
+        Some(if self.lost { share.min(0.5) } else { share.min(1.0) })
+    }
+
+    /// A lost message that has come to its end.
+    #[must_use]
+    pub fn is_wreck(&self, now: Time) -> bool {
+        self.lost && now.since(self.starts) >= FLIGHT_TIME / 2
+    }
+
+    fn ends(&self) -> Time {
+        self.starts + if self.lost { FLIGHT_TIME / 2 + WRECK_TIME } else { FLIGHT_TIME }
+    }
+}
+
+/// All messages in the air.
+#[derive(Debug)]
+pub struct Flights {
+    flying: Vec<Flying>,
+    heard: BTreeMap<(Rank, Rank), Time>,
+    left_out: u64,
+}
+
+impl Flights {
+    pub(super) fn new() -> Self {
+        Self { flying: Vec::new(), heard: BTreeMap::new(), left_out: 0 }
+    }
+
+    pub(super) fn launch(&mut self, now: Time, from: Rank, flight: &Flight) {
+        let kind = Kind::of(&flight.name);
+        if kind.is_background() && !flight.lost {
+            self.heard.insert((from, flight.to), now);
+            return;
+        }
+        if kind.is_background() && self.on_track(from, flight.to).any(|f| f.lost) {
+            return; // On a cut link one lost heartbeat at a time says enough.
+        }
+        let busy = self.on_track(from, flight.to).count() >= FLIGHTS_PER_TRACK_MAX;
+        if (busy || self.flying.len() >= FLIGHTS_MAX) && !self.make_room(from, flight) {
+            self.left_out += 1;
+            return;
+        }
+        let behind = self.on_track(from, flight.to).map(|f| f.starts + SPACING).max();
+        let starts = (now + self.stage(now, from, kind, &flight.name)).max(behind.unwrap_or(now));
+        let label = label(kind, flight);
+        self.flying.push(Flying { from, to: flight.to, kind, label, lost: flight.lost, starts });
+    }
+
+    /// A lost message takes the place of one that arrived.
+    fn make_room(&mut self, from: Rank, flight: &Flight) -> bool {
+        let on_track = |f: &Flying| f.from == from && f.to == flight.to;
+        match self.flying.iter().position(|f| flight.lost && !f.lost && on_track(f)) {
+            Some(place) => {
+                self.flying.remove(place);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// How long a message waits for those that it follows from.
+    fn stage(&self, now: Time, from: Rank, kind: Kind, name: &str) -> Duration {
+        match (kind, name) {
+            (Kind::Prepare, _) | (_, "StartView" | "Refused" | "NotPrimary" | "Snapshot" | "ViewIs") => STAGE,
+            (Kind::Ok, _) | (_, "StartViewOk") => STAGE * 2,
+            (Kind::Reply, _) => {
+                let wrote = self.flying.iter().any(|f| {
+                    f.kind == Kind::Prepare && f.from == from && now.since(f.starts) < STAGE && f.starts + STAGE > now
+                });
+                if wrote { STAGE * 3 } else { STAGE }
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn on_track(&self, from: Rank, to: Rank) -> impl Iterator<Item = &Flying> {
+        self.flying.iter().filter(move |f| f.from == from && f.to == to)
+    }
+
+    pub(super) fn land(&mut self, now: Time) {
+        self.flying.retain(|f| now < f.ends());
+    }
+
+    pub(super) fn still_for(&self, now: Time, started: Time) -> Duration {
+        let next = self.flying.iter().filter(|f| now < f.ends()).map(|f| f.starts.since(now).max(FRAME)).min();
+        let mut still = next.unwrap_or(Duration::MAX);
+        if self.heard.values().any(|at| now.since(*at) < HEARD_RECENTLY) {
+            let phase = phase(now, started);
+            still = still.min(if phase < TICK { TICK - phase } else { TICK_EVERY - phase });
+        }
+        still
+    }
+
+    /// The messages to draw, those that started first below the later ones.
+    #[must_use]
+    pub fn in_the_air(&self) -> &[Flying] {
+        &self.flying
+    }
+
+    /// True while the track from `from` to `to` shows that heartbeats pass: briefly, once a second,
+    /// on all tracks at once.
+    #[must_use]
+    pub fn ticks(&self, from: Rank, to: Rank, now: Time, started: Time) -> bool {
+        phase(now, started) < TICK && self.heard.get(&(from, to)).is_some_and(|at| now.since(*at) < HEARD_RECENTLY)
+    }
+}
+
+fn phase(now: Time, started: Time) -> Duration {
+    Duration::from_nanos(u64::from(now.since(started).subsec_nanos()))
+}
+
+/// What flies beside the sign: the name, and the op number if there is one.
+fn label(kind: Kind, flight: &Flight) -> String {
+    let op = flight.text.split(' ').find(|word| word.starts_with("op=")).unwrap_or("");
+    match kind {
+        Kind::Prepare | Kind::Ok if !op.is_empty() => format!("{} {op}", flight.name),
+        _ => flight.name.clone(),
+    }
+}

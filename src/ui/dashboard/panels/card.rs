@@ -1,0 +1,304 @@
+//! A server: what it is, how far it is, what it holds.
+//!
+//! ```text
+//! ┏ server 2 · PRIMARY ━━━━━━━━━━━━━┓      ┌╌ server 1 · DOWN ╌╌╌╌╌╌╌╌╌╌╌┐
+//! ┃ op 42  commit 42   lease ▮▮▮▮▮  ┃      ╎ crashed 1.2 s ago      ╲     ╎
+//! ┃ color    red                 42 ┃      ╎ back in 1.8 s  ▮▮▮▯▯   ╱     ╎
+//! ┃≠fruit    mango               41 ┃      ╎                        ╲     ╎
+//! ┃ +12 more                        ┃      ╎                        ╱     ╎
+//! ┗━ incarnation 1 ━━━━━━━ 14 keys ━┛      └╌ incarnation 1 ╌╌╌╌╌╌╌╌╌╌╌╌╌╌┘
+//! ```
+//!
+//! The state is told three times: by the word, by the kind of border, by the colour.
+
+use super::{cols, gauge, paint, put, put_right, seconds};
+use crate::core::protocol::{Rank, ServerStatus, Time};
+use crate::ui::dashboard::model::Model;
+use crate::ui::dashboard::model::server::{FLASH, Server, ShownKey, State};
+use crate::ui::dashboard::theme::Theme;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::widgets::{Block, Widget};
+
+/// Draws one card.
+pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, theme: &Theme, now: Time) {
+    if area.width < 8 || area.height < 3 {
+        return;
+    }
+    let state = server.state(now);
+    let (style, border) = theme.card(state);
+    Block::bordered().border_set(border).border_style(style).render(area, buffer);
+    let fallen = matches!(state, State::Down | State::Dead);
+    if fallen {
+        crack(buffer, area, theme, style);
+    }
+    title(buffer, area, server, state, theme, now);
+    foot(buffer, area, model, server, state, theme);
+
+    let body = Rect { x: area.x + 2, y: area.y + 1, width: area.width - 4, height: area.height - 2 };
+    let mut lines = Lines { buffer, body, row: 0 };
+    match state {
+        State::Starting => lines.line("not heard of yet", theme.faint),
+        State::Idle => {
+            lines.line("alive, empty", theme.text);
+            lines.line("joins when it is needed", theme.faint);
+        }
+        State::Down => down(&mut lines, server, theme, now),
+        State::Dead => {
+            lines.line("process gone", theme.bad.add_modifier(Modifier::BOLD));
+            if let Some(since) = server.out_since(now) {
+                lines.line(&format!("for {}", seconds(since)), theme.text);
+            }
+        }
+        State::Joining => joining(&mut lines, server, theme),
+        State::Paused => {
+            let paused = server.paused_for(now).map_or("paused".into(), |p| format!("paused for {}", seconds(p)));
+            lines.line(&paused, theme.doubt.add_modifier(Modifier::BOLD));
+            lines.line("keeps its memory", theme.faint);
+            keys(&mut lines, model, server, theme, now);
+        }
+        State::OldPrimary | State::OldBackup => {
+            behind(&mut lines, model, state, theme);
+            keys(&mut lines, model, server, theme, now);
+        }
+        State::Primary | State::Backup => {
+            progress(&mut lines, model, server, state, theme, now);
+            garbage(&mut lines, server, theme);
+            keys(&mut lines, model, server, theme, now);
+        }
+    }
+}
+
+/// The rows of a card that are still free.
+struct Lines<'a> {
+    buffer: &'a mut Buffer,
+    body: Rect,
+    row: u16,
+}
+
+impl Lines<'_> {
+    fn free(&self) -> u16 {
+        self.body.height.saturating_sub(self.row)
+    }
+
+    fn y(&self) -> u16 {
+        self.body.y + self.row
+    }
+
+    fn line(&mut self, text: &str, style: Style) {
+        self.parts(&[(text, style)]);
+    }
+
+    /// Puts parts beside each other, two blanks apart; a part that does not fit starts the next row.
+    fn parts(&mut self, parts: &[(&str, Style)]) {
+        let mut x = self.body.x;
+        for (text, style) in parts {
+            if x > self.body.x && x + cols(text) > self.body.right() {
+                self.row += 1;
+                x = self.body.x;
+            }
+            if self.free() == 0 {
+                return;
+            }
+            x = put(self.buffer, x, self.y(), self.body.right().saturating_sub(x), text, *style) + 2;
+        }
+        self.row += 1;
+    }
+}
+
+fn title(buffer: &mut Buffer, area: Rect, server: &Server, state: State, theme: &Theme, now: Time) {
+    let room = area.width - 2;
+    let long = format!(" server {} · {state} ", server.rank);
+    let text = if cols(&long) <= room { long } else { format!(" {} · {state} ", server.rank) };
+    let mut style = theme.card(state).0.add_modifier(Modifier::BOLD);
+    let fallen = matches!(state, State::Down | State::Dead);
+    if (server.is_lit(now) && state == State::Primary) || (server.just_fell(now) && fallen) {
+        style = style.patch(theme.lit);
+    }
+    put(buffer, area.x + 1, area.y, room, &text, style);
+}
+
+/// The lower border: which life, how many keys, and which links are cut.
+fn foot(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, state: State, theme: &Theme) {
+    let Some(status) = server.status() else { return };
+    let y = area.bottom() - 1;
+    let style = theme.card(state).0;
+    let mut right = area.right() - 2;
+    if !matches!(state, State::Starting | State::Idle | State::Down | State::Dead) {
+        let text = format!(" {} key{} ", status.keys, if status.keys == 1 { "" } else { "s" });
+        put_right(buffer, right, y, area.width - 4, &text, style);
+        right -= cols(&text).min(area.width - 4) + 1;
+    }
+    let cut = cut_from(model, server.rank);
+    if !cut.is_empty() && model.servers().len() > 2 {
+        let text = format!(" {} {cut} ", theme.glyphs.lost);
+        put_right(buffer, right, y, right - area.x - 1, &text, theme.bad.add_modifier(Modifier::BOLD));
+        right -= cols(&text).min(right - area.x - 1);
+    }
+    let text = format!(" incarnation {} ", status.incarnation);
+    if area.x + 2 + cols(&text) <= right {
+        put(buffer, area.x + 2, y, cols(&text), &text, style);
+    }
+}
+
+fn cut_from(model: &Model, rank: Rank) -> String {
+    let peers: Vec<String> =
+        model.network.cut.iter().filter(|(from, _)| *from == rank).map(|(_, to)| to.to_string()).collect();
+    peers.join(" ")
+}
+
+/// A zigzag through the whole card, borders included.
+fn crack(buffer: &mut Buffer, area: Rect, theme: &Theme, style: Style) {
+    let x = (area.x + area.width * 4 / 5).max(area.right() - 9).min(area.right() - 4);
+    for y in area.top()..area.bottom() {
+        let [falling, rising] = theme.glyphs.crack;
+        let even = (y - area.y).is_multiple_of(2);
+        put(buffer, x, y, 1, if even { falling } else { rising }, style);
+    }
+}
+
+fn down(lines: &mut Lines, server: &Server, theme: &Theme, now: Time) {
+    let ago = server.out_since(now).map_or("crashed".into(), |ago| format!("crashed {} ago", seconds(ago)));
+    lines.line(&ago, theme.bad.add_modifier(Modifier::BOLD));
+    match server.back_in(now) {
+        Some((left, over)) => {
+            let bar = gauge(theme.glyphs.gauge, over, 5);
+            lines.parts(&[(&format!("back in {}", seconds(left)), theme.text), (&bar, theme.joining)]);
+        }
+        None => lines.line("until RECOVER", theme.text),
+    }
+    if lines.free() > 1 {
+        lines.line("its memory is lost", theme.faint);
+    }
+}
+
+/// It has not heard of the newest view, and is wrong about its role.
+fn behind(lines: &mut Lines, model: &Model, state: State, theme: &Theme) {
+    let view = model.view_number();
+    let wrong = match (state, model.members().first()) {
+        (State::OldPrimary, Some(primary)) => format!("view {view} is led by {primary}"),
+        _ => format!("not in view {view}"),
+    };
+    lines.line(&wrong, theme.doubt.add_modifier(Modifier::BOLD));
+    lines.line("has not heard of it", theme.faint);
+}
+
+fn joining(lines: &mut Lines, server: &Server, theme: &Theme) {
+    let Some((got, all)) = server.status().and_then(|status| status.transfer) else {
+        lines.line("asks for the state", theme.text);
+        return;
+    };
+    let share = if all == 0 { 1.0 } else { got as f64 / all as f64 };
+    let width = lines.body.width.min(40);
+    let what = if width >= 24 { "receiving the state: " } else { "receiving " };
+    lines.line(&format!("{what}{:.0}%", share.min(1.0) * 100.0), theme.text);
+    lines.line(&gauge(theme.glyphs.gauge, share, width), theme.joining);
+    lines.line(&format!("{got} of {all} keys"), theme.faint);
+}
+
+/// Frames from peers that made no sense: worth a row, as none should ever come.
+fn garbage(lines: &mut Lines, server: &Server, theme: &Theme) {
+    let frames = server.status().map_or(0, |status| status.garbage);
+    if frames > 0 {
+        lines.line(&format!("garbage {frames}"), theme.bad.add_modifier(Modifier::BOLD));
+    }
+}
+
+/// How far it is, and its right to answer.
+fn progress(lines: &mut Lines, model: &Model, server: &Server, state: State, theme: &Theme, now: Time) {
+    let Some(status) = server.status() else { return };
+    let (op, commit) = (format!("op {}", status.op), format!("commit {}", status.commit));
+    let (right, style) = standing(model, server, status, state, theme, now);
+    let width = lines.body.width;
+    if cols(&op) + cols(&commit) + STANDING_COLS + 4 <= width {
+        lines.parts(&[(&op, theme.text), (&commit, theme.text), (&right, style)]);
+    } else if lines.body.height >= 5 {
+        // All cards break here alike, so that their keys stand side by side.
+        lines.parts(&[(&op, theme.text), (&commit, theme.text)]);
+        lines.line(&right, style);
+    } else if cols(&op) + cols(&commit) < width {
+        // In small cards the keys need the rows.
+        lines.line(&format!("{op} {commit}"), theme.text);
+    } else {
+        lines.line(&format!("{op}/{}", status.commit), theme.text);
+    }
+}
+
+fn standing(
+    model: &Model,
+    server: &Server,
+    status: &ServerStatus,
+    state: State,
+    theme: &Theme,
+    now: Time,
+) -> (String, Style) {
+    if let Some(silent) = server.silent_for(now) {
+        return (format!("silent for {}", seconds(silent)), theme.doubt);
+    }
+    if state == State::Backup {
+        let primary = model.members().first().copied();
+        return (primary.map_or(String::new(), |rank| format!("follows server {rank}")), theme.faint);
+    }
+    if !status.serving {
+        return ("takes over".into(), theme.doubt);
+    }
+    match server.lease() {
+        // Between two heartbeats a lease runs down by a quarter: that is as good as full.
+        Some(share) => (format!("lease {}", gauge(theme.glyphs.gauge, share / LEASE_HEALTHY, 5)), theme.primary),
+        None => ("alone, no backup".into(), theme.doubt),
+    }
+}
+
+/// A lease with this share left is drawn full.
+const LEASE_HEALTHY: f64 = 0.6;
+/// What [`standing`] usually takes.
+const STANDING_COLS: u16 = 17;
+
+fn keys(lines: &mut Lines, model: &Model, server: &Server, theme: &Theme, now: Time) {
+    let all = server.status().map_or(0, |status| status.keys);
+    let shown = server.keys();
+    let free = usize::from(lines.free());
+    if all == 0 && free > 0 {
+        lines.line("no keys", theme.faint);
+        return;
+    }
+    let more = all > free as u64 || (shown.len() as u64) < all;
+    let rows = if more && free > 2 { free - 1 } else { free };
+    let shown = &shown[..shown.len().min(rows)];
+    let widest = |of: fn(&ShownKey) -> String| shown.iter().map(|key| cols(&of(key))).max().unwrap_or(0);
+    let width = lines.body.width;
+    let op_cols = widest(|key| key.view.op.to_string());
+    let key_cols = widest(|key| key.view.key.preview(KEY_CHARS_MAX)).clamp(1, (width * 2 / 5).max(4));
+    let value_x = lines.body.x + key_cols + 2;
+    let right = lines.body.right();
+    let value_cols = right.saturating_sub(value_x + op_cols + 1);
+    let peers: Vec<&Server> = model.servers().iter().filter(|peer| peer.rank != server.rank).collect();
+    for key in shown {
+        let y = lines.y();
+        put(lines.buffer, lines.body.x, y, key_cols, &key.view.key.preview(KEY_CHARS_MAX), theme.key);
+        put(lines.buffer, value_x, y, value_cols, &value(key), theme.text);
+        put_right(lines.buffer, right, y, op_cols, &key.view.op.to_string(), theme.faint);
+        if now.since(key.changed) < FLASH && key.changed > Time(0) {
+            paint(lines.buffer, lines.body.x, y, width, theme.flash);
+        }
+        if peers.iter().any(|peer| server.differs_from(peer, key, now)) {
+            let x = lines.body.x - 1;
+            put(lines.buffer, x, y, 1, theme.glyphs.differs, theme.bad.add_modifier(Modifier::BOLD));
+        }
+        lines.row += 1;
+    }
+    let rest = all.saturating_sub(shown.len() as u64);
+    if rest > 0 && lines.free() > 0 {
+        lines.line(&format!("+{rest} more"), theme.faint);
+    }
+}
+
+const KEY_CHARS_MAX: usize = 32;
+const VALUE_CHARS_MAX: usize = 64;
+
+fn value(key: &ShownKey) -> String {
+    let Some(value) = &key.view.value else { return String::new() };
+    let text = value.preview(VALUE_CHARS_MAX);
+    if key.view.value_bytes > value.len() as u64 { format!("({} bytes) {text}", key.view.value_bytes) } else { text }
+}

@@ -1,0 +1,11 @@
+//! What a person sees and types.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`commands`] | the one table of commands, and how a line becomes an action |
+//! | [`console`] | prompt, line mode, keys |
+//! | [`dashboard`] | a model folded from what the cluster tells, a pure view, one file a panel |
+
+pub mod commands;
+pub mod console;
+pub mod dashboard;
