@@ -53,7 +53,7 @@ mod tests {
             eprintln!("skipped: no name spaces of time here");
             return;
         }
-        let test = "driver::clock::tests::the_clock_counts_the_time_that_the_host_has_slept";
+        let test = "mpi::clock::tests::the_clock_counts_the_time_that_the_host_has_slept";
         let output = unshare().arg(std::env::current_exe().unwrap()).args(["--exact", test]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains("1 passed"), "{text}");
