@@ -1,10 +1,10 @@
 //! Puts the rooms together: what runs on which rank, in which thread.
 //!
 //! ```text
-//! rank 0   main thread: MPI, client, metadata server (driver::console_rank)
+//! rank 0   main thread: MPI, client, metadata server (mpi::console_rank)
 //!            ▲ Desk                      │ News
 //!          prompt thread (console)     dashboard thread (dashboard), or events on stderr
-//! rank N   main thread: MPI and the server (driver::server_rank)
+//! rank N   main thread: MPI and the server (mpi::server_rank)
 //! ```
 
 #[cfg(feature = "mpi")]
