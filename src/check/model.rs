@@ -154,7 +154,7 @@ impl Act {
             Command::Delete { .. } => Self::Delete,
             Command::Append { value, .. } => Self::Append(Value::of(value)),
             Command::Incr { .. } => Self::Incr,
-            Command::Keys { .. } | Command::Count => return None,
+            Command::Keys { .. } | Command::Count | Command::Call(_) | Command::Multi(_) => return None,
         })
     }
 
@@ -293,7 +293,7 @@ impl Answer {
             Reply::Error(StoreError::Overflow) => Self::Overflow,
             Reply::Error(StoreError::ValueTooLong(bytes)) => Self::TooLong(*bytes),
             Reply::Error(_) => return None,
-            Reply::Keys(_) => Self::Nonsense,
+            _ => Self::Nonsense,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What a client may ask, what it is answered, and the limits of both.
 
-use super::bytes::preview;
-use super::{Bytes, KeyList};
+use super::commands::{Kind, Row, RowId};
+use super::{Bytes, OpNumber, StoreError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -11,9 +11,15 @@ pub const KEY_BYTES_MAX: usize = 1024;
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// The most key bytes that one `KEYS` answers (4 MiB), so that no single answer holds up a rank.
 pub const KEYS_REPLY_BYTES_MAX: usize = 4 << 20;
+/// How many databases there are; the prompt uses the first.
+pub const DATABASES: usize = 16;
+/// The most commands of one `EXEC`.
+pub const MULTI_COMMANDS_MAX: usize = 16_384;
+/// The most arguments of one command.
+pub const ARGUMENTS_MAX: usize = 1 << 20;
 
-/// A key of a list is cut to this many characters in words.
-const KEY_SHOWN_CHARS: usize = 64;
+/// In words a command shows no more arguments than this.
+const SHOWN_ARGUMENTS: usize = 4;
 
 /// One operation on the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,71 +42,114 @@ pub enum Command {
     Keys { pattern: Bytes },
     /// How many keys there are.
     Count,
+    /// Any other command of [`super::commands`].
+    Call(Box<Call>),
+    /// `EXEC`: several commands as one, if nothing that was watched has changed.
+    Multi(Box<Multi>),
 }
 
-/// What the store answers.
+/// A command of the table with its arguments, in one of the databases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reply {
-    /// Done.
-    Ok,
-    /// There is no such value, or the condition of `ADD`/`UPDATE` did not hold; nothing changed.
-    Nil,
-    /// The value of a `GET`.
-    Value(Bytes),
-    /// A count, a length, or the new number of an `INCR`.
-    Integer(i64),
-    /// The keys of a `KEYS`, in byte order.
-    Keys(KeyList),
-    /// Refused; nothing changed.
-    Error(StoreError),
+pub struct Call {
+    /// The database.
+    pub db: Db,
+    /// Which command.
+    pub row: RowId,
+    /// What follows the name.
+    pub args: Vec<Bytes>,
 }
 
-/// Why the store refused a command. Nothing was changed.
+/// The commands of an `EXEC`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Multi {
+    /// What to do, in order.
+    pub commands: Vec<Command>,
+    /// What must not have changed.
+    pub watched: Vec<Watched>,
+}
+
+/// A key that a client watches, and the write that had changed it last when it began to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StoreError {
-    /// `INCR` on something that is no decimal 64-bit integer.
-    NotAnInteger,
-    /// `INCR` beyond the largest 64-bit integer.
-    Overflow,
-    /// A key of this many bytes, more than [`KEY_BYTES_MAX`].
-    KeyTooLong(u64),
-    /// A value of this many bytes, more than [`VALUE_BYTES_MAX`].
-    ValueTooLong(u64),
-    /// `KEYS` that matches more than [`KEYS_REPLY_BYTES_MAX`] bytes of keys.
-    TooManyKeys,
-    /// There are [`super::SESSIONS_MAX`] clients already.
-    TooManyClients,
+pub struct Watched {
+    /// The database.
+    pub db: Db,
+    /// The key.
+    pub key: Bytes,
+    /// What [`Command::version`] answered.
+    pub op: OpNumber,
 }
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAnInteger => write!(f, "value is not a 64-bit integer: PUT a number first, or DELETE the key"),
-            Self::Overflow => write!(f, "the number would pass the 64-bit range: PUT a smaller one first"),
-            Self::KeyTooLong(bytes) => {
-                write!(f, "key of {bytes} bytes is too long: at most {KEY_BYTES_MAX} bytes; nothing stored")
-            }
-            Self::ValueTooLong(bytes) => {
-                write!(f, "value of {bytes} bytes is too long: at most {VALUE_BYTES_MAX} bytes (1 MiB); nothing stored")
-            }
-            Self::TooManyKeys => {
-                write!(f, "more than {KEYS_REPLY_BYTES_MAX} bytes of keys match: use a narrower pattern, or COUNT")
-            }
-            Self::TooManyClients => write!(f, "too many clients: at most {} are served", super::SESSIONS_MAX),
-        }
+/// The number of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+pub struct Db(u8);
+
+impl Db {
+    /// The database of this number, if there is one.
+    #[must_use]
+    pub fn new(number: u64) -> Option<Self> {
+        u8::try_from(number).ok().filter(|number| usize::from(*number) < DATABASES).map(Self)
+    }
+
+    /// All databases.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..DATABASES as u8).map(Self)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
     }
 }
 
-impl std::error::Error for StoreError {}
+impl<'de> Deserialize<'de> for Db {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u8::deserialize(deserializer)?;
+        Self::new(number.into()).ok_or_else(|| serde::de::Error::custom("no such database"))
+    }
+}
+
+impl Call {
+    /// The command's row in the table.
+    #[must_use]
+    pub fn row(&self) -> &'static Row {
+        self.row.row()
+    }
+
+    /// The keys that it is about.
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.row().key_positions(&self.args).filter_map(|at| self.args.get(at))
+    }
+}
 
 impl Command {
+    /// `EXEC` of these commands; nothing happens when a watched key has changed.
+    #[must_use]
+    pub fn multi(commands: Vec<Command>, watched: Vec<Watched>) -> Self {
+        Self::Multi(Box::new(Multi { commands, watched }))
+    }
+
+    /// A question for the write that changed a key last, for `WATCH`: its op number, or 0 when there is no such key.
+    ///
+    /// # Panics
+    /// Never: the table has that command.
+    #[must_use]
+    pub fn version(db: Db, key: Bytes) -> Self {
+        let row = RowId::of("version").expect("the table has it");
+        Self::Call(Box::new(Call { db, row, args: vec![key] }))
+    }
+
     /// True for what is answered from committed state without a place in the order of writes.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        matches!(self, Self::Get { .. } | Self::Keys { .. } | Self::Count)
+        match self {
+            Self::Get { .. } | Self::Keys { .. } | Self::Count => true,
+            Self::Call(call) => call.row().kind == Kind::Read,
+            _ => false,
+        }
     }
 
-    /// The one key this command reads or writes, if it is about one key.
+    /// The one key this command reads or writes, if it is about one key of the first database.
     #[must_use]
     pub fn key(&self) -> Option<&Bytes> {
         match self {
@@ -111,7 +160,12 @@ impl Command {
             | Self::Delete { key }
             | Self::Append { key, .. }
             | Self::Incr { key } => Some(key),
-            Self::Keys { .. } | Self::Count => None,
+            Self::Call(call) => {
+                let mut keys = call.keys();
+                let first = keys.next().filter(|_| call.db == Db::default());
+                first.filter(|_| keys.next().is_none())
+            }
+            Self::Keys { .. } | Self::Count | Self::Multi(_) => None,
         }
     }
 
@@ -140,13 +194,22 @@ impl Command {
             Self::Incr { .. } => "INCR",
             Self::Keys { .. } => "KEYS",
             Self::Count => "COUNT",
+            Self::Call(call) => call.row().shown,
+            Self::Multi(_) => "EXEC",
         }
     }
 
     /// Bytes of key and value, for limits on queues.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.key().map_or(0, |k| k.len()) + self.value().map_or(0, |v| v.len())
+        match self {
+            Self::Call(call) => call.args.iter().map(|arg| arg.len()).sum(),
+            Self::Multi(multi) => {
+                let watched: usize = multi.watched.iter().map(|watched| watched.key.len()).sum();
+                watched + multi.commands.iter().map(Self::size_bytes).sum::<usize>()
+            }
+            other => other.key().map_or(0, |k| k.len()) + other.value().map_or(0, |v| v.len()),
+        }
     }
 
     /// Refuses keys and values beyond the limits. Clients check before they send, servers before they accept.
@@ -154,26 +217,31 @@ impl Command {
     /// # Errors
     /// [`StoreError::KeyTooLong`] and [`StoreError::ValueTooLong`].
     pub fn check_limits(&self) -> Result<(), StoreError> {
-        let key = match self {
-            Self::Keys { pattern } => Some(pattern),
-            other => other.key(),
-        };
-        match (key, self.value()) {
-            (Some(key), _) if key.len() > KEY_BYTES_MAX => Err(StoreError::KeyTooLong(key.len() as u64)),
-            (_, Some(value)) if value.len() > VALUE_BYTES_MAX => Err(StoreError::ValueTooLong(value.len() as u64)),
+        let check_key = |key: &Bytes| match key.len() {
+            length if length > KEY_BYTES_MAX => Err(StoreError::KeyTooLong(length as u64)),
             _ => Ok(()),
-        }
-    }
-}
-
-impl Reply {
-    /// Bytes that it brings along.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
+        };
+        let check_value = |value: &Bytes| match value.len() {
+            length if length > VALUE_BYTES_MAX => Err(StoreError::ValueTooLong(length as u64)),
+            _ => Ok(()),
+        };
         match self {
-            Self::Value(value) => value.len(),
-            Self::Keys(keys) => keys.size_bytes(),
-            Self::Ok | Self::Nil | Self::Integer(_) | Self::Error(_) => 0,
+            Self::Keys { pattern } => check_key(pattern),
+            Self::Call(call) => {
+                call.keys().try_for_each(check_key)?;
+                call.args.iter().try_for_each(check_value)
+            }
+            Self::Multi(multi) if multi.commands.len() > MULTI_COMMANDS_MAX => {
+                Err(StoreError::told(format!("ERR more than {MULTI_COMMANDS_MAX} commands in one EXEC")))
+            }
+            Self::Multi(multi) => {
+                multi.watched.iter().try_for_each(|watched| check_key(&watched.key))?;
+                multi.commands.iter().try_for_each(Self::check_limits)
+            }
+            other => {
+                other.key().map_or(Ok(()), check_key)?;
+                other.value().map_or(Ok(()), check_value)
+            }
         }
     }
 }
@@ -182,35 +250,26 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            Self::Keys { pattern } => write!(f, " {pattern}")?,
+            Self::Keys { pattern } => write!(f, " {pattern}"),
+            Self::Call(call) => {
+                if call.db != Db::default() {
+                    write!(f, "[{}]", call.db.0)?;
+                }
+                call.args.iter().take(SHOWN_ARGUMENTS).try_for_each(|arg| write!(f, " {}", arg.preview(24)))?;
+                f.write_str(if call.args.len() > SHOWN_ARGUMENTS { " …" } else { "" })
+            }
+            Self::Multi(multi) => multi
+                .commands
+                .iter()
+                .take(SHOWN_ARGUMENTS)
+                .enumerate()
+                .try_for_each(|(at, command)| write!(f, "{}{command}", if at > 0 { "; " } else { " " })),
             other => {
                 if let Some(key) = other.key() {
                     write!(f, " {}", key.preview(24))?;
                 }
+                other.value().map_or(Ok(()), |value| write!(f, " {}", value.preview(24)))
             }
-        }
-        if let Some(value) = self.value() {
-            write!(f, " {}", value.preview(24))?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Reply {
-    /// As redis-cli prints it to a pipe.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ok => f.write_str("OK"),
-            Self::Nil => f.write_str("(nil)"),
-            Self::Value(value) => value.fmt(f),
-            Self::Integer(number) => number.fmt(f),
-            Self::Keys(keys) => {
-                for (i, key) in keys.iter().enumerate() {
-                    write!(f, "{}{}", if i > 0 { " " } else { "" }, preview(key, KEY_SHOWN_CHARS))?;
-                }
-                Ok(())
-            }
-            Self::Error(error) => write!(f, "(error) {error}"),
         }
     }
 }

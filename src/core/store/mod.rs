@@ -6,7 +6,9 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`command`] | what a client may ask, what it is answered, and the limits of both |
+//! | [`command`] | what a client may ask, and the limits of it |
+//! | [`commands`] | the one table of commands, and what each of them does: a file a kind of value |
+//! | [`reply`], [`error`] | what it is answered |
 //! | [`session`] | the client table: at most one effect per request (Viewstamped Replication Revisited, 2012, §4.1) |
 //! | [`glob`] | which keys a `KEYS` asks for |
 //! | [`keylist`] | the answer of a `KEYS`, packed |
@@ -22,9 +24,12 @@
 
 pub mod bytes;
 pub mod command;
+pub mod commands;
+pub mod error;
 pub mod glob;
 pub mod ids;
 pub mod keylist;
+pub mod reply;
 pub mod scan;
 pub mod session;
 pub mod snapshot;
@@ -32,10 +37,12 @@ pub mod state;
 pub mod work;
 
 pub use bytes::Bytes;
-pub use command::{Command, KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, Reply, StoreError, VALUE_BYTES_MAX};
+pub use command::{Call, Command, DATABASES, Db, KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, Multi, VALUE_BYTES_MAX, Watched};
+pub use error::StoreError;
 pub use glob::KeyPattern;
 pub use ids::{ClientId, OpNumber, Seq};
 pub use keylist::KeyList;
+pub use reply::{Double, Reply};
 pub use scan::Scan;
 pub use session::{SESSION_REPLIES_MAX, SESSIONS_MAX, Session, Sessions};
 pub use snapshot::{Chunk, Exporter, Finale, Importer, SnapshotError};

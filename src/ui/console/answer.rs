@@ -35,6 +35,8 @@ pub enum Answer {
     Integer(i64),
     /// Keys.
     List(KeyList),
+    /// Any other answer of the store.
+    Data(Reply),
     /// Lines to read, without a newline at the end.
     Text(String),
     /// Refused: what and why.
@@ -54,6 +56,7 @@ impl From<Outcome> for Answer {
             Outcome::Done(Reply::Integer(number)) => Self::Integer(number),
             Outcome::Done(Reply::Keys(keys)) => Self::List(keys),
             Outcome::Done(Reply::Error(error)) => Self::Error(error.to_string()),
+            Outcome::Done(other) => Self::Data(other),
             Outcome::Unknown => Self::Unknown,
         }
     }
@@ -161,6 +164,7 @@ impl Answer {
             Self::Value(value) => out.extend_from_slice(value),
             Self::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
             Self::List(keys) => out.extend_from_slice(&keys.join(b'\n')),
+            Self::Data(reply) => write_lines(reply, out),
             Self::Text(text) => out.extend_from_slice(text.as_bytes()),
             Self::Error(why) => out.extend_from_slice(format!("(error) {why}").as_bytes()),
             Self::Unknown => out.extend_from_slice(b"(unknown)"),
@@ -179,6 +183,7 @@ impl Answer {
             Self::Value(value) => pretty_value(value, palette),
             Self::Integer(number) => palette.paint(palette.number, &format!("(integer) {number}")),
             Self::List(keys) => pretty_list(keys, palette),
+            Self::Data(reply) => pretty_reply(reply, palette, 0),
             Self::Text(text) => text.clone(),
             Self::Error(why) => palette.paint(palette.error, &format!("(error) {why}")),
             Self::Unknown => {
@@ -201,6 +206,62 @@ impl Answer {
             other => other,
         }
     }
+}
+
+/// An element a line, as redis-cli gives it to a pipe.
+fn write_lines(reply: &Reply, out: &mut Vec<u8>) {
+    let line = |out: &mut Vec<u8>, at: usize, item: &Reply| {
+        out.extend_from_slice(if at > 0 { b"\n" } else { b"" });
+        match item {
+            Reply::Nil | Reply::NilArray => {}
+            item => write_lines(item, out),
+        }
+    };
+    match reply {
+        Reply::Value(value) | Reply::Status(value) => out.extend_from_slice(value),
+        Reply::Array(items) | Reply::Set(items) => {
+            items.iter().enumerate().for_each(|(at, item)| line(out, at, item));
+        }
+        Reply::Map(items) | Reply::Pairs(items) => {
+            let flat = items.iter().flat_map(|(one, two)| [one, two]);
+            flat.enumerate().for_each(|(at, item)| line(out, at, item));
+        }
+        Reply::Keys(keys) => out.extend_from_slice(&keys.join(b'\n')),
+        other => out.extend_from_slice(other.to_string().as_bytes()),
+    }
+}
+
+/// As redis-cli shows it on a terminal: lists numbered, and what is in them moved to the right.
+fn pretty_reply(reply: &Reply, palette: &Palette, indent: usize) -> String {
+    let flat: Vec<&Reply> = match reply {
+        Reply::Array(items) | Reply::Set(items) => items.iter().collect(),
+        Reply::Map(items) | Reply::Pairs(items) => items.iter().flat_map(|(one, two)| [one, two]).collect(),
+        Reply::Value(value) => return pretty_value(value, palette),
+        Reply::Keys(keys) => return pretty_list(keys, palette),
+        Reply::Nil | Reply::NilArray => return palette.paint(palette.absent, "(nil)"),
+        Reply::Integer(number) => return palette.paint(palette.number, &format!("(integer) {number}")),
+        Reply::Double(number) => return palette.paint(palette.number, &format!("(double) {number}")),
+        Reply::Error(error) => return palette.paint(palette.error, &format!("(error) {error}")),
+        Reply::Ok | Reply::Status(_) => return reply.to_string(),
+    };
+    if flat.is_empty() {
+        return palette.paint(palette.faint, "(empty list)");
+    }
+    let shown = flat.len().min(SHOWN_ITEMS_MAX);
+    let digits = shown.to_string().len();
+    let inner = indent + digits + 2;
+    let mut text = String::new();
+    for (at, item) in flat.iter().take(shown).enumerate() {
+        if at > 0 {
+            text.push_str(&format!("\n{}", " ".repeat(indent)));
+        }
+        text.push_str(&format!("{:>digits$}) {}", at + 1, pretty_reply(item, palette, inner)));
+    }
+    if shown < flat.len() {
+        let rest = format!("{} and {} more (line mode gives them all)", palette.more(), flat.len() - shown);
+        text.push_str(&format!("\n{}", palette.paint(palette.faint, &rest)));
+    }
+    text
 }
 
 /// In quotes; under `ascii` every byte beyond it is escaped, as redis-cli has it.
