@@ -178,7 +178,8 @@ fn unknown(name: &[u8], args: &[Bytes]) -> StoreError {
 }
 
 macro_rules! row {
-    ($name:literal $shown:literal $arity:literal $kind:ident $flags:tt $keys:tt $group:literal $syntax:literal $summary:literal) => {
+    ($name:literal $shown:literal $arity:literal $kind:ident $flags:tt $keys:tt
+     $group:literal $syntax:literal $summary:literal) => {
         Row {
             name: $name,
             shown: $shown,
@@ -206,7 +207,7 @@ const ROWS: &[Row] = &[
     row!("keys" "KEYS" 2 Read [] (0, 0, 0) "generic" "pattern" "The keys that match a glob."),
     row!("count" "COUNT" 1 Read ["fast"] (0, 0, 0) "server" "" "How many keys there are."),
     row!("dbsize" "DBSIZE" 1 Read ["fast"] (0, 0, 0) "server" "" "How many keys there are."),
-    row!("version" "VERSION" 2 Read ["fast"] (1, 1, 1) "generic" "key" "The op number of the write that changed a key last."),
+    row!("version" "VERSION" 2 Read ["fast"] (1, 1, 1) "generic" "key" "The write that changed it last."),
 ];
 
 #[cfg(test)]
