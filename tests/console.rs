@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use understudy::cluster::{Ask, ClusterStatus, Desk, RankStatus};
+use understudy::cluster::{Ask, ClusterStatus, Desk, Post, RankStatus, Standing};
 use understudy::core::fault::Control;
 use understudy::core::load::Report;
 use understudy::core::protocol::{Event, Incarnation, METADATA, Member, Rank, Reason, Time, View, ViewNumber};
 use understudy::core::protocol::{Outcome, ViewRecord};
 use understudy::core::store::{ClientId, LogEntry, Seq, Store};
 use understudy::ui::commands::{keys, parse};
-use understudy::ui::console::knowledge::{FixedKnowledge, Picture, ServerPicture, Standing};
+use understudy::ui::console::knowledge::{FixedKnowledge, Picture, ServerPicture};
 use understudy::ui::console::{Answer, ExitStatus, Knowledge, Session, Sight, run_commands, run_lines};
 
 /// How long commands on keys that start with `slow` take.
@@ -103,22 +103,26 @@ impl Cluster {
         let member = |rank| Member { rank, incarnation: Incarnation(1) };
         let servers = [Rank(1), Rank(2)];
         let role = |rank: &Rank| match rank {
-            rank if self.down.contains_key(rank) => "DOWN",
-            rank if self.paused.contains_key(rank) => "PAUSED",
-            rank if self.primary == Some(*rank) => "PRIMARY",
-            _ => "BACKUP",
+            rank if self.down.contains_key(rank) => Standing::Down,
+            rank if self.paused.contains_key(rank) => Standing::Paused,
+            rank if self.primary == Some(*rank) => Standing::Primary,
+            _ => Standing::Backup,
         };
         let view = self.primary.map(|primary| {
             let backups = servers.into_iter().filter(|rank| *rank != primary && !self.down.contains_key(rank));
             let backups = backups.map(member).collect();
             Arc::new(View { number: ViewNumber(self.view), epoch: 0, primary: member(primary), backups })
         });
-        let metadata = RankStatus { rank: METADATA, pid: 100, role: "METADATA".into(), server: None, turns: None };
+        let metadata = RankStatus { rank: METADATA, pid: 100, post: Post::Metadata, turns: None };
         let server = |rank: Rank| RankStatus {
             rank,
             pid: 100 + rank.0,
-            role: role(&rank).into(),
-            server: Some((self.store.len() as u64, self.store.op(), 1)),
+            post: Post::Server {
+                standing: role(&rank),
+                keys: self.store.len() as u64,
+                op: self.store.op(),
+                incarnation: Incarnation(1),
+            },
             turns: None,
         };
         let record = |view: &Arc<View>| ViewRecord {

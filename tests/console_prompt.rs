@@ -11,11 +11,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::terminal::{CTRL_C, CTRL_D, CTRL_L, CTRL_X, CTRL_Z, F4, F5, Size, Terminal, UP};
-use understudy::cluster::{Ask, ClusterStatus, Desk, RankStatus};
+use understudy::cluster::{Ask, ClusterStatus, Desk, Post, RankStatus, Standing};
 use understudy::core::fault::Control;
 use understudy::core::protocol::Outcome;
 use understudy::core::protocol::{Incarnation, Member, Rank, View, ViewNumber};
-use understudy::core::store::{Bytes, ClientId, LogEntry, Seq, Store};
+use understudy::core::store::{Bytes, ClientId, LogEntry, OpNumber, Seq, Store};
 use understudy::ui::console::answer::Palette;
 use understudy::ui::console::{Knowledge, Picture, PromptConfig, Session, Sight, run_prompt};
 
@@ -63,8 +63,12 @@ fn cluster() -> (Desk, Desk) {
             let server = |rank: Rank| RankStatus {
                 rank,
                 pid: 1,
-                role: if rank == primary { "PRIMARY" } else { "DOWN" }.into(),
-                server: Some((0, understudy::core::store::OpNumber(0), 1)),
+                post: Post::Server {
+                    standing: if rank == primary { Standing::Primary } else { Standing::Down },
+                    keys: 0,
+                    op: OpNumber(0),
+                    incarnation: Incarnation(1),
+                },
                 turns: None,
             };
             let view = View { number: ViewNumber(view), epoch: 0, primary: member(primary), backups: vec![] };

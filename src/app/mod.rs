@@ -19,7 +19,7 @@ pub(crate) use mpi::{Begun, begin, end_world, exit_soon};
 pub use mpi::{run_rank, run_replacement};
 pub use sim::{run_sim, watch};
 
-use crate::cluster::{Desk, News};
+use crate::cluster::{Desk, News, Standing};
 use crate::core::fault::Control;
 use crate::core::node::Setup;
 use crate::core::protocol::{Config, METADATA, Rules, Time, Timing};
@@ -31,12 +31,12 @@ use crate::ui::commands::keys::KEYS;
 use crate::ui::console::answer::Palette;
 use crate::ui::console::ascii::ascii;
 use crate::ui::console::{
-    ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, Session, Sight, Standing,
-    run_commands, run_lines, run_prompt,
+    ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, Session, Sight, run_commands,
+    run_lines, run_prompt,
 };
 use crate::ui::dashboard::ThemeName;
 use crate::ui::dashboard::model::page::Page;
-use crate::ui::dashboard::{self, KeyHint, Model, Notice, Painter, Stage, State, Theme, layout, lock};
+use crate::ui::dashboard::{self, KeyHint, Model, Notice, Painter, Stage, Theme, layout, lock};
 use crossbeam_channel::Sender;
 use outpour::Outpour;
 use rustix::fd::AsFd;
@@ -448,18 +448,8 @@ struct ModelKnowledge {
 
 fn picture(model: &Model) -> Picture {
     let now = clock::now();
-    let standing = |state: State| match state {
-        State::Dead => Standing::Dead,
-        State::Down => Standing::Down,
-        State::Paused => Standing::Paused,
-        State::Idle | State::Starting => Standing::Idle,
-        State::Joining => Standing::Joining,
-        State::Backup => Standing::Backup,
-        State::Primary => Standing::Primary,
-        State::OldPrimary | State::OldBackup => Standing::Behind,
-    };
     let servers: Vec<ServerPicture> =
-        model.roles(now).into_iter().map(|(rank, state)| ServerPicture { rank, standing: standing(state) }).collect();
+        model.roles(now).into_iter().map(|(rank, standing)| ServerPicture { rank, standing }).collect();
     let backups =
         servers.iter().filter(|server| server.standing == Standing::Backup).map(|server| server.rank).collect();
     Picture {

@@ -3,9 +3,10 @@
 //! The rank's loop (over MPI or over the simulator) holds the other end of the channel. Everything
 //! that is asked is answered, also when the answer is "unknown".
 
+use super::Standing;
 use crate::core::fault::Control;
 use crate::core::load::Report;
-use crate::core::protocol::{Event, Member, Outcome, Rank, Role, Time, TurnTimes, View, ViewNumber, ViewRecord};
+use crate::core::protocol::{Event, Incarnation, Outcome, Rank, Time, TurnTimes, View, ViewNumber, ViewRecord};
 use crate::core::store::{Command, OpNumber};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fmt;
@@ -36,6 +37,27 @@ pub enum Ask {
 /// What became of a command; or why nobody can carry it out.
 pub type Executed = Result<Outcome, String>;
 
+/// What a rank is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Post {
+    /// Rank 0: console, client, metadata server.
+    Metadata,
+    /// A further client; how it is, unless it works.
+    Client(Option<Standing>),
+    /// A server: how it is, how many keys it has, its newest op number, and its incarnation.
+    Server { standing: Standing, keys: u64, op: OpNumber, incarnation: Incarnation },
+}
+
+impl fmt::Display for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Metadata => f.write_str("METADATA"),
+            Self::Client(None) => f.write_str("CLIENT"),
+            Self::Client(Some(standing)) | Self::Server { standing, .. } => standing.fmt(f),
+        }
+    }
+}
+
 /// What `STATUS` tells of one rank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RankStatus {
@@ -43,13 +65,27 @@ pub struct RankStatus {
     pub rank: Rank,
     /// Its process.
     pub pid: u32,
-    /// In capitals: METADATA, CLIENT, PRIMARY, BACKUP, JOINING, IDLE, DOWN, PAUSED, DEAD. With a question mark when it
-    /// is what the server believes, and the view says otherwise.
-    pub role: String,
-    /// Keys, op number, incarnation, for servers.
-    pub server: Option<(u64, OpNumber, u64)>,
+    /// What it is.
+    pub post: Post,
     /// How long the turns of its loop take; `None` where time is virtual, or nothing was heard yet.
     pub turns: Option<TurnTimes>,
+}
+
+impl RankStatus {
+    /// How it is, if it is a server.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        match self.post {
+            Post::Server { standing, .. } => Some(standing),
+            Post::Metadata | Post::Client(_) => None,
+        }
+    }
+
+    /// True for a further client.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        matches!(self.post, Post::Client(_))
+    }
 }
 
 /// What `STATUS` and `VIEW` tell.
@@ -78,25 +114,6 @@ impl ClusterStatus {
     #[must_use]
     pub fn view_number(&self) -> ViewNumber {
         self.view.as_ref().map_or(ViewNumber(0), |view| view.number)
-    }
-}
-
-/// What a server is by its own account, in capitals; doubted where the view says otherwise.
-#[must_use]
-pub fn role_word(role: Role, member: Member, view: Option<&View>) -> String {
-    let word = role.to_string().to_ascii_uppercase();
-    match view {
-        Some(view) if contradicts(role, member, view) => word + "?",
-        _ => word,
-    }
-}
-
-/// Whether a server that takes itself for this has not heard of `view`.
-fn contradicts(role: Role, member: Member, view: &View) -> bool {
-    match role {
-        Role::Primary => view.primary != member,
-        Role::Backup => !view.contains(member),
-        Role::Down | Role::Idle | Role::Joining => false,
     }
 }
 
@@ -195,27 +212,5 @@ impl Desk {
         let (answer, answered) = bounded(1);
         self.hand_in(make(answer))?;
         answered.recv_timeout(ANSWER_DEADLINE).ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::protocol::Incarnation;
-
-    #[test]
-    fn a_role_that_the_view_contradicts_is_doubted() {
-        let member = |rank, incarnation| Member { rank: Rank(rank), incarnation: Incarnation(incarnation) };
-        let view = View { number: ViewNumber(4), epoch: 1, primary: member(2, 1), backups: vec![member(3, 7)] };
-        let word = |role, rank, incarnation| role_word(role, member(rank, incarnation), Some(&view));
-        assert_eq!(word(Role::Primary, 2, 1), "PRIMARY");
-        assert_eq!(word(Role::Primary, 1, 1), "PRIMARY?");
-        assert_eq!(word(Role::Primary, 3, 7), "PRIMARY?", "it is a backup now");
-        assert_eq!(word(Role::Backup, 3, 7), "BACKUP");
-        assert_eq!(word(Role::Backup, 3, 6), "BACKUP?");
-        // It will take over in a moment: it has the data.
-        assert_eq!(word(Role::Backup, 2, 1), "BACKUP");
-        assert_eq!(word(Role::Joining, 1, 1), "JOINING");
-        assert_eq!(role_word(Role::Primary, member(1, 1), None), "PRIMARY");
     }
 }

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | [`desk`] | where the console hands in its wishes |
 //! | [`news`] | what rank 0 tells |
+//! | [`standing`] | how a server is, in one word |
 //! | [`why`] | what to say when nobody is served |
 
 pub mod desk;
 pub mod news;
+pub mod standing;
 pub mod why;
 
-pub use desk::{Ask, ClusterStatus, Desk, Executed, RankStatus};
+pub use desk::{Ask, ClusterStatus, Desk, Executed, Post, RankStatus};
 pub use news::News;
+pub use standing::Standing;

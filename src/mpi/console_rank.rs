@@ -11,7 +11,8 @@ use super::server_rank::HELD_UP;
 use super::succession::{HELLO_DEADLINE, Respawn, Spare, Succession};
 use super::turns::Turns;
 use crate::cluster::News;
-use crate::cluster::desk::{Ask, ClusterStatus, Executed, RankStatus, role_word};
+use crate::cluster::Standing;
+use crate::cluster::desk::{Ask, ClusterStatus, Executed, Post, RankStatus};
 use crate::cluster::why::{Life, Situation, life};
 use crate::core::fault::Control;
 use crate::core::load::Report;
@@ -489,18 +490,11 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             })
         };
         let turns = Some(self.turns.times());
-        let own =
-            RankStatus { rank: METADATA, pid: std::process::id(), role: "METADATA".to_owned(), server: None, turns };
+        let own = RankStatus { rank: METADATA, pid: std::process::id(), post: Post::Metadata, turns };
         let others = self.known.iter().map(|(rank, known)| RankStatus {
             rank: *rank,
             pid: known.pid,
-            role: rank_word(*rank, known, metadata.is_client(*rank), view.as_deref()),
-            server: match &known.status {
-                Some(status) => Some((status.keys, status.op, status.incarnation.0)),
-                None if metadata.is_client(*rank) => None,
-                // It has said hello and nothing more yet.
-                None => Some((0, OpNumber(0), known.began.0)),
-            },
+            post: post(*rank, known, metadata.is_client(*rank), view.as_deref()),
             turns: known.turns,
         });
         let ranks = std::iter::once(own).chain(others).collect();
@@ -803,16 +797,18 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
     }
 }
 
-fn rank_word(rank: Rank, known: &Known, is_client: bool, view: Option<&View>) -> String {
-    let word = match &known.status {
-        _ if known.gone => "DEAD",
-        _ if known.stopped => "PAUSED",
-        _ if is_client => "CLIENT",
-        None => "IDLE",
-        Some(status) if status.paused => "PAUSED",
-        Some(status) => return role_word(status.role, Member { rank, incarnation: status.incarnation }, view),
-    };
-    word.to_owned()
+fn post(rank: Rank, known: &Known, is_client: bool, view: Option<&View>) -> Post {
+    let seen = known.gone.then_some(Standing::Dead).or(known.stopped.then_some(Standing::Paused));
+    if is_client {
+        return Post::Client(seen);
+    }
+    let standing = seen.unwrap_or_else(|| Standing::reported(rank, known.status.as_ref(), view));
+    match &known.status {
+        Some(ServerStatus { keys, op, incarnation, .. }) => {
+            Post::Server { standing, keys: *keys, op: *op, incarnation: *incarnation }
+        }
+        None => Post::Server { standing, keys: 0, op: OpNumber(0), incarnation: known.began },
+    }
 }
 
 fn signal(pid: u32, signal: Signal) -> rustix::io::Result<()> {

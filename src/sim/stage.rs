@@ -11,12 +11,12 @@
 use super::World;
 use super::chaos::{self, Script};
 use super::invariants::{heals, linearizable};
-use crate::cluster::desk::{Executed, role_word};
+use crate::cluster::desk::{Executed, Post};
 use crate::cluster::why::{Life, Situation};
-use crate::cluster::{Ask, ClusterStatus, News, RankStatus};
+use crate::cluster::{Ask, ClusterStatus, News, RankStatus, Standing};
 use crate::core::fault::Control;
 use crate::core::load::{LoadOrder, Report};
-use crate::core::protocol::{Completion, Event, Incarnation, METADATA, Member, Outcome, Rank, Role, Time};
+use crate::core::protocol::{Completion, Event, METADATA, Member, Outcome, Rank, Role, ServerStatus, Time};
 use crate::core::store::{ClientId, Seq};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::{BTreeMap, BTreeSet};
@@ -441,22 +441,16 @@ impl<'a> SimStage<'a> {
 
     fn status(&self) -> ClusterStatus {
         let pid = std::process::id();
-        let own = RankStatus { rank: METADATA, pid, role: "METADATA".to_owned(), server: None, turns: None };
+        let own = RankStatus { rank: METADATA, pid, post: Post::Metadata, turns: None };
         let view = self.world.front(METADATA).metadata().and_then(|metadata| metadata.view()).cloned();
+        let now = self.world.local(METADATA);
         let servers = self.world.servers().values().map(|host| {
-            let role = match host.server() {
-                _ if host.is_paused() => "PAUSED".to_owned(),
-                None => role_word(Role::Down, Member { rank: host.rank(), incarnation: Incarnation(0) }, None),
-                Some(server) => role_word(server.role(), server.member(), view.as_deref()),
-            };
-            let server = host.server().map_or((0, Default::default(), 0), |server| {
-                (server.store().len() as u64, server.op(), server.member().incarnation.0)
-            });
-            RankStatus { rank: host.rank(), pid, role, server: Some(server), turns: None }
+            let ServerStatus { keys, op, incarnation, .. } = host.status(now);
+            let standing = Standing::reported(host.rank(), Some(&host.status(now)), view.as_deref());
+            RankStatus { rank: host.rank(), pid, post: Post::Server { standing, keys, op, incarnation }, turns: None }
         });
         let clients = self.world.clients().into_iter().filter(|rank| *rank != METADATA);
-        let clients =
-            clients.map(|rank| RankStatus { rank, pid, role: "CLIENT".to_owned(), server: None, turns: None });
+        let clients = clients.map(|rank| RankStatus { rank, pid, post: Post::Client(None), turns: None });
         let serves = |rank: &Rank| !self.world.servers()[rank].is_paused() && self.world.role(*rank) == Role::Primary;
         ClusterStatus {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serves),

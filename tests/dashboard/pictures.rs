@@ -232,7 +232,7 @@ fn ascii_is_ascii_also_where_the_values_are_not() {
 /// Takes the styles away and asks whether the states can still be told apart.
 #[test]
 fn a_state_is_told_by_word_and_border() {
-    use understudy::ui::dashboard::State::{Backup, Dead, Down, Idle, Joining, Paused, Primary};
+    use understudy::cluster::Standing::{Backup, Dead, Down, Idle, Joining, Paused, Primary};
     for ascii in [false, true] {
         let theme = Theme::new(ThemeName::Mono, ascii);
         let states = [Primary, Backup, Joining, Idle, Down, Paused, Dead];

@@ -2,6 +2,7 @@
 
 use crate::scenes::{Scene, at, flight, key, member, report, status, view};
 use std::time::Duration;
+use understudy::cluster::Standing;
 use understudy::core::fault::Control;
 use understudy::core::node::Setup;
 use understudy::core::protocol::{
@@ -9,7 +10,6 @@ use understudy::core::protocol::{
 };
 use understudy::core::store::{Bytes, ClientId, Command, OpNumber, Seq};
 use understudy::sim::World;
-use understudy::ui::dashboard::State;
 use understudy::ui::dashboard::model::FRAME;
 use understudy::ui::dashboard::model::flights::{FLIGHTS_MAX, FLIGHTS_PER_TRACK_MAX};
 use understudy::ui::dashboard::model::server::KEYS_MAX;
@@ -255,7 +255,7 @@ fn the_primary_is_who_answers() {
     assert_eq!(Scene::paused().model.primary(), None);
     scene.model.gone(scene.now, Rank(1));
     assert_eq!(scene.model.primary(), None);
-    assert_eq!(scene.model.roles(scene.now), [(Rank(1), State::Dead), (Rank(2), State::Backup)]);
+    assert_eq!(scene.model.roles(scene.now), [(Rank(1), Standing::Dead), (Rank(2), Standing::Backup)]);
 }
 
 /// A dead process says nothing more; the one that replaces it does.
@@ -264,12 +264,12 @@ fn a_replacement_brings_a_dead_server_back() {
     let mut scene = Scene::written(2);
     scene.model.gone(scene.now, Rank(2));
     scene.be(2, status(Role::Backup, 1, 42, 6));
-    assert_eq!(scene.model.servers()[1].state(scene.now), State::Dead);
+    assert_eq!(scene.model.servers()[1].state(scene.now), Standing::Dead);
     let mut observation = report(2, scene.now);
     observation.pid = 9_999;
     observation.server = Some(status(Role::Joining, 2, 0, 0));
     scene.model.observe(scene.now, observation);
-    assert_eq!(scene.model.servers()[1].state(scene.now), State::Joining);
+    assert_eq!(scene.model.servers()[1].state(scene.now), Standing::Joining);
 }
 
 #[test]

@@ -342,7 +342,9 @@ impl ServerHost {
         self.outlet.observer.deadline()
     }
 
-    fn status(&self, now: Time) -> ServerStatus {
+    /// What it tells of itself.
+    #[must_use]
+    pub fn status(&self, now: Time) -> ServerStatus {
         let server = self.server.as_ref();
         let timing = &self.setup.config.timing;
         let primary = server.and_then(Server::as_primary);

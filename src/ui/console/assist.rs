@@ -2,7 +2,8 @@
 //! can be tested without a terminal.
 
 use super::answer::Palette;
-use super::knowledge::{Knowledge, Standing};
+use super::knowledge::Knowledge;
+use crate::cluster::Standing;
 use crate::core::load::Workload;
 use crate::core::protocol::Rule;
 use crate::ui::commands::parse::{QuoteError, Token, is_repeat, lex, quote};

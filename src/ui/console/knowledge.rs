@@ -4,73 +4,10 @@
 //! be a little late and is never asked for a decision that matters: commands of a script are resolved
 //! against a freshly asked status (see [`Sight`](super::session::Sight)).
 
-use crate::cluster::{ClusterStatus, RankStatus};
+use crate::cluster::{ClusterStatus, RankStatus, Standing};
 use crate::core::protocol::{METADATA, Rank, ViewNumber};
 use crate::core::store::Bytes;
-use std::fmt;
 use std::sync::{Mutex, PoisonError};
-
-/// A server in one word, as its card and `STATUS` show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Its process is gone.
-    Dead,
-    /// Crashed: no memory, no answers.
-    Down,
-    /// Stopped, with its memory.
-    Paused,
-    /// Alive and empty, not needed.
-    Idle,
-    /// Receiving the state.
-    Joining,
-    /// Acknowledges every write.
-    Backup,
-    /// Answers the clients.
-    Primary,
-    /// Takes itself for primary or backup, and the view says otherwise: it has not heard of it.
-    Behind,
-}
-
-impl Standing {
-    const ALL: [Standing; 8] =
-        [Self::Dead, Self::Down, Self::Paused, Self::Idle, Self::Joining, Self::Backup, Self::Primary, Self::Behind];
-
-    /// In capitals, as in [`RankStatus::role`].
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Dead => "DEAD",
-            Self::Down => "DOWN",
-            Self::Paused => "PAUSED",
-            Self::Idle => "IDLE",
-            Self::Joining => "JOINING",
-            Self::Backup => "BACKUP",
-            Self::Primary => "PRIMARY",
-            Self::Behind => "BEHIND THE VIEW",
-        }
-    }
-
-    /// The standing of this name: `PRIMARY`, or `PRIMARY?` for what the view contradicts.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        if name.ends_with('?') {
-            return Some(Self::Behind);
-        }
-        Self::ALL.into_iter().find(|standing| standing.name() == name)
-    }
-
-    /// Crashed or dead: it can be recovered, and cannot be crashed.
-    #[must_use]
-    pub fn is_down(self) -> bool {
-        matches!(self, Self::Dead | Self::Down)
-    }
-}
-
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
 
 /// A server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,11 +58,8 @@ impl Picture {
     /// This picture with everything replaced that a fresh status knows better.
     #[must_use]
     pub fn refreshed(self, status: &ClusterStatus) -> Picture {
-        let server = |rank: &RankStatus| {
-            let standing = Standing::from_name(&rank.role)?;
-            Some(ServerPicture { rank: rank.rank, standing })
-        };
-        let is_client = |rank: &&RankStatus| rank.role == "CLIENT" || self.clients.contains(&rank.rank);
+        let server = |rank: &RankStatus| Some(ServerPicture { rank: rank.rank, standing: rank.standing()? });
+        let is_client = |rank: &&RankStatus| self.clients.contains(&rank.rank);
         let servers: Vec<_> = status.ranks.iter().filter(|rank| !is_client(rank)).filter_map(server).collect();
         let of_rank = |rank: Rank| servers.iter().find(|s| s.rank == rank).map(|s| s.standing);
         let members = status.view.iter().flat_map(|view| &view.backups).map(|member| member.rank);
@@ -133,7 +67,7 @@ impl Picture {
             view: status.view_number(),
             primary: status.primary,
             backups: members.filter(|rank| of_rank(*rank).is_some_and(|s| !s.is_down())).collect(),
-            clients: status.ranks.iter().filter(|r| r.role == "CLIENT").map(|r| r.rank).collect(),
+            clients: status.ranks.iter().filter(|r| r.is_client()).map(|r| r.rank).collect(),
             servers,
             ..self
         }

@@ -37,7 +37,7 @@ pub mod session;
 pub mod sieve;
 
 pub use answer::Answer;
-pub use knowledge::{Knowledge, Picture, ServerPicture, Standing};
+pub use knowledge::{Knowledge, Picture, ServerPicture};
 pub use line_mode::{run_commands, run_lines};
 pub use prompt::{Pager, PrintHandle, PromptConfig, run_prompt};
 pub use session::{Session, Sight};

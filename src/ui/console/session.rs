@@ -15,8 +15,8 @@
 //! this very moment, also directly after the command that changed it. [`Sight`] tells the two apart.
 
 use super::answer::Answer;
-use super::knowledge::{Knowledge, Picture, Standing};
-use crate::cluster::{ClusterStatus, Desk};
+use super::knowledge::{Knowledge, Picture};
+use crate::cluster::{ClusterStatus, Desk, Post, Standing};
 use crate::core::fault::Control;
 use crate::core::load::{LoadOrder, Report};
 use crate::core::protocol::{METADATA, Member, Rank, Rule, Rules};
@@ -520,14 +520,14 @@ impl Session {
 fn last_copy(status: &ClusterStatus, rank: Rank) -> Option<LastCopy> {
     let has_data = |member: &Member| {
         status.ranks.iter().any(|known| {
-            let lives = matches!(known.role.as_str(), "PRIMARY" | "BACKUP" | "PAUSED");
-            let is_member = known.server.is_some_and(|(_, _, incarnation)| incarnation == member.incarnation.0);
+            let lives = matches!(known.standing(), Some(Standing::Primary | Standing::Backup | Standing::Paused));
+            let is_member = matches!(known.post, Post::Server { incarnation, .. } if incarnation == member.incarnation);
             known.rank == member.rank && lives && is_member
         })
     };
     let mut holders = status.view.iter().flat_map(|view| view.members()).filter(has_data);
     let (holder, others) = (holders.next()?, holders.next());
-    let keys = status.ranks.iter().find(|known| known.rank == rank)?.server?.0;
+    let Post::Server { keys, .. } = status.ranks.iter().find(|known| known.rank == rank)?.post else { return None };
     (holder.rank == rank && others.is_none()).then_some(LastCopy { rank, keys })
 }
 
@@ -561,7 +561,7 @@ fn choices(picture: &Picture, ranks: impl Iterator<Item = Rank>) -> String {
 }
 
 fn in_words(standing: Standing) -> String {
-    standing.name().to_ascii_lowercase()
+    if standing.is_behind() { "behind the view".to_owned() } else { standing.name().to_ascii_lowercase() }
 }
 
 /// `20%`, `0.5%`.
@@ -592,8 +592,8 @@ pub fn status_text(status: &ClusterStatus) -> String {
     let backups = or_none(backups.collect::<Vec<_>>().join(","));
     let mut text = format!("view {} primary {primary} backups {backups}", status.view_number());
     for rank in &status.ranks {
-        text.push_str(&format!("\nrank {} pid {} role {}", rank.rank, rank.pid, rank.role));
-        if let Some((keys, op, incarnation)) = rank.server {
+        text.push_str(&format!("\nrank {} pid {} role {}", rank.rank, rank.pid, rank.post));
+        if let Post::Server { keys, op, incarnation, .. } = rank.post {
             text.push_str(&format!(" keys {keys} op {op} incarnation {incarnation}"));
         }
         if let Some(turns) = rank.turns {

@@ -37,7 +37,6 @@ pub mod panels;
 pub mod theme;
 pub mod view;
 
-pub use model::server::State;
 pub use model::{Model, Setup};
 pub use painter::{Painter, leave_text};
 pub use theme::{Theme, ThemeName};

@@ -30,13 +30,14 @@ pub mod server;
 pub mod stopwatch;
 pub mod story;
 
+use crate::cluster::Standing;
 use crate::core::load::Report;
 use crate::core::protocol::view::METADATA;
 use crate::core::protocol::{Event, Observation, Rank, Reason, Time, View, ViewNumber};
 use flights::Flights;
 use latency::Latency;
 use page::Page;
-use server::{Server, State};
+use server::Server;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,9 +192,9 @@ impl Model {
             card.fold_keys(now, keys, keys_cleared);
             let after = card.state(now);
             lively |= before != after;
-            if after == State::Paused && before != State::Paused {
+            if after == Standing::Paused && before != Standing::Paused {
                 self.stopwatch.mark(now, Mark::Fault { rank, primary: primary_before == Some(rank) });
-            } else if before == State::Paused && after == State::Primary {
+            } else if before == Standing::Paused && after == Standing::Primary {
                 self.stopwatch.mark(now, Mark::FalseAlarm { rank });
             }
         }
@@ -387,7 +388,7 @@ impl Model {
 
     /// Every server and what it is, for completing `who`.
     #[must_use]
-    pub fn roles(&self, now: Time) -> Vec<(Rank, State)> {
+    pub fn roles(&self, now: Time) -> Vec<(Rank, Standing)> {
         self.servers.iter().map(|server| (server.rank, server.state(now))).collect()
     }
 

@@ -6,8 +6,8 @@
 //! colour at all.
 
 use super::model::flights::Kind;
-use super::model::server::State;
 use super::model::story::Tone;
+use crate::cluster::Standing;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border;
@@ -91,17 +91,17 @@ pub struct Theme {
 pub struct Glyphs {
     /// Borders by state.
     pub primary: border::Set<'static>,
-    /// See [`State::Backup`].
+    /// See [`Standing::Backup`].
     pub backup: border::Set<'static>,
-    /// See [`State::Joining`].
+    /// See [`Standing::Joining`].
     pub joining: border::Set<'static>,
-    /// See [`State::Idle`].
+    /// See [`Standing::Idle`].
     pub idle: border::Set<'static>,
-    /// See [`State::Down`]: full of gaps.
+    /// See [`Standing::Down`]: full of gaps.
     pub down: border::Set<'static>,
-    /// See [`State::Paused`].
+    /// See [`Standing::Paused`].
     pub paused: border::Set<'static>,
-    /// See [`State::Dead`].
+    /// See [`Standing::Dead`].
     pub dead: border::Set<'static>,
     /// The client's box.
     pub client: border::Set<'static>,
@@ -422,17 +422,17 @@ impl Theme {
 
     /// The look of a card: its style and its border.
     #[must_use]
-    pub fn card(&self, state: State) -> (Style, border::Set<'static>) {
+    pub fn card(&self, state: Standing) -> (Style, border::Set<'static>) {
         let g = self.glyphs;
         match state {
-            State::Primary => (self.primary, g.primary),
-            State::Backup => (self.backup, g.backup),
-            State::Joining => (self.joining, g.joining),
-            State::Idle | State::Starting => (self.idle, g.idle),
-            State::Down => (self.bad, g.down),
-            State::Paused => (self.doubt, g.paused),
-            State::Dead => (self.bad, g.dead),
-            State::OldPrimary | State::OldBackup => (self.doubt, g.idle),
+            Standing::Primary => (self.primary, g.primary),
+            Standing::Backup => (self.backup, g.backup),
+            Standing::Joining => (self.joining, g.joining),
+            Standing::Idle | Standing::Starting => (self.idle, g.idle),
+            Standing::Down => (self.bad, g.down),
+            Standing::Paused => (self.doubt, g.paused),
+            Standing::Dead => (self.bad, g.dead),
+            Standing::OldPrimary | Standing::OldBackup => (self.doubt, g.idle),
         }
     }
 

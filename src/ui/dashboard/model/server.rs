@@ -1,8 +1,8 @@
 //! One server's card: what it reported last, and what just happened to it.
 
 use super::coarse;
+use crate::cluster::Standing;
 use crate::core::protocol::{KeyView, Member, Rank, Role, ServerStatus, Time, View};
-use std::fmt;
 use std::time::Duration;
 
 /// A card remembers this many keys, the newest ones.
@@ -15,48 +15,6 @@ pub const LIT: Duration = Duration::from_millis(1_200);
 pub const DIFFERENCE_SETTLED: Duration = Duration::from_millis(700);
 /// A server that has not reported for this long is said to be silent.
 pub const SILENT_AFTER: Duration = Duration::from_millis(1_500);
-
-/// What a card says of its server: the role it reported, or what is known better from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Has not reported yet.
-    Starting,
-    /// In charge.
-    Primary,
-    /// Acknowledges every write.
-    Backup,
-    /// Receives the state.
-    Joining,
-    /// Alive, empty, not needed.
-    Idle,
-    /// Crashed.
-    Down,
-    /// Stopped by the operator, memory kept.
-    Paused,
-    /// Its process is gone.
-    Dead,
-    /// Takes itself for the primary, and the view says otherwise: it has not heard of it.
-    OldPrimary,
-    /// Takes itself for a backup, and the view says otherwise.
-    OldBackup,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Starting => "STARTING",
-            Self::Primary => "PRIMARY",
-            Self::Backup => "BACKUP",
-            Self::Joining => "JOINING",
-            Self::Idle => "IDLE",
-            Self::Down => "DOWN",
-            Self::Paused => "PAUSED",
-            Self::Dead => "DEAD",
-            Self::OldPrimary => "PRIMARY?",
-            Self::OldBackup => "BACKUP?",
-        })
-    }
-}
 
 /// A key on the card.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,31 +165,23 @@ impl Server {
             still = still.min(ends(Some(newest), FLASH));
         }
         match self.state(now) {
-            State::Down => still.min(self.fell.map_or(Duration::MAX, |fell| coarse(now.since(fell)))),
-            State::Primary => still.min(ends(Some(self.heard), SILENT_AFTER)),
+            Standing::Down => still.min(self.fell.map_or(Duration::MAX, |fell| coarse(now.since(fell)))),
+            Standing::Primary => still.min(ends(Some(self.heard), SILENT_AFTER)),
             _ => still,
         }
     }
 
     /// What the card says.
     #[must_use]
-    pub fn state(&self, _now: Time) -> State {
+    pub fn state(&self, _now: Time) -> Standing {
         if self.gone.is_some() {
-            return State::Dead;
+            return Standing::Dead;
         }
-        let Some(status) = &self.status else { return State::Starting };
+        let Some(status) = &self.status else { return Standing::Starting };
         if self.stopped.is_some() || status.paused {
-            return State::Paused;
+            return Standing::Paused;
         }
-        match status.role {
-            Role::Primary if self.is_behind => State::OldPrimary,
-            Role::Backup if self.is_behind => State::OldBackup,
-            Role::Primary => State::Primary,
-            Role::Backup => State::Backup,
-            Role::Joining => State::Joining,
-            Role::Idle => State::Idle,
-            Role::Down => State::Down,
-        }
+        Standing::of(status.role, self.is_behind)
     }
 
     /// What it believes is compared with the newest view.

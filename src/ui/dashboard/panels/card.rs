@@ -12,9 +12,10 @@
 //! The state is told three times: by the word, by the kind of border, by the colour.
 
 use super::{cols, gauge, paint, put, put_right, seconds};
+use crate::cluster::Standing;
 use crate::core::protocol::{Rank, ServerStatus, Time};
 use crate::ui::dashboard::model::Model;
-use crate::ui::dashboard::model::server::{FLASH, Server, ShownKey, State};
+use crate::ui::dashboard::model::server::{FLASH, Server, ShownKey};
 use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -29,7 +30,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, the
     let state = server.state(now);
     let (style, border) = theme.card(state);
     Block::bordered().border_set(border).border_style(style).render(area, buffer);
-    let fallen = matches!(state, State::Down | State::Dead);
+    let fallen = matches!(state, Standing::Down | Standing::Dead);
     if fallen {
         crack(buffer, area, theme, style);
     }
@@ -39,30 +40,30 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, the
     let body = Rect { x: area.x + 2, y: area.y + 1, width: area.width - 4, height: area.height - 2 };
     let mut lines = Lines { buffer, body, row: 0 };
     match state {
-        State::Starting => lines.line("not heard of yet", theme.faint),
-        State::Idle => {
+        Standing::Starting => lines.line("not heard of yet", theme.faint),
+        Standing::Idle => {
             lines.line("alive, empty", theme.text);
             lines.line("joins when it is needed", theme.faint);
         }
-        State::Down => down(&mut lines, server, theme, now),
-        State::Dead => {
+        Standing::Down => down(&mut lines, server, theme, now),
+        Standing::Dead => {
             lines.line("process gone", theme.bad.add_modifier(Modifier::BOLD));
             if let Some(since) = server.out_since(now) {
                 lines.line(&format!("for {}", seconds(since)), theme.text);
             }
         }
-        State::Joining => joining(&mut lines, server, theme),
-        State::Paused => {
+        Standing::Joining => joining(&mut lines, server, theme),
+        Standing::Paused => {
             let paused = server.paused_for(now).map_or("paused".into(), |p| format!("paused for {}", seconds(p)));
             lines.line(&paused, theme.doubt.add_modifier(Modifier::BOLD));
             lines.line("keeps its memory", theme.faint);
             keys(&mut lines, model, server, theme, now);
         }
-        State::OldPrimary | State::OldBackup => {
+        Standing::OldPrimary | Standing::OldBackup => {
             behind(&mut lines, model, state, theme);
             keys(&mut lines, model, server, theme, now);
         }
-        State::Primary | State::Backup => {
+        Standing::Primary | Standing::Backup => {
             progress(&mut lines, model, server, state, theme, now);
             garbage(&mut lines, server, theme);
             keys(&mut lines, model, server, theme, now);
@@ -107,25 +108,25 @@ impl Lines<'_> {
     }
 }
 
-fn title(buffer: &mut Buffer, area: Rect, server: &Server, state: State, theme: &Theme, now: Time) {
+fn title(buffer: &mut Buffer, area: Rect, server: &Server, state: Standing, theme: &Theme, now: Time) {
     let room = area.width - 2;
     let long = format!(" server {} · {state} ", server.rank);
     let text = if cols(&long) <= room { long } else { format!(" {} · {state} ", server.rank) };
     let mut style = theme.card(state).0.add_modifier(Modifier::BOLD);
-    let fallen = matches!(state, State::Down | State::Dead);
-    if (server.is_lit(now) && state == State::Primary) || (server.just_fell(now) && fallen) {
+    let fallen = matches!(state, Standing::Down | Standing::Dead);
+    if (server.is_lit(now) && state == Standing::Primary) || (server.just_fell(now) && fallen) {
         style = style.patch(theme.lit);
     }
     put(buffer, area.x + 1, area.y, room, &text, style);
 }
 
 /// The lower border: which life, how many keys, and which links are cut.
-fn foot(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, state: State, theme: &Theme) {
+fn foot(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, state: Standing, theme: &Theme) {
     let Some(status) = server.status() else { return };
     let y = area.bottom() - 1;
     let style = theme.card(state).0;
     let mut right = area.right() - 2;
-    if !matches!(state, State::Starting | State::Idle | State::Down | State::Dead) {
+    if !matches!(state, Standing::Starting | Standing::Idle | Standing::Down | Standing::Dead) {
         let text = format!(" {} key{} ", status.keys, if status.keys == 1 { "" } else { "s" });
         put_right(buffer, right, y, area.width - 4, &text, style);
         right -= cols(&text).min(area.width - 4) + 1;
@@ -174,10 +175,10 @@ fn down(lines: &mut Lines, server: &Server, theme: &Theme, now: Time) {
 }
 
 /// It has not heard of the newest view, and is wrong about its role.
-fn behind(lines: &mut Lines, model: &Model, state: State, theme: &Theme) {
+fn behind(lines: &mut Lines, model: &Model, state: Standing, theme: &Theme) {
     let view = model.view_number();
     let wrong = match (state, model.members().first()) {
-        (State::OldPrimary, Some(primary)) => format!("view {view} is led by {primary}"),
+        (Standing::OldPrimary, Some(primary)) => format!("view {view} is led by {primary}"),
         _ => format!("not in view {view}"),
     };
     lines.line(&wrong, theme.doubt.add_modifier(Modifier::BOLD));
@@ -206,7 +207,7 @@ fn garbage(lines: &mut Lines, server: &Server, theme: &Theme) {
 }
 
 /// How far it is, and its right to answer.
-fn progress(lines: &mut Lines, model: &Model, server: &Server, state: State, theme: &Theme, now: Time) {
+fn progress(lines: &mut Lines, model: &Model, server: &Server, state: Standing, theme: &Theme, now: Time) {
     let Some(status) = server.status() else { return };
     let (op, commit) = (format!("op {}", status.op), format!("commit {}", status.commit));
     let (right, style) = standing(model, server, status, state, theme, now);
@@ -229,14 +230,14 @@ fn standing(
     model: &Model,
     server: &Server,
     status: &ServerStatus,
-    state: State,
+    state: Standing,
     theme: &Theme,
     now: Time,
 ) -> (String, Style) {
     if let Some(silent) = server.silent_for(now) {
         return (format!("silent for {}", seconds(silent)), theme.doubt);
     }
-    if state == State::Backup {
+    if state == Standing::Backup {
         let primary = model.members().first().copied();
         return (primary.map_or(String::new(), |rank| format!("follows server {rank}")), theme.faint);
     }

@@ -6,9 +6,9 @@
 //! ```
 
 use super::{cols, long, percent, put, put_right, short};
+use crate::cluster::Standing;
 use crate::core::protocol::Time;
 use crate::ui::dashboard::model::Model;
-use crate::ui::dashboard::model::server::State;
 use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -101,7 +101,7 @@ pub fn draw_line(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, 
         x = put(buffer, x, area.y, right.saturating_sub(x), notice, theme.doubt);
     }
     let mut roles = model.roles(now);
-    roles.sort_by_key(|(rank, state)| (*state != State::Primary, *rank));
+    roles.sort_by_key(|(rank, state)| (*state != Standing::Primary, *rank));
     for (rank, state) in roles {
         x = put(buffer, x, area.y, right.saturating_sub(x), " · ", theme.faint);
         x = put(buffer, x, area.y, right.saturating_sub(x), &format!("{rank} {state}"), theme.card(state).0);
