@@ -20,9 +20,8 @@ pub use mpi::{run_rank, run_replacement};
 pub use sim::{run_sim, watch};
 
 use crate::cluster::{Desk, News, Standing};
-use crate::core::fault::Control;
 use crate::core::node::Setup;
-use crate::core::protocol::{Config, METADATA, Rules, Time, Timing};
+use crate::core::protocol::{Config, Rules, Time, Timing};
 use crate::core::store::Bytes;
 use crate::launch::args::{Args, RecoverAfter};
 use crate::launch::{self, complain, fail};
@@ -49,7 +48,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use verdict::{Court, Told};
+use verdict::Court;
 
 /// What a terminal is taken for that does not tell its size.
 const SIZE_DEFAULT: (u16, u16) = (80, 24);
@@ -353,29 +352,11 @@ fn exit_code(status: io::Result<ExitStatus>) -> u8 {
 /// From the loop to the dashboard, without ever waiting for it.
 fn forward(notices: Sender<Notice>, court: Court) -> impl FnMut(News) {
     move |mut news| {
-        let Told { verdict, trouble } = court.hear(&mut news);
-        for notice in verdict.map(Notice::Verdict).into_iter().chain(trouble.map(Notice::Note)) {
-            let _ = notices.try_send(notice);
+        for news in court.hear(&mut news).chain([news]) {
+            if !matches!(news, News::Finished { .. }) {
+                let _ = notices.try_send(Notice::News(news));
+            }
         }
-        let notice = match news {
-            News::Observation(observation) => Notice::Observation(observation),
-            News::Asked { at, command } => Notice::Asked { at, command },
-            News::Answered { at, command, reply, took } => Notice::Answered { at, command, reply, took },
-            News::Gone { rank } => Notice::Gone { rank },
-            News::Stopped { rank, stopped } => Notice::Stopped { rank, stopped },
-            News::Why(why) => Notice::Why(why),
-            News::Unsafe(warning) => Notice::Unsafe(warning),
-            News::Load(report) => Notice::Load(report),
-            News::Network { rank, control } => match control {
-                Control::Cut { peer, cut } => Notice::Cut { a: rank, b: peer, oneway: true, cut },
-                Control::Loss { probability } => Notice::Loss { probability },
-                Control::Delay { ms } => Notice::Delay { ms },
-                Control::Heal if rank == METADATA => Notice::Healed,
-                _ => return,
-            },
-            News::Finished { .. } => return,
-        };
-        let _ = notices.try_send(notice);
     }
 }
 
@@ -401,42 +382,23 @@ impl Teller {
 
 /// Line mode: events go to stderr, the model is kept for those who ask it.
 fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, mut news: News) {
-    if let Some(trouble) = court.hear(&mut news).trouble {
-        teller.complain(&trouble);
-    }
-    let mut model = lock(model);
-    let now = clock::now();
-    match news {
-        News::Observation(observation) => {
-            for (_, event) in &observation.events {
-                if let Some((_, sentence)) = dashboard::model::story::sentence(observation.rank, event) {
-                    teller.say(&sentence);
+    let judged = court.hear(&mut news);
+    for news in judged.chain([news]) {
+        match &news {
+            News::Observation(observation) => {
+                for (_, event) in &observation.events {
+                    if let Some((_, sentence)) = dashboard::model::story::sentence(observation.rank, event) {
+                        teller.say(&sentence);
+                    }
                 }
             }
-            model.observe(now, *observation);
+            News::Gone { rank } => teller.say(&format!("server {rank}: its process is gone")),
+            News::Why(Some(why)) => teller.say(why),
+            News::Unsafe(Some(warning)) => teller.say(&format!("UNSAFE: {warning}")),
+            News::Note(trouble) => teller.complain(trouble),
+            _ => {}
         }
-        News::Gone { rank } => {
-            teller.say(&format!("server {rank}: its process is gone"));
-            model.gone(now, rank);
-        }
-        News::Stopped { rank, stopped } => model.stopped(now, rank, stopped),
-        News::Network { rank, control: Control::Cut { peer, cut } } => model.network.set_cut(rank, peer, true, cut),
-        News::Network { control: Control::Heal, .. } => model.network = dashboard::model::Network::default(),
-        News::Why(why) => {
-            if let Some(why) = &why {
-                teller.say(why);
-            }
-            model.why = why;
-        }
-        News::Unsafe(warning) => {
-            if let Some(warning) = &warning {
-                teller.say(&format!("UNSAFE: {warning}"));
-            }
-            model.unsafe_notice = warning;
-        }
-        News::Answered { at, command, reply, took } => model.answered(at, command, reply, took),
-        News::Load(report) => model.load = Some(*report),
-        News::Asked { .. } | News::Network { .. } | News::Finished { .. } => {}
+        lock(model).fold(clock::now(), &news);
     }
 }
 

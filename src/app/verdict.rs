@@ -1,12 +1,11 @@
 //! Was it correct so far? Between the client operations that come in as news, and those who ask.
 
 use crate::check::{Judgement, Witness};
-use crate::cluster::News;
+use crate::cluster::{News, Verdict};
 use crate::core::protocol::{Completion, Time};
 use crate::core::store::ClientId;
 use crate::launch::args::Args;
 use crate::ui::dashboard::lock;
-use crate::ui::dashboard::model::Verdict;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -40,10 +39,10 @@ enum Piece {
 
 /// What there is to tell.
 #[derive(Default)]
-pub(super) struct Told {
-    pub verdict: Option<Verdict>,
+struct Told {
+    verdict: Option<Verdict>,
     /// The history cannot be written any more.
-    pub trouble: Option<String>,
+    trouble: Option<String>,
 }
 
 /// At most so many pieces wait; then the loop waits, so that no operation is lost.
@@ -77,7 +76,12 @@ impl Court {
     }
 
     /// Takes out of the news what clients have finished, and says what is new.
-    pub(super) fn hear(&self, news: &mut News) -> Told {
+    pub(super) fn hear(&self, news: &mut News) -> impl Iterator<Item = News> + use<> {
+        let Told { verdict, trouble } = self.told_since(news);
+        verdict.map(News::Verdict).into_iter().chain(trouble.map(News::Note))
+    }
+
+    fn told_since(&self, news: &mut News) -> Told {
         let piece = match news {
             News::Finished { client, completions, running_since } => {
                 let completions = std::mem::take(completions);

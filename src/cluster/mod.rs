@@ -13,5 +13,5 @@ pub mod standing;
 pub mod why;
 
 pub use desk::{Ask, ClusterStatus, Desk, Executed, Post, RankStatus};
-pub use news::News;
+pub use news::{News, Verdict};
 pub use standing::Standing;

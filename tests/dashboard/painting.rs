@@ -1,11 +1,13 @@
 //! What the painter writes, on a terminal that is emulated.
 
+use crate::scenes::Told;
 use crate::scenes::{Scene, at, key, keys, status};
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use understudy::cluster::News;
 use understudy::core::protocol::{Role, Time};
 use understudy::ui::dashboard::ThemeName;
 use understudy::ui::dashboard::{Model, Notice, Painter, Setup, Stage, Theme, layout, lock, view};
@@ -91,7 +93,7 @@ fn holding(values: &[&str], op: u64) -> Scene {
         let role = if rank == 1 { Role::Primary } else { Role::Backup };
         scene.hold(rank, status(role, 1, op + keys.len() as u64, keys.len() as u64), &keys);
     }
-    scene.model.answered(scene.now, format!("PUT a {}", values[0]), values[0], Duration::from_micros(6));
+    scene.model.hear_answered(scene.now, format!("PUT a {}", values[0]), values[0], Duration::from_micros(6));
     scene.wait(2_000);
     scene
 }
@@ -270,7 +272,7 @@ fn the_thread_follows_and_rests() {
     let painter = Painter::enter(tape.clone(), 100, 30).unwrap();
     let thread = std::thread::spawn(move || understudy::ui::dashboard::run(&waiting, stage, painter).map(|_| ()));
 
-    notices.send(Notice::Asked { at: clock(), command: "PUT color red".into() }).unwrap();
+    notices.send(Notice::News(News::Asked { at: clock(), command: "PUT color red".into() })).unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
     while !String::from_utf8_lossy(&tape.0.lock().unwrap().concat()).contains("PUT color red") {
         assert!(Instant::now() < deadline, "the request is not on the screen");
@@ -278,14 +280,16 @@ fn the_thread_follows_and_rests() {
     }
     assert!(lock(&model).outstanding().is_some());
     let took = Duration::from_micros(6);
-    notices.send(Notice::Answered { at: clock(), command: "PUT color red".into(), reply: "OK".into(), took }).unwrap();
+    notices
+        .send(Notice::News(News::Answered { at: clock(), command: "PUT color red".into(), reply: "OK".into(), took }))
+        .unwrap();
     std::thread::sleep(Duration::from_millis(300));
 
     let (before, written) = (frames.load(Ordering::Relaxed), tape.take().len());
     for _ in 0..40 {
         let mut idle = crate::scenes::report(1, clock());
         idle.server = Some(status(Role::Primary, 1, 0, 0));
-        notices.send(Notice::Observation(Box::new(idle))).unwrap();
+        notices.send(Notice::News(News::Observation(Box::new(idle)))).unwrap();
         std::thread::sleep(Duration::from_millis(25));
     }
     let drawn = frames.load(Ordering::Relaxed) - before;

@@ -7,11 +7,11 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use std::fmt::Write;
+use understudy::cluster::Verdict;
 use understudy::core::load::{Report, Workload};
 use understudy::core::protocol::{Role, ServerStatus};
 use understudy::ui::commands::table as commands;
 use understudy::ui::dashboard::ThemeName;
-use understudy::ui::dashboard::model::Verdict;
 use understudy::ui::dashboard::model::page::Page;
 use understudy::ui::dashboard::{Theme, layout, view};
 

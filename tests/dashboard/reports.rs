@@ -1,5 +1,6 @@
 //! What the model makes of reports.
 
+use crate::scenes::Told;
 use crate::scenes::{Scene, at, flight, key, member, report, status, view};
 use std::time::Duration;
 use understudy::cluster::Standing;
@@ -72,12 +73,12 @@ fn it_stops_when_nobody_can_take_over_and_goes_when_somebody_can() {
     };
     let ran = clock(&scene).2;
     assert!(ran >= Duration::from_millis(300) && scene.model.stopwatch().is_running());
-    scene.model.explain(scene.now, Some("nobody is served: …".into()));
+    scene.model.hear_why(scene.now, Some("nobody is served: …".into()));
     scene.wait(5_000);
     assert_eq!(clock(&scene), (false, true, ran));
     assert!(scene.model.still_for(scene.now) > FRAME, "a clock that stands draws nothing");
     // Somebody can after all: it has been running all the time.
-    scene.model.explain(scene.now, None);
+    scene.model.hear_why(scene.now, None);
     assert_eq!(clock(&scene), (true, false, ran + Duration::from_secs(5)));
 }
 
@@ -87,7 +88,7 @@ fn starting_over_is_no_failover() {
     assert!(scene.model.stopwatch().is_held());
     let view = view(2, member(2, 3), &[member(1, 3)]);
     scene.tell(0, Event::ViewChanged { view, reason: Reason::Formed, asked_by: None });
-    scene.model.explain(scene.now, None);
+    scene.model.hear_why(scene.now, None);
     assert_eq!(scene.model.stopwatch().failover(), None);
 }
 
@@ -115,12 +116,12 @@ fn who_has_not_heard_of_the_view_is_doubted() {
 fn reports_that_cross_are_put_in_order() {
     let mut scene = Scene::written(2);
     let start = scene.now;
-    scene.model.asked(start, "PUT a 1");
+    scene.model.hear_asked(start, "PUT a 1");
     let late = |ms: u64| Time(start.0 + ms * 1_000_000);
     let mut tell = |rank: u32, happened: Time, now: Time, event: Event| {
         let mut observation = report(rank, now);
         observation.events.push((happened, event));
-        scene.model.observe(now, observation);
+        scene.model.hear(now, observation);
     };
     let reason = Reason::PrimarySilent { primary: member(1, 1), silent_ms: 50 };
     let changed = Event::ViewChanged { view: view(2, member(2, 1), &[]), reason, asked_by: Some(Rank(2)) };
@@ -128,7 +129,7 @@ fn reports_that_cross_are_put_in_order() {
     tell(2, late(54), late(61), Event::Serving { view: ViewNumber(2), op: OpNumber(42) });
     tell(2, late(50), late(61), Event::Suspected { peer: member(1, 1), silent_ms: 50 });
     tell(1, late(0), late(70), Event::Crashed { cause: CrashCause::Command, at: None });
-    scene.model.answered(late(71), "PUT a 1", "OK", Duration::from_millis(71));
+    scene.model.hear_answered(late(71), "PUT a 1", "OK", Duration::from_millis(71));
     assert_eq!(ms(&scene), [Some(50), Some(2), Some(2), Some(17)]);
     let story: Vec<&str> = scene.model.story().lines().rev().take(4).map(|line| line.text.as_str()).collect();
     assert!(story[3].contains("crashed") && story[0].contains("answers"), "{story:?}");
@@ -138,16 +139,16 @@ fn reports_that_cross_are_put_in_order() {
 #[test]
 fn the_first_answer_is_measured_from_its_request() {
     let mut scene = Scene::crashed(2, 40);
-    scene.model.answered(scene.now, "PUT color green", "(unknown)", Duration::from_millis(41));
+    scene.model.hear_answered(scene.now, "PUT color green", "(unknown)", Duration::from_millis(41));
     scene.tell(2, Event::Suspected { peer: member(1, 1), silent_ms: 50 });
     let reason = Reason::PrimarySilent { primary: member(1, 1), silent_ms: 50 };
     scene.tell(0, Event::ViewChanged { view: view(2, member(2, 1), &[]), reason, asked_by: Some(Rank(2)) });
     scene.tell(2, Event::Serving { view: ViewNumber(2), op: OpNumber(42) });
     assert!(!scene.model.stopwatch().is_running(), "nothing but a request is missing");
     scene.wait(60_000);
-    scene.model.asked(scene.now, "GET color");
+    scene.model.hear_asked(scene.now, "GET color");
     scene.wait(2);
-    scene.model.answered(scene.now, "GET color", "red", Duration::from_millis(2));
+    scene.model.hear_answered(scene.now, "GET color", "red", Duration::from_millis(2));
     assert_eq!(ms(&scene)[3], Some(2));
 }
 
@@ -174,7 +175,7 @@ fn twenty_failovers_in_a_row_each_have_their_own_phases() {
     let mut scene = Scene::written(2);
     for round in 0..20 {
         let (old, new) = if round % 2 == 0 { (1, 2) } else { (2, 1) };
-        scene.model.asked(scene.now, "INCR n");
+        scene.model.hear_asked(scene.now, "INCR n");
         scene.tell(old, Event::Crashed { cause: CrashCause::Command, at: None });
         scene.be(old, status(Role::Down, 1 + round, 0, 0));
         scene.wait(50);
@@ -188,7 +189,7 @@ fn twenty_failovers_in_a_row_each_have_their_own_phases() {
         scene.tell(new, Event::Serving { view: ViewNumber(2 + round), op: OpNumber(9) });
         scene.be(new, status(Role::Primary, 2 + round, 43, 6));
         scene.wait(1);
-        scene.model.answered(scene.now, "INCR n", "1", Duration::from_millis(53));
+        scene.model.hear_answered(scene.now, "INCR n", "1", Duration::from_millis(53));
         assert_eq!(ms(&scene), [Some(50), Some(0), Some(2), Some(1)], "round {round}");
         scene.be(old, status(Role::Backup, 2 + round, 43, 6));
         scene.wait(500);
@@ -201,7 +202,7 @@ fn a_clock_of_another_world_is_not_believed() {
     for strange in [Time(0), Time(u64::MAX), at(9_999_999)] {
         let mut observation = report(1, strange);
         observation.events.push((strange, Event::Crashed { cause: CrashCause::Command, at: None }));
-        scene.model.observe(scene.now, observation);
+        scene.model.hear(scene.now, observation);
         let line = scene.model.story().lines().next_back().unwrap();
         assert_eq!(line.at, scene.now);
     }
@@ -217,8 +218,8 @@ fn everything_is_bounded() {
         observation.keys = (0..32).map(|n| key(&format!("key{}", round * 32 + n), "v", round * 32 + n)).collect();
         observation.events = vec![(scene.now, Event::Recovered { incarnation: Incarnation(round) })];
         observation.flights = (0..24).map(|_| flight(scene.now, 2, "Prepare", "Prepare op=1", false)).collect();
-        scene.model.observe(scene.now, observation);
-        scene.model.answered(scene.now, "PUT a b".repeat(1_000), "OK", Duration::from_micros(6));
+        scene.model.hear(scene.now, observation);
+        scene.model.hear_answered(scene.now, "PUT a b".repeat(1_000), "OK", Duration::from_micros(6));
         scene.wait(1);
     }
     let model = &scene.model;
@@ -239,7 +240,7 @@ fn keys_go_when_they_are_deleted_or_forgotten() {
     assert_eq!(scene.model.known_keys("c"), ["city", "color", "counter"], "the backup still shows it");
     let mut observation = report(1, scene.now);
     observation.keys_cleared = true;
-    scene.model.observe(scene.now, observation);
+    scene.model.hear(scene.now, observation);
     assert!(scene.model.servers()[0].keys().is_empty());
 }
 
@@ -253,7 +254,7 @@ fn the_primary_is_who_answers() {
     assert_eq!(Scene::crashed(2, 30).model.primary(), None);
     assert_eq!(Scene::taken_over(2, 30).model.primary(), Some(Rank(2)));
     assert_eq!(Scene::paused().model.primary(), None);
-    scene.model.gone(scene.now, Rank(1));
+    scene.model.hear_gone(scene.now, Rank(1));
     assert_eq!(scene.model.primary(), None);
     assert_eq!(scene.model.roles(scene.now), [(Rank(1), Standing::Dead), (Rank(2), Standing::Backup)]);
 }
@@ -262,13 +263,13 @@ fn the_primary_is_who_answers() {
 #[test]
 fn a_replacement_brings_a_dead_server_back() {
     let mut scene = Scene::written(2);
-    scene.model.gone(scene.now, Rank(2));
+    scene.model.hear_gone(scene.now, Rank(2));
     scene.be(2, status(Role::Backup, 1, 42, 6));
     assert_eq!(scene.model.servers()[1].state(scene.now), Standing::Dead);
     let mut observation = report(2, scene.now);
     observation.pid = 9_999;
     observation.server = Some(status(Role::Joining, 2, 0, 0));
-    scene.model.observe(scene.now, observation);
+    scene.model.hear(scene.now, observation);
     assert_eq!(scene.model.servers()[1].state(scene.now), Standing::Joining);
 }
 
@@ -280,7 +281,7 @@ fn an_idle_screen_stays_still() {
     let mut idle = report(1, scene.now);
     idle.server = Some(status(Role::Primary, 1, 42, 6));
     idle.flights = vec![flight(scene.now, 2, "Heartbeat", "Heartbeat commit=42", false)];
-    assert!(!scene.model.observe(scene.now, idle), "proves life, deserves no frame of its own");
+    assert!(!scene.model.hear(scene.now, idle), "proves life, deserves no frame of its own");
     assert!(scene.model.still_for(scene.now) > Duration::from_millis(100), "a heartbeat ticks, it does not fly");
     scene = Scene::put(2, 100);
     assert!(scene.model.still_for(scene.now) <= Duration::from_millis(34), "a message flies");

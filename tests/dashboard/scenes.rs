@@ -3,12 +3,50 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use understudy::cluster::News;
+use understudy::core::fault::Control;
 use understudy::core::protocol::observation::{Flight, KeyView, Observation, ServerStatus};
 use understudy::core::protocol::{
     CrashCause, CrashPoint, Event, Incarnation, Member, Rank, Reason, Role, Time, View, ViewNumber,
 };
 use understudy::core::store::{Bytes, OpNumber};
 use understudy::ui::dashboard::{KeyHint, Model, Setup};
+
+/// The stream of news, piece by piece, in fewer words.
+pub trait Told {
+    fn hear(&mut self, now: Time, observation: Observation) -> bool;
+    fn hear_asked(&mut self, now: Time, command: &str);
+    fn hear_answered(&mut self, now: Time, command: impl Into<String>, reply: &str, took: Duration);
+    fn hear_gone(&mut self, now: Time, rank: Rank);
+    fn hear_cut(&mut self, rank: Rank, peer: Rank, cut: bool);
+    fn hear_why(&mut self, now: Time, why: Option<String>);
+}
+
+impl Told for Model {
+    fn hear(&mut self, now: Time, observation: Observation) -> bool {
+        self.fold(now, &News::Observation(Box::new(observation)))
+    }
+
+    fn hear_asked(&mut self, at: Time, command: &str) {
+        self.fold(at, &News::Asked { at, command: command.to_owned() });
+    }
+
+    fn hear_answered(&mut self, at: Time, command: impl Into<String>, reply: &str, took: Duration) {
+        self.fold(at, &News::Answered { at, command: command.into(), reply: reply.to_owned(), took });
+    }
+
+    fn hear_gone(&mut self, now: Time, rank: Rank) {
+        self.fold(now, &News::Gone { rank });
+    }
+
+    fn hear_cut(&mut self, rank: Rank, peer: Rank, cut: bool) {
+        self.fold(self.started, &News::Network { rank, control: Control::Cut { peer, cut } });
+    }
+
+    fn hear_why(&mut self, now: Time, why: Option<String>) {
+        self.fold(now, &News::Why(why));
+    }
+}
 
 /// A model and its clock.
 pub struct Scene {
@@ -104,13 +142,13 @@ impl Scene {
     pub fn tell(&mut self, rank: u32, event: Event) {
         let mut observation = report(rank, self.now);
         observation.events.push((self.now, event));
-        self.model.observe(self.now, observation);
+        self.model.hear(self.now, observation);
     }
 
     pub fn be(&mut self, rank: u32, status: ServerStatus) {
         let mut observation = report(rank, self.now);
         observation.server = Some(status.clone());
-        self.model.observe(self.now, observation);
+        self.model.hear(self.now, observation);
         self.said.insert(rank, status);
     }
 
@@ -118,14 +156,14 @@ impl Scene {
         let mut observation = report(rank, self.now);
         observation.server = Some(status.clone());
         observation.keys = keys.to_vec();
-        self.model.observe(self.now, observation);
+        self.model.hear(self.now, observation);
         self.said.insert(rank, status);
     }
 
     pub fn fly(&mut self, from: u32, to: u32, name: &str, text: &str, lost: bool) {
         let mut observation = report(from, self.now);
         observation.flights.push(flight(self.now, to, name, text, lost));
-        self.model.observe(self.now, observation);
+        self.model.hear(self.now, observation);
     }
 
     /// All servers are up: 1 is primary, the others are its backups.
@@ -166,10 +204,10 @@ impl Scene {
         }
         let took = [6, 7, 5, 9, 6, 6, 21, 7, 5, 6, 8, 6, 5, 7, 6, 14, 6, 6, 7, 5];
         for us in took {
-            scene.model.answered(scene.now, "GET city", "Köln", Duration::from_micros(us));
+            scene.model.hear_answered(scene.now, "GET city", "Köln", Duration::from_micros(us));
         }
-        scene.model.answered(scene.now, "PUT fruit mango", "OK", Duration::from_micros(8));
-        scene.model.answered(scene.now, "PUT color red", "OK", Duration::from_micros(6));
+        scene.model.hear_answered(scene.now, "PUT fruit mango", "OK", Duration::from_micros(8));
+        scene.model.hear_answered(scene.now, "PUT color red", "OK", Duration::from_micros(6));
         scene.wait(2_000);
         scene
     }
@@ -177,7 +215,7 @@ impl Scene {
     /// A PUT is under way.
     pub fn put(servers: u32, after_ms: u64) -> Self {
         let mut scene = Self::written(servers);
-        scene.model.asked(scene.now, "PUT color blue");
+        scene.model.hear_asked(scene.now, "PUT color blue");
         scene.fly(0, 1, "Request", "Request c0#43 PUT color blue", false);
         for backup in 2..=servers {
             scene.fly(1, backup, "Prepare", "Prepare op=43 commit=42 c0#43 PUT color blue", false);
@@ -191,7 +229,7 @@ impl Scene {
             status.lease = status.lease.filter(|_| servers > 1);
             scene.hold(rank, status, &blue);
         }
-        scene.model.answered(scene.now, "PUT color blue", "OK", Duration::from_micros(7));
+        scene.model.hear_answered(scene.now, "PUT color blue", "OK", Duration::from_micros(7));
         scene.wait(after_ms);
         scene
     }
@@ -199,7 +237,7 @@ impl Scene {
     /// The primary crashed with a request in its hands; the backup has not noticed yet, or has.
     pub fn crashed(servers: u32, after_ms: u64) -> Self {
         let mut scene = Self::written(servers);
-        scene.model.asked(scene.now, "PUT color green");
+        scene.model.hear_asked(scene.now, "PUT color green");
         scene.fly(0, 1, "Request", "Request c0#43 PUT color green", false);
         scene.wait(1);
         let cause = CrashCause::Dice { drawn: 0.13, rate: 0.2 };
@@ -210,7 +248,7 @@ impl Scene {
         let mut down = status(Role::Down, 1, 0, 0);
         down.back_in = Some(Duration::from_secs(3));
         observation.server = Some(down.clone());
-        scene.model.observe(scene.now, observation);
+        scene.model.hear(scene.now, observation);
         scene.said.insert(1, down);
         scene.fly(1, 2, "Prepare", "Prepare op=43 commit=42 c0#43 PUT color green", false);
         scene.wait(after_ms);
@@ -238,7 +276,7 @@ impl Scene {
         }
         scene.wait(1);
         scene.fly(2, 0, "Reply", "Reply c0#43 OK", false);
-        scene.model.answered(scene.now, "PUT color green", "OK", Duration::from_millis(47));
+        scene.model.hear_answered(scene.now, "PUT color green", "OK", Duration::from_millis(47));
         scene.wait(after_ms);
         scene
     }
@@ -294,10 +332,10 @@ impl Scene {
     pub fn cut() -> Self {
         let mut scene = Self::written(2);
         scene.tell(0, Event::Operator { what: "CUT 1 2 oneway".into() });
-        scene.model.network.set_cut(Rank(1), Rank(2), true, true);
+        scene.model.hear_cut(Rank(1), Rank(2), true);
         scene.fly(1, 2, "Prepare", "Prepare op=43 commit=42 c0#43 PUT color green", true);
         scene.fly(2, 1, "PrepareOk", "PrepareOk op=42", false);
-        scene.model.asked(scene.now, "PUT color green");
+        scene.model.hear_asked(scene.now, "PUT color green");
         scene.wait(700);
         scene
     }
@@ -310,9 +348,9 @@ impl Scene {
             scene.be(rank, status(Role::Down, 1, 0, 0));
         }
         scene.said.remove(&2);
-        scene.model.gone(scene.now, Rank(2));
+        scene.model.hear_gone(scene.now, Rank(2));
         let why = "no member of view 1 has kept its memory: RESET starts over with empty stores";
-        scene.model.explain(scene.now, Some(why.into()));
+        scene.model.hear_why(scene.now, Some(why.into()));
         scene.wait(2_300);
         scene
     }

@@ -4,10 +4,8 @@
 //! [`view::draw`] through a [`Painter`]. It decides nothing: what it shows, the ranks have reported.
 //!
 //! ```text
-//!   ranks ── Observation ──┐
-//!   client ── Asked,       ├─▶ channel ─▶ Model (a fold) ─▶ view (pure) ─▶ Painter ─▶ terminal
-//!             Answered ────┤                 │
-//!   operator ── Cut, … ────┘                 └─▶ prompt, completion: who is primary, which keys
+//!   rank 0 ── News ─▶ channel ─▶ Model::fold ─▶ view (pure) ─▶ Painter ─▶ terminal
+//!                                      └─▶ prompt, completion: who is primary, which keys
 //! ```
 //!
 //! | file | what it holds |
@@ -42,8 +40,8 @@ pub use painter::{Painter, leave_text};
 pub use theme::{Theme, ThemeName};
 pub use view::KeyHint;
 
-use crate::core::load::Report;
-use crate::core::protocol::{Observation, Rank, Time};
+use crate::cluster::News;
+use crate::core::protocol::Time;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rustix::fd::AsFd;
 use rustix::termios::tcgetwinsize;
@@ -65,37 +63,11 @@ const RESIZE_SETTLED: Duration = Duration::from_millis(60);
 /// line was before, which may be the dashboard's now, and when it gets around to that, nobody is told.
 const RESIZE_REDRAWS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(600)];
 
-/// Something for the dashboard to know.
+/// Something for the dashboard's thread.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
-    /// A rank's report.
-    Observation(Box<Observation>),
-    /// The client sent a request.
-    Asked { at: Time, command: String },
-    /// The client's request ended.
-    Answered { at: Time, command: String, reply: String, took: Duration },
-    /// A rank's process has ended.
-    Gone { rank: Rank },
-    /// The operator stopped or continued a rank's process itself.
-    Stopped { rank: Rank, stopped: bool },
-    /// A link was cut or mended, from `a` to `b`, and back unless `oneway`.
-    Cut { a: Rank, b: Rank, oneway: bool, cut: bool },
-    /// Messages are lost with this probability.
-    Loss { probability: f64 },
-    /// Messages are held back for this long.
-    Delay { ms: f64 },
-    /// The network is whole again.
-    Healed,
-    /// How the load of all clients goes.
-    Load(Box<Report>),
-    /// Why nobody is served; `None` when somebody is.
-    Why(Option<String>),
-    /// Whether the answers so far are linearizable.
-    Verdict(model::Verdict),
-    /// The protocol was made unsafe on purpose; `None` when it is safe.
-    Unsafe(Option<String>),
-    /// A sentence for the events.
-    Note(String),
+    /// The cluster tells something.
+    News(News),
     /// A text to show over the cards; `None` closes it.
     Page(Option<model::page::Page>),
     /// Turn so many pages of it.
@@ -117,7 +89,7 @@ pub struct Stage {
     pub theme: Theme,
     /// The key bar for the state of the model.
     pub keys: KeyBar,
-    /// Now, by the clock of [`Notice::Asked`] and (on one host) of the reports.
+    /// Now, by the clock of [`News::Asked`] and (on one host) of the reports.
     pub clock: Box<dyn Fn() -> Time + Send>,
     /// Columns and rows of the whole terminal.
     pub size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
@@ -231,22 +203,9 @@ fn fold(stage: &Stage, size: (u16, u16), first: Notice, notices: &Receiver<Notic
 
 fn fold_one(model: &mut Model, size: (u16, u16), now: Time, notice: Notice) -> Urgency {
     match notice {
-        Notice::Observation(observation) => {
-            return if model.observe(now, *observation) { Urgency::Lively } else { Urgency::Idle };
+        Notice::News(news) => {
+            return if model.fold(now, &news) { Urgency::Lively } else { Urgency::Idle };
         }
-        Notice::Asked { at, command } => model.asked(at, command),
-        Notice::Answered { at, command, reply, took } => model.answered(at, command, reply, took),
-        Notice::Gone { rank } => model.gone(now, rank),
-        Notice::Stopped { rank, stopped } => model.stopped(now, rank, stopped),
-        Notice::Cut { a, b, oneway, cut } => model.network.set_cut(a, b, oneway, cut),
-        Notice::Loss { probability } => model.network.loss = probability,
-        Notice::Delay { ms } => model.network.delay_ms = ms,
-        Notice::Healed => model.network = model::Network::default(),
-        Notice::Load(report) => model.load = Some(*report),
-        Notice::Why(why) => model.explain(now, why),
-        Notice::Verdict(verdict) => model.verdict = Some(verdict),
-        Notice::Unsafe(notice) => model.unsafe_notice = notice,
-        Notice::Note(text) => model.note(now, text),
         Notice::Page(page) => model.page = page,
         Notice::Turn(pages) => {
             let place = panels::page::inside(layout::page(size.0, size.1));

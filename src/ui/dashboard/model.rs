@@ -30,7 +30,8 @@ pub mod server;
 pub mod stopwatch;
 pub mod story;
 
-use crate::cluster::Standing;
+use crate::cluster::{News, Standing, Verdict};
+use crate::core::fault::Control;
 use crate::core::load::Report;
 use crate::core::protocol::view::METADATA;
 use crate::core::protocol::{Event, Observation, Rank, Reason, Time, View, ViewNumber};
@@ -89,14 +90,17 @@ pub struct Network {
 }
 
 impl Network {
-    /// Cuts or mends the link from `a` to `b`, and back unless `oneway`.
-    pub fn set_cut(&mut self, a: Rank, b: Rank, oneway: bool, cut: bool) {
-        for link in if oneway { vec![(a, b)] } else { vec![(a, b), (b, a)] } {
-            if cut {
-                self.cut.insert(link);
-            } else {
-                self.cut.remove(&link);
-            }
+    /// `rank` has carried out an order about its links.
+    fn fold(&mut self, rank: Rank, control: &Control) {
+        match control {
+            Control::Cut { peer, cut: true } => drop(self.cut.insert((rank, *peer))),
+            Control::Cut { peer, cut: false } => drop(self.cut.remove(&(rank, *peer))),
+            Control::Loss { probability } => self.loss = *probability,
+            Control::Delay { ms } => self.delay_ms = *ms,
+            // All are told; each mends what it sends on. The metadata server is told with them.
+            Control::Heal if rank == METADATA => *self = Self::default(),
+            Control::Heal => self.cut.retain(|(from, _)| *from != rank),
+            _ => {}
         }
     }
 
@@ -107,19 +111,8 @@ impl Network {
     }
 }
 
-/// What the checker says of all client operations so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// So many operations, and all are explained.
-    Linearizable { operations: u64 },
-    /// Nothing contradicts, but some could not be judged.
-    Partly { operations: u64, skipped: u64 },
-    /// The answers contradict each other.
-    Broken,
-}
-
 /// Everything the screen shows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Model {
     /// What was known before the first report.
     pub setup: Setup,
@@ -174,22 +167,42 @@ impl Model {
         }
     }
 
-    /// Folds one report in. True when something happened that deserves a frame at once; false when
-    /// it only proves life.
-    pub fn observe(&mut self, now: Time, observation: Observation) -> bool {
-        let Observation { rank, pid, server, events, events_dropped, flights, keys, keys_cleared, .. } = observation;
-        let mut lively = !events.is_empty() || !keys.is_empty() || keys_cleared || events_dropped > 0;
+    /// Folds one piece of the stream in, which arrived at `now`. Nothing else changes what is known of the cluster.
+    /// True when something happened that deserves a frame at once; false when it only proves life.
+    pub fn fold(&mut self, now: Time, news: &News) -> bool {
+        match news {
+            News::Observation(observation) => return self.observe(now, observation),
+            News::Asked { at, command } => self.asked = Some((*at, clipped(command))),
+            News::Answered { at, command, reply, took } => self.answered(*at, command, reply, *took),
+            News::Gone { rank } => self.gone(now, *rank),
+            News::Stopped { rank, stopped } => self.stopped(now, *rank, *stopped),
+            News::Network { rank, control } => self.network.fold(*rank, control),
+            News::Load(report) => self.load = Some((**report).clone()),
+            News::Why(why) => self.explain(now, why.as_deref()),
+            News::Verdict(verdict) => self.verdict = Some(*verdict),
+            News::Unsafe(warning) => self.unsafe_notice.clone_from(warning),
+            News::Note(text) => self.story.tell(now, story::Tone::Operator, clipped(text)),
+            News::Finished { .. } => return false,
+        }
+        true
+    }
 
-        for (at, event) in &events {
+    /// A report.
+    fn observe(&mut self, now: Time, observation: &Observation) -> bool {
+        let Observation { rank, pid, server, events, events_dropped, flights, keys, keys_cleared, .. } = observation;
+        let rank = *rank;
+        let mut lively = !events.is_empty() || !keys.is_empty() || *keys_cleared || *events_dropped > 0;
+
+        for (at, event) in events {
             self.happened(now, trusted(now, *at), rank, event);
         }
-        self.story.missed(events_dropped);
+        self.story.missed(*events_dropped);
 
         let primary_before = self.primary();
         if let Some(card) = self.servers.get_mut(index(rank)) {
             let before = card.state(now);
-            card.report(now, pid, server);
-            card.fold_keys(now, keys, keys_cleared);
+            card.report(now, *pid, server.clone());
+            card.fold_keys(now, keys, *keys_cleared);
             let after = card.state(now);
             lively |= before != after;
             if after == Standing::Paused && before != Standing::Paused {
@@ -207,7 +220,7 @@ impl Model {
                 self.stopwatch.mark(trusted(now, flight.at), Mark::Answer { asked: None });
             }
             if self.setup.animated {
-                self.flights.launch(now, rank, &flight);
+                self.flights.launch(now, rank, flight);
             }
         }
         lively
@@ -225,13 +238,8 @@ impl Model {
         changed
     }
 
-    /// The client sent a request and waits.
-    pub fn asked(&mut self, now: Time, command: impl Into<String>) {
-        self.asked = Some((now, clipped(command.into())));
-    }
-
     /// The client's request was answered (or given up), after `took`.
-    pub fn answered(&mut self, now: Time, command: impl Into<String>, reply: impl Into<String>, took: Duration) {
+    fn answered(&mut self, now: Time, command: &str, reply: &str, took: Duration) {
         let asked = Time(now.0.saturating_sub(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)));
         self.asked = None;
         self.latency.record(now, took);
@@ -239,11 +247,11 @@ impl Model {
         if self.operations.len() == OPERATIONS_MAX {
             self.operations.pop_front();
         }
-        self.operations.push_back(Operation { command: clipped(command.into()), reply: clipped(reply.into()), took });
+        self.operations.push_back(Operation { command: clipped(command), reply: clipped(reply), took });
     }
 
     /// The process behind `rank` has ended: not merely silent.
-    pub fn gone(&mut self, now: Time, rank: Rank) {
+    fn gone(&mut self, now: Time, rank: Rank) {
         let primary = self.primary() == Some(rank);
         let Some(card) = self.servers.get_mut(index(rank)) else { return };
         if card.is_gone() {
@@ -255,7 +263,7 @@ impl Model {
     }
 
     /// The operator stopped (or continued) the process behind `rank`, which therefore cannot say so itself.
-    pub fn stopped(&mut self, now: Time, rank: Rank, stopped: bool) {
+    fn stopped(&mut self, now: Time, rank: Rank, stopped: bool) {
         let primary = self.primary() == Some(rank);
         let Some(card) = self.servers.get_mut(index(rank)) else { return };
         card.stopped(now, stopped);
@@ -264,19 +272,14 @@ impl Model {
         }
     }
 
-    /// Puts a sentence of this process into the events.
-    pub fn note(&mut self, now: Time, text: impl Into<String>) {
-        self.story.tell(now, story::Tone::Operator, clipped(text.into()));
-    }
-
     /// Nobody is served, or all are again; the header has no room for every sentence, the events have.
-    pub fn explain(&mut self, now: Time, why: Option<String>) {
-        if let Some(why) = why.as_ref().filter(|why| self.why.as_ref() != Some(*why)) {
-            self.story.tell(now, story::Tone::Doubt, why.clone());
+    fn explain(&mut self, now: Time, why: Option<&str>) {
+        if let Some(why) = why.filter(|why| self.why.as_deref() != Some(*why)) {
+            self.story.tell(now, story::Tone::Doubt, why.to_owned());
         }
         // A clock that runs for ever tells nothing.
-        self.stopwatch.hold(why.as_ref().map(|_| now));
-        self.why = why;
+        self.stopwatch.hold(why.map(|_| now));
+        self.why = why.map(str::to_owned);
     }
 
     /// Time passed: forgets what is over.
@@ -482,9 +485,9 @@ fn trusted(now: Time, at: Time) -> Time {
     if at > now || now.since(at) > CLOCK_TRUST { now } else { at }
 }
 
-fn clipped(text: String) -> String {
+fn clipped(text: &str) -> String {
     match text.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+        None => text.to_owned(),
     }
 }

@@ -108,7 +108,7 @@ impl Flying {
 }
 
 /// All messages in the air.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Flights {
     flying: Vec<Flying>,
     heard: BTreeMap<(Rank, Rank), Time>,

@@ -15,7 +15,7 @@ const LOWEST_NS: u64 = 100;
 const HIGHEST_NS: u64 = 120_000_000_000;
 
 /// Latencies of the client's operations.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Latency {
     newer: Histogram<u64>,
     older: Histogram<u64>,

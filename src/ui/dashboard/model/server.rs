@@ -26,7 +26,7 @@ pub struct ShownKey {
 }
 
 /// One server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Server {
     /// Which one.
     pub rank: Rank,
@@ -114,12 +114,12 @@ impl Server {
         }
     }
 
-    pub(super) fn fold_keys(&mut self, now: Time, keys: Vec<KeyView>, cleared: bool) {
+    pub(super) fn fold_keys(&mut self, now: Time, keys: &[KeyView], cleared: bool) {
         if cleared {
             self.keys.clear();
         }
         let loading = self.status.as_ref().is_some_and(|s| s.role == Role::Joining);
-        for view in keys {
+        for view in keys.iter().cloned() {
             self.keys.retain(|shown| shown.view.key != view.key);
             if view.value.is_some() {
                 let place = self.keys.partition_point(|shown| shown.view.op > view.op);

@@ -130,7 +130,7 @@ impl Failover {
 }
 
 /// The stopwatch: the last failover, over or running.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Stopwatch {
     /// In order of time.
     marks: Vec<(Time, Mark)>,

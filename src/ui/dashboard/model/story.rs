@@ -47,7 +47,7 @@ pub(super) enum Sort {
 }
 
 /// All that is still remembered, oldest first.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Story {
     lines: VecDeque<Line>,
     missed: u64,

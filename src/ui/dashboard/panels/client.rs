@@ -9,9 +9,10 @@
 //! ```
 
 use super::{cols, fit, put, put_right, seconds, short};
+use crate::cluster::Verdict;
 use crate::core::load::Report;
 use crate::core::protocol::Time;
-use crate::ui::dashboard::model::{Model, Operation, Verdict};
+use crate::ui::dashboard::model::{Model, Operation};
 use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
