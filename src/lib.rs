@@ -53,6 +53,7 @@ pub mod app;
 pub mod check;
 pub mod cluster;
 pub mod core;
+pub mod door;
 pub mod launch;
 pub mod mpi;
 pub mod sim;

@@ -31,11 +31,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("mpi/transport", &["core"]),
     ("mpi", &["core", "cluster", "mpi/transport"]),
     ("sim", &["core", "cluster", "check"]),
+    ("door", &["core", "cluster"]),
     ("ui/commands", &["core"]),
     ("ui/console", &["core", "cluster", "ui/commands"]),
     ("ui/dashboard", &["core", "cluster"]),
     ("launch", &["core", "sim", "ui/dashboard"]),
-    ("app", &["core", "check", "cluster", "mpi", "sim", "ui", "launch"]),
+    ("app", &["core", "check", "cluster", "mpi", "door", "sim", "ui", "launch"]),
     ("tools", &["core", "cluster", "mpi", "sim", "launch", "app"]),
 ];
 /// Folders of rooms: what is directly in them belongs to nobody.

@@ -2,10 +2,11 @@
 
 use super::verdict::Court;
 use super::{Play, complain, enter_screen, fail, new_model, random_seed, setup};
-use crate::cluster::Desk;
+use crate::cluster::{Desk, Lodger};
 use crate::core::node::FrontHost;
 use crate::core::protocol::{Incarnation, METADATA, Rank};
-use crate::core::store::ClientId;
+use crate::core::store::{Bytes, ClientId};
+use crate::door::Door;
 use crate::launch::args::{Args, BenchArgs, Place, Tool};
 use crate::launch::{self, Attachment, Order, ParentWatch};
 use crate::mpi::client_rank;
@@ -256,6 +257,13 @@ fn run_console(args: &Args) -> ExitCode {
     break_off_on_panic(&attached);
     let screen = attached.stdin_is_terminal() && attached.stdout_is_terminal() && !launch::asks_for_line_mode(args);
 
+    let door = match door(args) {
+        Ok(door) => door,
+        Err(why) => {
+            attached.break_off(1);
+            return fail(&why);
+        }
+    };
     let court = match Court::open(args) {
         Ok(court) => court,
         Err(why) => {
@@ -301,17 +309,31 @@ fn run_console(args: &Args) -> ExitCode {
     let front = FrontHost::new(METADATA, std::process::id(), &setup(args, ranks, start.seed, start.observe));
     let log = Log::create(launch::job_dir(args).ok().as_deref(), METADATA, clock::now());
     let mut link = Link::new(mesh, doorbell);
+    if let Some(at) = door.as_ref().map(Door::address) {
+        the_desk.note(format!("the door is open at {at}"));
+    }
     let mut all_alive = false;
     let play = Play { args, desk: the_desk, model, painter, court, clock: Box::new(clock::now) };
     let code = play.run(|news, drawn| {
-        all_alive =
-            ConsoleRank::new(&mut link, front, asks, log, start, drawn, news).with_respawn(respawn(args, ranks)).run();
+        all_alive = ConsoleRank::new(&mut link, front, asks, log, start, drawn, news)
+            .with_respawn(respawn(args, ranks))
+            .with_lodger(door.map(|door| -> Box<dyn Lodger> { Box::new(door) }))
+            .run();
     });
     let _ = io::stdout().flush();
     exit_soon(code);
     attached.finish(code);
     end_world(link.into_transport(), all_alive);
     signal_hook::low_level::exit(i32::from(code))
+}
+
+/// The door that the arguments ask for.
+fn door(args: &Args) -> Result<Option<Door>, String> {
+    let Some(address) = args.door.address else { return Ok(None) };
+    let password = args.door.password()?.map(Bytes::from);
+    let door = Door::open(address, password, clock::now())
+        .map_err(|error| format!("no door at {address}: {error}: give another port"))?;
+    Ok(Some(door))
 }
 
 /// The end of MPI at rank 0.

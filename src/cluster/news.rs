@@ -2,6 +2,7 @@
 //!
 //! Everything that is known of a cluster in this process is a fold over this stream; nobody keeps a copy by hand.
 
+use super::lodger::Sight;
 use crate::core::fault::Control;
 use crate::core::load::Report;
 use crate::core::protocol::{Completion, Observation, Rank, Time};
@@ -39,6 +40,8 @@ pub enum News {
     Network { rank: Rank, control: Control },
     /// How the load of all clients goes.
     Load(Box<Report>),
+    /// How the door is.
+    Door(Sight),
     /// Why nobody is served, or that somebody is again.
     Why(Option<String>),
     /// Which rules of the protocol are switched off, in words; `None` when all are in force.

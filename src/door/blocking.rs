@@ -8,9 +8,9 @@
 use super::connection::{Hold, Id};
 use super::hall::{Hall, Shape, Then};
 use super::rows::{Answer, Visit};
-use crate::protocol::Time;
-use crate::store::commands::parse_in;
-use crate::store::{Bytes, Command, Db, Reply};
+use crate::core::protocol::Time;
+use crate::core::store::commands::parse_in;
+use crate::core::store::{Bytes, Command, Db, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -25,8 +25,6 @@ struct Waiter {
     keys: Vec<Bytes>,
     pop: Command,
     shape: Shape,
-    /// What is said when the time is over: an array that is not there, or a value.
-    is_array: bool,
     until: Time,
     next_look: Time,
     /// The cluster is being asked.
@@ -151,7 +149,7 @@ impl Hall {
         self.end_late(now);
         let due = |waiter: &&mut Waiter| !waiter.is_asking && waiter.next_look <= now;
         let mut looks = Vec::new();
-        for (number, waiter) in self.waiters.waiting.iter_mut().filter(|(_, waiter)| due(&waiter)) {
+        for (number, waiter) in self.waiters.waiting.iter_mut().filter(|(_, waiter)| due(waiter)) {
             let words: Vec<Bytes> = std::iter::once("exists".into()).chain(waiter.keys.iter().cloned()).collect();
             waiter.next_look = now + LOOK_INTERVAL;
             if let Ok(look) = parse_in(waiter.db, &words) {
@@ -174,10 +172,9 @@ impl Hall {
     }
 
     fn end_with_nothing(&mut self, number: u64) {
-        let Some(is_array) = self.waiters.waiting.get(&number).map(|waiter| waiter.is_array) else { return };
         let Some(id) = self.waiters.end(number) else { return };
         if let Some(connection) = self.connection(id) {
-            connection.say(|out| if is_array { out.null_array() } else { out.null() });
+            connection.say(|out| out.null_array());
         }
         self.release(id);
     }
@@ -204,7 +201,6 @@ struct Pop {
     words: Vec<Bytes>,
     keys: Vec<Bytes>,
     shape: Shape,
-    is_array: bool,
 }
 
 /// Seconds, with a fraction, as `BLPOP` takes them; `None` is for ever.
@@ -235,7 +231,6 @@ fn block(visit: &mut Visit<'_>, timeout: Option<Duration>, pop: Pop) -> Result<A
         keys: pop.keys,
         pop: command.clone(),
         shape: pop.shape,
-        is_array: pop.is_array,
         until: timeout.map_or(Time::NEVER, |timeout| visit.now + timeout),
         next_look: visit.now + LOOK_INTERVAL,
         is_asking: true,
@@ -252,7 +247,7 @@ fn pop_one(visit: &mut Visit<'_>, pop: &str, side: &str, shape: Shape) -> Result
     let mut words: Vec<Bytes> = vec![pop.into(), keys.len().to_string().into()];
     words.extend(keys.iter().cloned());
     words.extend([side.into(), "COUNT".into(), "1".into()]);
-    block(visit, timeout, Pop { words, keys, shape, is_array: true })
+    block(visit, timeout, Pop { words, keys, shape })
 }
 
 /// `BLMPOP` and the like: a time limit, and the words of the pop that does not block.
@@ -262,7 +257,7 @@ fn pop_many(visit: &mut Visit<'_>, pop: &str) -> Result<Answer, String> {
     words.extend(visit.words[2..].iter().cloned());
     let count = std::str::from_utf8(&visit.words[2]).ok().and_then(|count| count.parse::<usize>().ok()).unwrap_or(0);
     let keys = visit.words[3..].iter().take(count).cloned().collect();
-    block(visit, timeout, Pop { words, keys, shape: Shape::Same, is_array: true })
+    block(visit, timeout, Pop { words, keys, shape: Shape::Same })
 }
 
 /// `BLPOP`.
@@ -300,7 +295,7 @@ pub(super) fn blmove(visit: &mut Visit<'_>) -> Result<Answer, String> {
     let timeout = timeout(&visit.words[5])?;
     let words: Vec<Bytes> = std::iter::once("lmove".into()).chain(visit.words[1..5].iter().cloned()).collect();
     let keys = vec![visit.words[1].clone()];
-    block(visit, timeout, Pop { words, keys, shape: Shape::Same, is_array: false })
+    block(visit, timeout, Pop { words, keys, shape: Shape::Same })
 }
 
 /// `BRPOPLPUSH`.
@@ -308,5 +303,5 @@ pub(super) fn brpoplpush(visit: &mut Visit<'_>) -> Result<Answer, String> {
     let timeout = timeout(&visit.words[3])?;
     let words: Vec<Bytes> = std::iter::once("rpoplpush".into()).chain(visit.words[1..3].iter().cloned()).collect();
     let keys = vec![visit.words[1].clone()];
-    block(visit, timeout, Pop { words, keys, shape: Shape::Same, is_array: false })
+    block(visit, timeout, Pop { words, keys, shape: Shape::Same })
 }

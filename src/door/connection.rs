@@ -1,13 +1,13 @@
 //! One connection as a value: what its client has said so far, and what it is still to be told.
 //!
-//! Requests of one connection are answered in the order in which they came, however many are under way at once: each has
-//! a [`Slot`], and bytes leave only when everything before them has left. A request that must see what those before it
-//! did (`PUBLISH`, `WAIT`) waits until there are none; so does everything behind a pop that blocks.
+//! Requests of one connection are answered in the order in which they came, however many are under way at once: each
+//! has a [`Slot`], and bytes leave only when everything before them has left. A request that must see what those
+//! before it did (`PUBLISH`, `WAIT`) waits until there are none; so does everything behind a pop that blocks.
 
 use super::resp::{Parser, Version, Writer};
 use super::transaction::Transaction;
-use crate::protocol::Time;
-use crate::store::{Bytes, Db, Watched};
+use crate::core::protocol::Time;
+use crate::core::store::{Bytes, Db, Watched};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -122,7 +122,7 @@ impl Connection {
             id,
             peer,
             local,
-            parser: Parser { trusted, ..Parser::default() },
+            parser: Parser::new(trusted),
             version: Version::Resp2,
             db: Db::default(),
             trusted,
@@ -240,6 +240,18 @@ impl Connection {
         }
     }
 
+    /// So much of what was to be said has been said.
+    pub fn sent(&mut self, count: usize) {
+        if count == self.out.len() {
+            self.out.clear();
+            if self.out.capacity() > ROOM_KEPT_BYTES * 16 {
+                self.out = Vec::new();
+            }
+        } else {
+            self.out.drain(..count);
+        }
+    }
+
     /// Ends it at once.
     pub fn drop_it(&mut self) {
         (self.closing, self.is_dropped) = (true, true);
@@ -267,6 +279,7 @@ impl Connection {
     pub fn reset(&mut self) {
         self.transaction = None;
         self.watched.clear();
-        (self.version, self.db, self.name, self.replies) = (Version::Resp2, Db::default(), Bytes::default(), Replies::On);
+        (self.version, self.db, self.name, self.replies) =
+            (Version::Resp2, Db::default(), Bytes::default(), Replies::On);
     }
 }

@@ -9,16 +9,18 @@
 //! * A request has an answer after [`ANSWER_DEADLINE`], if only that it may or may not have happened: clients give up
 //!   after five seconds and ask again, and what is asked again may happen twice.
 //! * `LOADING` is said only of what was certainly not carried out.
-//! * One client that floods, or does not read, holds up itself alone: what it has under way, ahead and unread is bounded.
+//! * One client that floods, or does not read, holds up itself alone: what it has under way, ahead and unread is
+//!   bounded.
 
 use super::blocking::Waiters;
 use super::connection::{Connection, Hold, Id, OUT_BYTES_MAX};
-use super::facts::{Counters, Facts};
+use super::counters::Counters;
 use super::rows::{self, Answer, Visit};
 use super::settings::Settings;
 use super::transaction::Planned;
-use crate::protocol::{Outcome, Time};
-use crate::store::{Bytes, Command, Reply, StoreError};
+use crate::cluster::Facts;
+use crate::core::protocol::{Outcome, Time};
+use crate::core::store::{Bytes, Command, Reply, StoreError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -234,8 +236,8 @@ impl Hall {
     }
 
     fn serve_taken(&mut self, now: Time, me: &mut Connection) {
-        if let Hold::Quiet(words) = &mut me.hold
-            && me.slots_are_empty()
+        if me.slots_are_empty()
+            && let Hold::Quiet(words) = &mut me.hold
         {
             let words = std::mem::take(words);
             me.hold = Hold::No;
@@ -247,7 +249,7 @@ impl Hall {
                 me.is_ready = true;
                 return;
             }
-            match me.parser.next() {
+            match me.parser.take_next() {
                 Ok(Some(words)) => self.request(now, me, words),
                 Ok(None) => return,
                 Err(error) => {

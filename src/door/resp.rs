@@ -1,13 +1,13 @@
 //! RESP: requests in, replies out, both as plain values.
 //!
-//! A request is an array of bulk strings, or a line of words with quotes as a person types it into telnet. Bytes come in
-//! as the network delivers them; [`Parser::next`] gives one whole request after the other. A client that breaks the
-//! protocol is told so in Redis' own words, and then nothing more is understood of it.
+//! A request is an array of bulk strings, or a line of words with quotes as a person types it into telnet. Bytes come
+//! in as the network delivers them; [`Parser::take_next`] gives one whole request after the other. A client that
+//! breaks the protocol is told so in Redis' own words, and then nothing more is understood of it.
 //!
 //! Replies are written by a [`Writer`] that knows the version: what RESP2 has no word for (maps, sets, doubles, null)
 //! becomes what Redis makes of it there.
 
-use crate::store::Bytes;
+use crate::core::store::Bytes;
 use std::fmt;
 
 /// A line (an inline request, or a length) is no longer than this, in bytes.
@@ -96,6 +96,12 @@ pub struct Parser {
 }
 
 impl Parser {
+    /// Nothing has arrived yet.
+    #[must_use]
+    pub fn new(trusted: bool) -> Self {
+        Self { trusted, ..Self::default() }
+    }
+
     /// Takes in what has arrived.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.broken {
@@ -132,7 +138,7 @@ impl Parser {
     ///
     /// # Errors
     /// When the client does not speak this protocol: nothing more will be understood.
-    pub fn next(&mut self) -> Result<Option<Vec<Bytes>>, ProtocolError> {
+    pub fn take_next(&mut self) -> Result<Option<Vec<Bytes>>, ProtocolError> {
         if self.broken {
             return Ok(None);
         }
@@ -194,8 +200,7 @@ impl Parser {
                     return Err(ProtocolError::ExpectedBulk(self.buffer[line.0]));
                 }
                 let length = number(&self.buffer[line.0 + 1..line.1]).and_then(|length| usize::try_from(length).ok());
-                let length =
-                    length.filter(|length| *length <= BULK_BYTES_MAX).ok_or(ProtocolError::InvalidLength)?;
+                let length = length.filter(|length| *length <= BULK_BYTES_MAX).ok_or(ProtocolError::InvalidLength)?;
                 if !self.trusted && length > STRANGER_BULK_BYTES_MAX {
                     return Err(ProtocolError::StrangerLength);
                 }

@@ -6,9 +6,9 @@ use super::connection::Connection;
 use super::hall::{Hall, Then};
 use super::resp::Writer;
 use super::{blocking, docs, info, local, pubsub, scripts, settings, transaction};
-use crate::protocol::Time;
-use crate::store::commands::{self, Kind, RowId};
-use crate::store::{Bytes, Command};
+use crate::core::protocol::Time;
+use crate::core::store::commands::{self, Kind, RowId};
+use crate::core::store::{Bytes, Command};
 
 /// What has become of a request.
 #[derive(Debug)]
@@ -162,55 +162,89 @@ macro_rules! own {
 
 /// The door's own commands.
 pub const OWN: &[Own] = &[
-    own!("auth" -2 ["noscript", "loading", "stale", "fast", "no_auth"] (0, 0, 0) "connection" Never local::auth, "Gives the password."),
-    own!("blmove" 6 ["write", "denyoom", "noscript", "blocking"] (1, 2, 1) "list" Quiet blocking::blmove, "Moves an element from one list to another, and waits for one."),
-    own!("blmpop" -5 ["write", "blocking", "movablekeys"] (0, 0, 0) "list" Quiet blocking::blmpop, "Pops elements from the first list that has some, and waits for one."),
-    own!("blpop" -3 ["write", "noscript", "blocking"] (1, -2, 1) "list" Quiet blocking::blpop, "Pops the first element of a list, and waits for one."),
-    own!("brpop" -3 ["write", "noscript", "blocking"] (1, -2, 1) "list" Quiet blocking::brpop, "Pops the last element of a list, and waits for one."),
-    own!("brpoplpush" 4 ["write", "denyoom", "noscript", "blocking"] (1, 2, 1) "list" Quiet blocking::brpoplpush, "Moves the last element of a list to the head of another, and waits for one."),
-    own!("bzmpop" -5 ["write", "blocking", "movablekeys"] (0, 0, 0) "sorted-set" Quiet blocking::bzmpop, "Pops members from the first sorted set that has some, and waits for one."),
-    own!("bzpopmax" -3 ["write", "noscript", "fast", "blocking"] (1, -2, 1) "sorted-set" Quiet blocking::bzpopmax, "Pops the member with the highest score, and waits for one."),
-    own!("bzpopmin" -3 ["write", "noscript", "fast", "blocking"] (1, -2, 1) "sorted-set" Quiet blocking::bzpopmin, "Pops the member with the lowest score, and waits for one."),
-    own!("client" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0) "connection" Any local::client, "About connections."),
-    own!("cluster" -2 ["admin", "stale"] (0, 0, 0) "cluster" Any local::cluster, "Refused: this is not a cluster in Redis' sense."),
+    own!("auth" -2 ["noscript", "loading", "stale", "fast", "no_auth"] (0, 0, 0)
+        "connection" Never local::auth, "Gives the password."),
+    own!("blmove" 6 ["write", "denyoom", "noscript", "blocking"] (1, 2, 1)
+        "list" Quiet blocking::blmove, "Moves an element from one list to another, and waits for one."),
+    own!("blmpop" -5 ["write", "blocking", "movablekeys"] (0, 0, 0)
+        "list" Quiet blocking::blmpop, "Pops elements from the first list that has some, and waits for one."),
+    own!("blpop" -3 ["write", "noscript", "blocking"] (1, -2, 1)
+        "list" Quiet blocking::blpop, "Pops the first element of a list, and waits for one."),
+    own!("brpop" -3 ["write", "noscript", "blocking"] (1, -2, 1)
+        "list" Quiet blocking::brpop, "Pops the last element of a list, and waits for one."),
+    own!("brpoplpush" 4 ["write", "denyoom", "noscript", "blocking"] (1, 2, 1)
+        "list" Quiet blocking::brpoplpush, "Moves the last element of a list to another, and waits for one."),
+    own!("bzmpop" -5 ["write", "blocking", "movablekeys"] (0, 0, 0)
+        "sorted-set" Quiet blocking::bzmpop, "Pops members of the first sorted set that has some, or waits."),
+    own!("bzpopmax" -3 ["write", "noscript", "fast", "blocking"] (1, -2, 1)
+        "sorted-set" Quiet blocking::bzpopmax, "Pops the member with the highest score, and waits for one."),
+    own!("bzpopmin" -3 ["write", "noscript", "fast", "blocking"] (1, -2, 1)
+        "sorted-set" Quiet blocking::bzpopmin, "Pops the member with the lowest score, and waits for one."),
+    own!("client" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0)
+        "connection" Any local::client, "About connections."),
+    own!("cluster" -2 ["admin", "stale"] (0, 0, 0)
+        "cluster" Any local::cluster, "Refused: this is not a cluster in Redis' sense."),
     own!("command" -1 ["loading", "stale"] (0, 0, 0) "server" Any docs::command, "About commands."),
-    own!("config" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0) "server" Any settings::config, "About settings."),
-    own!("debug" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0) "server" Any local::debug, "Refused: nothing here may sleep."),
-    own!("discard" 1 ["noscript", "loading", "stale", "fast", "allow_busy"] (0, 0, 0) "transactions" Never transaction::discard, "Forgets the commands of a transaction."),
+    own!("config" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0)
+        "server" Any settings::config, "About settings."),
+    own!("debug" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0)
+        "server" Any local::debug, "Refused: nothing here may sleep."),
+    own!("discard" 1 ["noscript", "loading", "stale", "fast", "allow_busy"] (0, 0, 0)
+        "transactions" Never transaction::discard, "Forgets the commands of a transaction."),
     own!("echo" 2 ["loading", "stale", "fast"] (0, 0, 0) "connection" Any local::echo, "Says the same."),
-    own!("eval" -3 ["noscript", "stale", "skip_monitor", "movablekeys"] (0, 0, 0) "scripting" Any scripts::eval, "Runs one of the scripts that are known here."),
-    own!("evalsha" -3 ["noscript", "stale", "skip_monitor", "movablekeys"] (0, 0, 0) "scripting" Any scripts::evalsha, "Runs one of the scripts that are known here."),
-    own!("exec" 1 ["noscript", "loading", "stale", "skip_slowlog"] (0, 0, 0) "transactions" Never transaction::exec, "Carries a transaction out."),
-    own!("function" -2 ["noscript"] (0, 0, 0) "scripting" Any scripts::function, "Refused, but for FLUSH, LIST and STATS."),
-    own!("hello" -1 ["noscript", "loading", "stale", "fast", "no_auth"] (0, 0, 0) "connection" Never local::hello, "Chooses the version of the protocol."),
+    own!("eval" -3 ["noscript", "stale", "skip_monitor", "movablekeys"] (0, 0, 0)
+        "scripting" Any scripts::eval, "Runs one of the scripts that are known here."),
+    own!("evalsha" -3 ["noscript", "stale", "skip_monitor", "movablekeys"] (0, 0, 0)
+        "scripting" Any scripts::evalsha, "Runs one of the scripts that are known here."),
+    own!("exec" 1 ["noscript", "loading", "stale", "skip_slowlog"] (0, 0, 0)
+        "transactions" Never transaction::exec, "Carries a transaction out."),
+    own!("function" -2 ["noscript"] (0, 0, 0)
+        "scripting" Any scripts::function, "Refused, but for FLUSH, LIST and STATS."),
+    own!("hello" -1 ["noscript", "loading", "stale", "fast", "no_auth"] (0, 0, 0)
+        "connection" Never local::hello, "Chooses the version of the protocol."),
     own!("info" -1 ["loading", "stale"] (0, 0, 0) "server" Any info::info, "How the cluster is."),
-    own!("lastsave" 1 ["loading", "stale", "fast"] (0, 0, 0) "server" Any local::last_save, "When the door was opened: nothing is saved."),
-    own!("latency" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0) "server" Any local::latency, "Nothing: see INFO."),
+    own!("lastsave" 1 ["loading", "stale", "fast"] (0, 0, 0)
+        "server" Any local::last_save, "When the door was opened: nothing is saved."),
+    own!("latency" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0)
+        "server" Any local::latency, "Nothing: see INFO."),
     own!("memory" -2 ["readonly"] (0, 0, 0) "server" Any local::memory, "Refused, but for DOCTOR."),
     own!("monitor" 1 ["admin", "noscript", "loading", "stale"] (0, 0, 0) "server" Any local::refused, "Refused."),
-    own!("multi" 1 ["noscript", "loading", "stale", "fast", "allow_busy"] (0, 0, 0) "transactions" Never transaction::multi, "Begins a transaction."),
+    own!("multi" 1 ["noscript", "loading", "stale", "fast", "allow_busy"] (0, 0, 0)
+        "transactions" Never transaction::multi, "Begins a transaction."),
     own!("ping" -1 ["fast"] (0, 0, 0) "connection" Any local::ping, "Is anybody there?"),
-    own!("psubscribe" -2 ["pubsub", "noscript", "loading", "stale"] (0, 0, 0) "pubsub" Quiet pubsub::psubscribe, "Listens to all channels whose names match."),
+    own!("psubscribe" -2 ["pubsub", "noscript", "loading", "stale"] (0, 0, 0)
+        "pubsub" Quiet pubsub::psubscribe, "Listens to all channels whose names match."),
     own!("psync" -3 ["admin", "noscript"] (0, 0, 0) "server" Any local::refused, "Refused."),
-    own!("publish" 3 ["pubsub", "loading", "stale", "fast"] (0, 0, 0) "pubsub" Quiet pubsub::publish, "Tells all who listen to a channel."),
+    own!("publish" 3 ["pubsub", "loading", "stale", "fast"] (0, 0, 0)
+        "pubsub" Quiet pubsub::publish, "Tells all who listen to a channel."),
     own!("pubsub" -2 ["pubsub", "loading", "stale"] (0, 0, 0) "pubsub" Any pubsub::pubsub, "Who listens."),
-    own!("punsubscribe" -1 ["pubsub", "noscript", "loading", "stale"] (0, 0, 0) "pubsub" Quiet pubsub::punsubscribe, "Listens no longer to these patterns."),
-    own!("quit" -1 ["noscript", "loading", "stale", "fast", "no_auth"] (0, 0, 0) "connection" Never local::quit, "Ends the connection."),
+    own!("punsubscribe" -1 ["pubsub", "noscript", "loading", "stale"] (0, 0, 0)
+        "pubsub" Quiet pubsub::punsubscribe, "Listens no longer to these patterns."),
+    own!("quit" -1 ["noscript", "loading", "stale", "fast", "no_auth"] (0, 0, 0)
+        "connection" Never local::quit, "Ends the connection."),
     own!("replicaof" 3 ["admin", "noscript", "stale"] (0, 0, 0) "server" Any local::refused, "Refused."),
-    own!("reset" 1 ["noscript", "loading", "stale", "fast", "no_auth"] (0, 0, 0) "connection" Never local::reset, "Makes the connection as it was at first."),
-    own!("role" 1 ["noscript", "loading", "stale", "fast"] (0, 0, 0) "server" Any info::role, "That of a primary, and its backups."),
-    own!("script" -2 ["noscript"] (0, 0, 0) "scripting" Any scripts::script, "About the scripts that are known here."),
+    own!("reset" 1 ["noscript", "loading", "stale", "fast", "no_auth"] (0, 0, 0)
+        "connection" Never local::reset, "Makes the connection as it was at first."),
+    own!("role" 1 ["noscript", "loading", "stale", "fast"] (0, 0, 0)
+        "server" Any info::role, "That of a primary, and its backups."),
+    own!("script" -2 ["noscript"] (0, 0, 0)
+        "scripting" Any scripts::script, "About the scripts that are known here."),
     own!("select" 2 ["loading", "stale", "fast"] (0, 0, 0) "connection" Any local::select, "Chooses the database."),
-    own!("sentinel" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0) "sentinel" Any info::sentinel, "Where the doors are."),
+    own!("sentinel" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0)
+        "sentinel" Any info::sentinel, "Where the doors are."),
     own!("shutdown" -1 ["admin", "noscript", "loading", "stale"] (0, 0, 0) "server" Any local::refused, "Refused."),
     own!("slaveof" 3 ["admin", "noscript", "stale"] (0, 0, 0) "server" Any local::refused, "Refused."),
     own!("slowlog" -2 ["admin", "loading", "stale"] (0, 0, 0) "server" Any local::slowlog, "Nothing: see INFO."),
-    own!("subscribe" -2 ["pubsub", "noscript", "loading", "stale"] (0, 0, 0) "pubsub" Quiet pubsub::subscribe, "Listens to channels."),
+    own!("subscribe" -2 ["pubsub", "noscript", "loading", "stale"] (0, 0, 0)
+        "pubsub" Quiet pubsub::subscribe, "Listens to channels."),
     own!("time" 1 ["loading", "stale", "fast"] (0, 0, 0) "server" Any local::time, "The time of day."),
-    own!("unsubscribe" -1 ["pubsub", "noscript", "loading", "stale"] (0, 0, 0) "pubsub" Quiet pubsub::unsubscribe, "Listens no longer to these channels."),
-    own!("unwatch" 1 ["noscript", "loading", "stale", "fast", "allow_busy"] (0, 0, 0) "transactions" Any transaction::unwatch, "Watches nothing any more."),
+    own!("unsubscribe" -1 ["pubsub", "noscript", "loading", "stale"] (0, 0, 0)
+        "pubsub" Quiet pubsub::unsubscribe, "Listens no longer to these channels."),
+    own!("unwatch" 1 ["noscript", "loading", "stale", "fast", "allow_busy"] (0, 0, 0)
+        "transactions" Any transaction::unwatch, "Watches nothing any more."),
     own!("wait" 3 ["noscript"] (0, 0, 0) "generic" Quiet local::wait, "How many backups have everything: all."),
-    own!("watch" -2 ["noscript", "loading", "stale", "fast", "allow_busy"] (1, -1, 1) "transactions" Never transaction::watch, "EXEC does nothing if these keys have changed."),
+    own!("watch" -2 ["noscript", "loading", "stale", "fast", "allow_busy"] (1, -1, 1)
+        "transactions" Never transaction::watch, "EXEC does nothing if these keys have changed."),
 ];
 
 /// The command that these words are, if it may have so many.
@@ -241,7 +275,7 @@ pub fn find(name: &[u8], words: &[Bytes]) -> Result<Row, String> {
 const NAME_BYTES_MAX: usize = 32;
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed over to be told")]
-fn said(error: crate::store::StoreError) -> String {
+fn said(error: crate::core::store::StoreError) -> String {
     error.redis_text().into_owned()
 }
 
@@ -259,7 +293,8 @@ pub fn may(me: &Connection, row: Row) -> Result<(), String> {
         matches!(name, "subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "ping" | "quit" | "reset");
     if is_listener && !for_listeners {
         return Err(format!(
-            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context"
         ));
     }
     Ok(())

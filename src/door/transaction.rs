@@ -1,14 +1,14 @@
 //! `MULTI`, `EXEC`, `DISCARD`, `WATCH`: commands that become one entry of the log.
 //!
-//! What a client queues is kept as it was said. With `EXEC` the commands of the store become one command of the cluster,
-//! which carries the op numbers of what was watched; what the door answers itself is answered at that moment, and both
-//! are put together in order when the cluster has answered.
+//! What a client queues is kept as it was said. With `EXEC` the commands of the store become one command of the
+//! cluster, which carries the op numbers of what was watched; what the door answers itself is answered at that
+//! moment, and both are put together in order when the cluster has answered.
 
 use super::connection::{Connection, Hold};
 use super::hall::{Hall, Shape, Then};
 use super::resp::Writer;
 use super::rows::{self, Answer, Visit};
-use crate::store::{Bytes, Command, OpNumber, Reply, Watched};
+use crate::core::store::{Bytes, Command, OpNumber, Reply, Watched};
 
 /// The most commands of a transaction.
 const QUEUE_MAX: usize = 16_384;
@@ -83,8 +83,11 @@ pub(super) fn watch(visit: &mut Visit<'_>) -> Result<Answer, String> {
         return Err(format!("ERR at most {WATCHED_MAX} keys can be watched"));
     }
     let db = visit.me.db;
-    let questions = keys.iter().map(|key| Command::version(db, key.clone())).collect();
     visit.me.hold = Hold::Watch;
+    if let [key] = keys.as_slice() {
+        return Ok(Answer::Ask(Command::version(db, key.clone()), Then::Watch(keys)));
+    }
+    let questions = keys.iter().map(|key| Command::version(db, key.clone())).collect();
     Ok(Answer::Ask(Command::multi(questions, Vec::new()), Then::Watch(keys)))
 }
 
@@ -93,6 +96,7 @@ pub(super) fn watched(me: &mut Connection, slot: u64, keys: Vec<Bytes>, reply: &
     me.hold = Hold::No;
     let versions = match reply {
         Reply::Array(versions) => versions.as_slice(),
+        version @ Reply::Integer(_) => std::slice::from_ref(version),
         other => return me.fill(slot, |out| out.store(other)),
     };
     let db = me.db;
@@ -103,7 +107,7 @@ pub(super) fn watched(me: &mut Connection, slot: u64, keys: Vec<Bytes>, reply: &
             me.watched.push(Watched { db, key, op: OpNumber(u64::try_from(*op).unwrap_or(0)) });
         }
     }
-    me.fill(slot, Writer::ok);
+    me.fill(slot, |out| out.ok());
 }
 
 /// `EXEC`.
@@ -117,8 +121,7 @@ pub(super) fn exec(visit: &mut Visit<'_>) -> Result<Answer, String> {
     for words in &transaction.queued {
         let mut bytes = Vec::new();
         let version = visit.me.version;
-        let mut inner =
-            Visit { now: visit.now, hall: visit.hall, me: visit.me, words, out: &mut bytes, in_exec: true };
+        let mut inner = Visit { now: visit.now, hall: visit.hall, me: visit.me, words, out: &mut bytes, in_exec: true };
         let answer = rows::find(&words[0], words).and_then(|row| rows::act(&mut inner, row));
         plan.push(match answer {
             Ok(Answer::Ask(command, then)) => {
@@ -153,5 +156,13 @@ pub(super) fn finish(out: &mut Writer<'_>, plan: &[Planned], reply: &Reply) {
             (Planned::Asked(shape), Some(reply)) => out.shaped(*shape, reply),
             (Planned::Asked(_), None) => out.null(),
         }
+    }
+}
+
+impl Transaction {
+    /// How many commands are queued.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.queued.len()
     }
 }

@@ -22,6 +22,7 @@ const EXAMPLES: Table = &[
     ("understudy --plain < script.txt", "the commands of a file"),
     ("understudy --sim", "over a simulator, without MPI"),
     ("understudy fuzz --for 60s", "random faults for a minute"),
+    ("understudy --door 6379", "let Redis clients in: redis-cli, ioredis, …"),
     ("understudy bench --quick", "a glance at how fast it is"),
     ("understudy man | man -l -", "the manual page"),
     ("understudy completions bash > FILE", "Tab completes options: see README.md"),
@@ -50,7 +51,11 @@ const EXIT_STATUSES: Table = &[
 pub fn parse() -> Args {
     let folder = usual_folder().map_or_else(|| FOLDER_IN_GENERAL.to_owned(), |folder| folder.display().to_string());
     let matches = command(&folder).get_matches();
-    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Err(why) = args.door.check() {
+        Args::command().error(clap::error::ErrorKind::ValueValidation, why).exit();
+    }
+    args
 }
 
 /// The command line with everything that its help says, when logs and history are kept in `folder`.

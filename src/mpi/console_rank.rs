@@ -10,14 +10,15 @@ use super::pace::{Pace, Waiting};
 use super::server_rank::HELD_UP;
 use super::succession::{HELLO_DEADLINE, Respawn, Spare, Succession};
 use super::turns::Turns;
-use crate::cluster::News;
 use crate::cluster::Standing;
 use crate::cluster::desk::{Ask, ClusterStatus, Executed, Post, RankStatus};
 use crate::cluster::why::{Life, Situation, life};
+use crate::cluster::{Facts, Lodger, News, Peer};
 use crate::core::fault::Control;
 use crate::core::load::Report;
 use crate::core::node::brief::brief;
 use crate::core::node::host::{FrontHost, Sink};
+use crate::core::protocol::client::WINDOW_MAX;
 use crate::core::protocol::{
     Completion, Event, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Role, Rules, ServerStatus,
     Time, TurnTimes, View,
@@ -41,6 +42,10 @@ const STATUS_DEADLINE: Duration = Duration::from_millis(150);
 const PROCESS_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// An answer is told in no more characters than this.
 const REPLY_TEXT_CHARS: usize = 256;
+/// The lodger leaves room for so many requests of the prompt and of the load.
+const WINDOW_KEPT: usize = 1_024;
+/// How the lodger is shown to be is told this often.
+const SIGHT_INTERVAL: Duration = Duration::from_millis(500);
 /// The most wishes taken from the desk in one turn.
 const ASKS_PER_TURN_MAX: usize = 256;
 /// Leaving waits this long for the others to be told.
@@ -121,6 +126,9 @@ pub struct ConsoleRank<'a, T> {
     served: Time,
     sends: Vec<(Rank, Message)>,
     turns: Turns,
+    /// Who asks on behalf of other programs.
+    lodger: Option<Box<dyn Lodger>>,
+    next_sight: Time,
 }
 
 impl<'a, T: Transport> ConsoleRank<'a, T> {
@@ -158,7 +166,16 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             served: clock::now(),
             sends: Vec::new(),
             turns: Turns::new(clock::now()),
+            lodger: None,
+            next_sight: Time::default(),
         }
+    }
+
+    /// The same, with somebody who asks on behalf of other programs.
+    #[must_use]
+    pub fn with_lodger(self, lodger: Option<Box<dyn Lodger>>) -> Self {
+        lodger.iter().for_each(|lodger| self.link.doorbell.listen_also(lodger.bell()));
+        Self { lodger, ..self }
     }
 
     /// The same, able to replace dead processes.
@@ -194,6 +211,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 }
                 self.on_ask(now, ask);
             }
+            worked |= self.serve_lodger(now);
             self.with_front(now, |front, sink| front.tick(now, sink));
             self.finish_asks(now);
             self.tend_succession(now);
@@ -201,6 +219,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 self.next_process_check = now + PROCESS_CHECK_INTERVAL;
                 self.check_processes(now);
                 self.tell_why(now);
+                self.tell_lodger(now);
             }
             if let Some(observation) = self.front.report(now) {
                 (self.news)(News::Observation(Box::new(observation)));
@@ -209,6 +228,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
                 self.on_load(METADATA, report);
             }
             self.link.flush(now);
+            self.lodger.iter_mut().for_each(|lodger| lodger.send());
             self.log.tick(now);
             let expecting = self.front.client().outstanding() > 0;
             let waiting = Waiting { heard, expecting, moving: self.link.is_moving(), due: self.deadline() };
@@ -224,6 +244,7 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         let statuses = self.statuses.iter().map(|status| status.deadline);
         let resets = self.resets.iter().map(|(_, deadline)| *deadline);
         let asked = controls.chain(statuses).chain(resets).min().unwrap_or(Time::NEVER);
+        let asked = asked.min(self.lodger.as_ref().map_or(Time::NEVER, |lodger| lodger.deadline()));
         self.front.deadline().min(self.front.report_deadline()).min(self.next_process_check).min(asked)
     }
 
@@ -238,7 +259,10 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
         let (mut completions, mut answers) = (Vec::new(), Vec::new());
         while let Some(completion) = self.front.pop_completion() {
             let Some((answer, text)) = self.executing.remove(&completion.seq) else {
-                // One of the load's.
+                // One of the load's, or the lodger's.
+                if let Some(lodger) = &mut self.lodger {
+                    lodger.answered(now, completion.seq, &completion.outcome);
+                }
                 completions.push(completion);
                 continue;
             };
@@ -260,6 +284,43 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             let _ = answer.send(Ok(outcome));
         }
         result
+    }
+
+    /// Takes on what the lodger asks for. True when there was anything.
+    fn serve_lodger(&mut self, now: Time) -> bool {
+        let Some(mut lodger) = self.lodger.take() else { return false };
+        let mut worked = lodger.receive(now);
+        let room = WINDOW_MAX.saturating_sub(self.front.client().outstanding() + WINDOW_KEPT);
+        let commands = &mut |front: &FrontHost| lodger.next_command(front.next_seq());
+        let asked = self.with_front(now, |front, sink| front.submit_all(now, room, commands, sink));
+        worked |= asked > 0;
+        self.lodger = Some(lodger);
+        worked
+    }
+
+    /// Tells the lodger how the cluster is, and the screen how the lodger is.
+    fn tell_lodger(&mut self, now: Time) {
+        let Some(mut lodger) = self.lodger.take() else { return };
+        let metadata = self.front.metadata().expect("rank 0 is the metadata server");
+        let peer = |rank: Rank| Peer { rank, pid: self.known.get(&rank).map_or(0, |known| known.pid) };
+        let view = metadata.view();
+        let primary = view.map(|view| view.primary.rank);
+        let status = primary.and_then(|rank| self.known.get(&rank)?.status.as_ref());
+        lodger.tell(Facts {
+            wall: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default(),
+            view: view.map_or_else(Default::default, |view| view.number),
+            primary: primary.map(peer),
+            backups: view.iter().flat_map(|view| &view.backups).map(|member| peer(member.rank)).collect(),
+            keys: status.map_or(0, |status| status.keys),
+            op: status.map_or(0, |status| status.op.0),
+            failovers: metadata.failovers(),
+            data_gone: self.data_gone.clone(),
+        });
+        if now >= self.next_sight {
+            self.next_sight = now + SIGHT_INTERVAL;
+            (self.news)(News::Door(lodger.sight()));
+        }
+        self.lodger = Some(lodger);
     }
 
     /// What this rank's own client has finished, and since when what it still has running is running.

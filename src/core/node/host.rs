@@ -471,6 +471,25 @@ impl FrontHost {
         seq
     }
 
+    /// Asks for at most so many commands at once, as long as there are some; returns how many there were.
+    pub fn submit_all(
+        &mut self,
+        now: Time,
+        count: usize,
+        next: &mut dyn FnMut(&Self) -> Option<Command>,
+        sink: &mut Sink<'_>,
+    ) -> usize {
+        for at in 0..count {
+            let Some(command) = next(self) else {
+                self.after(now, sink);
+                return at;
+            };
+            self.client.submit(now, command, &mut self.outbox);
+        }
+        self.after(now, sink);
+        count
+    }
+
     /// Takes the oldest finished operation, the load's among them.
     pub fn pop_completion(&mut self) -> Option<Completion> {
         let completion = self.client.pop_completion()?;

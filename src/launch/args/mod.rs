@@ -1,13 +1,16 @@
 //! The command line.
 
 pub mod bench;
+pub mod door;
 pub mod fuzz;
 
 pub use bench::BenchArgs;
+pub use door::DoorArgs;
 pub use fuzz::FuzzArgs;
 
 use crate::core::protocol::Rule;
 use crate::ui::dashboard::ThemeName;
+use clap::builder::ArgPredicate;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -57,7 +60,9 @@ pub struct Args {
     pub watch: bool,
 
     /// Probability with which each request makes the primary crash, 0 to 1; the last server with the data is spared.
+    /// With --door 0 unless given.
     #[arg(long, default_value_t = 0.2, value_name = "P", value_parser = probability, help_heading = FAULTS)]
+    #[arg(default_value_if("address", ArgPredicate::IsPresent, "0"))]
     pub failure_rate: f64,
 
     /// Seed of all random choices; the same seed and commands give the same failures. Random if not given, and shown.
@@ -79,6 +84,10 @@ pub struct Args {
 
     #[arg(long, value_name = "RULE", help = without_help(), help_heading = FAULTS)]
     pub without: Vec<Rule>,
+
+    /// A door for other programs.
+    #[command(flatten)]
+    pub door: DoorArgs,
 
     /// Draw with ASCII characters only.
     #[arg(long, help_heading = DISPLAY)]

@@ -29,6 +29,8 @@ pub struct Doorbell {
     socket: Arc<OwnedFd>,
     /// By rank.
     peers: Vec<Peer>,
+    /// What else wakes the sleeper, when it can be read.
+    also: Option<Arc<OwnedFd>>,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,12 @@ impl Doorbell {
         bind(&socket, &address(job, process)?)?;
         let peer = |peer| Ok(Peer { address: address(job, Process(peer))?, out_of_reach: false });
         let peers = (0..ranks).map(peer).collect::<io::Result<_>>()?;
-        Ok(Self { job, socket: Arc::new(socket), peers })
+        Ok(Self { job, socket: Arc::new(socket), peers, also: None })
+    }
+
+    /// From now on this wakes the sleeper as well, when it can be read.
+    pub fn listen_also(&mut self, to: Arc<OwnedFd>) {
+        self.also = Some(to);
     }
 
     /// A handle with which threads of this process, which has this number, wake it.
@@ -121,8 +128,10 @@ impl Doorbell {
     pub fn rest(&self, longest: Duration) {
         let seconds = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
         let timeout = Timespec { tv_sec: seconds, tv_nsec: i64::from(longest.subsec_nanos()) };
-        let mut waiting = [PollFd::new(&*self.socket, PollFlags::IN)];
-        if poll(&mut waiting, Some(&timeout)).is_ok_and(|ready| ready > 0) {
+        let also = self.also.as_deref().unwrap_or(&self.socket);
+        let mut waiting = [PollFd::new(&*self.socket, PollFlags::IN), PollFd::new(also, PollFlags::IN)];
+        let count = 1 + usize::from(self.also.is_some());
+        if poll(&mut waiting[..count], Some(&timeout)).is_ok_and(|ready| ready > 0) {
             // One ring is one wake; what else has been rung meanwhile ends the next sleep at once.
             let _ = recv(&*self.socket, &mut [0_u8; 8][..], RecvFlags::DONTWAIT);
         }

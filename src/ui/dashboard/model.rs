@@ -30,7 +30,7 @@ pub mod server;
 pub mod stopwatch;
 pub mod story;
 
-use crate::cluster::{News, Standing, Verdict};
+use crate::cluster::{News, Sight, Standing, Verdict};
 use crate::core::fault::Control;
 use crate::core::load::Report;
 use crate::core::protocol::view::METADATA;
@@ -130,6 +130,8 @@ pub struct Model {
     pub clients: u32,
     /// How the load goes, once there has been one.
     pub load: Option<Report>,
+    /// How the door is, where there is one.
+    pub door: Option<Sight>,
     /// A text over the cards, while one is shown.
     pub page: Option<Page>,
     servers: Vec<Server>,
@@ -155,6 +157,7 @@ impl Model {
             network: Network::default(),
             clients: 0,
             load: None,
+            door: None,
             page: None,
             view: None,
             asked: None,
@@ -178,6 +181,7 @@ impl Model {
             News::Stopped { rank, stopped } => self.stopped(now, *rank, *stopped),
             News::Network { rank, control } => self.network.fold(*rank, control),
             News::Load(report) => self.load = Some((**report).clone()),
+            News::Door(sight) => self.door = Some(*sight),
             News::Why(why) => self.explain(now, why.as_deref()),
             News::Verdict(verdict) => self.verdict = Some(*verdict),
             News::Unsafe(warning) => self.unsafe_notice.clone_from(warning),

@@ -1,0 +1,474 @@
+//! What a door answers by itself: about the connection, and what there is not.
+
+use super::connection::{Connection, Id, Replies};
+use super::pubsub;
+use super::resp::Version;
+use super::rows::{Answer, Visit};
+use crate::core::store::{Bytes, Db};
+
+/// The version of Redis whose commands these are; clients look whether it is old.
+pub const REDIS_VERSION: &str = "7.0.15";
+/// A name, or that of a library, is no longer than this, in bytes.
+const NAME_BYTES_MAX: usize = 256;
+
+fn wrong_number(of: &str) -> String {
+    format!("ERR wrong number of arguments for '{of}' command")
+}
+
+/// The same time for every wrong password.
+fn is_equal(one: &[u8], two: &[u8]) -> bool {
+    let differs = one.iter().zip(two).fold(one.len() ^ two.len(), |differs, (a, b)| differs | usize::from(a ^ b));
+    differs == 0
+}
+
+/// Lets somebody in who knows the password.
+fn let_in(visit: &mut Visit<'_>, user: Option<&Bytes>, password: &Bytes) -> Result<(), String> {
+    let is_known = user.is_none_or(|user| &user[..] == b"default");
+    let is_right = visit.hall.settings.password.as_ref().is_none_or(|right| is_equal(right, password));
+    if !is_known || !is_right {
+        return Err("WRONGPASS invalid username-password pair or user is disabled.".into());
+    }
+    visit.me.trusted = true;
+    visit.me.parser.trusted = true;
+    Ok(())
+}
+
+/// `AUTH`.
+pub(super) fn auth(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let (user, password) = match visit.args().to_vec().as_slice() {
+        [password] => (None, password.clone()),
+        [user, password] => (Some(user.clone()), password.clone()),
+        _ => return Err("ERR syntax error".into()),
+    };
+    if user.is_none() && visit.hall.settings.password.is_none() {
+        return Err("ERR AUTH <password> called without any password configured for the default user. Are you sure \
+                    your configuration is correct?"
+            .into());
+    }
+    let_in(visit, user.as_ref(), &password)?;
+    visit.ok()
+}
+
+/// `HELLO`.
+pub(super) fn hello(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let mut version = visit.me.version;
+    if let Some(word) = visit.words.get(1) {
+        version = match &word[..] {
+            b"2" => Version::Resp2,
+            b"3" => Version::Resp3,
+            other if other.iter().all(u8::is_ascii_digit) => return Err("NOPROTO unsupported protocol version".into()),
+            _ => return Err("ERR Protocol version is not an integer or out of range".into()),
+        };
+    }
+    let (mut at, mut name) = (2, None);
+    while at < visit.words.len() {
+        let left = visit.words.len() - at - 1;
+        if visit.is(at, "auth") && left >= 2 {
+            let (user, password) = (visit.words[at + 1].clone(), visit.words[at + 2].clone());
+            let_in(visit, Some(&user), &password)?;
+            at += 3;
+        } else if visit.is(at, "setname") && left >= 1 {
+            name = Some(checked_name(&visit.words[at + 1], "Client names")?);
+            at += 2;
+        } else {
+            return Err(format!("ERR Syntax error in HELLO option '{}'", visit.text(at)));
+        }
+    }
+    if !visit.me.trusted {
+        return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
+                    AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                    version at the same time"
+            .into());
+    }
+    if let Some(name) = name {
+        visit.me.name = name;
+    }
+    visit.me.version = version;
+    let id = visit.me.id;
+    visit.say(|out| {
+        out.map(7);
+        out.bulk("server");
+        out.bulk("redis");
+        out.bulk("version");
+        out.bulk(REDIS_VERSION);
+        out.bulk("proto");
+        out.integer(version.number());
+        out.bulk("id");
+        out.integer(i64::try_from(id).unwrap_or(i64::MAX));
+        out.bulk("mode");
+        out.bulk("standalone");
+        out.bulk("role");
+        out.bulk("master");
+        out.bulk("modules");
+        out.array(0);
+    })
+}
+
+/// `SELECT`.
+pub(super) fn select(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let number = visit.text(1).parse::<i64>().map_err(|_| "ERR value is not an integer or out of range")?;
+    let db = u64::try_from(number).ok().and_then(Db::new).ok_or("ERR DB index is out of range")?;
+    visit.me.db = db;
+    visit.ok()
+}
+
+/// `PING`.
+pub(super) fn ping(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    if visit.words.len() > 2 {
+        return Err(wrong_number("ping"));
+    }
+    let said = visit.words.get(1).cloned();
+    let is_listener = visit.me.subscriptions() > 0 && visit.me.version == Version::Resp2;
+    visit.say(|out| match said {
+        said if is_listener => {
+            out.array(2);
+            out.bulk("pong");
+            out.bulk(said.unwrap_or_default());
+        }
+        Some(said) => out.bulk(said),
+        None => out.simple("PONG"),
+    })
+}
+
+/// `ECHO`.
+pub(super) fn echo(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let said = visit.words[1].clone();
+    visit.say(|out| out.bulk(said))
+}
+
+/// `QUIT`.
+pub(super) fn quit(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    visit.me.closing = true;
+    visit.ok()
+}
+
+/// `RESET`.
+pub(super) fn reset(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    pubsub::forget_all(visit.hall, visit.me);
+    visit.me.reset();
+    let trusted = visit.hall.settings.password.is_none();
+    (visit.me.trusted, visit.me.parser.trusted) = (trusted, trusted);
+    visit.say(|out| out.simple("RESET"))
+}
+
+/// `WAIT`: a write is answered when all backups have it.
+pub(super) fn wait(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    if visit.text(1).parse::<i64>().is_err() {
+        return Err("ERR value is not an integer or out of range".into());
+    }
+    match visit.text(2).parse::<i64>() {
+        Err(_) => return Err("ERR timeout is not an integer or out of range".into()),
+        Ok(..0) => return Err("ERR timeout is negative".into()),
+        Ok(_) => {}
+    }
+    let backups = visit.hall.facts.backups.len();
+    visit.say(|out| out.integer(backups as i64))
+}
+
+/// `TIME`.
+pub(super) fn time(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let wall = visit.hall.facts.wall;
+    visit.say(|out| {
+        out.array(2);
+        out.bulk(wall.as_secs().to_string());
+        out.bulk(wall.subsec_micros().to_string());
+    })
+}
+
+/// `LASTSAVE`.
+pub(super) fn last_save(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let open_for = visit.now.since(visit.hall.counters.opened);
+    let opened = visit.hall.facts.wall.saturating_sub(open_for).as_secs();
+    visit.say(|out| out.integer(i64::try_from(opened).unwrap_or(i64::MAX)))
+}
+
+/// What there is not, and will not be.
+pub(super) fn refused(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let name = visit.text(0).to_ascii_uppercase();
+    Err(match name.as_str() {
+        "REPLICAOF" | "SLAVEOF" | "PSYNC" => {
+            format!("ERR {name} is not for this store: who leads and who follows is decided by its own servers")
+        }
+        "SHUTDOWN" => "ERR SHUTDOWN is not for clients: the console's QUIT ends the cluster".into(),
+        _ => format!("ERR {name} is not supported here: the console shows what happens"),
+    })
+}
+
+/// `CLUSTER`.
+pub(super) fn cluster(_: &mut Visit<'_>) -> Result<Answer, String> {
+    Err("ERR This instance has cluster support disabled".into())
+}
+
+/// `DEBUG`.
+pub(super) fn debug(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    if visit.is(1, "sleep") {
+        return Err("ERR DEBUG SLEEP is refused: the console's PAUSE holds one server up, and the store goes on".into());
+    }
+    Err("ERR DEBUG command not allowed: the console's commands break things on purpose".into())
+}
+
+/// `LATENCY`.
+pub(super) fn latency(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    if visit.is(1, "reset") {
+        return visit.say(|out| out.integer(0));
+    }
+    if visit.is(1, "latest") || visit.is(1, "history") {
+        return visit.say(|out| out.array(0));
+    }
+    Err("ERR LATENCY is not supported here: INFO stats tells the slowest answer".into())
+}
+
+/// `MEMORY`.
+pub(super) fn memory(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    if visit.is(1, "doctor") {
+        return visit.say(|out| out.verbatim("The console's STATUS tells how the servers are."));
+    }
+    Err("ERR MEMORY is not supported here: the data is in the servers, not in the door".into())
+}
+
+/// `SLOWLOG`.
+pub(super) fn slowlog(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    match visit.text(1).to_ascii_lowercase().as_str() {
+        "get" => visit.say(|out| out.array(0)),
+        "len" => visit.say(|out| out.integer(0)),
+        "reset" => visit.ok(),
+        _ => Err(format!("ERR unknown subcommand '{}'. Try SLOWLOG HELP.", visit.text(1))),
+    }
+}
+
+// ---- CLIENT ------------------------------------------------------------------------------------
+
+/// A name without blanks and control characters, as `CLIENT LIST` needs it.
+fn checked_name(name: &Bytes, what: &str) -> Result<Bytes, String> {
+    if name.len() > NAME_BYTES_MAX || !name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+        return Err(format!("ERR {what} cannot contain spaces, newlines or special characters."));
+    }
+    Ok(name.clone())
+}
+
+/// A line of `CLIENT LIST`.
+fn line(connection: &Connection, visit: &Visit<'_>) -> String {
+    let shown = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    let blocked = connection.hold == super::connection::Hold::Blocked;
+    let flags = match () {
+        () if blocked => "b",
+        () if connection.transaction.is_some() => "x",
+        () if connection.subscriptions() > 0 => "P",
+        () => "N",
+    };
+    let queued = connection.transaction.as_ref().map_or(-1, |transaction| transaction.count() as i64);
+    format!(
+        "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub=0 multi={queued} \
+         qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r cmd={} \
+         user=default redir=-1 resp={} lib-name={} lib-ver={}",
+        connection.id,
+        connection.peer,
+        connection.local,
+        shown(&connection.name),
+        visit.now.since(connection.since).as_secs(),
+        visit.now.since(connection.active).as_secs(),
+        connection.db.index(),
+        connection.channels.len(),
+        connection.patterns.len(),
+        connection.parser.held_bytes(),
+        connection.out.len(),
+        connection.room_bytes(),
+        shown(&connection.last),
+        connection.version.number(),
+        shown(&connection.library.0),
+        shown(&connection.library.1),
+    )
+}
+
+/// `CLIENT`.
+pub(super) fn client(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let sub = visit.text(1).to_ascii_lowercase();
+    match (sub.as_str(), visit.words.len()) {
+        ("id", 2) => {
+            let id = visit.me.id;
+            visit.say(|out| out.integer(i64::try_from(id).unwrap_or(i64::MAX)))
+        }
+        ("info", 2) => {
+            let text = line(visit.me, visit) + "\n";
+            visit.say(|out| out.verbatim(&text))
+        }
+        ("list", _) => list(visit),
+        ("getname", 2) => {
+            let name = visit.me.name.clone();
+            visit.say(|out| if name.is_empty() { out.null() } else { out.bulk(name) })
+        }
+        ("setname", 3) => {
+            visit.me.name = checked_name(&visit.words[2], "Client names")?;
+            visit.ok()
+        }
+        ("setinfo", 4) => set_info(visit),
+        ("no-evict" | "no-touch", 3) if visit.is(2, "on") || visit.is(2, "off") => visit.ok(),
+        ("unpause", 2) => visit.ok(),
+        ("getredir", 2) => visit.say(|out| out.integer(-1)),
+        ("reply", 3) => reply(visit),
+        ("kill", 3..) => kill(visit),
+        ("unblock", 3 | 4) => unblock(visit),
+        ("pause", 3 | 4) => Err("ERR CLIENT PAUSE is not supported: a door holds nobody up".into()),
+        ("tracking" | "caching" | "trackinginfo", _) => {
+            Err(format!("ERR CLIENT {} is not supported here", sub.to_ascii_uppercase()))
+        }
+        (
+            "id" | "info" | "getname" | "setname" | "setinfo" | "no-evict" | "no-touch" | "unpause" | "reply" | "kill"
+            | "unblock" | "pause" | "getredir",
+            _,
+        ) => Err(wrong_number(&format!("client|{sub}"))),
+        _ => Err(format!("ERR unknown subcommand '{}'. Try CLIENT HELP.", visit.text(1))),
+    }
+}
+
+fn set_info(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let attribute = visit.text(2).to_ascii_lowercase();
+    let value = visit.words[3].clone();
+    match attribute.as_str() {
+        "lib-name" => visit.me.library.0 = checked_name(&value, "lib-name")?,
+        "lib-ver" => visit.me.library.1 = checked_name(&value, "lib-ver")?,
+        _ => return Err(format!("ERR Unrecognized option '{}'", visit.text(2))),
+    }
+    visit.ok()
+}
+
+fn list(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let mut ids: Option<Vec<Id>> = None;
+    let is_kind = |kind: &str| ["normal", "master", "replica", "slave", "pubsub"].contains(&kind);
+    let mut kind = None;
+    match visit.words.len() {
+        2 => {}
+        4 if visit.is(2, "type") => {
+            let wanted = visit.text(3).to_ascii_lowercase();
+            if !is_kind(&wanted) {
+                return Err(format!("ERR Unknown client type '{}'", visit.text(3)));
+            }
+            kind = Some(wanted);
+        }
+        4.. if visit.is(2, "id") => {
+            let numbers: Option<Vec<Id>> = (3..visit.words.len()).map(|at| visit.text(at).parse().ok()).collect();
+            ids = Some(numbers.ok_or("ERR Invalid client ID")?);
+        }
+        _ => return Err("ERR syntax error".into()),
+    }
+    let is_asked = |connection: &Connection| {
+        let listens = connection.subscriptions() > 0;
+        let is_kind = match kind.as_deref() {
+            None => true,
+            Some("normal") => !listens,
+            Some("pubsub") => listens,
+            Some(_) => false,
+        };
+        is_kind && ids.as_ref().is_none_or(|ids| ids.contains(&connection.id))
+    };
+    let others = visit.hall.connections.values().flatten().map(|connection| &**connection);
+    let mut all: Vec<&Connection> = others.chain([&*visit.me]).filter(|connection| is_asked(connection)).collect();
+    all.sort_by_key(|connection| connection.id);
+    let lines: String = all.iter().map(|connection| line(connection, visit) + "\n").collect();
+    visit.say(|out| out.verbatim(&lines))
+}
+
+fn reply(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    match visit.text(2).to_ascii_lowercase().as_str() {
+        "on" => {
+            visit.me.replies = Replies::On;
+            visit.ok()
+        }
+        "off" => {
+            visit.me.replies = Replies::Off;
+            Ok(Answer::Silent)
+        }
+        "skip" => {
+            if visit.me.replies == Replies::On {
+                visit.me.replies = Replies::Skip;
+            }
+            Ok(Answer::Silent)
+        }
+        _ => Err("ERR syntax error".into()),
+    }
+}
+
+/// Whom a `CLIENT KILL` means.
+#[derive(Default)]
+struct Meant {
+    id: Option<Id>,
+    address: Option<String>,
+    local: Option<String>,
+    kind: Option<String>,
+    nobody: bool,
+    not_me: bool,
+}
+
+impl Meant {
+    fn read(visit: &Visit<'_>) -> Result<Self, String> {
+        let mut meant = Self { not_me: true, ..Self::default() };
+        if !visit.words.len().is_multiple_of(2) {
+            return Err("ERR syntax error".into());
+        }
+        for at in (2..visit.words.len()).step_by(2) {
+            let value = visit.text(at + 1);
+            match visit.text(at).to_ascii_lowercase().as_str() {
+                "id" => {
+                    let id = value.parse().ok().filter(|id| *id > 0);
+                    meant.id = Some(id.ok_or("ERR client-id should be greater than 0")?);
+                }
+                "addr" => meant.address = Some(value),
+                "laddr" => meant.local = Some(value),
+                "type" => meant.kind = Some(value.to_ascii_lowercase()),
+                "user" if value == "default" => {}
+                "user" => return Err(format!("ERR No such user '{value}'")),
+                "skipme" => match value.to_ascii_lowercase().as_str() {
+                    "yes" => meant.not_me = true,
+                    "no" => meant.not_me = false,
+                    _ => return Err("ERR syntax error".into()),
+                },
+                _ => return Err("ERR syntax error".into()),
+            }
+        }
+        meant.nobody = matches!(meant.kind.as_deref(), Some("master" | "replica" | "slave"));
+        Ok(meant)
+    }
+
+    fn is(&self, connection: &Connection) -> bool {
+        let listens = connection.subscriptions() > 0;
+        !self.nobody
+            && self.id.is_none_or(|id| id == connection.id)
+            && self.address.as_ref().is_none_or(|address| *address == connection.peer.to_string())
+            && self.local.as_ref().is_none_or(|local| *local == connection.local.to_string())
+            && self.kind.as_ref().is_none_or(|kind| (kind == "pubsub") == listens)
+    }
+}
+
+fn kill(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let is_old_form = visit.words.len() == 3;
+    let meant =
+        if is_old_form { Meant { address: Some(visit.text(2)), ..Meant::default() } } else { Meant::read(visit)? };
+    let others = visit.hall.connections.values().flatten().filter(|connection| meant.is(connection));
+    let ids: Vec<Id> = others.map(|connection| connection.id).collect();
+    for id in &ids {
+        if let Some(connection) = visit.hall.connection(*id) {
+            connection.drop_it();
+        }
+        visit.hall.mark_dirty(*id);
+    }
+    let me_too = !meant.not_me && meant.is(visit.me);
+    visit.me.closing |= me_too;
+    let count = ids.len() + usize::from(me_too);
+    match (is_old_form, count) {
+        (true, 0) => Err("ERR No such client".into()),
+        (true, _) => visit.ok(),
+        (false, _) => visit.say(|out| out.integer(count as i64)),
+    }
+}
+
+fn unblock(visit: &mut Visit<'_>) -> Result<Answer, String> {
+    let id: Id = visit.text(2).parse().map_err(|_| "ERR value is not an integer or out of range")?;
+    let with_error = match visit.words.len() {
+        3 => false,
+        _ if visit.is(3, "timeout") => false,
+        _ if visit.is(3, "error") => true,
+        _ => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
+    };
+    let done = visit.hall.unblock(id, with_error);
+    visit.say(|out| out.integer(done.into()))
+}

@@ -1,0 +1,148 @@
+//! The door of a real cluster: real sockets, real MPI, processes that are killed.
+
+use crate::support::job::Job;
+use crate::support::skip::{can_run, program};
+use crate::support::status::Status;
+use rustix::process::{Pid, Signal};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A client gives up after so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A cluster with a door, and where that is.
+pub fn open(args: &[&str]) -> (Job, u16) {
+    let all: Vec<&str> = ["--plain", "--door", "0"].iter().chain(args).copied().collect();
+    let mut job = Job::start(&all);
+    job.expect("PUT started yes", "OK");
+    job.wait_status("the view is whole", Status::is_whole);
+    let said = job.stderr();
+    let port = said.split("the door is open at 127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let port = port.and_then(|port| port.parse().ok()).unwrap_or_else(|| job.fail("it does not say where the door is"));
+    (job, port)
+}
+
+/// Kills the primary's process.
+pub fn kill_primary(job: &mut Job) {
+    let status = job.wait_status("the view is whole", Status::is_whole);
+    let primary = status.primary.expect("a whole view has one");
+    job.signal(Pid::from_raw(status.pid(primary)).expect("STATUS names processes"), Signal::KILL);
+}
+
+/// A client that speaks RESP2.
+pub struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub fn new(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the door is open");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket can do that");
+        stream.set_nodelay(true).expect("a socket can do that");
+        Self(BufReader::new(stream))
+    }
+
+    pub fn send(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).expect("the connection stays");
+    }
+
+    /// One line of an answer, without its end.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("an answer comes in time");
+        assert!(line.ends_with("\r\n"), "the connection stays: {line:?}");
+        line.trim_end().to_owned()
+    }
+
+    pub fn ask(&mut self, text: &str) -> String {
+        self.send(&format!("{text}\r\n"));
+        let line = self.line();
+        match line.strip_prefix('$').and_then(|length| length.parse::<usize>().ok()) {
+            Some(length) => {
+                let mut bytes = vec![0; length + 2];
+                self.0.read_exact(&mut bytes).expect("the rest of the answer comes");
+                String::from_utf8_lossy(&bytes[..length]).into_owned()
+            }
+            None => line,
+        }
+    }
+}
+
+#[test]
+fn one_connection_lives_through_kills_and_every_request_takes_effect_once() {
+    let (mut job, port) = open(&["--servers", "3"]);
+    let mut client = Client::new(port);
+    assert_eq!(client.ask("PING"), "+PONG");
+    let mut counted = 0;
+    let mut slowest = Duration::ZERO;
+    for kill in 0..3 {
+        kill_primary(&mut job);
+        // Some of them in one write, with a read that has to see them.
+        for _ in 0..50 {
+            let asked = Instant::now();
+            client.send("INCR n\r\nINCR n\r\nGET n\r\n");
+            for _ in 0..2 {
+                counted += 1;
+                assert_eq!(client.line(), format!(":{counted}"), "after kill {kill}");
+            }
+            let length = client.line();
+            assert_eq!(length, format!("${}", counted.to_string().len()));
+            assert_eq!(client.line(), counted.to_string());
+            slowest = slowest.max(asked.elapsed());
+        }
+    }
+    eprintln!("longest wait for an answer: {slowest:.0?}");
+    job.expect("GET n", &counted.to_string());
+    let info = client.ask("INFO replication");
+    assert!(info.contains("primary_pid:") && info.contains("role:master"), "{info}");
+    job.end(0);
+}
+
+#[test]
+fn redis_cli_and_redis_benchmark_use_it_while_the_primary_is_killed() {
+    let lacks: Vec<String> =
+        ["redis-cli", "redis-benchmark"].iter().filter_map(|name| program(name, "the package redis-tools")).collect();
+    if !can_run("redis_cli_and_redis_benchmark_use_it_while_the_primary_is_killed", &lacks) {
+        return;
+    }
+    let (mut job, port) = open(&["--servers", "3"]);
+    let port = port.to_string();
+    let cli = |words: &[&str]| {
+        let output = Command::new("redis-cli").args(["-p", &port]).args(words).output().expect("it is installed");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    };
+    assert_eq!(cli(&["set", "a", "1"]), "OK");
+    assert_eq!(cli(&["-3", "get", "a"]), "1");
+    assert_eq!(cli(&["incr", "a"]), "2");
+    assert_eq!(cli(&["del", "a"]), "1");
+    assert_eq!(cli(&["get", "a"]), "");
+    let mut bench = Command::new("redis-benchmark");
+    bench.args(["-p", &port, "-n", "30000", "-c", "20", "-q", "incr", "n"]);
+    let bench = bench.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn();
+    let mut bench = bench.expect("it is installed");
+    while bench.try_wait().expect("it is ours").is_none() {
+        kill_primary(&mut job);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let ended = bench.wait_with_output().expect("it has ended");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && !said.contains("rror"), "{said}");
+    assert_eq!(cli(&["get", "n"]), "30000", "each once");
+    job.end(0);
+}
+
+#[test]
+fn a_door_to_other_machines_needs_a_password() {
+    let refused = crate::support::job::run(&["--door", "0.0.0.0:0", "-c", "COUNT"], b"");
+    let said = refused.stderr;
+    assert!(said.contains("--password-file"), "{said}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free one");
+    let port = taken.local_addr().expect("it has one").port().to_string();
+    let refused = crate::support::job::run(&["--door", &port, "-c", "COUNT"], b"");
+    let said = refused.stderr;
+    assert!(said.contains(&format!("no door at 127.0.0.1:{port}")), "{said}");
+}
