@@ -24,7 +24,7 @@ fn main() -> ExitCode {
             return understudy::app::watch(&args, wanted.seeds.start, &wanted.chaos());
         }
         Some(Tool::Fuzz(wanted)) => return fuzz::main(wanted),
-        Some(Tool::Bench(_)) | None => {}
+        Some(Tool::Bench(_) | Tool::Serve) | None => {}
     }
     if args.sim {
         return understudy::app::run_sim(&args);

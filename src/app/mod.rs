@@ -41,7 +41,7 @@ use outpour::Outpour;
 use rustix::fd::AsFd;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +56,8 @@ const SIZE_DEFAULT: (u16, u16) = (80, 24);
 const TRANSCRIPT_TAIL_LINES: usize = 40;
 /// Keys offered by completion come from the screen: at most this many.
 const COMPLETIONS_MAX: usize = 200;
+/// A service looks this often whether it is ready.
+const READY_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(crate) fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup {
     let mut config = Config::new(ranks - 1 - args.clients);
@@ -103,7 +105,7 @@ impl Play<'_> {
             thread.and_then(|thread| thread.join().map_err(|_| io::Error::other("panic"))).unwrap_or(1)
         };
         let Some(painter) = self.painter else {
-            let reading = console.start_lines();
+            let reading = if self.args.is_service() { console.start_service() } else { console.start_lines() };
             let court = self.court.clone();
             let teller = match Outpour::start(io::stderr()) {
                 Ok(outpour) => Arc::new(Teller { outpour, ascii }),
@@ -318,6 +320,26 @@ impl Console {
             });
             desk.quit();
             exit_code(status)
+        })
+    }
+
+    /// Nobody types: says when somebody is served for the first time, and stays out of the way.
+    fn start_service(self) -> io::Result<thread::JoinHandle<u8>> {
+        thread::Builder::new().name("ready".into()).spawn(move || {
+            loop {
+                let status = self.desk.status();
+                if status.primary.is_some() {
+                    break;
+                }
+                // Nobody answers any more: it was ended before it was ready.
+                if status.ranks.is_empty() {
+                    return 0;
+                }
+                thread::sleep(READY_INTERVAL);
+            }
+            // Whoever does not want to know has closed it.
+            let _ = writeln!(io::stdout(), "ready").and_then(|()| io::stdout().flush());
+            0
         })
     }
 

@@ -248,14 +248,18 @@ fn run_console(args: &Args) -> ExitCode {
     let desk: Arc<OnceLock<Desk>> = Arc::default();
     let attachment: Arc<OnceLock<Attachment>> = Arc::default();
     let orders = { (Arc::clone(&desk), Arc::clone(&attachment)) };
-    let attached = launch::attach(args, move |order| on_order(order, orders.0.get(), orders.1.get()));
+    let is_service = args.is_service();
+    let attached = launch::attach(args, move |order| on_order(order, is_service, orders.0.get(), orders.1.get()));
     let attached = match attached {
         Ok(attached) => attached,
         Err(error) => return fail(&error.to_string()),
     };
     let _ = attachment.set(attached.clone());
     break_off_on_panic(&attached);
-    let screen = attached.stdin_is_terminal() && attached.stdout_is_terminal() && !launch::asks_for_line_mode(args);
+    let screen = attached.stdin_is_terminal()
+        && attached.stdout_is_terminal()
+        && !launch::asks_for_line_mode(args)
+        && !is_service;
 
     let door = match door(args) {
         Ok(door) => door,
@@ -361,12 +365,19 @@ fn respawn(args: &Args, ranks: u32) -> Respawn {
         automatic: !args.no_respawn,
         arguments: Box::new(move |rank| {
             let place = ["--replaces".to_owned(), format!("{rank}/{ranks}")];
-            own.iter().cloned().chain(place).collect()
+            // What belongs to all stands before a tool, or right behind `serve`.
+            let (tool, rest) = own.split_at(usize::from(own.first().is_some_and(|word| word == "serve")));
+            tool.iter().cloned().chain(place).chain(rest.iter().cloned()).collect()
         }),
     }
 }
 
-fn on_order(order: Order, desk: Option<&Desk>, attachment: Option<&Attachment>) {
+fn on_order(order: Order, is_service: bool, desk: Option<&Desk>, attachment: Option<&Attachment>) {
+    match (order, desk) {
+        // A service is told to end like that, and ends as if somebody had said QUIT.
+        (Order::Leave | Order::Interrupt, Some(desk)) if is_service => return desk.quit(),
+        _ => {}
+    }
     match order {
         // What the person at the prompt is doing is broken off; the others are told to leave.
         Order::Leave | Order::Interrupt => {

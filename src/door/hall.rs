@@ -322,15 +322,20 @@ impl Hall {
         };
         // It is remembered which keys may have been filled only while anybody waits for some.
         let touches = if self.waiters.is_empty() || command.is_read() { Vec::new() } else { words.to_vec() };
-        self.order(now, command, Waiting { id: me.id, slot, then, asked: now, touches });
+        self.order(Waiting { id: me.id, slot, then, asked: now, touches }, command);
     }
 
     /// The same for a connection that waits for a pop.
     pub fn ask_for(&mut self, now: Time, id: Id, command: Command, then: Then) {
-        self.order(now, command, Waiting { id, slot: None, then, asked: now, touches: Vec::new() });
+        self.order(Waiting { id, slot: None, then, asked: now, touches: Vec::new() }, command);
     }
 
-    fn order(&mut self, _now: Time, command: Command, waiting: Waiting) {
+    /// The same for a reply that is not complete yet.
+    pub fn ask_on(&mut self, now: Time, id: Id, slot: u64, command: Command, then: Then) {
+        self.order(Waiting { id, slot: Some(slot), then, asked: now, touches: Vec::new() }, command);
+    }
+
+    fn order(&mut self, waiting: Waiting, command: Command) {
         self.last_ticket += 1;
         self.waiting.insert(self.last_ticket, waiting);
         self.orders.push_back((self.last_ticket, command));
@@ -366,11 +371,11 @@ impl Hall {
 
     fn deliver(&mut self, now: Time, waiting: Waiting, reply: &Reply) {
         let Waiting { id, slot, then, .. } = waiting;
-        match then {
+        let then = match then {
             Then::Pop(number) => return self.popped(now, number, reply),
             Then::Look(number) => return self.looked(now, number, reply),
-            _ => {}
-        }
+            then => then,
+        };
         if let Reply::Error(_) = reply {
             self.counters.errors += 1;
         }
@@ -381,7 +386,7 @@ impl Hall {
             Then::Shape(shape) => connection.fill(slot, |out| out.shaped(shape, reply)),
             Then::Exec(plan) => connection.fill(slot, |out| super::transaction::finish(out, &plan, reply)),
             Then::Watch(keys) => super::transaction::watched(connection, slot, keys, reply),
-            Then::Script(answering) => connection.fill(slot, |out| answering.write(out, reply)),
+            Then::Script(answering) => self.scripted(now, id, slot, answering, reply),
             Then::Pop(_) | Then::Look(_) => {}
         }
         self.mark_dirty(id);

@@ -25,7 +25,7 @@
 //! | [`hall`] | all connections as a value: orders to the cluster, outcomes, deadlines |
 //! | [`rows`], [`docs`] | the door's own commands, and `COMMAND` |
 //! | [`local`], [`info`], [`settings`] | what the door answers by itself |
-//! | [`transaction`], [`blocking`], [`pubsub`], [`scripts`] | what needs more than one command of the store |
+//! | [`transaction`], [`blocking`], [`pubsub`], [`scripts`] ([`sha1`]) | what needs more than one command of the store |
 //! | [`counters`] | how much a door has done |
 //! | [`sockets`] | the only file that touches the network |
 //!
@@ -47,6 +47,7 @@ pub mod resp;
 pub mod rows;
 pub mod scripts;
 pub mod settings;
+pub mod sha1;
 pub mod shapes;
 pub mod sockets;
 pub mod transaction;

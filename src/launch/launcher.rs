@@ -103,6 +103,8 @@ struct Launcher {
     terminal: Option<Terminal>,
     /// Whether rank 0 reads the terminal.
     is_interactive: bool,
+    /// Whether nobody does, and a signal is the way to end it.
+    is_service: bool,
     /// Whether the kernel sends the terminal's signals to rank 0 rather than to us.
     is_lent: bool,
     log: PathBuf,
@@ -117,7 +119,7 @@ impl Launcher {
         let hosts = args.hostfile.as_deref().map(read_hostfile).transpose()?;
         let binary =
             std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
-        let is_interactive = args.command.is_empty();
+        let is_interactive = args.command.is_empty() && !args.is_service();
         if is_interactive {
             wait_for_the_foreground();
         }
@@ -192,6 +194,7 @@ impl Launcher {
             reported: Vec::new(),
             terminal,
             is_interactive,
+            is_service: args.is_service(),
             is_lent: false,
             log,
         })
@@ -236,8 +239,15 @@ impl Launcher {
                 Some(Notice::Signal(SIGINT)) if self.must_forward_interrupt() => self.tell(Told::Interrupt),
                 Some(Notice::Signal(signal)) => {
                     self.tell(Told::Leave);
-                    let end = if self.rank_zero.is_some() { self.rank_zero_leaves() } else { End::Orderly };
-                    return Farewell::Signal { signal, end };
+                    let (end, code) = match self.rank_zero {
+                        Some(_) => self.rank_zero_leaves(),
+                        None => (End::Orderly, None),
+                    };
+                    // A service is told to end like that: it has done so, and nothing is wrong.
+                    return match code.filter(|_| self.is_service) {
+                        Some(code) => Farewell::Said(code, end),
+                        None => Farewell::Signal { signal, end },
+                    };
                 }
             }
         }
@@ -285,13 +295,13 @@ impl Launcher {
         }
     }
 
-    /// How rank 0 leaves when it was asked to.
-    fn rank_zero_leaves(&mut self) -> End {
+    /// How rank 0 leaves when it was asked to, and with which code.
+    fn rank_zero_leaves(&mut self) -> (End, Option<u8>) {
         let deadline = Instant::now() + Duration::from_millis(LEAVE_PATIENCE_MS);
         loop {
             match self.notices.recv_deadline(deadline) {
-                Ok(Notice::Said(Said::Exit(_))) => return End::Orderly,
-                Ok(Notice::Said(Said::BreakOff(_)) | Notice::HungUp) | Err(_) => return End::Broken,
+                Ok(Notice::Said(Said::Exit(code))) => return (End::Orderly, Some(code)),
+                Ok(Notice::Said(Said::BreakOff(_)) | Notice::HungUp) | Err(_) => return (End::Broken, None),
                 Ok(Notice::MpirunEnded(_)) => self.mpirun_lives = false,
                 Ok(_) => {}
             }

@@ -8,6 +8,7 @@ use crate::launch::state::{FOLDER_IN_GENERAL, usual_folder};
 use clap::{Command, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 use clap_mangen::Man;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ const EXAMPLES: Table = &[
     ("understudy --sim", "over a simulator, without MPI"),
     ("understudy fuzz --for 60s", "random faults for a minute"),
     ("understudy --door 6379", "let Redis clients in: redis-cli, ioredis, …"),
+    ("understudy serve --door 6379", "the same without a console, as a service"),
     ("understudy bench --quick", "a glance at how fast it is"),
     ("understudy man | man -l -", "the manual page"),
     ("understudy completions bash > FILE", "Tab completes options: see README.md"),
@@ -50,12 +52,21 @@ const EXIT_STATUSES: Table = &[
 #[must_use]
 pub fn parse() -> Args {
     let folder = usual_folder().map_or_else(|| FOLDER_IN_GENERAL.to_owned(), |folder| folder.display().to_string());
-    let matches = command(&folder).get_matches();
+    let matches = command(&folder).get_matches_from(serve_last(std::env::args_os()));
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Err(why) = args.door.check() {
         Args::command().error(clap::error::ErrorKind::ValueValidation, why).exit();
     }
     args
+}
+
+/// `serve` has the options of the console, which stand before a tool: so it is read as if it came last.
+fn serve_last(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    if words.get(1).is_some_and(|word| word == "serve") {
+        words[1..].rotate_left(1);
+    }
+    words
 }
 
 /// The command line with everything that its help says, when logs and history are kept in `folder`.

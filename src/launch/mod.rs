@@ -147,7 +147,10 @@ fn unset(names: impl Iterator<Item = &'static str>) -> Option<String> {
 /// Whether the arguments and `TERM` ask for line mode, whatever stdin and stdout are.
 #[must_use]
 pub fn asks_for_line_mode(args: &Args) -> bool {
-    args.plain || !args.command.is_empty() || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+    args.plain
+        || args.is_service()
+        || !args.command.is_empty()
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Whether the launcher's (or the shell's) terminal will hold a full screen, which must be put back after a crash.

@@ -7,7 +7,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use std::fmt::Write;
-use understudy::cluster::Verdict;
+use understudy::cluster::{Sight, Verdict};
 use understudy::core::load::{Report, Workload};
 use understudy::core::protocol::{Role, ServerStatus};
 use understudy::ui::commands::table as commands;
@@ -281,6 +281,16 @@ proptest! {
 }
 
 /// Operations, failovers, and what was lost or done twice are seen at every size that has a client's box.
+#[test]
+fn the_door_is_in_the_box_of_the_client() {
+    let mut scene = Scene::new(2);
+    let slowest = std::time::Duration::from_micros(1_500);
+    scene.model.door = Some(Sight { port: 6379, connections: 12, per_second: 34_567, slowest });
+    let screen = grids(&draw(&scene, &dark(), 120, 36));
+    assert!(screen.contains("door :6379 12 in") && screen.contains("34.6k/s"), "{screen}");
+    assert!(screen.contains("slowest 1.5"), "{screen}");
+}
+
 #[test]
 fn the_load_is_in_the_box_of_the_client() {
     for (servers, cols, rows) in [(2, 80, 24), (2, 120, 36), (1, 80, 24), (3, 100, 30), (8, 120, 36)] {

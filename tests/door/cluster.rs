@@ -146,3 +146,15 @@ fn a_port_that_is_taken_is_named() {
     let said = refused.stderr;
     assert!(said.contains(&format!("no door at 127.0.0.1:{port}")), "{said}");
 }
+
+#[test]
+fn a_service_says_that_it_is_ready_and_ends_in_order() {
+    let mut job = Job::start(&["serve", "--door", "0"]);
+    assert_eq!(job.answer(), "ready");
+    let said = job.stderr();
+    assert!(said.contains("the door is open at 127.0.0.1:"), "{said}");
+    job.signal(job.pid(), Signal::TERM);
+    let ended = job.wait_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(job.wait_gone() < Duration::from_secs(5));
+}

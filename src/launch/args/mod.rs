@@ -134,6 +134,10 @@ pub enum Tool {
     Bench(BenchArgs),
     /// Run the cluster in the simulator under random faults, seed by seed, until a property is violated or none is.
     Fuzz(FuzzArgs),
+    /// Run the cluster without a console, for a service manager: `understudy serve --door 6379`, with the same options.
+    /// Events go to stderr, one line to stdout says that it is ready, and TERM or INT ends it in order.
+    #[command(hide = cfg!(not(feature = "mpi")))]
+    Serve,
     /// Print the manual page: `understudy man | man -l -`.
     Man,
     /// Print what a shell needs to complete our options: bash, zsh, fish, elvish or powershell.
@@ -141,6 +145,14 @@ pub enum Tool {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+impl Args {
+    /// No console: somebody else looks after this.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.tool == Some(Tool::Serve)
+    }
 }
 
 /// What `--without` is for, with the names of the rules.

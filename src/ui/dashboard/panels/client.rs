@@ -9,7 +9,7 @@
 //! ```
 
 use super::{cols, fit, put, put_right, seconds, short};
-use crate::cluster::Verdict;
+use crate::cluster::{Sight, Verdict};
 use crate::core::load::Report;
 use crate::core::protocol::Time;
 use crate::ui::dashboard::model::{Model, Operation};
@@ -52,6 +52,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     }
     members(buffer, body, model, theme);
     let rows = model.load.as_ref().map_or(0, |report| load(buffer, body, report, theme));
+    let rows = rows + model.door.as_ref().map_or(0, |sight| door(buffer, body, rows, sight, theme));
     operations(buffer, Rect { y: body.y + 1, height: body.height - 1 - rows, ..body }, model, theme, now);
 }
 
@@ -100,6 +101,24 @@ fn load(buffer: &mut Buffer, body: Rect, report: &Report, theme: &Theme) -> u16 
         put(buffer, body.x, y, body.width, left, *style);
         if cols(left) + 1 + cols(right) <= body.width {
             put_right(buffer, body.right(), y, body.width, right, theme.faint);
+        }
+    }
+    rows
+}
+
+/// How the door is, above what is at the bottom already; how many rows that took.
+fn door(buffer: &mut Buffer, body: Rect, taken: u16, sight: &Sight, theme: &Theme) -> u16 {
+    let Sight { port, connections, per_second, slowest } = sight;
+    let lines = [
+        (format!("door :{port} {connections} in"), format!("{}/s", rounded(*per_second)), theme.strong),
+        (format!("slowest {}", short(*slowest)), String::new(), theme.faint),
+    ];
+    let rows = (body.height - 1 - taken).min(lines.len() as u16);
+    for (row, (left, right, style)) in (0..rows).zip(&lines) {
+        let y = body.bottom() - taken - rows + row;
+        put(buffer, body.x, y, body.width, left, *style);
+        if cols(left) + 1 + cols(right) <= body.width {
+            put_right(buffer, body.right(), y, body.width, right, theme.strong);
         }
     }
     rows
