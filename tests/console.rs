@@ -113,7 +113,7 @@ impl Cluster {
             let backups = backups.map(member).collect();
             Arc::new(View { number: ViewNumber(self.view), epoch: 0, primary: member(primary), backups })
         });
-        let metadata = RankStatus { rank: METADATA, pid: 100, post: Post::Metadata, turns: None };
+        let metadata = RankStatus { rank: METADATA, pid: 100, post: Post::Metadata, turns: None, silence: None };
         let server = |rank: Rank| RankStatus {
             rank,
             pid: 100 + rank.0,
@@ -124,6 +124,7 @@ impl Cluster {
                 incarnation: Incarnation(1),
             },
             turns: None,
+            silence: None,
         };
         let record = |view: &Arc<View>| ViewRecord {
             at: Time(1_000_000_000),

@@ -70,6 +70,7 @@ fn cluster() -> (Desk, Desk) {
                     incarnation: Incarnation(1),
                 },
                 turns: None,
+                silence: None,
             };
             let view = View { number: ViewNumber(view), epoch: 0, primary: member(primary), backups: vec![] };
             let ranks = [Rank(1), Rank(2)].map(server).to_vec();

@@ -64,7 +64,8 @@ fn a_backup_that_has_asked_to_be_primary_and_starts_the_view_all_the_same() {
         let current = server.view().is_some_and(|current| current.number == view.number);
         let (incarnation, sent) = (server.member().incarnation, *sent);
         let op = server.op().max(OpNumber(commit.0 + tail.len() as u64));
-        (asks && current).then_some(Message::StartViewOk { view: view.number, incarnation, op, sent })
+        let lease = Timing::default().lease;
+        (asks && current).then_some(Message::StartViewOk { view: view.number, incarnation, op, sent, lease })
     }
     noticed("StartViewOk after having asked", bent(bend), 8_000);
 }
@@ -76,9 +77,21 @@ fn a_backup_that_has_asked_to_be_primary_and_grants_leases_all_the_same() {
         let asks = server.role() == Role::Backup && server.has_proposed();
         let current = server.view().is_some_and(|current| current.number == *view);
         let (incarnation, op, sent) = (server.member().incarnation, server.op(), *sent);
-        (asks && current).then_some(Message::HeartbeatOk { view: *view, incarnation, op, sent })
+        let lease = Timing::default().lease;
+        (asks && current).then_some(Message::HeartbeatOk { view: *view, incarnation, op, sent, lease })
     }
     noticed("HeartbeatOk after having asked", bent(bend), 8_000);
+}
+
+#[test]
+fn a_lease_that_is_longer_than_what_the_backup_promised() {
+    fn bend(_: &Server, _: Rank, message: &mut Message) -> Option<Message> {
+        if let Message::HeartbeatOk { lease, .. } | Message::StartViewOk { lease, .. } = message {
+            *lease = *lease * 5 / 4;
+        }
+        None
+    }
+    noticed("a lease longer than promised", bent(bend), 1_000);
 }
 
 #[test]
@@ -93,7 +106,7 @@ fn acknowledgements_of_an_older_view() {
         None
     }
     let chaos = Chaos { servers: 5, window: 64, ..Chaos::default() };
-    noticed_in(&chaos, "acknowledgements of an older view", bent(bend), 2_000);
+    noticed_in(&chaos, "acknowledgements of an older view", bent(bend), 4_000);
 }
 
 #[test]

@@ -86,7 +86,9 @@ impl Scope {
             formation: NEVER,
             request_deadline: NEVER,
             stall: STEP * 6 / 5,
-        };
+            ..Timing::default()
+        }
+        .rigid();
         config
     }
 

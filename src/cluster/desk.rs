@@ -69,6 +69,8 @@ pub struct RankStatus {
     pub post: Post,
     /// How long the turns of its loop take; `None` where time is virtual, or nothing was heard yet.
     pub turns: Option<TurnTimes>,
+    /// A silence that is longer makes it suspect its peers; `None` when it has none.
+    pub silence: Option<Duration>,
 }
 
 impl RankStatus {

@@ -257,6 +257,7 @@ mod tests {
             keys: 0,
             digest: 0,
             lease: None,
+            silence: None,
             serving: false,
             transfer: None,
             back_in: None,

@@ -551,12 +551,13 @@ impl<'a, T: Transport> ConsoleRank<'a, T> {
             })
         };
         let turns = Some(self.turns.times());
-        let own = RankStatus { rank: METADATA, pid: std::process::id(), post: Post::Metadata, turns };
+        let own = RankStatus { rank: METADATA, pid: std::process::id(), post: Post::Metadata, turns, silence: None };
         let others = self.known.iter().map(|(rank, known)| RankStatus {
             rank: *rank,
             pid: known.pid,
             post: post(*rank, known, metadata.is_client(*rank), view.as_deref()),
             turns: known.turns,
+            silence: known.status.as_ref().filter(|_| !known.gone).and_then(|status| status.silence),
         });
         let ranks = std::iter::once(own).chain(others).collect();
         ClusterStatus {

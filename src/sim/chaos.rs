@@ -2,8 +2,9 @@
 //!
 //! A seed and a [`Chaos`] decide everything. The seed also decides the weather of the run: how often the dice
 //! crash the primary, how long a crashed server stays down, whether a server is left idle, whether values are so
-//! big that a transfer takes many parts, and whether an operator says `RESET` now and then. Below that lie the
-//! machines, with clocks of their own and troubles (`super::trouble`) of their own.
+//! big that a transfer takes many parts, whether an operator says `RESET` now and then, and for how long servers
+//! remember how late words were (those that do not suspect soonest). Below that lie the machines, with clocks of their
+//! own and troubles (`super::trouble`) of their own.
 
 use super::clock;
 use super::coverage::{Coverage, Fault};
@@ -125,8 +126,11 @@ const BIG_VALUE_BYTES: usize = 20 << 10;
 const FAULTS_MAX: Duration = Duration::from_secs(30);
 const FAULTS_PER_OPERATION_MAX: Duration = Duration::from_millis(100);
 
+/// Some delays are longer than others by so much: longer than a silence, too.
+const LONG_DELAYS: u32 = 8;
+
 /// A `RESET` is carried out by then if nothing hinders it.
-const RESET_DEADLINE: Duration = Duration::from_secs(1);
+const RESET_DEADLINE: Duration = Duration::from_secs(2);
 
 /// One run in so many is under load.
 const LOAD: [u64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -142,6 +146,8 @@ struct Weather {
     load: bool,
     /// How much servers do at a time of what takes longer.
     slice: u64,
+    /// How long servers remember how late words were.
+    memory: Duration,
 }
 
 impl Weather {
@@ -157,6 +163,7 @@ impl Weather {
             resets: pick(&[0, 0, 0, 0, 0, 1]) == 1,
             load: pick(&LOAD) == 1,
             slice: pick(&[SLICE_UNITS, 50, SLICE_UNITS, 10]),
+            memory: Duration::from_millis(pick(&[0, 300, 60_000])),
         }
     }
 }
@@ -209,7 +216,7 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     config.clients = chaos.clients.saturating_sub(1);
     config.rules = chaos.rules;
     config.slice = weather.slice;
-    config.timing = flaw.timing.unwrap_or(config.timing);
+    config.timing = Timing { memory: weather.memory, ..flaw.timing.unwrap_or(config.timing) };
     if weather.one_idle && chaos.servers > 2 {
         config.replicas -= 1;
     }
@@ -348,7 +355,7 @@ fn random_command(rng: &mut ChaCha8Rng, client: Rank, number: u32, big_values: b
     let value = Bytes::from(format!("v{client}.{number}"));
     match rng.random_range(0..100) {
         0..15 if big_values => {
-            let value = format!("{number:x}").repeat(BIG_VALUE_BYTES / 2).into();
+            let value = format!("{number:x}").repeat(BIG_VALUE_BYTES).into();
             Command::Put { key: big, value }
         }
         15..20 if big_values => Command::Get { key: big },
@@ -397,7 +404,10 @@ impl Monkey {
                 Some(everywhere(world, &Control::Loss { probability }, Fault::Loss))
             }
             83..86 => {
-                let ms = f64::from(self.rng.random_range(0..15_u32));
+                let ms = match self.rng.random_range(0..15_u32) {
+                    short @ 0..12 => f64::from(short),
+                    long => f64::from(long * LONG_DELAYS),
+                };
                 Some(everywhere(world, &Control::Delay { ms }, Fault::Delay))
             }
             86..89 => Some(everywhere(world, &Control::Duplicate { probability: 0.2 }, Fault::Duplication)),

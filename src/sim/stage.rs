@@ -441,16 +441,23 @@ impl<'a> SimStage<'a> {
 
     fn status(&self) -> ClusterStatus {
         let pid = std::process::id();
-        let own = RankStatus { rank: METADATA, pid, post: Post::Metadata, turns: None };
+        let own = RankStatus { rank: METADATA, pid, post: Post::Metadata, turns: None, silence: None };
         let view = self.world.front(METADATA).metadata().and_then(|metadata| metadata.view()).cloned();
         let now = self.world.local(METADATA);
         let servers = self.world.servers().values().map(|host| {
-            let ServerStatus { keys, op, incarnation, .. } = host.status(now);
+            let ServerStatus { keys, op, incarnation, silence, .. } = host.status(now);
             let standing = Standing::reported(host.rank(), Some(&host.status(now)), view.as_deref());
-            RankStatus { rank: host.rank(), pid, post: Post::Server { standing, keys, op, incarnation }, turns: None }
+            RankStatus {
+                rank: host.rank(),
+                pid,
+                post: Post::Server { standing, keys, op, incarnation },
+                turns: None,
+                silence,
+            }
         });
         let clients = self.world.clients().into_iter().filter(|rank| *rank != METADATA);
-        let clients = clients.map(|rank| RankStatus { rank, pid, post: Post::Client(None), turns: None });
+        let clients =
+            clients.map(|rank| RankStatus { rank, pid, post: Post::Client(None), turns: None, silence: None });
         let serves = |rank: &Rank| !self.world.servers()[rank].is_paused() && self.world.role(*rank) == Role::Primary;
         ClusterStatus {
             primary: view.as_ref().map(|view| view.primary.rank).filter(serves),

@@ -155,7 +155,7 @@ impl Gremlin {
 }
 
 /// How many times as long as on an ordinary machine turns take.
-const SLOWNESS: [f64; 4] = [0.0, 1.0, 1.0, 4.0];
+const SLOWNESS: [f64; 5] = [0.0, 1.0, 1.0, 4.0, 10.0];
 
 /// Turns take time from now on.
 pub(super) fn set_work(world: &mut World, seed: u64, chaos: &Chaos) {

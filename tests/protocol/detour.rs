@@ -118,9 +118,9 @@ fn a_server_carries_one_step_and_requests_to_the_primary_it_knows() {
 fn leases_go_by_no_detour() {
     let (view, incarnation, op, sent) = (ViewNumber(1), Incarnation(1), OpNumber(0), at(1));
     for message in [
-        Message::Heartbeat { view, commit: op, sent },
-        Message::HeartbeatOk { view, incarnation, op, sent },
-        Message::StartViewOk { view, incarnation, op, sent },
+        Message::Heartbeat { view, commit: op, sent, round_trip: Duration::ZERO },
+        Message::HeartbeatOk { view, incarnation, op, sent, lease: Duration::ZERO },
+        Message::StartViewOk { view, incarnation, op, sent, lease: Duration::ZERO },
     ] {
         assert_eq!(Carried::new(&message), None);
     }

@@ -7,6 +7,7 @@ mod client;
 mod detour;
 mod metadata;
 mod node;
+mod patience;
 mod servers;
 mod slices;
 mod transfer;

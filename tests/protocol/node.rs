@@ -80,7 +80,11 @@ impl Node {
     /// A heartbeat was answered that was sent at `sent`: a lease, and all writes up to `op`.
     pub fn acknowledge(&mut self, now: Time, by: Member, op: u64, sent: Time) {
         let (view, incarnation) = (ViewNumber(1), by.incarnation);
-        self.hear(now, by.rank, Message::HeartbeatOk { view, incarnation, op: OpNumber(op), sent });
+        self.hear(
+            now,
+            by.rank,
+            Message::HeartbeatOk { view, incarnation, op: OpNumber(op), sent, lease: Timing::default().lease },
+        );
     }
 
     pub fn prepare(&mut self, now: Time, op: u64, commit: u64) {
@@ -101,7 +105,13 @@ pub fn start(view: &Arc<View>) -> Message {
 
 /// The answer of this backup, which grants a lease from `sent` on.
 pub fn started(view: ViewNumber, backup: Member, sent: Time) -> Message {
-    Message::StartViewOk { view, incarnation: backup.incarnation, op: OpNumber(0), sent }
+    Message::StartViewOk {
+        view,
+        incarnation: backup.incarnation,
+        op: OpNumber(0),
+        sent,
+        lease: Timing::default().lease,
+    }
 }
 
 /// The newcomer, server 3, has all parts of the transfer before `next`.

@@ -26,7 +26,12 @@ fn a_server_that_is_not_primary_says_who_is() {
 #[test]
 fn an_older_view_is_refused_and_a_newer_one_asked_about() {
     let mut node = Node::of(TWO, &view(5, ONE, &[TWO]));
-    let heartbeat = |view| Message::Heartbeat { view: ViewNumber(view), commit: OpNumber(0), sent: at(1) };
+    let heartbeat = |view| Message::Heartbeat {
+        view: ViewNumber(view),
+        commit: OpNumber(0),
+        sent: at(1),
+        round_trip: Duration::ZERO,
+    };
     node.hear(at(1), Rank(3), heartbeat(4));
     assert_eq!(node.names(Rank(3)), ["Refused"]);
     node.hear(at(1), Rank(3), heartbeat(6));
@@ -88,7 +93,11 @@ fn a_backup_suspects_after_more_than_the_silence_that_it_observed() {
     assert_eq!(node.out.sends, [(METADATA, change.clone())]);
     assert!(node.server.has_proposed());
     // From now on it grants no lease; it still acknowledges, and asks again.
-    node.hear(at(52), ONE.rank, Message::Heartbeat { view: ViewNumber(1), commit: OpNumber(0), sent: at(52) });
+    node.hear(
+        at(52),
+        ONE.rank,
+        Message::Heartbeat { view: ViewNumber(1), commit: OpNumber(0), sent: at(52), round_trip: Duration::ZERO },
+    );
     assert!(node.out.sends.is_empty());
     node.tick(at(60));
     assert!(node.out.sends.is_empty());
@@ -343,7 +352,11 @@ fn a_member_that_is_retired_does_nothing_until_there_is_another_view() {
     backup.hear(at(10), METADATA, retire(1, false));
     let left = Timing::default().silence - Duration::from_millis(10);
     assert_eq!(backup.out.sends, [(METADATA, said(TWO.incarnation, left))], "so long its last lease may hold");
-    backup.hear(at(11), ONE.rank, Message::Heartbeat { view: ViewNumber(1), commit: OpNumber(0), sent: at(11) });
+    backup.hear(
+        at(11),
+        ONE.rank,
+        Message::Heartbeat { view: ViewNumber(1), commit: OpNumber(0), sent: at(11), round_trip: Duration::ZERO },
+    );
     assert!(backup.out.sends.is_empty());
     // It came to nothing: all goes on, and a late word of it is not heeded.
     primary.hear(at(12), METADATA, retire(1, true));
@@ -362,7 +375,11 @@ fn rules_can_be_switched_at_any_time() {
     let mut node = Node::of(TWO, &view(5, ONE, &[TWO]));
     node.server.set_rules(Rules::without(&[Rule::Fencing]));
     node.hear(at(0), ONE.rank, start(&view(5, ONE, &[TWO])));
-    node.hear(at(1), Rank(3), Message::Heartbeat { view: ViewNumber(4), commit: OpNumber(0), sent: at(1) });
+    node.hear(
+        at(1),
+        Rank(3),
+        Message::Heartbeat { view: ViewNumber(4), commit: OpNumber(0), sent: at(1), round_trip: Duration::ZERO },
+    );
     assert_eq!(node.names(ONE.rank), ["HeartbeatOk"], "an older view counts");
     let mut primary = Node::primary(&[TWO]);
     primary.server.set_rules(Rules::without(&[Rule::Incarnation]));

@@ -162,7 +162,11 @@ fn many_writes_committed_at_once_are_applied_in_slices_on_both_sides() {
         calls += 1;
     }
     assert!(calls >= 10, "{calls} calls");
-    backup.hear(at(2), ONE.rank, Message::Heartbeat { view: ViewNumber(1), commit: OpNumber(writes), sent: at(2) });
+    backup.hear(
+        at(2),
+        ONE.rank,
+        Message::Heartbeat { view: ViewNumber(1), commit: OpNumber(writes), sent: at(2), round_trip: Duration::ZERO },
+    );
     is_bounded(&backup);
     assert_eq!(backup.names(ONE.rank), ["HeartbeatOk"], "the lease does not wait");
     let mut calls = 1;

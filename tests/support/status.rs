@@ -24,6 +24,8 @@ pub struct RankLine {
     pub server: Option<ServerPart>,
     /// How long the turns of its loop take.
     pub turns: Option<TurnPart>,
+    /// The silence after which it suspects its peers, in milliseconds.
+    pub silence_ms: Option<u64>,
 }
 
 /// The part of the line that only servers have.
@@ -115,6 +117,9 @@ impl fmt::Display for Status {
             if let Some(TurnPart { max, p99 }) = line.turns {
                 write!(f, " turn-max-ms {max} turn-p99-ms {p99}")?;
             }
+            if let Some(silence) = line.silence_ms {
+                write!(f, " silence-ms {silence}")?;
+            }
         }
         if let Some(why) = &self.why {
             write!(f, "\nwhy {why}")?;
@@ -142,11 +147,15 @@ fn read(text: &str) -> Option<Status> {
 
 fn read_rank(line: &str) -> Option<RankLine> {
     let words: Vec<_> = line.split(' ').collect();
-    let (words, turns) = match words[..] {
-        [ref words @ .., "turn-max-ms", max, "turn-p99-ms", p99] => {
+    let (words, silence_ms) = match &words[..] {
+        [words @ .., "silence-ms", silence] => (words, Some(silence.parse().ok()?)),
+        words => (words, None),
+    };
+    let (words, turns) = match words {
+        [words @ .., "turn-max-ms", max, "turn-p99-ms", p99] => {
             (words, Some(TurnPart { max: Tenths::read(max)?, p99: Tenths::read(p99)? }))
         }
-        ref words => (words, None),
+        words => (words, None),
     };
     let ["rank", rank, "pid", pid, "role", role, server @ ..] = words else { return None };
     let server = match server {
@@ -156,5 +165,12 @@ fn read_rank(line: &str) -> Option<RankLine> {
         }
         _ => return None,
     };
-    Some(RankLine { rank: rank.parse().ok()?, pid: pid.parse().ok()?, role: (*role).to_owned(), server, turns })
+    Some(RankLine {
+        rank: rank.parse().ok()?,
+        pid: pid.parse().ok()?,
+        role: (*role).to_owned(),
+        server,
+        turns,
+        silence_ms,
+    })
 }

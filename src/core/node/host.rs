@@ -346,7 +346,6 @@ impl ServerHost {
     #[must_use]
     pub fn status(&self, now: Time) -> ServerStatus {
         let server = self.server.as_ref();
-        let timing = &self.setup.config.timing;
         let primary = server.and_then(Server::as_primary);
         let lease = primary.map(|primary| primary.lease_until()).filter(|until| *until != Time::NEVER);
         ServerStatus {
@@ -358,7 +357,9 @@ impl ServerHost {
             commit: server.map_or(OpNumber(0), |server| server.store().op()),
             keys: server.map_or(0, |server| server.store().len() as u64),
             digest: server.map_or(0, |server| server.store().digest()),
-            lease: lease.map(|until| (until.since(now), timing.lease)),
+            lease: lease
+                .map(|until| (until.since(now), primary.and_then(|primary| primary.lease()).unwrap_or_default())),
+            silence: server.and_then(|server| server.silence(now)),
             serving: primary.is_some_and(|primary| primary.is_serving()),
             transfer: server.and_then(Server::receiving),
             back_in: self.down_until.filter(|_| server.is_none()).map(|until| until.since(now)),

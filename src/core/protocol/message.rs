@@ -100,14 +100,14 @@ pub enum Message {
     Prepare { view: ViewNumber, commit: OpNumber, entry: Arc<LogEntry> },
     /// Backup → primary: I have everything up to `op`.
     PrepareOk { view: ViewNumber, incarnation: Incarnation, op: OpNumber },
-    /// Primary → backup: I am here.
-    Heartbeat { view: ViewNumber, commit: OpNumber, sent: Time },
-    /// Backup → primary: a lease that starts when the heartbeat was `sent`.
-    HeartbeatOk { view: ViewNumber, incarnation: Incarnation, op: OpNumber, sent: Time },
+    /// Primary → backup: I am here. The round trip between us is so long (zero: of no account).
+    Heartbeat { view: ViewNumber, commit: OpNumber, sent: Time, round_trip: Duration },
+    /// Backup → primary: a lease of this length that starts when the heartbeat was `sent`.
+    HeartbeatOk { view: ViewNumber, incarnation: Incarnation, op: OpNumber, sent: Time, lease: Duration },
     /// New view: drop what lies beyond your commit number and take this tail instead.
     StartView { view: Arc<View>, commit: OpNumber, tail: Vec<Arc<LogEntry>>, sent: Time },
     /// Backup → primary: done, I have everything up to `op`; also a lease as in `HeartbeatOk`.
-    StartViewOk { view: ViewNumber, incarnation: Incarnation, op: OpNumber, sent: Time },
+    StartViewOk { view: ViewNumber, incarnation: Incarnation, op: OpNumber, sent: Time, lease: Duration },
     /// To a sender in an older view: there is a newer one.
     Refused { view: Arc<View> },
     /// Primary → chosen backup: everything is committed, I serve no more, you take over.
@@ -219,10 +219,14 @@ impl fmt::Display for Message {
             Self::Prepare { commit, entry, .. } => {
                 write!(f, " op={} commit={commit} c{}#{} {}", entry.op, entry.client, entry.seq, entry.command)
             }
-            Self::PrepareOk { op, .. } | Self::HeartbeatOk { op, .. } | Self::StartViewOk { op, .. } => {
-                write!(f, " op={op}")
+            Self::PrepareOk { op, .. } => write!(f, " op={op}"),
+            Self::HeartbeatOk { op, lease, .. } | Self::StartViewOk { op, lease, .. } => {
+                write!(f, " op={op} lease={}ms", lease.as_millis())
             }
-            Self::Heartbeat { commit, .. } => write!(f, " commit={commit}"),
+            Self::Heartbeat { commit, round_trip, .. } => {
+                write!(f, " commit={commit}")?;
+                if round_trip.is_zero() { Ok(()) } else { write!(f, " round-trip={}ms", round_trip.as_millis()) }
+            }
             Self::StartView { view, commit, tail, .. } => write!(f, " {view} commit={commit} tail={}", tail.len()),
             Self::Handover { op, .. } => write!(f, " op={op}"),
             Self::Join { member } => write!(f, " {member}"),

@@ -12,8 +12,8 @@
 //!
 //! `RESET` is fenced: a primary that is cut off from here could go on answering in the old epoch, and its clients would
 //! lose what it acknowledged. So the members are told to stop first ([`Message::Retire`]). The old epoch is over once
-//! its primary has said that it has, or is known to be dead; or once a backup has, and the lease that it had granted
-//! has ended. If none of them can be asked, the `RESET` is refused, and all go on as before.
+//! its primary has said that it has, or is known to be dead; or once a backup has, and what it had promised
+//! the primary has ended. If none of them can be asked, the `RESET` is refused, and all go on as before.
 
 use super::message::{Message, Reason};
 use super::view::{Incarnation, Member, Rank, View, ViewNumber};
@@ -284,12 +284,13 @@ impl Metadata {
         if primary_over {
             fence.over_at = Some(now);
         } else if backup_over && fence.over_at.is_none() {
-            fence.over_at = Some(now + timing.silence + timing.silence / CLOCK_SHARE);
+            // What it had promised is not known: as much as there can be.
+            fence.over_at = Some(now + timing.slow_max + timing.slow_max / CLOCK_SHARE);
         }
         if fence.over_at.is_some_and(|over_at| now >= over_at) {
             self.fence = None;
             self.reset_at = Some(now);
-        } else if now >= fence.deadline {
+        } else if now >= fence.deadline && fence.over_at.is_none() {
             self.fence = None;
             let primary = view.primary.rank;
             let why = format!(

@@ -37,15 +37,21 @@
 //!
 //! # Why no read is stale
 //!
-//! The primary reads only while it holds a lease from every backup. An answered heartbeat is a lease
-//! for L counted from when it was *sent*; a backup asks for a view without the primary only after it has
-//! heard nothing for G > L, and from the moment it asks it grants no lease in that view again. Only
+//! The primary reads only while it holds a lease from every backup. An answered heartbeat is a lease for L counted
+//! from when it was *sent*; the backup that granted it promises to ask for no view without the primary until G > L
+//! after it has *received* the heartbeat, and from the moment it asks it grants no lease in that view again. Only
 //! durations are compared, never the clocks of two machines. (Clock *rates* must agree within G/L = 25 %.)
+//!
+//! How long G is, each backup says for itself: 50 ms, or more where words are late or travel long. L comes with the
+//! grant, always G less the margin for the clocks, and what was promised is kept when G becomes shorter again, from
+//! role to role; also `RESET` waits for it. See `server::patience`.
 //!
 //! # Caveats
 //!
 //! * The metadata server does not fail over: it is rank 0, the console. When it ends, the cluster ends.
 //! * A write needs every backup: one silent backup holds writes up until it is removed, about G later.
+//! * G follows a round trip up to 1 s, a busy machine up to 200 ms. Beyond that reads wait for leases that have ended
+//!   before they arrive, or views change for no reason: then all durations have to be longer (`--pace`).
 //! * There is no disk. If all members of a view lose their memory, the data is gone, and the cluster
 //!   says so and serves nobody until an operator says `RESET`.
 //! * A clock that stands while the others' go on breaks the promise about reads. The sleep of a host is counted

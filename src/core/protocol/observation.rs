@@ -78,6 +78,9 @@ pub struct ServerStatus {
     /// As primary: how much longer it may answer reads, and the full length of a lease. `None` when
     /// it needs no lease (no backups) or is not primary.
     pub lease: Option<(Duration, Duration)>,
+    /// A peer that is silent for longer is suspected: it follows how late words are and how long they travel. `None`
+    /// when it has nobody to suspect.
+    pub silence: Option<Duration>,
     /// As primary: it answers clients (the take-over is complete).
     pub serving: bool,
     /// As joining server: keys received so far, and how many there are in all.

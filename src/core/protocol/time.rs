@@ -53,8 +53,17 @@ pub struct Timing {
     pub heartbeat: Duration,
     /// An answered heartbeat lets the primary read until this long after it was *sent* (L).
     pub lease: Duration,
-    /// A server that has heard nothing from a peer for this long suspects it (G). Must be longer than `lease`.
+    /// A server that has heard nothing from a peer for this long suspects it (G), where machines are quiet and the
+    /// network is fast. Must be longer than `lease`.
     pub silence: Duration,
+    /// Where machines are busy, silence and lease grow with how late words are, until the silence is this long.
+    pub busy_max: Duration,
+    /// Where the network is slow, they grow with the round trip, until the silence is this long.
+    pub slow_max: Duration,
+    /// A peer that was never heard before may take at least this long.
+    pub first_word: Duration,
+    /// How late words were is remembered for this long, and up to twice as long.
+    pub memory: Duration,
     /// What was not acknowledged is sent again after this long, then ever more rarely.
     pub retry: Duration,
     /// Every server tells the metadata server this often that it is there.
@@ -73,6 +82,8 @@ pub(super) struct Backoff {
     /// It is due then.
     pub(super) at: Time,
     patience: Duration,
+    /// It was done again since there was an answer.
+    again: bool,
 }
 
 /// Patience doubles with every repetition, up to this many times the first.
@@ -81,19 +92,35 @@ const BACKOFF_MAX: u32 = 8;
 impl Backoff {
     /// What was done `now` is done again after `first`, unless there is an answer.
     pub(super) fn new(now: Time, first: Duration) -> Self {
-        Self { at: now + first, patience: first }
+        Self { at: now + first, patience: first, again: false }
+    }
+
+    /// There was an answer, and something else is under way. If something had to be done again the patience stays as
+    /// it is: what was too short a moment ago would be too short again.
+    pub(super) fn answered(&mut self, now: Time, first: Duration) {
+        if self.again {
+            self.at = now + self.patience;
+            self.again = false;
+        } else {
+            *self = Self::new(now, first);
+        }
     }
 
     /// It was done again `now`.
     pub(super) fn repeated(&mut self, now: Time, first: Duration) {
         self.at = now + self.patience;
         self.patience = (self.patience * 2).min(first * BACKOFF_MAX);
+        self.again = true;
     }
 }
 
 const HEARTBEAT_INTERVAL_MS: u64 = 10;
 const LEASE_MS: u64 = 40;
 const SILENCE_MS: u64 = 50;
+const BUSY_MAX_MS: u64 = 4 * SILENCE_MS;
+const SLOW_MAX_MS: u64 = 20 * SILENCE_MS;
+const FIRST_WORD_MS: u64 = 4 * SILENCE_MS;
+const MEMORY_MS: u64 = 60_000;
 const RETRY_MS: u64 = 20;
 const ANNOUNCE_INTERVAL_MS: u64 = 100;
 const FORMATION_MS: u64 = 1_500;
@@ -120,6 +147,10 @@ impl Timing {
             heartbeat: ms(HEARTBEAT_INTERVAL_MS),
             lease: ms(LEASE_MS),
             silence: ms(SILENCE_MS),
+            busy_max: ms(BUSY_MAX_MS),
+            slow_max: ms(SLOW_MAX_MS),
+            first_word: ms(FIRST_WORD_MS),
+            memory: ms(MEMORY_MS),
             retry: ms(RETRY_MS),
             announce: ms(ANNOUNCE_INTERVAL_MS),
             formation: ms(FORMATION_MS),
@@ -128,5 +159,19 @@ impl Timing {
         };
         assert!(timing.silence > timing.lease, "a backup may suspect only after every lease it granted has ended");
         timing
+    }
+
+    /// The lease that a backup may grant which suspects after this silence: as much shorter as `lease` is than
+    /// `silence`, for the clocks.
+    #[must_use]
+    pub fn lease_of(&self, silence: Duration) -> Duration {
+        let nanos = silence.as_nanos() * self.lease.as_nanos() / self.silence.as_nanos().max(1);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// The same silence and lease in any weather.
+    #[must_use]
+    pub fn rigid(self) -> Self {
+        Self { busy_max: self.silence, slow_max: self.silence, first_word: self.silence, ..self }
     }
 }

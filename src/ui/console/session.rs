@@ -600,6 +600,9 @@ pub fn status_text(status: &ClusterStatus) -> String {
             let ms = |took: Duration| took.as_secs_f64() * 1e3;
             text.push_str(&format!(" turn-max-ms {:.1} turn-p99-ms {:.1}", ms(turns.longest), ms(turns.p99)));
         }
+        if let Some(silence) = rank.silence {
+            text.push_str(&format!(" silence-ms {}", silence.as_millis()));
+        }
     }
     if let Some(why) = &status.why {
         text.push_str(&format!("\nwhy {why}"));

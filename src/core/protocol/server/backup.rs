@@ -13,6 +13,8 @@ use std::time::Duration;
 pub struct Backup {
     /// When the primary was last heard, or when it could first have been.
     heard: Time,
+    /// The primary's last word, if this server has heard any.
+    spoke: Option<Time>,
     /// The primary's log of this view has arrived: only now does this server's log mean anything in it.
     started: bool,
     /// Writes arrived since the last acknowledgement.
@@ -23,17 +25,35 @@ pub struct Backup {
 }
 
 impl Backup {
-    pub(super) fn new(now: Time) -> Self {
-        Self { heard: now, started: false, ack_due: false, proposal: None }
+    /// `spoke`: the last word of the same primary, if it has spoken to this server before.
+    pub(super) fn new(now: Time, spoke: Option<Time>) -> Self {
+        Self { heard: now, spoke, started: false, ack_due: false, proposal: None }
+    }
+
+    /// The last word of the primary.
+    pub(super) fn spoke(&self) -> Option<Time> {
+        self.spoke
     }
 
     pub(super) fn has_proposed(&self) -> bool {
         self.proposal.is_some()
     }
 
-    /// How long the leases may last that this backup has granted.
-    pub(super) fn granted(&self, core: &Core, now: Time) -> Duration {
-        (self.heard + core.config.timing.silence).since(now)
+    /// The primary has said something.
+    fn hear(&mut self, core: &mut Core, now: Time) {
+        if let Some(spoke) = self.spoke.replace(now) {
+            core.weather.note_gap(&core.config.timing, now, now.since(spoke));
+        }
+        self.heard = now;
+    }
+
+    /// This backup suspects a primary that has been silent for longer.
+    pub(super) fn silence(&self, core: &Core, now: Time) -> Duration {
+        let (timing, primary) = (&core.config.timing, Self::primary(core));
+        match self.spoke {
+            Some(_) => core.weather.silence(timing, now, primary),
+            None => core.weather.first_silence(timing, now, primary),
+        }
     }
 
     pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
@@ -66,7 +86,7 @@ impl Backup {
         sent: Time,
         out: &mut Outbox,
     ) {
-        self.heard = now;
+        self.hear(core, now);
         if !self.started {
             self.started = true;
             // What lies beyond the new primary's commit number is its to say; what lies before is common.
@@ -84,7 +104,8 @@ impl Backup {
         Self::commit(core, commit, out);
         if self.proposal.is_none() {
             let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
-            out.send(Self::primary(core), Message::StartViewOk { view, incarnation, op, sent });
+            let (primary, lease) = (Self::primary(core), core.grant(now));
+            out.send(primary, Message::StartViewOk { view, incarnation, op, sent, lease });
         }
     }
 
@@ -96,7 +117,7 @@ impl Backup {
         entry: Arc<LogEntry>,
         out: &mut Outbox,
     ) {
-        self.heard = now;
+        self.hear(core, now);
         if self.started {
             core.accept_prepare(entry);
             self.ack_due = true;
@@ -104,20 +125,30 @@ impl Backup {
         }
     }
 
-    pub(super) fn on_heartbeat(&mut self, core: &mut Core, now: Time, commit: OpNumber, sent: Time, out: &mut Outbox) {
-        self.heard = now;
+    pub(super) fn on_heartbeat(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        commit: OpNumber,
+        sent: Time,
+        round_trip: Duration,
+        out: &mut Outbox,
+    ) {
+        self.hear(core, now);
+        core.weather.learn_round_trip(&core.config.timing, now, Self::primary(core), round_trip);
         if self.started {
             Self::commit(core, commit, out);
             if self.proposal.is_none() {
                 let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
-                out.send(Self::primary(core), Message::HeartbeatOk { view, incarnation, op, sent });
+                let (primary, lease) = (Self::primary(core), core.grant(now));
+                out.send(primary, Message::HeartbeatOk { view, incarnation, op, sent, lease });
                 self.ack_due = false;
             }
         }
     }
 
-    pub(super) fn on_handover(&mut self, core: &Core, now: Time, from: Rank, op: OpNumber, out: &mut Outbox) {
-        self.heard = now;
+    pub(super) fn on_handover(&mut self, core: &mut Core, now: Time, from: Rank, op: OpNumber, out: &mut Outbox) {
+        self.hear(core, now);
         // Only the primary of the view hands over.
         if self.started
             && self.proposal.is_none()
@@ -145,11 +176,12 @@ impl Backup {
                 let (to, reason) = (Arc::clone(&proposal.to), proposal.reason);
                 out.send(METADATA, Message::ChangeView { to, reason, confirms: None });
             }
-        } else if silent > timing.silence {
+        } else if silent > self.silence(core, now) && now > core.promise.until {
             let view = core.view.as_ref().expect("a backup has a view");
             let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
             let primary = view.primary;
             out.tell(Event::Suspected { peer: primary, silent_ms });
+            core.weather.note_suspect(&core.config.timing, primary.rank, self.spoke.unwrap_or(self.heard));
             let to = view.successor(core.me, view.backups.iter().copied().filter(|m| m.rank != core.me.rank));
             self.propose(core, now, to.into(), Reason::PrimarySilent { primary, silent_ms }, out);
         }
@@ -160,12 +192,12 @@ impl Backup {
         self.proposal = Some(Proposal { to, reason, again_at: now + core.config.timing.retry, confirmed: false });
     }
 
-    pub(super) fn deadline(&self, core: &Core) -> Time {
+    pub(super) fn deadline(&self, core: &Core, now: Time) -> Time {
         if self.ack_due || core.is_behind() {
             return Time::default();
         }
         // One nanosecond past the limit: at the limit itself nothing is suspected yet.
-        let suspicion = self.heard + core.config.timing.silence + Duration::from_nanos(1);
+        let suspicion = (self.heard + self.silence(core, now)).max(core.promise.until) + Duration::from_nanos(1);
         self.proposal.as_ref().map_or(suspicion, |proposal| proposal.again_at)
     }
 }

@@ -1,14 +1,19 @@
 //! Idle and joining: a server without state, or one that is receiving it.
 
 use super::Core;
+use super::transfer::TRANSFER_WINDOW;
 use crate::core::protocol::message::{Message, SnapshotPart};
 use crate::core::protocol::view::{Member, Rank};
 use crate::core::protocol::{Event, Outbox, Role, Time};
 use crate::core::store::{Importer, LogEntry, OpNumber, Store};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A transfer that has made no step for this many retry intervals is asked after.
 const STALE_TRANSFER_RETRIES: u32 = 10;
+/// Patience with a primary that does not answer doubles so many times.
+const DOUBLINGS_MAX: u32 = 3;
 
 /// What only a server without a place in the view needs.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +21,8 @@ pub struct Joining {
     recruited: bool,
     source: Option<Source>,
     next_join: Time,
+    /// How often the primary was asked since there was news of any.
+    asked: u32,
     ack_due: bool,
 }
 
@@ -28,6 +35,8 @@ struct Source {
     next: u64,
     /// `None` when everything has arrived.
     importer: Option<Importer>,
+    /// Parts that have overtaken the next one.
+    ahead: BTreeMap<u64, Arc<SnapshotPart>>,
     progress: Time,
 }
 
@@ -40,8 +49,9 @@ pub(super) enum Next {
 }
 
 impl Joining {
-    pub(super) fn new(recruited: bool) -> Self {
-        Self { recruited, ..Self::default() }
+    /// Asks nobody before `next_join`.
+    pub(super) fn new(recruited: bool, next_join: Time) -> Self {
+        Self { recruited, next_join, ..Self::default() }
     }
 
     pub(super) fn is_recruited(&self) -> bool {
@@ -82,9 +92,14 @@ impl Joining {
         self.source.as_ref().is_some_and(|source| source.primary == primary)
     }
 
-    /// A newer view was learnt: no need to wait before asking its primary.
-    pub(super) fn ask_at_once(&mut self) {
-        self.next_join = Time::default();
+    /// A newer view was learnt: no need to wait for an answer of the old one's primary.
+    pub(super) fn ask_soon(&mut self, not_before: Time) {
+        (self.next_join, self.asked) = (not_before, 0);
+    }
+
+    /// When this life of the primary was heard last, if it was.
+    pub(super) fn spoke(&self, primary: Member) -> Option<Time> {
+        self.source.as_ref().filter(|source| source.primary == primary).map(|source| source.progress)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
@@ -107,15 +122,19 @@ impl Joining {
         }
         if self.source.is_none() && index == 0 {
             let importer = Some(Importer::default());
-            self.source = Some(Source { primary, transfer, next: 0, importer, progress: now });
+            self.source = Some(Source { primary, transfer, next: 0, importer, ahead: BTreeMap::new(), progress: now });
         }
         let Some(source) = self.source.as_mut().filter(|s| s.primary == primary && s.transfer == transfer) else {
             return Next::GoOn;
         };
-        if index == source.next
+        if (source.next..source.next + TRANSFER_WINDOW).contains(&index) && source.importer.is_some() {
+            source.ahead.insert(index, part);
+            source.progress = now;
+        }
+        while let Some(part) = source.ahead.remove(&source.next)
             && let Some(importer) = &mut source.importer
         {
-            source.progress = now;
+            source.next += 1;
             match Arc::unwrap_or_clone(part) {
                 SnapshotPart::Chunk(chunk) => importer.add(chunk),
                 SnapshotPart::Finale(finale) => {
@@ -129,7 +148,6 @@ impl Joining {
                     }
                 }
             }
-            source.next += 1;
         }
         let (view, incarnation) = (core.view_number(), core.me.incarnation);
         out.send(from, Message::SnapshotOk { view, incarnation, transfer, next: source.next });
@@ -152,6 +170,7 @@ impl Joining {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     pub(super) fn on_heartbeat(
         &mut self,
         core: &mut Core,
@@ -159,12 +178,15 @@ impl Joining {
         from: Rank,
         commit: OpNumber,
         sent: Time,
+        round_trip: Duration,
         out: &mut Outbox,
     ) {
         if self.has_everything() && self.is_from_source(from, now) {
+            core.weather.learn_round_trip(&core.config.timing, now, from, round_trip);
             core.follow(commit, out);
             let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
-            out.send(from, Message::HeartbeatOk { view, incarnation, op, sent });
+            let lease = core.grant(now);
+            out.send(from, Message::HeartbeatOk { view, incarnation, op, sent, lease });
         }
     }
 
@@ -195,7 +217,8 @@ impl Joining {
         let patience = timing.retry * STALE_TRANSFER_RETRIES;
         let asleep = self.source.as_ref().is_none_or(|source| now.since(source.progress) > patience);
         if asleep && now >= self.next_join {
-            self.next_join = now + timing.retry;
+            self.next_join = now + timing.retry * 2_u32.pow(self.asked.min(DOUBLINGS_MAX));
+            self.asked += 1;
             out.send(view.primary.rank, Message::Join { member: core.me });
         }
     }

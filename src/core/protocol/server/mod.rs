@@ -18,6 +18,7 @@
 //! | [`primary`] | orders writes, answers clients, looks after its peers |
 //! | [`held`] | requests that a primary cannot serve yet |
 //! | `scans` | `KEYS`, a slice at a time |
+//! | `patience` | how long a silence must be before it means something |
 //! | `peer` | what a primary knows of a server that it sends to |
 //! | `transfer` | how a primary brings a server in |
 //!
@@ -27,6 +28,7 @@
 pub mod backup;
 pub mod held;
 pub mod joining;
+mod patience;
 mod peer;
 pub mod primary;
 mod scans;
@@ -38,6 +40,7 @@ use super::{Config, Doom, Event, Outbox, Role, Rule, Rules, Time};
 use crate::core::store::{LogEntry, OpNumber, Reply, Store};
 use backup::Backup;
 use joining::{Joining, Next};
+use patience::{Promise, Weather};
 use primary::Primary;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
@@ -51,6 +54,10 @@ pub const LOG_OPS_MAX: usize = 16_384;
 pub const LOG_BYTES_MAX: usize = 4 << 20;
 /// The most Prepare messages that a backup keeps because an earlier one is still missing.
 const AHEAD_MAX: usize = 1024;
+/// A life is short that lasts for less than this many announce intervals.
+const SHORT_LIFE_ANNOUNCES: u32 = 10;
+/// No longer than after so many short lives in a row a server waits before it asks to join again.
+const SHORT_LIVES_MAX: u32 = 8;
 
 /// What every role has.
 #[derive(Debug, Clone)]
@@ -74,6 +81,13 @@ pub(super) struct Core {
     retired: Option<u64>,
     /// The newest `RESET` that came to nothing: a late word of it is not heeded.
     unretired: u64,
+    /// How late words are, and how far away peers.
+    weather: Weather,
+    /// What this server has promised by the leases that it has granted, in whatever role.
+    promise: Promise,
+    /// How many lives of this server in a row were short, and when the present one began.
+    short_lives: u32,
+    born: Time,
     /// How this server has crashed: it must not be handed anything any more.
     crashed: Option<(Doom, OpNumber)>,
 }
@@ -168,6 +182,26 @@ impl Core {
         self.commit_to(self.committed, out, |_, _| {}, |_, _, _| {});
     }
 
+    /// Grants the primary of the view a lease, and promises what it means. Tells how long it is.
+    fn grant(&mut self, now: Time) -> Duration {
+        let primary = self.view.as_ref().expect("leases are for the primary of a view").primary.rank;
+        let silence = self.weather.silence(&self.config.timing, now, primary);
+        self.promise.grant(&self.config.timing, now, silence)
+    }
+
+    /// A life is over, and another one begins: from the second short life in a row on it waits before it asks to join,
+    /// twice as long each time, so that what cannot stay does not come and go all the time.
+    fn begin_life(&mut self, now: Time) {
+        let short = now.since(self.born) < self.config.timing.announce * SHORT_LIFE_ANNOUNCES;
+        self.short_lives = if short { (self.short_lives + 1).min(SHORT_LIVES_MAX) } else { 0 };
+        self.born = now;
+    }
+
+    /// This life does not ask to join before.
+    fn next_join(&self) -> Time {
+        self.born + self.config.timing.heartbeat * (2_u32.pow(self.short_lives.saturating_sub(1)) - 1)
+    }
+
     /// There is more to apply than a slice.
     fn is_behind(&self) -> bool {
         self.store.op() < self.committed && !self.log.is_empty()
@@ -227,6 +261,10 @@ impl Server {
                 generation: 0,
                 retired: None,
                 unretired: 0,
+                weather: Weather::default(),
+                promise: Promise::default(),
+                short_lives: 0,
+                born: Time::default(),
                 crashed: None,
             },
             state: State::Joining(Joining::default()),
@@ -301,6 +339,17 @@ impl Server {
         match &self.state {
             State::Primary(primary) => Some(primary),
             _ => None,
+        }
+    }
+
+    /// After how long a silence this server suspects the primary, or as primary the slowest backup; `None` when it has
+    /// nobody to suspect.
+    #[must_use]
+    pub fn silence(&self, now: Time) -> Option<Duration> {
+        match &self.state {
+            State::Joining(_) => None,
+            State::Backup(backup) => Some(backup.silence(&self.core, now)),
+            State::Primary(primary) => primary.silence(&self.core, now),
         }
     }
 
@@ -418,14 +467,14 @@ impl Server {
             }
             Message::StartView { view, commit, tail, sent } => {
                 self.learn(now, Arc::clone(&view), out);
-                if self.is_current(from, view.number, out)
+                if self.is_current(now, from, view.number, out)
                     && let State::Backup(backup) = &mut self.state
                 {
                     backup.on_start_view(&mut self.core, now, commit, tail, sent, out);
                 }
             }
             Message::Prepare { view, commit, entry } => {
-                if self.is_current(from, view, out) {
+                if self.is_current(now, from, view, out) {
                     match &mut self.state {
                         State::Backup(backup) => backup.on_prepare(&mut self.core, now, commit, entry, out),
                         State::Joining(joining) => joining.on_prepare(&mut self.core, now, from, commit, entry, out),
@@ -433,62 +482,66 @@ impl Server {
                     }
                 }
             }
-            Message::Heartbeat { view, commit, sent } => {
-                if self.is_current(from, view, out) {
+            Message::Heartbeat { view, commit, sent, round_trip } => {
+                if self.is_current(now, from, view, out) {
                     match &mut self.state {
-                        State::Backup(backup) => backup.on_heartbeat(&mut self.core, now, commit, sent, out),
-                        State::Joining(joining) => joining.on_heartbeat(&mut self.core, now, from, commit, sent, out),
+                        State::Backup(backup) => {
+                            backup.on_heartbeat(&mut self.core, now, commit, sent, round_trip, out);
+                        },
+                        State::Joining(joining) => {
+                            joining.on_heartbeat(&mut self.core, now, from, commit, sent, round_trip, out);
+                        },
                         State::Primary(_) => {}
                     }
                 }
             }
             Message::Handover { view, op } => {
-                if self.is_current(from, view, out)
+                if self.is_current(now, from, view, out)
                     && let State::Backup(backup) = &mut self.state
                 {
-                    backup.on_handover(&self.core, now, from, op, out);
+                    backup.on_handover(&mut self.core, now, from, op, out);
                 }
             }
             Message::Snapshot { view, transfer, index, part } => {
-                if self.is_current(from, view, out)
+                if self.is_current(now, from, view, out)
                     && let State::Joining(joining) = &mut self.state
                     && joining.on_snapshot(&mut self.core, now, from, transfer, index, part, out) == Next::StartOver
                 {
-                    self.forget(false, out);
+                    self.forget(now, false, out);
                 }
             }
             Message::StartOver { view, incarnation } => {
-                if self.is_current(from, view, out)
+                if self.is_current(now, from, view, out)
                     && incarnation == self.core.me.incarnation
                     && matches!(self.state, State::Joining(_))
                 {
-                    self.forget(false, out);
+                    self.forget(now, false, out);
                 }
             }
             Message::PrepareOk { view, incarnation, op } => {
-                self.on_peer(from, view, incarnation, out, |primary, core, member, out| {
+                self.on_peer(now, from, view, incarnation, out, |primary, core, member, out| {
                     primary.on_ack(core, now, member, op, None, out);
                 });
             }
-            Message::HeartbeatOk { view, incarnation, op, sent } => {
-                self.on_peer(from, view, incarnation, out, |primary, core, member, out| {
-                    primary.on_ack(core, now, member, op, Some(sent), out);
+            Message::HeartbeatOk { view, incarnation, op, sent, lease } => {
+                self.on_peer(now, from, view, incarnation, out, |primary, core, member, out| {
+                    primary.on_ack(core, now, member, op, Some((sent, lease)), out);
                 });
             }
-            Message::StartViewOk { view, incarnation, op, sent } => {
-                self.on_peer(from, view, incarnation, out, |primary, core, member, out| {
-                    primary.on_started(core, now, member, op, sent, out);
+            Message::StartViewOk { view, incarnation, op, sent, lease } => {
+                self.on_peer(now, from, view, incarnation, out, |primary, core, member, out| {
+                    primary.on_started(core, now, member, op, (sent, lease), out);
                 });
             }
             Message::SnapshotOk { view, incarnation, transfer, next } => {
-                self.on_peer(from, view, incarnation, out, |primary, core, member, out| {
+                self.on_peer(now, from, view, incarnation, out, |primary, core, member, out| {
                     primary.on_snapshot_ok(core, now, member, transfer, next, out);
                 });
             }
             Message::Join { member } => {
                 if member.rank == from {
                     match &mut self.state {
-                        State::Primary(primary) => primary.on_join(&self.core, now, member, out),
+                        State::Primary(primary) => primary.on_join(&mut self.core, now, member, out),
                         _ => self.point_to_view(from, out),
                     }
                 }
@@ -538,7 +591,7 @@ impl Server {
         let own = match &self.state {
             _ if self.core.retired.is_some() => Time::NEVER,
             State::Joining(joining) => joining.deadline(&self.core),
-            State::Backup(backup) => backup.deadline(&self.core),
+            State::Backup(backup) => backup.deadline(&self.core, self.last_turn.unwrap_or_default()),
             State::Primary(primary) => primary.deadline(),
         };
         // Turns must come often enough that an ordinary one is not taken for a stall.
@@ -558,10 +611,7 @@ impl Server {
     }
 
     fn say_retired(&self, now: Time, out: &mut Outbox) {
-        let holds = match &self.state {
-            State::Backup(backup) => backup.granted(&self.core, now),
-            _ => Duration::ZERO,
-        };
+        let holds = self.core.promise.until.since(now);
         if let Some(reset) = self.core.retired {
             let (view, incarnation) = (self.core.view_number(), self.core.me.incarnation);
             out.send(METADATA, Message::Retired { view, incarnation, reset, holds });
@@ -579,13 +629,14 @@ impl Server {
 
     fn on_peer(
         &mut self,
+        now: Time,
         from: Rank,
         view: ViewNumber,
         incarnation: Incarnation,
         out: &mut Outbox,
         then: impl FnOnce(&mut Primary, &mut Core, Member, &mut Outbox),
     ) {
-        if self.is_current(from, view, out)
+        if self.is_current(now, from, view, out)
             && let State::Primary(primary) = &mut self.state
         {
             then(primary, &mut self.core, Member { rank: from, incarnation }, out);
@@ -593,11 +644,14 @@ impl Server {
     }
 
     /// Fencing: refuses a message of an older view, and asks about a newer one.
-    fn is_current(&self, from: Rank, view: ViewNumber, out: &mut Outbox) -> bool {
+    fn is_current(&mut self, now: Time, from: Rank, view: ViewNumber, out: &mut Outbox) -> bool {
         match view.cmp(&self.core.view_number()) {
             Ordering::Equal => return true,
             Ordering::Less if !self.core.rule(Rule::Fencing) => return true,
-            Ordering::Less => self.point_to_view(from, out),
+            Ordering::Less => {
+                self.core.weather.note_old_word(&self.core.config.timing, now, from);
+                self.point_to_view(from, out);
+            }
             Ordering::Greater => out.send(from, Message::GetView),
         }
         false
@@ -623,14 +677,15 @@ impl Server {
             _ => (false, false),
         };
         if !blank && (fresh || !(member || receiving)) {
-            self.forget(fresh && member, out);
+            self.forget(now, fresh && member, out);
         }
+        let same_primary = self.core.view.as_ref().is_some_and(|old| old.primary == view.primary);
         self.core.view = Some(Arc::clone(&view));
         self.core.retired = None;
         if member {
-            self.take_role(now, &view, out);
+            self.take_role(now, &view, same_primary, out);
         } else if let State::Joining(joining) = &mut self.state {
-            joining.ask_at_once();
+            joining.ask_soon(self.core.next_join());
         }
         let after = self.role();
         if before != after {
@@ -640,21 +695,23 @@ impl Server {
 
     /// Drops role and state. A server that stays a member (of a new epoch's empty view) keeps its
     /// incarnation; any other becomes a stranger.
-    fn forget(&mut self, stays_member: bool, out: &mut Outbox) {
+    fn forget(&mut self, now: Time, stays_member: bool, out: &mut Outbox) {
         if !stays_member {
             self.core.me.incarnation = self.core.me.incarnation.next();
             out.tell(Event::Forgot { incarnation: self.core.me.incarnation });
         }
         self.core.install(Store::default(), out);
         let recruited = matches!(&self.state, State::Joining(joining) if joining.is_recruited());
-        let before = std::mem::replace(&mut self.state, State::Joining(Joining::new(recruited)));
+        self.core.begin_life(now);
+        let joining = Joining::new(recruited, self.core.next_join());
+        let before = std::mem::replace(&mut self.state, State::Joining(joining));
         if let State::Joining(joining) = before {
             out.rubbish.extend(joining.into_rest());
         }
         self.next_announce = Time::default();
     }
 
-    fn take_role(&mut self, now: Time, view: &Arc<View>, out: &mut Outbox) {
+    fn take_role(&mut self, now: Time, view: &Arc<View>, same_primary: bool, out: &mut Outbox) {
         let mine = view.primary == self.core.me
             || (!self.core.rule(Rule::Incarnation) && view.primary.rank == self.core.me.rank);
         if mine {
@@ -676,6 +733,11 @@ impl Server {
                 out.send(view.primary.rank, Message::Request(request));
             }
         }
-        self.state = State::Backup(Backup::new(now));
+        let spoke = match &self.state {
+            State::Backup(backup) if same_primary => backup.spoke(),
+            State::Joining(joining) => joining.spoke(view.primary),
+            _ => None,
+        };
+        self.state = State::Backup(Backup::new(now, spoke));
     }
 }

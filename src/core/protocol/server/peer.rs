@@ -9,6 +9,7 @@
 //!
 //! Commits wait for everybody but the receiving; reads need a lease of everybody from counted on.
 
+use super::Core;
 use super::transfer::Transfer;
 use crate::core::protocol::Time;
 use crate::core::protocol::time::Backoff;
@@ -25,7 +26,11 @@ pub(super) struct Peer {
     pub(super) acked: OpNumber,
     /// It will not ask for another primary before this.
     pub(super) lease_until: Time,
+    /// How long the last lease was that it granted.
+    pub(super) lease: Duration,
     pub(super) heard: Time,
+    /// Its last word, if it has said any.
+    pub(super) spoke: Option<Time>,
     /// A newer life of this server has shown up: this one is over.
     pub(super) restarted: bool,
     /// The metadata server was asked for a view without it: it may be out already.
@@ -57,11 +62,41 @@ impl Peer {
             standing,
             acked,
             lease_until,
+            lease: Duration::ZERO,
             heard: now,
+            spoke: None,
             restarted: false,
             given_up: false,
             resend: Backoff::new(now, retry),
         }
+    }
+
+    /// It has said something.
+    pub(super) fn hear(&mut self, core: &mut Core, now: Time) {
+        // What a joining server says, it says when it has something to say.
+        if let Some(spoke) = self.spoke.replace(now)
+            && self.could_replace()
+        {
+            core.weather.note_gap(&core.config.timing, now, now.since(spoke));
+        }
+        self.heard = now;
+    }
+
+    /// It has been silent for too long.
+    pub(super) fn is_silent(&self, core: &Core, now: Time) -> bool {
+        now.since(self.heard) > self.silence(core, now)
+    }
+
+    /// How long its silence may be.
+    pub(super) fn silence(&self, core: &Core, now: Time) -> Duration {
+        let (timing, rank) = (&core.config.timing, self.member.rank);
+        let new = self.spoke.is_none();
+        if new { core.weather.first_silence(timing, now, rank) } else { core.weather.silence(timing, now, rank) }
+    }
+
+    /// What it has not acknowledged is sent again after this long, at first.
+    pub(super) fn retry(&self, core: &Core) -> Duration {
+        core.weather.retry(&core.config.timing, self.member.rank)
     }
 
     /// Commits wait for it.

@@ -116,13 +116,13 @@ impl Primary {
                 .or_insert_with(|| Peer::new(*backup, Standing::Starting, now, retry));
             peer.standing = Standing::Starting;
             peer.given_up = false;
-            peer.resend = Backoff::new(now, retry);
+            peer.resend = Backoff::new(now, peer.retry(core));
         }
         // Whoever was asked for but not accepted: in this view nobody has been asked for yet.
         for peer in self.peers.values_mut().filter(|peer| matches!(peer.standing, Standing::Counted)) {
-            let (parts, transfer) = (VecDeque::new(), u64::MAX);
-            peer.standing =
-                Standing::CatchingUp(Box::new(Transfer { id: transfer, exporter: None, parts, acked: transfer }));
+            let (parts, id) = (VecDeque::new(), u64::MAX);
+            let transfer = Transfer { id, exporter: None, parts, acked: id, progress: now };
+            peer.standing = Standing::CatchingUp(Box::new(transfer));
         }
         if matches!(self.phase, Phase::HandingOver { .. }) {
             self.phase = Phase::Serving;
@@ -174,6 +174,18 @@ impl Primary {
 
     pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
         self.proposal.as_ref().filter(|proposal| proposal.confirmed).map(|proposal| &proposal.to)
+    }
+
+    /// How long the lease was at first that ends soonest.
+    #[must_use]
+    pub fn lease(&self) -> Option<Duration> {
+        let replacing = self.peers.values().filter(|peer| peer.could_replace());
+        replacing.min_by_key(|peer| peer.lease_until).map(|peer| peer.lease)
+    }
+
+    /// The longest silence that a backup may keep.
+    pub(super) fn silence(&self, core: &Core, now: Time) -> Option<Duration> {
+        self.peers.values().filter(|peer| peer.is_backup()).map(|peer| peer.silence(core, now)).max()
     }
 
     /// How many requests wait.
@@ -416,6 +428,7 @@ impl Primary {
     }
 
     fn step_phase(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        let patience = self.handover_patience(core, now);
         let settled =
             core.log.is_empty() && self.peers.values().all(|peer| !matches!(peer.standing, Standing::Starting));
         match &mut self.phase {
@@ -425,7 +438,7 @@ impl Primary {
             }
             Phase::HandingOver { to, tell_at, deadline } if settled && tell_at.is_none_or(|at| now >= at) => {
                 if tell_at.is_none() {
-                    *deadline = now + core.config.timing.silence * 2;
+                    *deadline = now + patience;
                 }
                 *tell_at = Some(now + core.config.timing.retry);
                 out.send(*to, Message::Handover { view: core.view_number(), op: core.op() });
@@ -485,15 +498,15 @@ impl Primary {
         now: Time,
         member: Member,
         op: OpNumber,
-        lease_from: Option<Time>,
+        granted: Option<(Time, Duration)>,
         out: &mut Outbox,
     ) {
-        let timing = core.config.timing;
         let end = core.op();
         let Some(peer) = self.peer_mut(member) else { return };
-        peer.heard = now;
-        if let Some(sent) = lease_from {
-            peer.lease_until = peer.lease_until.max(sent + timing.lease);
+        peer.hear(core, now);
+        if let Some((sent, lease)) = granted {
+            core.weather.note_round_trip(&core.config.timing, now, member.rank, now.since(sent));
+            (peer.lease, peer.lease_until) = (lease, peer.lease_until.max(sent + lease));
             let proves = matches!(peer.standing, Standing::Started) && peer.is_sure_backup();
             if let Some(Doomed { request, doom, .. }) = self.doomed.take_if(|doomed| proves && sent >= doomed.since) {
                 self.carry_out(core, now, request, Some(doom), out);
@@ -508,7 +521,7 @@ impl Primary {
         }
         if op > peer.acked {
             peer.acked = op.min(end);
-            peer.resend = Backoff::new(now, timing.retry);
+            peer.resend.answered(now, peer.retry(core));
         }
         // The last part must be acknowledged in this very transfer: a lease alone may come from a server that
         // still has the state of an earlier one.
@@ -528,7 +541,7 @@ impl Primary {
         now: Time,
         member: Member,
         op: OpNumber,
-        sent: Time,
+        granted: (Time, Duration),
         out: &mut Outbox,
     ) {
         if let Some(peer) = self.peer_mut(member)
@@ -536,7 +549,7 @@ impl Primary {
         {
             peer.standing = Standing::Started;
         }
-        self.on_ack(core, now, member, op, Some(sent), out);
+        self.on_ack(core, now, member, op, Some(granted), out);
     }
 
     pub(super) fn repeat_prepares(core: &Core, peer: &Peer, out: &mut Outbox) {
@@ -552,12 +565,11 @@ impl Primary {
     /// Asks for the view that suits what is known of the peers, if that is another one. Everything ever
     /// asked for in one view has the same primary and only peers whose acknowledgements and leases are
     /// required until a newer view is known, so whichever request is accepted, nothing was done without it.
-    pub(super) fn propose(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+    pub(super) fn propose(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
         if now < self.next_proposal {
             return;
         }
-        let timing = core.config.timing;
-        let lost = |peer: &&Peer| peer.restarted || now.since(peer.heard) > timing.silence;
+        let lost = |peer: &&Peer| peer.restarted || peer.is_silent(core, now);
         let candidates = || self.peers.values().filter(|peer| peer.could_replace());
         let undecided = matches!(self.phase, Phase::HandingOver { tell_at: Some(_), deadline, .. } if now >= deadline);
         let reason = if let Some(peer) = candidates().find(lost) {
@@ -566,7 +578,7 @@ impl Primary {
             if peer.restarted {
                 Reason::Restarted { backup }
             } else {
-                if self.next_proposal < peer.heard + timing.silence {
+                if self.next_proposal < peer.heard + peer.silence(core, now) {
                     out.tell(Event::Suspected { peer: backup, silent_ms });
                 }
                 Reason::BackupSilent { backup, silent_ms }
@@ -581,6 +593,9 @@ impl Primary {
             return;
         };
         let backups: Vec<Member> = candidates().filter(|peer| !lost(peer)).map(|peer| peer.member).collect();
+        for peer in self.peers.values().filter(|peer| peer.could_replace() && !backups.contains(&peer.member)) {
+            core.weather.note_suspect(&core.config.timing, peer.member.rank, peer.spoke.unwrap_or(peer.heard));
+        }
         self.ask_for(core, now, backups, reason, out);
     }
 
@@ -614,20 +629,25 @@ impl Primary {
         let Some(backup) = started else {
             return Err("there is no backup to hand over to: RECOVER one first".into());
         };
-        let deadline = now + core.config.timing.silence * 2;
+        let deadline = now + self.handover_patience(core, now);
         self.phase = Phase::HandingOver { to: backup.member.rank, tell_at: None, deadline };
         Ok(())
+    }
+
+    /// To drain the log, and then for the backup to take over, there is this much time.
+    fn handover_patience(&self, core: &Core, now: Time) -> Duration {
+        self.silence(core, now).unwrap_or(core.config.timing.silence) * 2
     }
 
     // ---- time ----------------------------------------------------------------------------------
 
     pub(super) fn tick(&mut self, core: &mut Core, now: Time, missed: Duration, out: &mut Outbox) {
-        let timing = core.config.timing;
         self.peers.values_mut().for_each(|peer| peer.heard = (peer.heard + missed).min(now));
         if now >= self.next_heartbeat {
             self.send_heartbeats(core, now, out);
         }
-        self.let_go(now, timing.silence);
+        self.let_go(core, now);
+        self.start_transfer(core, now, out);
         self.repeat(core, now, out);
         self.propose(core, now, out);
         if let Phase::HandingOver { tell_at: None, deadline, .. } = self.phase
@@ -648,7 +668,8 @@ impl Primary {
         }
         let (view, commit) = (core.view_number(), core.store.op());
         for peer in self.peers.values().filter(|peer| peer.is_required()) {
-            out.send(peer.member.rank, Message::Heartbeat { view, commit, sent: now });
+            let round_trip = core.weather.round_trip(peer.member.rank);
+            out.send(peer.member.rank, Message::Heartbeat { view, commit, sent: now, round_trip });
         }
     }
 
@@ -661,20 +682,22 @@ impl Primary {
     }
 
     /// Joining servers that fell silent, as long as nobody was asked to add them.
-    fn let_go(&mut self, now: Time, silence: Duration) {
-        self.peers.retain(|_, peer| match peer.standing {
-            Standing::Receiving(_) => now.since(peer.heard) <= silence * JOINER_SILENCES,
-            Standing::CatchingUp(_) => now.since(peer.heard) <= silence,
+    fn let_go(&mut self, core: &Core, now: Time) {
+        let timing = &core.config.timing;
+        self.peers.retain(|rank, peer| match peer.standing {
+            Standing::Receiving(_) => {
+                now.since(peer.heard) <= core.weather.silence(timing, now, *rank) * JOINER_SILENCES
+            }
+            Standing::CatchingUp(_) => !peer.is_silent(core, now),
             _ => true,
         });
     }
 
     fn repeat(&mut self, core: &Core, now: Time, out: &mut Outbox) {
-        let retry = core.config.timing.retry;
         let view = core.view_number();
         let mut starting = Vec::new();
         for peer in self.peers.values_mut().filter(|peer| now >= peer.resend.at) {
-            let is_missing_something = match &peer.standing {
+            let is_missing_something = match &mut peer.standing {
                 Standing::Starting => {
                     starting.push(peer.member.rank);
                     true
@@ -683,15 +706,16 @@ impl Primary {
                     transfer.resend(peer.member.rank, view, out);
                     true
                 }
+                Standing::Receiving(_) => false,
                 _ => {
                     Self::repeat_prepares(core, peer, out);
                     peer.acked < core.op()
                 }
             };
             if is_missing_something {
-                peer.resend.repeated(now, retry);
+                peer.resend.repeated(now, peer.retry(core));
             } else {
-                peer.resend = Backoff::new(now, retry);
+                peer.resend = Backoff::new(now, peer.retry(core));
             }
         }
         for rank in starting {

@@ -6,7 +6,6 @@ use super::Core;
 use super::peer::{Peer, Standing};
 use super::primary::{Phase, Primary};
 use crate::core::protocol::message::{Message, Reason, SnapshotPart};
-use crate::core::protocol::time::Backoff;
 use crate::core::protocol::view::{Member, Rank, ViewNumber};
 use crate::core::protocol::{Event, Outbox, Rule, Time};
 use crate::core::store::Exporter;
@@ -14,16 +13,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Parts of a snapshot that may be under way without an acknowledgement.
-const TRANSFER_WINDOW: u64 = 4;
+pub(super) const TRANSFER_WINDOW: u64 = 4;
 
 #[derive(Debug, Clone)]
 pub(super) struct Transfer {
     pub(super) id: u64,
     /// `None` once the last part is made.
     pub(super) exporter: Option<Exporter>,
-    /// Parts sent and not acknowledged, the first of them number `acked`.
-    pub(super) parts: VecDeque<Arc<SnapshotPart>>,
+    /// Parts sent and not acknowledged, the first of them number `acked`; and when, if only once.
+    pub(super) parts: VecDeque<(Option<Time>, Arc<SnapshotPart>)>,
     pub(super) acked: u64,
+    /// When it was asked for, or the last part was acknowledged.
+    pub(super) progress: Time,
 }
 
 impl Transfer {
@@ -31,15 +32,24 @@ impl Transfer {
         self.acked + self.parts.len() as u64
     }
 
-    pub(super) fn resend(&self, to: Rank, view: ViewNumber, out: &mut Outbox) {
-        for (index, part) in (self.acked..).zip(&self.parts) {
-            out.send(to, Message::Snapshot { view, transfer: self.id, index, part: Arc::clone(part) });
+    /// Sends the first missing part again, and no more: the others may be under way still, and to send them all would
+    /// take the longer the slower the machine is.
+    pub(super) fn resend(&mut self, to: Rank, view: ViewNumber, out: &mut Outbox) {
+        if let Some((sent, part)) = self.parts.front_mut() {
+            *sent = None;
+            let part = Arc::clone(part);
+            out.send(to, Message::Snapshot { view, transfer: self.id, index: self.acked, part });
         }
+    }
+
+    /// It waits for its turn.
+    fn waits(&self) -> bool {
+        self.next_index() == 0
     }
 }
 
 impl Primary {
-    pub(super) fn on_join(&mut self, core: &Core, now: Time, member: Member, out: &mut Outbox) {
+    pub(super) fn on_join(&mut self, core: &mut Core, now: Time, member: Member, out: &mut Outbox) {
         let view = core.view.as_ref().expect("a primary has a view");
         if let Some(peer) = self.peers.get_mut(&member.rank) {
             let newer = member.incarnation > peer.member.incarnation;
@@ -52,6 +62,8 @@ impl Primary {
                     return;
                 }
                 Standing::Receiving(_) | Standing::CatchingUp(_) if newer => {}
+                // It waits for its turn.
+                Standing::Receiving(_) if member == peer.member => return peer.hear(core, now),
                 _ => return,
             }
         }
@@ -69,16 +81,38 @@ impl Primary {
         *served = member.incarnation;
         self.transfers += 1;
         let exporter = Some(Exporter::default());
-        let transfer = Box::new(Transfer { id: self.transfers, exporter, parts: VecDeque::new(), acked: 0 });
+        let id = self.transfers;
+        let transfer = Box::new(Transfer { id, exporter, parts: VecDeque::new(), acked: 0, progress: now });
         let early = !core.rule(Rule::JoinBeforeCount);
         let peer = Peer::new(member, Standing::Receiving(transfer), now, core.config.timing.retry);
         self.peers.insert(member.rank, peer);
-        out.tell(Event::TransferStarted { to: member, keys: core.store.len() as u64 });
         if early {
             let backups = self.peers.values().map(|peer| peer.member).collect();
             self.ask_for(core, now, backups, Reason::Joined { member }, out);
         }
-        self.fill_window(core, member.rank, out);
+        self.start_transfer(core, now, out);
+    }
+
+    /// One transfer at a time, unless the one under way makes no progress: several at once would each take as long as
+    /// all of them together, and patience is measured for one.
+    pub(super) fn start_transfer(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+        let patience = core.config.timing.first_word;
+        let mut next: Option<&Peer> = None;
+        for peer in self.peers.values() {
+            let Standing::Receiving(transfer) = &peer.standing else { continue };
+            if !transfer.waits() && now.since(transfer.progress) <= patience {
+                return;
+            }
+            let is_before =
+                |next: &Peer| matches!(&next.standing, Standing::Receiving(other) if transfer.id < other.id);
+            if transfer.waits() && next.is_none_or(is_before) {
+                next = Some(peer);
+            }
+        }
+        if let Some(member) = next.map(|peer| peer.member) {
+            out.tell(Event::TransferStarted { to: member, keys: core.store.len() as u64 });
+            self.fill_window(core, now, member.rank, out);
+        }
     }
 
     pub(super) fn on_snapshot_ok(
@@ -90,25 +124,29 @@ impl Primary {
         next: u64,
         out: &mut Outbox,
     ) {
-        let retry = core.config.timing.retry;
         let Some(peer) = self.peer_mut(member) else { return };
-        peer.heard = now;
+        peer.hear(core, now);
         let (Standing::Receiving(running) | Standing::CatchingUp(running)) = &mut peer.standing else { return };
         if running.id != transfer || next > running.next_index() || next <= running.acked {
             return;
         }
-        running.parts.drain(..usize::try_from(next - running.acked).expect("within the window"));
-        running.acked = next;
+        let newly = usize::try_from(next - running.acked).expect("within the window");
+        let newest = running.parts.drain(..newly).next_back();
+        if let Some((Some(sent), _)) = newest {
+            core.weather.note_round_trip(&core.config.timing, now, member.rank, now.since(sent));
+        }
+        (running.acked, running.progress) = (next, now);
         let installed = running.exporter.is_none() && running.parts.is_empty();
-        peer.resend = Backoff::new(now, retry);
-        self.fill_window(core, member.rank, out);
+        peer.resend.answered(now, peer.retry(core));
+        self.fill_window(core, now, member.rank, out);
+        self.start_transfer(core, now, out);
         if installed {
             self.send_heartbeats(core, now, out); // Its lease is all that is missing.
         }
     }
 
     /// Keeps the window of a transfer full. With the last part the log begins to follow.
-    fn fill_window(&mut self, core: &Core, rank: Rank, out: &mut Outbox) {
+    fn fill_window(&mut self, core: &Core, now: Time, rank: Rank, out: &mut Outbox) {
         let Some(peer) = self.peers.get_mut(&rank) else { return };
         let Standing::Receiving(transfer) = &mut peer.standing else { return };
         let view = core.view_number();
@@ -124,7 +162,7 @@ impl Primary {
                 }
             });
             let index = transfer.next_index();
-            transfer.parts.push_back(Arc::clone(&part));
+            transfer.parts.push_back((Some(now), Arc::clone(&part)));
             out.send(rank, Message::Snapshot { view, transfer: transfer.id, index, part });
             if last {
                 let done = Transfer { exporter: None, parts: std::mem::take(&mut transfer.parts), ..**transfer };
