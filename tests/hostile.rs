@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use understudy::check::{Operation, json};
 use understudy::core::fault::Control;
-use understudy::core::node::{Setup, Sink};
+use understudy::core::node::{Outputs, Setup};
 use understudy::core::protocol::detour::{Carried, Relay};
 use understudy::core::protocol::{
     Config, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Reason, Request, SnapshotPart, Time,
@@ -308,11 +308,11 @@ fn a_handover_from_somebody_else_changes_nothing() {
     world.run_for(Duration::from_millis(50));
     let (now, number) = (world.now(), world.view_now().expect("just seen").number);
     for (from, asks) in [(Rank(3), false), (Rank(0), false), (Rank(1), true)] {
-        let mut sent = Vec::new();
-        let mut sink = Sink { emit: &mut |to, message| sent.push((to, message)), tell: &mut |_| {} };
+        let mut out = Outputs::default();
         let backup = world.server_mut(Rank(2));
         let op = backup.server().expect("it is up").op();
-        backup.handle(now, from, Message::Handover { view: number, op }, &mut sink);
+        backup.handle(now, from, Message::Handover { view: number, op }, &mut out);
+        let sent = out.sends;
         let asked = sent.iter().any(|(to, message)| *to == METADATA && matches!(message, Message::ChangeView { .. }));
         assert_eq!(asked, asks, "from {from}: {sent:?}");
     }

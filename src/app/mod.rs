@@ -112,7 +112,9 @@ impl Play<'_> {
                 Err(error) => return complain(&format!("no thread for the events: {error}")),
             };
             let telling = Arc::clone(&teller);
-            cluster(Box::new(move |news| tell_stderr(&self.model, &self.court, &telling, news)), false);
+            let clock = self.clock;
+            let tell = move |news| tell_stderr(&self.model, &self.court, &telling, clock(), news);
+            cluster(Box::new(tell), false);
             let whole = court.close(|trouble| teller.complain(trouble));
             let code = ended(reading);
             // The cluster is over: nobody else tells anything any more.
@@ -403,7 +405,7 @@ impl Teller {
 }
 
 /// Line mode: events go to stderr, the model is kept for those who ask it.
-fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, mut news: News) {
+fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, now: Time, mut news: News) {
     let judged = court.hear(&mut news);
     for news in judged.chain([news]) {
         match &news {
@@ -420,7 +422,7 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, mut news: N
             News::Note(trouble) => teller.complain(trouble),
             _ => {}
         }
-        lock(model).fold(clock::now(), &news);
+        lock(model).fold(now, &news);
     }
 }
 

@@ -5,16 +5,19 @@
 //! | [`desk`] | where the console hands in its wishes |
 //! | [`lodger`] | who lives in rank 0's loop and asks the cluster for others |
 //! | [`news`] | what rank 0 tells |
+//! | [`service`] | the service of rank 0, written once |
 //! | [`standing`] | how a server is, in one word |
 //! | [`why`] | what to say when nobody is served |
 
 pub mod desk;
 pub mod lodger;
 pub mod news;
+pub mod service;
 pub mod standing;
 pub mod why;
 
 pub use desk::{Ask, ClusterStatus, Desk, Executed, Post, RankStatus};
 pub use lodger::{Facts, Lodger, Peer, Sight};
 pub use news::{News, Verdict};
+pub use service::{Cluster, Service};
 pub use standing::Standing;

@@ -23,7 +23,7 @@ const EXAMPLES: Table = &[
     ("understudy --plain < script.txt", "the commands of a file"),
     ("understudy --sim", "over a simulator, without MPI"),
     ("understudy fuzz --for 60s", "random faults for a minute"),
-    ("understudy --door 6379", "let Redis clients in: redis-cli, ioredis, …"),
+    ("understudy --door 6379", "Redis clients come in at this port"),
     ("understudy serve --door 6379", "the same without a console, as a service"),
     ("understudy bench --quick", "a glance at how fast it is"),
     ("understudy man | man -l -", "the manual page"),
@@ -212,6 +212,7 @@ mod tests {
             let quoted = line.split('\'').enumerate();
             let words =
                 quoted.flat_map(|(at, part)| if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() });
+            let words = serve_last(words.into_iter().map(OsString::from));
             command("x").try_get_matches_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
     }

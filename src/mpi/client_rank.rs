@@ -4,11 +4,10 @@ use super::clock;
 use super::end::{End, Ended};
 use super::link::Link;
 use super::log::Log;
-use super::pace::{Pace, Waiting};
-use super::turns::Turns;
+use super::turn::{self, Acted, Hull, Node};
 use crate::core::fault::Control;
-use crate::core::node::host::{FrontHost, Sink};
-use crate::core::protocol::{Completion, METADATA, Message, Rank, Time};
+use crate::core::node::{FrontHost, Outputs};
+use crate::core::protocol::{Completion, METADATA, Rank, Time};
 use crate::mpi::transport::{Packet, Transport};
 use std::time::Duration;
 
@@ -39,77 +38,84 @@ impl Finished {
     }
 }
 
+/// A client on its rank.
+struct ClientRank<'a, T> {
+    hull: Hull<'a, T>,
+    host: FrontHost,
+    outputs: Outputs,
+    finished: Finished,
+    end: End<'a>,
+    told_to_leave: bool,
+    /// The ends of orders; they are told last.
+    orders: Vec<Packet>,
+}
+
 /// Runs the client on this rank until the cluster ends.
-pub fn run<T: Transport>(link: &mut Link<T>, mut host: FrontHost, mut log: Log, is_orphan: &dyn Fn() -> bool) -> Ended {
-    let mut pace = Pace::new(clock::now());
-    let mut end = End::new(clock::now(), is_orphan);
-    let mut sends: Vec<(Rank, Message)> = Vec::new();
-    let mut finished = Finished::default();
-    let mut turns = Turns::new(clock::now());
-    loop {
-        let mut inbox = link.receive();
-        let now = clock::now();
-        let heard = !inbox.is_empty();
-        let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
-        let mut told_to_leave = false;
-        let mut at_once = false;
-        let mut answers = Vec::new();
-        {
-            let mut sink =
-                Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| log.event(now, event) };
-            for (from, packet) in inbox.drain(..) {
-                link.heard(from, &packet, now);
-                match packet {
-                    Packet::Message(message) => host.handle(now, from, message, &mut sink),
-                    Packet::Control { control: Control::Leave, .. } => told_to_leave = true,
-                    Packet::Gone { process } => {
-                        link.forget(process);
-                    }
-                    Packet::Placed(place) => link.place(&place),
-                    Packet::Control { id, control } => {
-                        let result = host.control(now, &control, &mut sink);
-                        at_once = true;
-                        answers.push(Packet::ControlDone { id, result });
-                    }
-                    _ => {}
-                }
-            }
-            host.tick(now, &mut sink);
-            let before = finished.completions.len();
-            while let Some(completion) = host.pop_completion() {
-                finished.completions.push(completion);
-            }
-            if finished.completions.len() > before {
-                // There is room for more now.
-                host.tick(now, &mut sink);
-            }
-        }
-        link.handled(inbox, Vec::new());
-        for (to, message) in sends.drain(..) {
-            worked |= !message.is_background();
-            link.push(to, &Packet::Message(message));
-        }
-        // The reports first: who has asked looks at them when the answer comes.
-        let load = host.load_report(now, at_once).map(|report| Packet::Load(Box::new(report)));
-        let observation = if at_once { Some(host.report_at_once(now)) } else { host.report(now) };
+pub fn run<T: Transport>(link: &mut Link<T>, host: FrontHost, log: Log, is_orphan: &dyn Fn() -> bool) -> Ended {
+    turn::run(&mut ClientRank {
+        hull: Hull::new(link, log),
+        host,
+        outputs: Outputs::default(),
+        finished: Finished::default(),
+        end: End::new(clock::now(), is_orphan),
+        told_to_leave: false,
+        orders: Vec::new(),
+    })
+}
+
+impl<'a, T: Transport> ClientRank<'a, T> {
+    /// Reports, and what has finished. Who has given an order looks at them when its end is told.
+    fn tell(&mut self, now: Time) {
+        let at_once = !self.orders.is_empty();
+        let running_since = self.host.client().running_since(now);
+        let ended = self.finished.take(now, at_once || self.told_to_leave, running_since);
+        let load = self.host.load_report(now, at_once).map(|report| Packet::Load(Box::new(report)));
+        let observation = if at_once { Some(self.host.report_at_once(now)) } else { self.host.report(now) };
         let observation = observation.map(|mut observation| {
-            observation.turns = Some(turns.times());
+            observation.turns = Some(self.hull.turns.times());
             Packet::Observation(Box::new(observation))
         });
-        let ended = finished.take(now, at_once || told_to_leave, host.client().running_since(now));
-        for packet in ended.into_iter().chain(load).chain(observation).chain(answers) {
-            link.push(METADATA, &packet);
+        for packet in ended.into_iter().chain(load).chain(observation).chain(self.orders.drain(..)) {
+            self.hull.link.push(METADATA, &packet);
         }
-        link.flush(now);
-        log.tick(now);
-        if let Some(ended) = end.come(now, told_to_leave, &mut log) {
-            return ended;
+    }
+}
+
+impl<'a, T: Transport + 'a> Node<'a> for ClientRank<'a, T> {
+    type Transport = T;
+    type End = Ended;
+
+    fn hull(&mut self) -> &mut Hull<'a, T> {
+        &mut self.hull
+    }
+
+    fn packet(&mut self, now: Time, from: Rank, packet: Packet) {
+        match packet {
+            Packet::Message(message) => self.host.handle(now, from, message, &mut self.outputs),
+            Packet::Control { control: Control::Leave, .. } => self.told_to_leave = true,
+            Packet::Control { id, control } => {
+                let result = self.host.control(now, &control, &mut self.outputs);
+                self.orders.push(Packet::ControlDone { id, result });
+            }
+            Packet::Gone { process } => drop(self.hull.link.forget(process)),
+            Packet::Placed(place) => self.hull.link.place(&place),
+            _ => {}
         }
-        let due = host.deadline().min(host.report_deadline()).min(finished.deadline()).min(end.deadline());
-        let expecting = host.client().outstanding() > 0;
-        turns.end(clock::now(), heard || worked, &mut log);
-        if pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell) {
-            turns.begin(clock::now());
+    }
+
+    fn act(&mut self, now: Time) -> Acted<Ended> {
+        self.host.tick(now, &mut self.outputs);
+        let before = self.finished.completions.len();
+        self.finished.completions.extend(std::iter::from_fn(|| self.host.pop_completion()));
+        if self.finished.completions.len() > before {
+            // There is room for more now.
+            self.host.tick(now, &mut self.outputs);
         }
+        let worked = self.hull.carry_out(now, &mut self.outputs);
+        self.tell(now);
+        let end = self.end.come(now, self.told_to_leave, &mut self.hull.log);
+        let deadline = self.host.deadline().min(self.host.report_deadline());
+        let due = deadline.min(self.finished.deadline()).min(self.end.deadline());
+        Acted { worked, expecting: self.host.client().outstanding() > 0, due, end }
     }
 }

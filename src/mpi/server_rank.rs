@@ -4,107 +4,93 @@ use super::clock;
 use super::end::{End, Ended};
 use super::link::Link;
 use super::log::Log;
-use super::pace::{Pace, Waiting};
-use super::turns::Turns;
+use super::turn::{self, Acted, Hull, Node};
 use crate::core::fault::Control;
-use crate::core::node::host::{ServerHost, Setup, Sink};
-use crate::core::protocol::{Incarnation, METADATA, Message, Rank};
+use crate::core::node::{Outputs, ServerHost, Setup};
+use crate::core::protocol::{Incarnation, METADATA, Rank, Time};
 use crate::core::store::work::SLICE_UNITS;
+use crate::mpi::transport::raw::Play;
 use crate::mpi::transport::{Packet, Transport};
-use std::time::Duration;
 
-/// A turn that took longer than this is worth a line in the log: no nap is that long.
-pub const HELD_UP: Duration = Duration::from_millis(30);
 /// Once this much was done in a turn, what else has come waits for the next one.
 const TURN_UNITS: u64 = 2 * SLICE_UNITS;
 
+/// A server on its rank.
+struct ServerRank<'a, T> {
+    hull: Hull<'a, T>,
+    host: ServerHost,
+    outputs: Outputs,
+    end: End<'a>,
+    told_to_leave: bool,
+    /// A part in the benchmark's baseline.
+    part: Option<Box<Play>>,
+}
+
 /// Runs the server on this rank until the cluster ends.
-pub fn run<T: Transport>(
-    link: &mut Link<T>,
-    mut host: ServerHost,
-    mut log: Log,
-    is_orphan: &dyn Fn() -> bool,
-) -> Ended {
-    let mut pace = Pace::new(clock::now());
-    let mut turned = clock::now();
-    let mut turns = Turns::new(turned);
-    let mut end = End::new(clock::now(), is_orphan);
-    let mut sends: Vec<(Rank, Message)> = Vec::new();
-    loop {
-        let mut inbox = link.receive();
-        let now = clock::now();
-        if now.since(turned) > HELD_UP {
-            log.line(now, &format!("this loop was held up for {:.1?}", now.since(turned)));
+pub fn run<T: Transport>(link: &mut Link<T>, host: ServerHost, log: Log, is_orphan: &dyn Fn() -> bool) -> Ended {
+    let end = End::new(clock::now(), is_orphan);
+    let (outputs, told_to_leave, part) = (Outputs::default(), false, None);
+    turn::run(&mut ServerRank { hull: Hull::new(link, log), host, outputs, end, told_to_leave, part })
+}
+
+impl<'a, T: Transport> ServerRank<'a, T> {
+    fn tell(&mut self, now: Time, at_once: bool) {
+        if let Some(mut observation) = self.host.report(now, at_once) {
+            observation.turns = Some(self.hull.turns.times());
+            self.hull.link.push(METADATA, &Packet::Observation(Box::new(observation)));
         }
-        turned = now;
-        let heard = !inbox.is_empty();
-        let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
-        let mut told_to_leave = false;
-        let mut part = None;
-        let mut rest = Vec::new();
-        {
-            let mut sink =
-                Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| log.event(now, event) };
-            host.take_work();
-            let mut packets = inbox.drain(..);
-            // By ones: what is done with one may be all that can be done in this turn.
-            while host.work() < TURN_UNITS
-                && let Some((from, packet)) = packets.next()
-            {
-                link.heard(from, &packet, now);
-                match packet {
-                    Packet::Message(message) => host.handle(now, from, message, &mut sink),
-                    Packet::Control { control: Control::Leave, .. } => told_to_leave = true,
-                    Packet::Gone { process } => {
-                        link.forget(process);
-                    }
-                    Packet::Placed(place) => link.place(&place),
-                    Packet::Play(play) => part = Some(play),
-                    Packet::Control { id, control } => {
-                        let result = host.control(now, &control, &mut sink);
-                        if control == Control::Observe
-                            && let Some(mut observation) = host.report(now, true)
-                        {
-                            observation.turns = Some(turns.times());
-                            link.push(METADATA, &Packet::Observation(Box::new(observation)));
-                        }
-                        link.push(METADATA, &Packet::ControlDone { id, result });
-                    }
-                    _ => {}
-                }
-            }
-            rest.extend(packets);
-            host.tick(now, &mut sink);
+    }
+
+    fn on_order(&mut self, now: Time, id: u64, control: &Control) {
+        let result = self.host.control(now, control, &mut self.outputs);
+        if *control == Control::Observe {
+            self.tell(now, true);
         }
-        worked |= !rest.is_empty();
-        link.handled(inbox, rest);
-        for (to, message) in sends.drain(..) {
-            // Who asks will be answered, and should be awake then.
-            worked |= !message.is_background();
-            link.push(to, &Packet::Message(message));
+        self.hull.link.push(METADATA, &Packet::ControlDone { id, result });
+    }
+}
+
+impl<'a, T: Transport + 'a> Node<'a> for ServerRank<'a, T> {
+    type Transport = T;
+    type End = Ended;
+
+    fn hull(&mut self) -> &mut Hull<'a, T> {
+        &mut self.hull
+    }
+
+    fn packet(&mut self, now: Time, from: Rank, packet: Packet) {
+        match packet {
+            Packet::Message(message) => self.host.handle(now, from, message, &mut self.outputs),
+            Packet::Control { control: Control::Leave, .. } => self.told_to_leave = true,
+            Packet::Control { id, control } => self.on_order(now, id, &control),
+            Packet::Gone { process } => drop(self.hull.link.forget(process)),
+            Packet::Placed(place) => self.hull.link.place(&place),
+            Packet::Play(play) => self.part = Some(play),
+            _ => {}
         }
-        host.set_garbage(link.garbage());
-        if let Some(mut observation) = host.report(now, false) {
-            observation.turns = Some(turns.times());
-            link.push(METADATA, &Packet::Observation(Box::new(observation)));
-        }
-        link.flush(now);
-        if let Some(part) = part {
-            link.play(&part);
-            turned = clock::now();
-            turns.begin(turned);
-            continue;
-        }
-        log.tick(now);
-        if let Some(ended) = end.come(now, told_to_leave, &mut log) {
-            return ended;
-        }
-        let due = host.deadline().min(host.report_deadline()).min(end.deadline());
-        let expecting = host.server().is_some_and(|server| server.queued() > 0);
-        turns.end(clock::now(), heard || worked, &mut log);
-        if pace.wait(now, worked, Waiting { heard, expecting, moving: link.is_moving(), due }, &link.doorbell) {
-            turns.begin(clock::now());
-        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.host.work() >= TURN_UNITS
+    }
+
+    fn act(&mut self, now: Time) -> Acted<Ended> {
+        self.host.tick(now, &mut self.outputs);
+        self.host.take_work();
+        let worked = self.hull.carry_out(now, &mut self.outputs);
+        self.host.set_garbage(self.hull.link.garbage());
+        self.tell(now, false);
+        let end = if self.part.is_some() { None } else { self.end.come(now, self.told_to_leave, &mut self.hull.log) };
+        let due = self.host.deadline().min(self.host.report_deadline()).min(self.end.deadline());
+        let expecting = self.host.server().is_some_and(|server| server.queued() > 0);
+        Acted { worked, expecting, due, end }
+    }
+
+    fn aside(&mut self) -> bool {
+        self.part.take().is_some_and(|part| {
+            self.hull.link.play(&part);
+            true
+        })
     }
 }
 

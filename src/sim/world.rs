@@ -9,7 +9,7 @@ use super::network::{Delivery, Network, Stray};
 use super::work::Work;
 use crate::check::Operation;
 use crate::core::fault::Control;
-use crate::core::node::{FrontHost, ServerHost, Setup, Sink};
+use crate::core::node::{FrontHost, Outputs, ServerHost, Setup};
 use crate::core::protocol::{
     Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, Server, Time, View, ViewNumber,
 };
@@ -347,8 +347,8 @@ impl World {
 
     /// A client asks for something.
     pub fn submit(&mut self, client: Rank, command: Command) {
-        self.with_front(client, Work::default(), |front, now, sink| {
-            front.submit(now, command, sink);
+        self.with_front(client, Work::default(), |front, now, out| {
+            front.submit(now, command, out);
         });
     }
 
@@ -359,9 +359,9 @@ impl World {
     pub fn control(&mut self, to: Rank, control: &Control) -> Result<(), String> {
         let mut result = Ok(());
         if self.servers.contains_key(&to) {
-            self.with_server(to, Work::default(), |server, _, now, sink| result = server.control(now, control, sink));
+            self.with_server(to, Work::default(), |server, _, now, out| result = server.control(now, control, out));
         } else {
-            self.with_front(to, Work::default(), |front, now, sink| result = front.control(now, control, sink));
+            self.with_front(to, Work::default(), |front, now, out| result = front.control(now, control, out));
         }
         if result.is_ok() && *control == Control::Crash {
             self.network.die(to, self.now);
@@ -455,14 +455,14 @@ impl World {
         self.delivered += waiting.len() as u64;
         if self.servers.contains_key(&rank) {
             let bend = self.bend;
-            self.with_server(rank, work, |server, invariants, now, sink| {
+            self.with_server(rank, work, |server, invariants, now, out| {
                 for (from, mut message) in waiting {
                     let answer = bend.zip(server.server()).and_then(|(bend, server)| bend(server, from, &mut message));
                     invariants.on_delivery(now, server, &message);
-                    server.handle(now, from, message, sink);
-                    answer.into_iter().for_each(|answer| (sink.emit)(from, answer));
+                    server.handle(now, from, message, out);
+                    out.sends.extend(answer.map(|answer| (from, answer)));
                 }
-                server.tick(now, sink);
+                server.tick(now, out);
             });
             return;
         }
@@ -476,13 +476,13 @@ impl World {
                 self.invariants.on_change_view(from, asked, current);
             }
         }
-        self.with_front(rank, work, |front, now, sink| {
+        self.with_front(rank, work, |front, now, out| {
             let is_due = waiting.is_empty();
             for (from, message) in waiting {
-                front.handle(now, from, message, sink);
+                front.handle(now, from, message, out);
             }
             if is_due {
-                front.tick(now, sink);
+                front.tick(now, out);
             }
         });
     }
@@ -491,29 +491,25 @@ impl World {
         &mut self,
         rank: Rank,
         mut work: Work,
-        act: impl FnOnce(&mut ServerHost, &mut Invariants, Time, &mut Sink<'_>),
+        act: impl FnOnce(&mut ServerHost, &mut Invariants, Time, &mut Outputs),
     ) {
         let (now, before) = (self.local(rank), self.view_of(rank));
-        let (mut sends, mut events) = (Vec::new(), Vec::new());
-        let mut sink =
-            Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
+        let mut out = Outputs::default();
         let host = self.servers.get_mut(&rank).unwrap_or_else(|| panic!("there is no server {rank}"));
-        act(host, &mut self.invariants, now, &mut sink);
+        act(host, &mut self.invariants, now, &mut out);
         work.counted(host.take_work());
         let lost = host.outlet_mut().take_lost();
         self.note_confirmed(rank);
-        self.take_in(rank, before, work, sends, lost, events);
+        self.take_in(rank, before, work, out, lost);
         self.invariants.on_server(now, &self.servers[&rank]);
     }
 
-    fn with_front(&mut self, rank: Rank, work: Work, act: impl FnOnce(&mut FrontHost, Time, &mut Sink<'_>)) {
+    fn with_front(&mut self, rank: Rank, work: Work, act: impl FnOnce(&mut FrontHost, Time, &mut Outputs)) {
         let (now, before) = (self.local(rank), self.view_of(rank));
-        let (mut sends, mut events) = (Vec::new(), Vec::new());
-        let mut sink =
-            Sink { emit: &mut |to, message| sends.push((to, message)), tell: &mut |event| events.push(event.clone()) };
+        let mut out = Outputs::default();
         let front = self.fronts.get_mut(&rank).unwrap_or_else(|| panic!("there is no client {rank}"));
         let first = front.next_seq();
-        act(front, now, &mut sink);
+        act(front, now, &mut out);
         self.calls.extend((first.0..front.next_seq().0).map(|seq| ((rank, Seq(seq)), self.now)));
         let lost = front.outlet_mut().take_lost();
         while let Some(mut completion) = front.pop_completion() {
@@ -526,7 +522,7 @@ impl World {
             self.invariants.on_answer(&operation);
             self.history.push(operation);
         }
-        self.take_in(rank, before, work, sends, lost, events);
+        self.take_in(rank, before, work, out, lost);
     }
 
     /// What a rank has told and sent, and the messages that were lost between those that it sent.
@@ -535,9 +531,8 @@ impl World {
         from: Rank,
         before: ViewNumber,
         mut work: Work,
-        sends: Vec<(Rank, Message)>,
+        Outputs { sends, events }: Outputs,
         (lost, left): (Vec<(u64, Rank, Message)>, u64),
-        events: Vec<Event>,
     ) {
         let at = self.now;
         // What left before a crash has left: the crash is told after it.

@@ -31,12 +31,13 @@ pub struct Setup {
     pub observe: bool,
 }
 
-/// Where messages and events go.
-pub struct Sink<'a> {
-    /// Sends a message.
-    pub emit: &'a mut dyn FnMut(Rank, Message),
-    /// Hears of an event.
-    pub tell: &'a mut dyn FnMut(&Event),
+/// What a host wants done, in the order in which it wanted it. Whoever runs it drains this before the next input.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Messages that leave, and for whom.
+    pub sends: Vec<(Rank, Message)>,
+    /// What happened.
+    pub events: Vec<Event>,
 }
 
 /// A server and everything that can happen to it.
@@ -163,7 +164,7 @@ impl ServerHost {
     }
 
     /// Takes in one message.
-    pub fn handle(&mut self, now: Time, from: Rank, message: Message, sink: &mut Sink<'_>) {
+    pub fn handle(&mut self, now: Time, from: Rank, message: Message, out: &mut Outputs) {
         if self.paused {
             return;
         }
@@ -173,7 +174,7 @@ impl ServerHost {
             Arrival::Here(from, message) => (from, message),
             Arrival::Onward(to, message) => {
                 self.outbox.send(to, message);
-                return self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
+                return self.outlet.drain(now, &mut self.outbox, out);
             }
             Arrival::Nothing => return,
         };
@@ -192,22 +193,22 @@ impl ServerHost {
             }
         }
         server.handle(now, from, message, &mut self.outbox);
-        self.after(now, sink);
+        self.after(now, out);
     }
 
     /// Does what time asks for.
-    pub fn tick(&mut self, now: Time, sink: &mut Sink<'_>) {
+    pub fn tick(&mut self, now: Time, out: &mut Outputs) {
         if self.paused {
             return;
         }
         self.forget_some();
-        self.outlet.release(now, sink.emit);
+        self.outlet.release(now, out);
         if self.server.is_none() && self.down_until.is_some_and(|until| now >= until) {
-            self.recover(now, sink);
+            self.recover(now, out);
         }
         if let Some(server) = &mut self.server {
             server.tick(now, &mut self.outbox);
-            self.after(now, sink);
+            self.after(now, out);
         }
     }
 
@@ -238,16 +239,16 @@ impl ServerHost {
     ///
     /// # Errors
     /// Why it cannot be carried out.
-    pub fn control(&mut self, now: Time, control: &Control, sink: &mut Sink<'_>) -> Result<(), String> {
+    pub fn control(&mut self, now: Time, control: &Control, out: &mut Outputs) -> Result<(), String> {
         let rank = self.rank;
         if self.outlet.control(control) {
             return Ok(());
         }
         match control {
             Control::Crash if self.server.is_none() => return Err(format!("server {rank} is already down")),
-            Control::Crash => self.crash(now, CrashCause::Command, None, sink),
+            Control::Crash => self.crash(now, CrashCause::Command, None, out),
             Control::Recover if self.server.is_some() => return Err(format!("server {rank} is not down")),
-            Control::Recover => self.recover(now, sink),
+            Control::Recover => self.recover(now, out),
             Control::Pause if self.paused => return Err(format!("server {rank} is already paused")),
             Control::Pause => self.paused = true,
             Control::Resume if !self.paused => return Err(format!("server {rank} is not paused")),
@@ -257,7 +258,7 @@ impl ServerHost {
                 let Some(server) = &mut self.server else { return Err(format!("server {rank} is down")) };
                 server.swap(now)?;
                 server.tick(now, &mut self.outbox);
-                self.after(now, sink);
+                self.after(now, out);
             }
             Control::Rules { rules } => {
                 self.setup.config.rules = *rules;
@@ -273,18 +274,18 @@ impl ServerHost {
         Ok(())
     }
 
-    fn after(&mut self, now: Time, sink: &mut Sink<'_>) {
+    fn after(&mut self, now: Time, out: &mut Outputs) {
         self.work += std::mem::take(&mut self.outbox.work);
         self.rubbish.append(&mut self.outbox.rubbish);
         self.detours.add(now, &mut self.outbox.sends, |_| false);
         // What left before the crash has left.
-        self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
+        self.outlet.drain(now, &mut self.outbox, out);
         if let Some((Doom { point, drawn }, op)) = self.server.as_ref().and_then(Server::crashed) {
-            self.crash(now, CrashCause::Dice { drawn, rate: self.dice.rate }, Some((point, op)), sink);
+            self.crash(now, CrashCause::Dice { drawn, rate: self.dice.rate }, Some((point, op)), out);
         }
     }
 
-    fn crash(&mut self, now: Time, cause: CrashCause, at: Option<(CrashPoint, OpNumber)>, sink: &mut Sink<'_>) {
+    fn crash(&mut self, now: Time, cause: CrashCause, at: Option<(CrashPoint, OpNumber)>, out: &mut Outputs) {
         let Some(mut server) = self.server.take() else { return };
         self.rubbish.push(std::mem::take(server.store_mut()));
         let (from, view) = (server.role(), server.view().map_or(Default::default(), |view| view.number));
@@ -293,16 +294,16 @@ impl ServerHost {
         self.down_until = self.setup.recover_after.map(|wait| now + wait);
         self.outbox.tell(Event::Crashed { cause, at });
         self.outbox.tell(Event::RoleChanged { from, to: Role::Down, view });
-        self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
+        self.outlet.drain(now, &mut self.outbox, out);
         if self.setup.recover_after == Some(Duration::ZERO) {
-            self.recover(now, sink);
+            self.recover(now, out);
         }
     }
 
-    fn recover(&mut self, now: Time, sink: &mut Sink<'_>) {
+    fn recover(&mut self, now: Time, out: &mut Outputs) {
         self.start();
         self.outbox.tell(Event::Recovered { incarnation: self.incarnation });
-        self.outlet.drain(now, &mut self.outbox, sink.emit, sink.tell);
+        self.outlet.drain(now, &mut self.outbox, out);
     }
 
     // ---- observation ---------------------------------------------------------------------------
@@ -466,9 +467,9 @@ impl FrontHost {
     }
 
     /// Asks for a command.
-    pub fn submit(&mut self, now: Time, command: Command, sink: &mut Sink<'_>) -> Seq {
+    pub fn submit(&mut self, now: Time, command: Command, out: &mut Outputs) -> Seq {
         let seq = self.client.submit(now, command, &mut self.outbox);
-        self.after(now, sink);
+        self.after(now, out);
         seq
     }
 
@@ -478,16 +479,16 @@ impl FrontHost {
         now: Time,
         count: usize,
         next: &mut dyn FnMut(&Self) -> Option<Command>,
-        sink: &mut Sink<'_>,
+        out: &mut Outputs,
     ) -> usize {
         for at in 0..count {
             let Some(command) = next(self) else {
-                self.after(now, sink);
+                self.after(now, out);
                 return at;
             };
             self.client.submit(now, command, &mut self.outbox);
         }
-        self.after(now, sink);
+        self.after(now, out);
         count
     }
 
@@ -499,17 +500,17 @@ impl FrontHost {
     }
 
     /// Ends every outstanding request as unknown.
-    pub fn give_up(&mut self, now: Time, sink: &mut Sink<'_>) {
+    pub fn give_up(&mut self, now: Time, out: &mut Outputs) {
         self.client.give_up(now, &mut self.outbox);
-        self.after(now, sink);
+        self.after(now, out);
     }
 
     /// Takes in one message.
-    pub fn handle(&mut self, now: Time, from: Rank, message: Message, sink: &mut Sink<'_>) {
+    pub fn handle(&mut self, now: Time, from: Rank, message: Message, out: &mut Outputs) {
         if let Arrival::Here(from, message) = self.detours.arrived(now, from, message, None) {
             self.dispatch(now, from, message);
         }
-        self.after(now, sink);
+        self.after(now, out);
     }
 
     fn dispatch(&mut self, now: Time, from: Rank, message: Message) {
@@ -525,14 +526,14 @@ impl FrontHost {
     }
 
     /// Does what time asks for.
-    pub fn tick(&mut self, now: Time, sink: &mut Sink<'_>) {
-        self.outlet.release(now, sink.emit);
+    pub fn tick(&mut self, now: Time, out: &mut Outputs) {
+        self.outlet.release(now, out);
         if let Some(metadata) = &mut self.metadata {
             metadata.tick(now, &mut self.outbox);
         }
         self.client.tick(now, &mut self.outbox);
         self.load(now);
-        self.after(now, sink);
+        self.after(now, out);
     }
 
     /// Asks for as much of the load as is due.
@@ -554,7 +555,7 @@ impl FrontHost {
     ///
     /// # Errors
     /// When the order is for servers.
-    pub fn control(&mut self, now: Time, control: &Control, sink: &mut Sink<'_>) -> Result<(), String> {
+    pub fn control(&mut self, now: Time, control: &Control, out: &mut Outputs) -> Result<(), String> {
         if self.outlet.control(control) {
             return Ok(());
         }
@@ -562,7 +563,7 @@ impl FrontHost {
             (Control::Reset | Control::ResetAnyway, Some(metadata)) => {
                 metadata.reset(now, *control == Control::ResetAnyway);
                 metadata.tick(now, &mut self.outbox);
-                self.after(now, sink);
+                self.after(now, out);
                 Ok(())
             }
             (Control::Rules { rules }, metadata) => {
@@ -606,20 +607,15 @@ impl FrontHost {
         self.outlet.observer.deadline().min(self.loader.report_deadline())
     }
 
-    fn after(&mut self, now: Time, sink: &mut Sink<'_>) {
+    fn after(&mut self, now: Time, out: &mut Outputs) {
         loop {
-            let (rank, local) = (self.rank, &mut self.local);
-            let emit = &mut |to: Rank, message: Message| {
-                if to == rank {
-                    local.push_back(message);
-                } else {
-                    (sink.emit)(to, message);
-                }
-            };
             let (client, patience) = (&self.client, self.detours.patience());
             let late = |message: &Message| client.misses_answer(now, message, patience);
             self.detours.add(now, &mut self.outbox.sends, late);
-            self.outlet.drain(now, &mut self.outbox, emit, sink.tell);
+            let before = out.sends.len();
+            self.outlet.drain(now, &mut self.outbox, out);
+            let rank = self.rank;
+            self.local.extend(out.sends.extract_if(before.., |(to, _)| *to == rank).map(|(_, message)| message));
             let Some(message) = self.local.pop_front() else { return };
             self.dispatch(now, rank, message);
         }

@@ -12,4 +12,4 @@ pub mod host;
 pub mod observer;
 pub mod outlet;
 
-pub use host::{FrontHost, ServerHost, Setup, Sink};
+pub use host::{FrontHost, Outputs, ServerHost, Setup};

@@ -1,8 +1,9 @@
 //! Where a node's messages leave: past the injected faults of the network, and past the observer.
 
+use super::Outputs;
 use super::observer::Observer;
 use crate::core::fault::{Control, Fate, Links};
-use crate::core::protocol::{Event, Message, Outbox, Rank, Time};
+use crate::core::protocol::{Message, Outbox, Rank, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -43,31 +44,25 @@ impl Outlet {
         (self.lost.as_mut().map(std::mem::take).unwrap_or_default(), self.left)
     }
 
-    /// Hands on everything in `outbox`, events to the observer (and to `tell`), messages to `emit` or to their fate.
-    pub fn drain(
-        &mut self,
-        now: Time,
-        outbox: &mut Outbox,
-        emit: &mut dyn FnMut(Rank, Message),
-        tell: &mut dyn FnMut(&Event),
-    ) {
+    /// Hands on everything in `outbox`: events (the observer hears of them), and messages, unless faults meet them.
+    pub fn drain(&mut self, now: Time, outbox: &mut Outbox, out: &mut Outputs) {
         for event in outbox.events.drain(..) {
             self.observer.event(now, &event);
-            tell(&event);
+            out.events.push(event);
         }
         let perfect = self.links.are_perfect();
         for (to, message) in outbox.sends.drain(..) {
             if perfect || to == self.rank {
                 self.observer.sent(now, to, &message, false);
                 self.left += u64::from(to != self.rank);
-                emit(to, message);
+                out.sends.push((to, message));
             } else {
-                self.send_through_faults(now, to, message, emit);
+                self.send_through_faults(now, to, message, out);
             }
         }
     }
 
-    fn send_through_faults(&mut self, now: Time, to: Rank, message: Message, emit: &mut dyn FnMut(Rank, Message)) {
+    fn send_through_faults(&mut self, now: Time, to: Rank, message: Message, out: &mut Outputs) {
         let fate = self.links.decide(to);
         let full = self.delayed.len() >= DELAYED_MAX;
         let lost = fate == Fate::Lost || full;
@@ -80,7 +75,7 @@ impl Outlet {
             Fate::Lost => {}
             Fate::After(Duration::ZERO) => {
                 self.left += 1;
-                emit(to, message);
+                out.sends.push((to, message));
             }
             Fate::After(wait) => self.hold(now + wait, to, message),
             Fate::Twice(first, second) => {
@@ -96,14 +91,14 @@ impl Outlet {
     }
 
     /// Sends what was held back long enough.
-    pub fn release(&mut self, now: Time, emit: &mut dyn FnMut(Rank, Message)) {
+    pub fn release(&mut self, now: Time, out: &mut Outputs) {
         while let Some(first) = self.delayed.first_entry() {
             if first.key().0 > now {
                 return;
             }
             let (to, message) = first.remove();
             self.left += 1;
-            emit(to, message);
+            out.sends.push((to, message));
         }
     }
 

@@ -4,12 +4,13 @@ use super::measure::Samples;
 use crate::core::fault::Control;
 use crate::core::load::mix::Load;
 use crate::core::load::{LoadOrder, Report};
-use crate::core::node::{FrontHost, Sink};
+use crate::core::node::{FrontHost, Outputs};
 use crate::core::protocol::{Config, Event, METADATA, Outcome, Rank, Time, View};
 use crate::core::store::{Command, Reply};
-use crate::mpi::pace::{Pace, Waiting};
+use crate::mpi::log::Log;
 use crate::mpi::transport::raw::{GO_ON, Part, Play, STOP};
 use crate::mpi::transport::{Packet, Transport};
+use crate::mpi::turn::{self, Acted, Hull, Node};
 use crate::mpi::{Link, clock};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,11 +23,10 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// The client's rank and its loop.
 pub struct Front<'a, T> {
-    link: &'a mut Link<T>,
+    hull: Hull<'a, T>,
     host: FrontHost,
     config: Config,
-    pace: Pace,
-    sends: Vec<(Rank, crate::core::protocol::Message)>,
+    outputs: Outputs,
     /// The processes of the ranks, as far as they have said hello.
     pub pids: BTreeMap<Rank, u32>,
     /// What happened, and where.
@@ -37,6 +37,45 @@ pub struct Front<'a, T> {
     pub failed: u64,
     controls: BTreeMap<u64, Result<(), String>>,
     last_control: u64,
+}
+
+/// A turn in which something is asked.
+struct Refilled<'f, 'a, T> {
+    front: &'f mut Front<'a, T>,
+    refill: &'f mut dyn FnMut(Time, &mut FrontHost, &mut Outputs),
+}
+
+impl<'a, T: Transport + 'a> Node<'a> for Refilled<'_, 'a, T> {
+    type Transport = T;
+    type End = ();
+
+    fn hull(&mut self) -> &mut Hull<'a, T> {
+        &mut self.front.hull
+    }
+
+    fn packet(&mut self, now: Time, from: Rank, packet: Packet) {
+        let front = &mut *self.front;
+        match packet {
+            Packet::Message(message) => front.host.handle(now, from, message, &mut front.outputs),
+            Packet::Hello { pid, .. } => drop(front.pids.insert(from, pid)),
+            Packet::Load(report) => drop(front.loads.insert(from, *report)),
+            Packet::ControlDone { id, result } => drop(front.controls.insert(id, result)),
+            Packet::Observation(observation) => {
+                front.events.extend(observation.events.into_iter().map(|(at, event)| (at, from, event)));
+            }
+            _ => {}
+        }
+    }
+
+    fn act(&mut self, now: Time) -> Acted<()> {
+        let front = &mut *self.front;
+        (self.refill)(now, &mut front.host, &mut front.outputs);
+        front.host.tick(now, &mut front.outputs);
+        front.events.extend(front.outputs.events.iter().map(|event| (now, METADATA, event.clone())));
+        let worked = front.hull.carry_out(now, &mut front.outputs);
+        let expecting = front.host.client().outstanding() > 0;
+        Acted { worked, expecting, due: front.host.deadline(), end: None }
+    }
 }
 
 /// How a load is run.
@@ -54,11 +93,10 @@ impl<'a, T: Transport> Front<'a, T> {
     /// Rank 0 with its client and metadata server.
     pub fn new(link: &'a mut Link<T>, host: FrontHost, config: Config) -> Self {
         Self {
-            link,
+            hull: Hull::new(link, Log::create(None, METADATA, clock::now())),
             host,
             config,
-            pace: Pace::new(clock::now()),
-            sends: Vec::new(),
+            outputs: Outputs::default(),
             pids: BTreeMap::new(),
             events: Vec::new(),
             loads: BTreeMap::new(),
@@ -74,43 +112,14 @@ impl<'a, T: Transport> Front<'a, T> {
         self.host.metadata().and_then(|metadata| metadata.view())
     }
 
-    /// One turn of the loop: receive, let `refill` submit, tick, send, and wait as long as makes sense.
-    pub fn turn(&mut self, refill: &mut dyn FnMut(Time, &mut FrontHost, &mut Sink<'_>)) -> Time {
-        let mut inbox = self.link.receive();
-        let now = clock::now();
-        let heard = !inbox.is_empty();
-        let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
-        let (sends, events) = (&mut self.sends, &mut self.events);
-        let mut sink = Sink {
-            emit: &mut |to, message| sends.push((to, message)),
-            tell: &mut |event| events.push((now, METADATA, event.clone())),
+    /// One turn of the loop, in which `refill` may submit. Gives the time of it.
+    pub fn turn(&mut self, refill: &mut dyn FnMut(Time, &mut FrontHost, &mut Outputs)) -> Time {
+        let mut now = Time::default();
+        let mut refill = |at: Time, host: &mut FrontHost, outputs: &mut Outputs| {
+            now = at;
+            refill(at, host, outputs);
         };
-        let mut observed = Vec::new();
-        for (from, packet) in inbox.drain(..) {
-            self.link.heard(from, &packet, now);
-            match packet {
-                Packet::Message(message) => self.host.handle(now, from, message, &mut sink),
-                Packet::Hello { pid, .. } => drop(self.pids.insert(from, pid)),
-                Packet::Load(report) => drop(self.loads.insert(from, *report)),
-                Packet::ControlDone { id, result } => drop(self.controls.insert(id, result)),
-                Packet::Observation(observation) => {
-                    observed.extend(observation.events.into_iter().map(|(at, event)| (at, from, event)));
-                }
-                _ => {}
-            }
-        }
-        refill(now, &mut self.host, &mut sink);
-        self.host.tick(now, &mut sink);
-        self.link.handled(inbox, Vec::new());
-        self.events.extend(observed);
-        for (to, message) in self.sends.drain(..) {
-            worked |= !message.is_background();
-            self.link.push(to, &Packet::Message(message));
-        }
-        self.link.flush(now);
-        let expecting = self.host.client().outstanding() > 0;
-        let waiting = Waiting { heard, expecting, moving: self.link.is_moving(), due: self.host.deadline() };
-        self.pace.wait(now, worked, waiting, &self.link.doorbell);
+        let _: Option<()> = turn::turn(&mut Refilled { front: self, refill: &mut refill });
         now
     }
 
@@ -158,9 +167,9 @@ impl<'a, T: Transport> Front<'a, T> {
         let mut command = Some(command);
         let until = clock::now() + SERVING_DEADLINE;
         loop {
-            let now = self.turn(&mut |now, host, sink| {
+            let now = self.turn(&mut |now, host, outputs| {
                 if let Some(command) = command.take() {
-                    host.submit(now, command, sink);
+                    host.submit(now, command, outputs);
                 }
             });
             match self.host.pop_completion().map(|completion| completion.outcome) {
@@ -179,14 +188,14 @@ impl<'a, T: Transport> Front<'a, T> {
         let mut failed = 0;
         let mut outstanding = 0;
         while go_on || outstanding > 0 {
-            self.turn(&mut |now, host, sink| {
+            self.turn(&mut |now, host, outputs| {
                 while let Some(completion) = host.pop_completion() {
                     failed +=
                         u64::from(matches!(completion.outcome, Outcome::Unknown | Outcome::Done(Reply::Error(_))));
                     go_on &= answered(now, completion.returned.since(completion.call));
                 }
                 while go_on && host.client().outstanding() < window {
-                    host.submit(now, load.command(), sink);
+                    host.submit(now, load.command(), outputs);
                 }
                 outstanding = host.client().outstanding();
             });
@@ -229,11 +238,11 @@ impl<'a, T: Transport> Front<'a, T> {
                     Part::Rest
                 }
             };
-            self.link.push(rank, &Packet::Play(Box::new(play(part))));
+            self.hull.link.push(rank, &Packet::Play(Box::new(play(part))));
         }
-        self.link.flush(clock::now());
+        self.hull.link.flush(clock::now());
         let samples = self.raw_client(primary, forward, back, run)?;
-        let wire = self.link.raw().ok_or("this transport has no wire below")?;
+        let wire = self.hull.link.raw().ok_or("this transport has no wire below")?;
         for rank in std::iter::once(primary).chain(resting) {
             wire.send(rank, &[STOP]);
         }
@@ -243,7 +252,7 @@ impl<'a, T: Transport> Front<'a, T> {
     fn raw_client(&mut self, primary: Rank, forward: u32, back: u32, run: Run) -> Result<Samples, String> {
         let message = vec![GO_ON; forward.max(1) as usize];
         let mut buffer = vec![GO_ON; back.max(1) as usize];
-        let wire = self.link.raw().ok_or("this transport has no wire below")?;
+        let wire = self.hull.link.raw().ok_or("this transport has no wire below")?;
         let mut samples = Samples::default();
         let mut now = clock::now();
         let from = now + run.warm;
@@ -272,7 +281,7 @@ impl<'a, T: Transport> Front<'a, T> {
     pub fn control(&mut self, to: Rank, control: Control) -> Result<(), String> {
         self.last_control += 1;
         let id = self.last_control;
-        self.link.push(to, &Packet::Control { id, control });
+        self.hull.link.push(to, &Packet::Control { id, control });
         self.wait_until("an order", |front| front.controls.contains_key(&id))?;
         self.controls.remove(&id).expect("just seen")
     }
@@ -302,15 +311,15 @@ impl<'a, T: Transport> Front<'a, T> {
     /// Tells all living ranks to leave. True when all of them can.
     pub fn leave(self, dead: &[Rank]) -> bool {
         for rank in (1..self.config.ranks()).map(Rank).filter(|rank| !dead.contains(rank)) {
-            self.link.push(rank, &Packet::Control { id: 0, control: Control::Leave });
+            self.hull.link.push(rank, &Packet::Control { id: 0, control: Control::Leave });
         }
         let until = clock::now() + Duration::from_millis(200);
         loop {
-            self.link.flush(clock::now());
-            if self.link.unsent() == 0 || clock::now() > until {
+            self.hull.link.flush(clock::now());
+            if self.hull.link.unsent() == 0 || clock::now() > until {
                 return dead.is_empty();
             }
-            drop(self.link.receive());
+            drop(self.hull.link.receive());
             std::thread::sleep(Duration::from_micros(100));
         }
     }

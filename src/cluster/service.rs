@@ -1,0 +1,457 @@
+//! The service of rank 0: what a person asks at the [`Desk`](super::Desk), and what is told as [`News`].
+//!
+//! It is written once, over the small trait [`Cluster`], which the ranks over MPI and the simulator's stage implement.
+//! The console and the dashboard cannot tell the difference, but for the processes that are none.
+//!
+//! ```text
+//!   Desk ── Ask ──▶ Service ── submit, order, kill, report ──▶ Cluster (MPI, simulator)
+//!                      ◀── finished, carried out, reported, loaded, lost ──┘
+//!   screen, judges ◀── News
+//! ```
+
+use super::desk::{Ask, ClusterStatus, Executed, Post, RankStatus};
+use super::why::{Life, Situation, life};
+use super::{News, Standing};
+use crate::core::fault::Control;
+use crate::core::load::Report;
+use crate::core::node::FrontHost;
+use crate::core::node::brief::brief;
+use crate::core::protocol::{
+    Completion, Event, Incarnation, METADATA, Member, Observation, Outcome, Rank, ServerStatus, Time, TurnTimes, View,
+};
+use crate::core::store::{ClientId, Command, OpNumber, Seq};
+use crossbeam_channel::Sender;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// An order that is not carried out within this long has failed.
+pub const CONTROL_DEADLINE: Duration = Duration::from_millis(1_000);
+/// A `RESET` is refused or carried out within this long (at a slow pace it goes on in the background).
+const RESET_DEADLINE: Duration = Duration::from_millis(2_500);
+/// `STATUS` waits this long for the reports of all ranks; who has not answered is shown as last known.
+const STATUS_DEADLINE: Duration = Duration::from_millis(150);
+/// An answer is told in no more characters than this.
+const REPLY_TEXT_CHARS: usize = 256;
+
+/// Where the end of an order is told.
+pub type Told = Sender<Result<(), String>>;
+
+/// What became of an order.
+#[derive(Debug)]
+pub enum Ordered {
+    /// It was carried out, or cannot be: why.
+    Done(Result<(), String>),
+    /// It is under way under this number: [`Service::carried_out`] will tell.
+    Sent(u64),
+    /// Whoever runs the cluster has kept the way back, and answers in its time.
+    Kept,
+}
+
+/// What is known of a rank other than 0.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Which.
+    pub rank: Rank,
+    /// Its process.
+    pub pid: u32,
+    /// Dead or stopped, as the operating system or an operator knows better than its last report.
+    pub better: Option<Standing>,
+    /// What it last said, if it is a server and has said anything.
+    pub status: Option<ServerStatus>,
+    /// How long its turns take.
+    pub turns: Option<TurnTimes>,
+    /// The first life of its process: nothing is left of those before.
+    pub began: Incarnation,
+}
+
+/// What the service needs of whoever runs the cluster.
+pub trait Cluster {
+    /// Now, by the clock of the news.
+    fn now(&self) -> Time;
+    /// Now, by rank 0's own clock.
+    fn own_now(&self) -> Time {
+        self.now()
+    }
+    /// Rank 0's host: its client, and the metadata server.
+    fn front(&self) -> &FrontHost;
+    /// All other ranks.
+    fn ranks(&self) -> Vec<Seen>;
+    /// How long the turns of rank 0 take, where that can be said.
+    fn turns(&self) -> Option<TurnTimes>;
+    /// Rank 0's client asks for a command; its number was [`FrontHost::next_seq`].
+    fn submit(&mut self, command: Command);
+    /// Gives an order to a rank.
+    fn order(&mut self, to: Rank, control: &Control, answer: &Told) -> Ordered;
+    /// Kills a rank's process.
+    ///
+    /// # Errors
+    /// Why it cannot be killed.
+    fn kill(&mut self, rank: Rank) -> Result<(), String>;
+    /// Asks all ranks for a report at once; gives those that will answer.
+    fn ask_reports(&mut self) -> BTreeSet<Rank>;
+    /// How the load goes at the clients of this process.
+    fn load_reports(&mut self) -> Vec<(Rank, Report)>;
+    /// Puts an event of rank 0 into the stream.
+    fn note(&mut self, event: Event);
+    /// Lets virtual time pass, and answers then; where time passes by itself the answer is dropped.
+    fn pass(&mut self, duration: Duration, answer: Sender<()>);
+}
+
+struct PendingOrder {
+    to: Rank,
+    control: Control,
+    answer: Told,
+    deadline: Time,
+}
+
+struct PendingStatus {
+    answer: Sender<ClusterStatus>,
+    missing: BTreeSet<Rank>,
+    deadline: Time,
+}
+
+/// The service.
+pub struct Service<'a> {
+    /// Told what happens; must not wait.
+    news: Box<dyn FnMut(News) + 'a>,
+    /// Whether somebody wants to see single requests: their words cost time.
+    tell_requests: bool,
+    executing: BTreeMap<Seq, (Sender<Executed>, String)>,
+    orders: BTreeMap<u64, PendingOrder>,
+    statuses: Vec<PendingStatus>,
+    /// Who waits for a `RESET` to be carried out, and until when.
+    resets: Vec<(Told, Time)>,
+    /// How the load goes, by client.
+    loads: BTreeMap<Rank, Report>,
+    /// Links cut by order, from → to.
+    cuts: BTreeSet<(Rank, Rank)>,
+    why: Option<String>,
+    /// A sentence that stands whatever else happens.
+    last_word: bool,
+    /// Set when nobody has the data any more, and no request will ever be answered: that, and the way out.
+    data_gone: Option<String>,
+    /// A server served at this time, as far as was heard.
+    served: Time,
+}
+
+impl<'a> Service<'a> {
+    /// A service that tells `news`; the words of single requests only if somebody looks at them.
+    pub fn new(news: Box<dyn FnMut(News) + 'a>, tell_requests: bool, now: Time) -> Self {
+        Self {
+            news,
+            tell_requests,
+            executing: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            statuses: Vec::new(),
+            resets: Vec::new(),
+            loads: BTreeMap::new(),
+            cuts: BTreeSet::new(),
+            why: None,
+            last_word: false,
+            data_gone: None,
+            served: now,
+        }
+    }
+
+    /// Puts something into the stream.
+    pub fn tell(&mut self, news: News) {
+        (self.news)(news);
+    }
+
+    /// Set when nobody has the data any more: that, and the way out.
+    #[must_use]
+    pub fn data_gone(&self) -> Option<&str> {
+        self.data_gone.as_deref()
+    }
+
+    /// True while somebody waits for an answer.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        !(self.executing.is_empty() && self.orders.is_empty() && self.statuses.is_empty() && self.resets.is_empty())
+    }
+
+    /// When [`Service::tend`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        let orders = self.orders.values().map(|order| order.deadline);
+        let statuses = self.statuses.iter().map(|status| status.deadline);
+        let resets = self.resets.iter().map(|(_, deadline)| *deadline);
+        orders.chain(statuses).chain(resets).min().unwrap_or(Time::NEVER)
+    }
+
+    // ---- what is asked -------------------------------------------------------------------------
+
+    /// Carries out a wish. ([`Ask::Quit`] is for whoever runs the cluster.)
+    pub fn on_ask<C: Cluster>(&mut self, cluster: &mut C, ask: Ask) {
+        match ask {
+            Ask::Execute { command, answer } => self.execute(cluster, command, answer),
+            Ask::Control { to, control, answer } => self.order(cluster, to, control, answer),
+            Ask::Kill { rank, answer } => drop(answer.send(cluster.kill(rank))),
+            Ask::Status { answer } => {
+                let missing = cluster.ask_reports();
+                self.statuses.push(PendingStatus { answer, missing, deadline: cluster.now() + STATUS_DEADLINE });
+            }
+            Ask::Load { answer } => {
+                self.loads.extend(cluster.load_reports());
+                self.loads.retain(|rank, report| *rank != METADATA || report.operations > 0);
+                let _ = answer.send(Report::sum(self.loads.values()));
+            }
+            Ask::Note { event } => cluster.note(event),
+            Ask::Pass { duration, answer } => cluster.pass(duration, answer),
+            Ask::Quit => {}
+        }
+    }
+
+    fn execute<C: Cluster>(&mut self, cluster: &mut C, command: Command, answer: Sender<Executed>) {
+        // Not from memory: a `RESET` may just have helped.
+        if self.data_gone.is_some() {
+            self.tell_why(cluster);
+        }
+        if let Some(why) = &self.data_gone {
+            let _ = answer.send(Err(why.clone()));
+            return;
+        }
+        let text = if self.tell_requests { command.to_string() } else { String::new() };
+        if self.tell_requests {
+            self.tell(News::Asked { at: cluster.now(), command: text.clone() });
+        }
+        self.executing.insert(cluster.front().next_seq(), (answer, text));
+        cluster.submit(command);
+    }
+
+    fn order<C: Cluster>(&mut self, cluster: &mut C, to: Rank, control: Control, answer: Told) {
+        match cluster.order(to, &control, &answer) {
+            Ordered::Done(Ok(())) if matches!(control, Control::Reset | Control::ResetAnyway) => {
+                self.resets.push((answer, cluster.now() + RESET_DEADLINE));
+            }
+            Ordered::Done(result) => {
+                if result.is_ok() {
+                    self.note_order(to, control);
+                }
+                let _ = answer.send(result);
+            }
+            Ordered::Sent(id) => {
+                let deadline = cluster.now() + CONTROL_DEADLINE;
+                self.orders.insert(id, PendingOrder { to, control, answer, deadline });
+            }
+            Ordered::Kept => {}
+        }
+    }
+
+    /// The order under this number has come to its end. Gives whom it was for, and what it was, if it was carried out.
+    pub fn carried_out(&mut self, id: u64, result: Result<(), String>) -> Option<(Rank, Control)> {
+        let PendingOrder { to, control, answer, .. } = self.orders.remove(&id)?;
+        let done = result.is_ok();
+        if done {
+            self.note_order(to, control.clone());
+        }
+        let _ = answer.send(result);
+        done.then_some((to, control))
+    }
+
+    /// An order was carried out: what everybody should know of it.
+    fn note_order(&mut self, rank: Rank, control: Control) {
+        match control {
+            Control::Cut { peer, cut: true } => drop(self.cuts.insert((rank, peer))),
+            Control::Cut { peer, cut: false } => drop(self.cuts.remove(&(rank, peer))),
+            Control::Heal => self.cuts.retain(|(from, _)| *from != rank),
+            _ => {}
+        }
+        match control {
+            Control::Pause => self.tell(News::Stopped { rank, stopped: true }),
+            Control::Resume => self.tell(News::Stopped { rank, stopped: false }),
+            Control::Rules { rules } if rank == METADATA => self.tell(News::Unsafe(rules.warning())),
+            Control::Cut { .. } | Control::Loss { .. } | Control::Delay { .. } | Control::Heal => {
+                self.tell(News::Network { rank, control });
+            }
+            _ => {}
+        }
+    }
+
+    // ---- what is heard -------------------------------------------------------------------------
+
+    /// Rank 0's own client has finished this; what it still has running was asked at or after `running_since`.
+    pub fn finished(&mut self, completions: Vec<Completion>, running_since: Time) {
+        let mut answers = Vec::new();
+        for completion in &completions {
+            // Without a sender it is one of the load's.
+            let Some((answer, command)) = self.executing.remove(&completion.seq) else { continue };
+            let reply = match &completion.outcome {
+                _ if !self.tell_requests => String::new(),
+                Outcome::Done(reply) => brief(reply, REPLY_TEXT_CHARS),
+                Outcome::Unknown => "(unknown)".to_owned(),
+            };
+            let took = completion.returned.since(completion.call);
+            self.tell(News::Answered { at: completion.returned, command, reply, took });
+            answers.push((answer, completion.outcome.clone()));
+        }
+        self.tell(News::Finished { client: ClientId(METADATA.0), completions, running_since });
+        // Whoever has an answer finds it in the history.
+        for (answer, outcome) in answers {
+            let _ = answer.send(Ok(outcome));
+        }
+    }
+
+    /// A rank's report.
+    pub fn reported(&mut self, observation: Box<Observation>) {
+        for pending in &mut self.statuses {
+            pending.missing.remove(&observation.rank);
+        }
+        self.tell(News::Observation(observation));
+    }
+
+    /// How the load goes at one client.
+    pub fn loaded(&mut self, client: Rank, report: Report) {
+        self.loads.insert(client, report);
+        self.tell(News::Load(Box::new(Report::sum(self.loads.values()))));
+    }
+
+    /// A rank's process is gone: nobody waits for it any more.
+    pub fn lost(&mut self, rank: Rank, pid: u32) {
+        for pending in self.orders.extract_if(.., |_, pending| pending.to == rank).map(|(_, pending)| pending) {
+            let _ = pending.answer.send(Err(format!("server {rank} has died: its process {pid} is gone")));
+        }
+        for pending in &mut self.statuses {
+            pending.missing.remove(&rank);
+        }
+        self.tell(News::Gone { rank });
+    }
+
+    /// Answers whoever has waited long enough.
+    pub fn tend<C: Cluster>(&mut self, cluster: &C) {
+        let now = cluster.now();
+        for pending in self.orders.extract_if(.., |_, order| now >= order.deadline).map(|(_, order)| order) {
+            let why = format!("rank {} did not answer within {} ms", pending.to, CONTROL_DEADLINE.as_millis());
+            let _ = pending.answer.send(Err(why));
+        }
+        self.tend_resets(cluster);
+        let is_due = |status: &mut PendingStatus| status.missing.is_empty() || now >= status.deadline;
+        let due: Vec<PendingStatus> = self.statuses.extract_if(.., is_due).collect();
+        for pending in due {
+            self.tell_why(cluster);
+            let _ = pending.answer.send(self.status(cluster));
+        }
+    }
+
+    fn tend_resets<C: Cluster>(&mut self, cluster: &C) {
+        let now = cluster.now();
+        let metadata = cluster.front().metadata();
+        let resetting = metadata.is_some_and(|metadata| metadata.is_resetting());
+        let refusal = metadata.and_then(|metadata| metadata.reset_refusal()).map(str::to_owned);
+        self.resets.retain(|(answer, deadline)| {
+            if resetting && now < *deadline {
+                return true;
+            }
+            let late = "no server has announced itself yet: the stores are emptied when one does".to_owned();
+            let done = refusal.clone().map_or(Ok(()), Err);
+            let _ = answer.send(if resetting { Err(late) } else { done });
+            false
+        });
+    }
+
+    // ---- what is told --------------------------------------------------------------------------
+
+    fn status<C: Cluster>(&self, cluster: &C) -> ClusterStatus {
+        let metadata = cluster.front().metadata();
+        let view = metadata.and_then(|metadata| metadata.view()).cloned();
+        let is_client = |rank: Rank| metadata.is_some_and(|metadata| metadata.is_client(rank));
+        let own = RankStatus {
+            rank: METADATA,
+            pid: std::process::id(),
+            post: Post::Metadata,
+            turns: cluster.turns(),
+            silence: None,
+        };
+        let others = cluster.ranks().into_iter().map(|seen| RankStatus {
+            rank: seen.rank,
+            pid: seen.pid,
+            post: post(&seen, is_client(seen.rank), view.as_deref()),
+            turns: seen.turns,
+            silence: seen.status.as_ref().filter(|_| seen.better != Some(Standing::Dead)).and_then(|s| s.silence),
+        });
+        let ranks: Vec<RankStatus> = std::iter::once(own).chain(others).collect();
+        let serves = |rank: &Rank| {
+            let leads = |known: &RankStatus| matches!(known.standing(), Some(Standing::Primary | Standing::OldPrimary));
+            ranks.iter().any(|known| known.rank == *rank && leads(known))
+        };
+        ClusterStatus {
+            primary: view.as_ref().map(|view| view.primary.rank).filter(serves),
+            view,
+            failovers: metadata.map_or(0, |metadata| metadata.failovers()),
+            views: metadata.map(|metadata| metadata.records().iter().cloned().collect()).unwrap_or_default(),
+            now: cluster.own_now(),
+            why: self.why.clone(),
+            data_gone: self.data_gone.is_some(),
+            ranks,
+        }
+    }
+
+    /// Says this and nothing else from now on.
+    pub fn tell_last_word(&mut self, why: String) {
+        self.last_word = true;
+        self.why = Some(why.clone());
+        self.tell(News::Why(Some(why)));
+    }
+
+    /// One sentence when nobody is served.
+    pub fn tell_why<C: Cluster>(&mut self, cluster: &C) {
+        if self.last_word {
+            return;
+        }
+        let now = cluster.now();
+        let seen: BTreeMap<Rank, Seen> = cluster.ranks().into_iter().map(|seen| (seen.rank, seen)).collect();
+        let view = cluster.front().metadata().and_then(|metadata| metadata.view()).cloned();
+        let lives =
+            |member: Member| (member.rank, seen.get(&member.rank).map_or(Life::Unknown, |s| life_of(s, member)));
+        let mut situation = Situation {
+            lives: view.iter().flat_map(|view| view.members()).map(lives).collect(),
+            cuts: self.cuts.clone(),
+            view: view.as_deref(),
+            blocked_for: Duration::ZERO,
+        };
+        if situation.is_served() {
+            self.served = now;
+        }
+        let waiting = now.since(cluster.front().client().running_since(now));
+        situation.blocked_for = now.since(self.served).max(waiting);
+        let why = situation.why();
+        self.data_gone = situation.data_gone();
+        if why != self.why {
+            self.why.clone_from(&why);
+            self.tell(News::Why(why));
+        }
+        // Whoever waits for an answer is told that none will come. (The request itself ends as unknown, in its time.)
+        if let Some(why) = self.data_gone.clone() {
+            for (answer, command) in std::mem::take(&mut self.executing).into_values() {
+                self.tell(News::Answered { at: now, command, reply: "(unknown)".to_owned(), took: waiting });
+                let _ = answer.send(Err(why.clone()));
+            }
+        }
+    }
+}
+
+fn life_of(seen: &Seen, member: Member) -> Life {
+    let stopped = seen.better == Some(Standing::Paused);
+    match &seen.status {
+        _ if seen.better == Some(Standing::Dead) || seen.began > member.incarnation => Life::Lost,
+        Some(status) => match life(member, status) {
+            Life::Lives { .. } | Life::Unknown if stopped => Life::Paused,
+            life => life,
+        },
+        None if stopped => Life::Paused,
+        None => Life::Unknown,
+    }
+}
+
+fn post(seen: &Seen, is_client: bool, view: Option<&View>) -> Post {
+    if is_client {
+        return Post::Client(seen.better);
+    }
+    let standing = seen.better.unwrap_or_else(|| Standing::reported(seen.rank, seen.status.as_ref(), view));
+    match &seen.status {
+        Some(ServerStatus { keys, op, incarnation, .. }) => {
+            Post::Server { standing, keys: *keys, op: *op, incarnation: *incarnation }
+        }
+        None => Post::Server { standing, keys: 0, op: OpNumber(0), incarnation: seen.began },
+    }
+}
