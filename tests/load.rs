@@ -272,7 +272,7 @@ fn the_operations_of_all_clients_are_in_the_history() {
         job.expect("CRASH primary", "OK");
         job.wait_led_by(survivor, &[other]);
     }
-    wait_progress(&mut job, PATIENCE, 100);
+    wait_progress(&mut job, PATIENCE, 400);
     job.expect("LOAD off", "OK");
     job.expect("SLEEP 0.5", "OK");
     let operations = number(&job.ask("LOAD"), "operations");
