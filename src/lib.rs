@@ -25,7 +25,7 @@
 //! 4. [`mpi`] and [`mpi::transport`] — how a rank's loop turns, sleeps and is woken.
 //! 5. [`cluster`] — what can be asked of rank 0, and the one stream of what it tells.
 //! 6. [`ui::commands`], [`ui::console`] and [`ui::dashboard`] — one table of commands, one of keys; a model folded from
-//!    that stream, a pure view.
+//!    that stream, a pure view; [`ui::stage`] — the stream recorded, and gone through step by step.
 //! 7. [`launch`] — arguments; how mpirun is started around this very binary, and why the terminal is whole afterwards.
 //! 8. [`tools`] — the benchmark and the fuzzer; [`app`] — which thread of which rank runs what.
 //!

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             return understudy::app::watch(&args, wanted.seeds.start, &wanted.chaos());
         }
         Some(Tool::Fuzz(wanted)) => return fuzz::main(wanted),
+        Some(Tool::Replay { file }) => return understudy::app::replay(&args, file),
         Some(Tool::Bench(_) | Tool::Serve) | None => {}
     }
     if args.sim {

@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ui/commands", &["core"]),
     ("ui/console", &["core", "cluster", "ui/commands"]),
     ("ui/dashboard", &["core", "cluster"]),
+    ("ui/stage", &["core", "cluster", "ui/dashboard"]),
     ("launch", &["core", "sim", "ui/dashboard"]),
     ("app", &["core", "check", "cluster", "mpi", "door", "sim", "ui", "launch"]),
     ("tools", &["core", "cluster", "mpi", "sim", "launch", "app"]),

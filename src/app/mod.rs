@@ -10,6 +10,7 @@
 #[cfg(feature = "mpi")]
 mod mpi;
 mod outpour;
+mod replay;
 mod sim;
 mod verdict;
 
@@ -17,6 +18,7 @@ mod verdict;
 pub(crate) use mpi::{Begun, begin, end_world, exit_soon};
 #[cfg(feature = "mpi")]
 pub use mpi::{run_rank, run_replacement};
+pub use replay::replay;
 pub use sim::{run_sim, watch};
 
 use crate::cluster::{Desk, News, Standing};
@@ -85,7 +87,7 @@ struct Play<'a> {
     /// None: line mode.
     painter: Option<Painter<File>>,
     court: Court,
-    clock: Box<dyn Fn() -> Time + Send>,
+    clock: Arc<dyn Fn() -> Time + Send + Sync>,
 }
 
 impl Play<'_> {
@@ -93,6 +95,10 @@ impl Play<'_> {
     /// `cluster` is handed what to tell the news to, and whether single requests are looked at.
     fn run(self, cluster: impl FnOnce(Box<dyn FnMut(News)>, bool)) -> u8 {
         let ascii = is_ascii(self.args);
+        let tape = match replay::Tape::open(self.args, &lock(&self.model)) {
+            Ok(tape) => tape,
+            Err(why) => return complain(&why),
+        };
         let console = Console {
             desk: self.desk,
             knowledge: Arc::new(ModelKnowledge { model: Arc::clone(&self.model), court: self.court.clone() }),
@@ -113,9 +119,10 @@ impl Play<'_> {
             };
             let telling = Arc::clone(&teller);
             let clock = self.clock;
-            let tell = move |news| tell_stderr(&self.model, &self.court, &telling, clock(), news);
+            let recording = tape.clone();
+            let tell = move |news| tell_stderr(&self.model, &self.court, &telling, &recording, clock(), news);
             cluster(Box::new(tell), false);
-            let whole = court.close(|trouble| teller.complain(trouble));
+            let whole = court.close(|trouble| teller.complain(trouble)) & tape.close();
             let code = ended(reading);
             // The cluster is over: nobody else tells anything any more.
             if let Ok(teller) = Arc::try_unwrap(teller) {
@@ -129,11 +136,12 @@ impl Play<'_> {
             Ok(pages) => pages,
             Err(error) => return complain(&format!("the terminal cannot be drawn on: {error}")),
         };
-        let stage = stage(self.args, self.model, region_ready, pages.size(), self.clock);
+        let clock = Arc::clone(&self.clock);
+        let stage = stage(self.args, self.model, region_ready, pages.size(), Box::new(move || (self.clock)()));
         let drawing =
             thread::Builder::new().name("dashboard".into()).spawn(move || dashboard::run(&noticed, stage, painter));
         let prompting = console.start_prompt(region, notices.clone(), pages);
-        cluster(Box::new(forward(notices.clone(), self.court.clone())), true);
+        cluster(Box::new(forward(notices.clone(), self.court.clone(), tape.clone(), clock)), true);
         let mut trouble = None;
         let whole = self.court.close(|why| trouble = Some(why.to_owned()));
         let code = ended(prompting);
@@ -145,7 +153,7 @@ impl Play<'_> {
         if let Some(trouble) = trouble {
             complain(&trouble);
         }
-        if whole { code } else { code.max(1) }
+        if tape.close() & whole { code } else { code.max(1) }
     }
 }
 
@@ -374,10 +382,16 @@ fn exit_code(status: io::Result<ExitStatus>) -> u8 {
 }
 
 /// From the loop to the dashboard, without ever waiting for it.
-fn forward(notices: Sender<Notice>, court: Court) -> impl FnMut(News) {
+fn forward(
+    notices: Sender<Notice>,
+    court: Court,
+    tape: replay::Tape,
+    clock: Arc<dyn Fn() -> Time + Send + Sync>,
+) -> impl FnMut(News) {
     move |mut news| {
         for news in court.hear(&mut news).chain([news]) {
             if !matches!(news, News::Finished { .. }) {
+                tape.record(clock(), &news);
                 let _ = notices.try_send(Notice::News(news));
             }
         }
@@ -405,7 +419,7 @@ impl Teller {
 }
 
 /// Line mode: events go to stderr, the model is kept for those who ask it.
-fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, now: Time, mut news: News) {
+fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, tape: &replay::Tape, now: Time, mut news: News) {
     let judged = court.hear(&mut news);
     for news in judged.chain([news]) {
         match &news {
@@ -422,6 +436,7 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, now: Time, 
             News::Note(trouble) => teller.complain(trouble),
             _ => {}
         }
+        tape.record(now, &news);
         lock(model).fold(now, &news);
     }
 }

@@ -9,6 +9,7 @@ use crate::sim::{Chaos, Script, SimStage, VirtualClock, World, chaos};
 use rustix::termios::isatty;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// A script is played so many times slower than life: a failover of 60 ms takes as long as one can follow it.
 const WATCH_SLOWNESS: f64 = 20.0;
@@ -48,7 +49,7 @@ fn play<'a>(args: &Args, seed: u64, world: World, prepare: impl FnOnce(SimStage<
     let (model, telling) = (new_model(args, seed, clock.now()), clock.clone());
     // Who types sees time pass; a file or a pipe has none.
     let scripted = !args.command.is_empty() || !isatty(io::stdin());
-    let play = Play { args, desk, model, painter, court, clock: Box::new(move || telling.now()) };
+    let play = Play { args, desk, model, painter, court, clock: Arc::new(move || telling.now()) };
     let code = play.run(|news, _| prepare(SimStage::new(world, clock, asks, news).scripted(scripted)).run());
     let _ = io::stdout().flush();
     ExitCode::from(code)

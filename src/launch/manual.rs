@@ -25,6 +25,8 @@ const EXAMPLES: Table = &[
     ("understudy fuzz --for 60s", "random faults for a minute"),
     ("understudy --door 6379", "Redis clients come in at this port"),
     ("understudy serve --door 6379", "the same, without a console"),
+    ("understudy --record FILE", "what happens can be seen again:"),
+    ("understudy replay FILE", "freeze, step, back"),
     ("understudy bench --quick", "a glance at how fast it is"),
     ("understudy man | man -l -", "the manual page"),
     ("understudy completions bash > FILE", "Tab completes options: see README.md"),

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`commands`] | the one table of commands, and how a line becomes an action |
 //! | [`console`] | prompt, line mode, keys |
+//! | [`stage`] | recordings: freeze, step, back |
 //! | [`dashboard`] | a model folded from what the cluster tells, a pure view, one file a panel |
 
 pub mod commands;
 pub mod console;
 pub mod dashboard;
+pub mod stage;

@@ -113,6 +113,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = FILES)]
     pub history: Option<PathBuf>,
 
+    /// Write what the screen is told to this file, for `understudy replay FILE`.
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    pub record: Option<PathBuf>,
+
     /// Where logs and the command history are kept.
     #[arg(long, value_name = "DIR", help_heading = FILES)]
     pub log_dir: Option<PathBuf>,
@@ -138,6 +142,11 @@ pub enum Tool {
     /// Events go to stderr, one line to stdout says that it is ready, and TERM or INT ends it in order.
     #[command(hide = cfg!(not(feature = "mpi")))]
     Serve,
+    /// Play a recording (`--record FILE`) on this terminal: freeze, step, back. Without a terminal, print its events.
+    Replay {
+        /// The recording.
+        file: PathBuf,
+    },
     /// Print the manual page: `understudy man | man -l -`.
     Man,
     /// Print what a shell needs to complete our options: bash, zsh, fish, elvish or powershell.

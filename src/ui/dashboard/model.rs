@@ -38,6 +38,7 @@ use crate::core::protocol::{Event, Observation, Rank, Reason, Time, View, ViewNu
 use flights::Flights;
 use latency::Latency;
 use page::Page;
+use serde::{Deserialize, Serialize};
 use server::Server;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -55,7 +56,7 @@ const CLOCK_TRUST: Duration = Duration::from_secs(5);
 pub const FRAME: Duration = Duration::from_millis(33);
 
 /// What is known before the first report.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
     /// How many servers there are: ranks 1 to this.
     pub servers: u32,

@@ -1,0 +1,23 @@
+//! The stage: what has happened can be stopped, gone through step by step, and gone back over.
+//!
+//! Everything on the screen is a fold over one stream ([`News`](crate::cluster::News)). So a recording of that stream
+//! is all that is needed to see any moment again, and the same moment is the same picture, cell by cell, however one
+//! came to it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`recording`] | the stream in a file: written while the cluster runs, read afterwards |
+//! | [`player`] | where one is in a recording: step, turn, start, end |
+//! | [`replay`] | the screen and the keys: `understudy replay FILE` |
+//!
+//! # Caveats
+//!
+//! A recording holds what rank 0 was told, which is a sample under load: reports carry a bounded number of messages and
+//! keys, and say how many they left out. A step is one piece of news, and a report may tell of several events at once.
+
+pub mod player;
+pub mod recording;
+pub mod replay;
+
+pub use player::Player;
+pub use recording::{Recorder, Recording};

@@ -1,0 +1,211 @@
+//! The screen and the keys of `understudy replay FILE`.
+//!
+//! | key | what it does |
+//! |---|---|
+//! | Space | plays, and freezes |
+//! | → ← (also `.` `,`) | the next step, the one before |
+//! | Shift-→ Shift-← (also `]` `[`) | the next turn, the one before: a fault, a view, an answer |
+//! | Home, End | the start, the end |
+//! | `+` `-` | faster, slower: steps a second, for messages take microseconds and pauses minutes |
+//! | `q`, Esc, Ctrl-C | leaves |
+
+use super::player::Player;
+use crate::core::protocol::Time;
+use crate::ui::dashboard::{KeyHint, Theme, view};
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::layout::Rect;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Steps a second, from slow to fast.
+const SPEEDS: [f64; 7] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
+/// The one that it begins with.
+const SPEED_FIRST: usize = 2;
+/// Messages fly on for this long after a step; then the picture stands.
+const FLIGHT_MAX: Duration = Duration::from_millis(900);
+/// A picture is drawn at least this often while anything moves.
+const FRAME: Duration = Duration::from_millis(33);
+/// While nothing moves, keys are waited for this long at a time.
+const REST: Duration = Duration::from_millis(500);
+
+/// What a key asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// Play, or freeze.
+    Play,
+    /// One step forward.
+    Forward,
+    /// One step back.
+    Back,
+    /// To the next turn of the story.
+    NextTurn,
+    /// To the turn before.
+    LastTurn,
+    /// To the start.
+    Start,
+    /// To the end.
+    End,
+    /// More steps a second.
+    Faster,
+    /// Fewer.
+    Slower,
+    /// The end of it.
+    Leave,
+}
+
+impl Move {
+    /// What this key asks for.
+    #[must_use]
+    pub fn of(key: KeyEvent) -> Option<Self> {
+        let shift = key.modifiers.contains(KeyModifiers::SHIFT);
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        Some(match key.code {
+            _ if key.kind == KeyEventKind::Release => return None,
+            KeyCode::Char('c' | 'd') if control => Self::Leave,
+            KeyCode::Char(' ') => Self::Play,
+            KeyCode::Right if shift => Self::NextTurn,
+            KeyCode::Left if shift => Self::LastTurn,
+            KeyCode::Right | KeyCode::Char('.') => Self::Forward,
+            KeyCode::Left | KeyCode::Char(',') => Self::Back,
+            KeyCode::Char(']') | KeyCode::PageDown => Self::NextTurn,
+            KeyCode::Char('[') | KeyCode::PageUp => Self::LastTurn,
+            KeyCode::Home => Self::Start,
+            KeyCode::End => Self::End,
+            KeyCode::Char('+' | '=') => Self::Faster,
+            KeyCode::Char('-') => Self::Slower,
+            KeyCode::Char('q') | KeyCode::Esc => Self::Leave,
+            _ => return None,
+        })
+    }
+}
+
+/// A player, and how it is looked at.
+#[derive(Debug)]
+pub struct Replay {
+    player: Player,
+    playing: bool,
+    speed: usize,
+    ascii: bool,
+}
+
+impl Replay {
+    /// Frozen at the first step.
+    #[must_use]
+    pub fn new(mut player: Player, ascii: bool) -> Self {
+        player.forward();
+        Self { player, playing: false, speed: SPEED_FIRST, ascii }
+    }
+
+    /// Does what a key asks for. False: leave.
+    pub fn act(&mut self, wanted: Move) -> bool {
+        match wanted {
+            Move::Play => {
+                self.playing = !self.playing;
+                if self.playing && self.player.is_over() {
+                    self.player.start();
+                }
+                return true;
+            }
+            Move::Faster => self.speed = (self.speed + 1).min(SPEEDS.len() - 1),
+            Move::Slower => self.speed = self.speed.saturating_sub(1),
+            Move::Leave => return false,
+            Move::Forward => drop(self.player.forward()),
+            Move::Back => drop(self.player.back()),
+            Move::NextTurn => drop(self.player.next_turn()),
+            Move::LastTurn => drop(self.player.last_turn()),
+            Move::Start => drop(self.player.start()),
+            Move::End => drop(self.player.end()),
+        }
+        self.playing &= matches!(wanted, Move::Faster | Move::Slower);
+        true
+    }
+
+    /// While it plays: how long a step stands.
+    fn stands(&self) -> Option<Duration> {
+        self.playing.then(|| Duration::from_secs_f64(1.0 / SPEEDS[self.speed]))
+    }
+
+    /// The step has stood long enough.
+    fn next(&mut self) {
+        self.playing = self.player.forward() && !self.player.is_over();
+    }
+
+    /// The time that the picture shows, so long after the step.
+    fn now(&self, since: Duration) -> Time {
+        self.player.now() + since.min(FLIGHT_MAX)
+    }
+
+    /// The picture, so long after the step.
+    pub fn draw(&self, frame: &mut Frame, theme: &Theme, since: Duration) {
+        let area = frame.area();
+        view::draw(frame, self.player.model(), theme, &keys(), self.now(since));
+        if area.height > 1 {
+            let bar = Rect { y: area.bottom() - 1, height: 1, ..area };
+            let text = format!("{:width$}", self.bar(), width = usize::from(area.width));
+            frame.buffer_mut().set_stringn(bar.x, bar.y, text, usize::from(area.width), theme.strong);
+        }
+    }
+
+    /// Where one is, in a line.
+    #[must_use]
+    pub fn bar(&self) -> String {
+        let ((here, whole), (step, steps)) = (self.player.times(), self.player.step());
+        let state = if self.playing { format!("{} steps a second", SPEEDS[self.speed]) } else { "frozen".to_owned() };
+        let (dots, dot) = if self.ascii { ("...", "-") } else { ("⋮", "·") };
+        let pause = self.player.pause_before().map_or_else(String::new, |pause| {
+            format!(" {dot} {dots} {:.0} s before this in which nothing happened", pause.as_secs_f64())
+        });
+        format!(
+            " replay {:.1} s of {:.1} s {dot} step {step} of {steps} {dot} {state}{pause}",
+            here.as_secs_f64(),
+            whole.as_secs_f64()
+        )
+    }
+}
+
+fn keys() -> Vec<KeyHint> {
+    vec![
+        KeyHint::new("Space", "play"),
+        KeyHint::new("<- ->", "step"),
+        KeyHint::new("[ ]", "turn"),
+        KeyHint::new("Home End", "ends").brief("ends"),
+        KeyHint::new("+ -", "speed"),
+        KeyHint::new("q", "leave"),
+    ]
+}
+
+/// Plays on this terminal until the viewer leaves.
+///
+/// # Errors
+/// When the terminal cannot be drawn on, or read.
+pub fn run(mut replay: Replay, theme: &Theme) -> io::Result<()> {
+    let mut terminal = ratatui::try_init()?;
+    let ended = watch(&mut replay, theme, &mut terminal);
+    ratatui::restore();
+    ended
+}
+
+fn watch(replay: &mut Replay, theme: &Theme, terminal: &mut ratatui::DefaultTerminal) -> io::Result<()> {
+    let mut stepped = Instant::now();
+    loop {
+        let since = stepped.elapsed();
+        terminal.draw(|frame| replay.draw(frame, theme, since))?;
+        let moves = since < FLIGHT_MAX;
+        let stands = replay.stands();
+        let left = stands.map_or(REST, |stands| stands.saturating_sub(since));
+        if event::poll(if moves { left.min(FRAME) } else { left })? {
+            if let event::Event::Key(key) = event::read()?
+                && let Some(wanted) = Move::of(key)
+            {
+                if !replay.act(wanted) {
+                    return Ok(());
+                }
+                stepped = Instant::now();
+            }
+        } else if stands.is_some_and(|stands| stepped.elapsed() >= stands) {
+            replay.next();
+            stepped = Instant::now();
+        }
+    }
+}
