@@ -44,7 +44,7 @@ fn tell(model: &Model, in_ascii: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for line in model.story().lines() {
         let text = format!("{:>9.3} {}", line.at.since(model.started).as_secs_f64(), line.text);
-        writeln!(out, "{}", if in_ascii { ascii(&text) } else { text.into() })?;
+        writeln!(out, "{}", if in_ascii { ascii(&text) } else { text })?;
     }
     out.flush()
 }

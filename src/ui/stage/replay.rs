@@ -11,10 +11,11 @@
 
 use super::player::Player;
 use crate::core::protocol::Time;
-use crate::ui::dashboard::{KeyHint, Theme, view};
+use crate::ui::dashboard::{Theme, view};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
+use ratatui::widgets::Clear;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ const FLIGHT_MAX: Duration = Duration::from_millis(900);
 const FRAME: Duration = Duration::from_millis(33);
 /// While nothing moves, keys are waited for this long at a time.
 const REST: Duration = Duration::from_millis(500);
+
+/// The keys, at the end of the bar, where there is room.
+const KEYS: &str = "<- -> step  [ ] turn  Space play  + - speed  q leaves";
 
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,11 +143,16 @@ impl Replay {
     /// The picture, so long after the step.
     pub fn draw(&self, frame: &mut Frame, theme: &Theme, since: Duration) {
         let area = frame.area();
-        view::draw(frame, self.player.model(), theme, &keys(), self.now(since));
+        view::draw(frame, self.player.model(), theme, &[], self.now(since));
         if area.height > 1 {
             let bar = Rect { y: area.bottom() - 1, height: 1, ..area };
-            let text = format!("{:width$}", self.bar(), width = usize::from(area.width));
-            frame.buffer_mut().set_stringn(bar.x, bar.y, text, usize::from(area.width), theme.strong);
+            frame.render_widget(Clear, bar);
+            let (bar_text, width) = (self.bar(), usize::from(area.width));
+            let keys_at = width.saturating_sub(KEYS.len() + 1);
+            frame.buffer_mut().set_stringn(bar.x, bar.y, &bar_text, width, theme.strong);
+            if bar_text.chars().count() < keys_at {
+                frame.buffer_mut().set_string(bar.x + keys_at as u16, bar.y, KEYS, theme.faint);
+            }
         }
     }
 
@@ -154,7 +163,7 @@ impl Replay {
         let state = if self.playing { format!("{} steps a second", SPEEDS[self.speed]) } else { "frozen".to_owned() };
         let (dots, dot) = if self.ascii { ("...", "-") } else { ("⋮", "·") };
         let pause = self.player.pause_before().map_or_else(String::new, |pause| {
-            format!(" {dot} {dots} {:.0} s before this in which nothing happened", pause.as_secs_f64())
+            format!(" {dot} {dots} {:.0} s before it nothing happened", pause.as_secs_f64())
         });
         format!(
             " replay {:.1} s of {:.1} s {dot} step {step} of {steps} {dot} {state}{pause}",
@@ -162,17 +171,6 @@ impl Replay {
             whole.as_secs_f64()
         )
     }
-}
-
-fn keys() -> Vec<KeyHint> {
-    vec![
-        KeyHint::new("Space", "play"),
-        KeyHint::new("<- ->", "step"),
-        KeyHint::new("[ ]", "turn"),
-        KeyHint::new("Home End", "ends").brief("ends"),
-        KeyHint::new("+ -", "speed"),
-        KeyHint::new("q", "leave"),
-    ]
 }
 
 /// Plays on this terminal until the viewer leaves.
