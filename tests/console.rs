@@ -11,7 +11,7 @@ use understudy::core::fault::Control;
 use understudy::core::load::Report;
 use understudy::core::protocol::{Event, Incarnation, METADATA, Member, Rank, Reason, Time, View, ViewNumber};
 use understudy::core::protocol::{Outcome, ViewRecord};
-use understudy::core::store::{ClientId, LogEntry, Seq, Store};
+use understudy::core::store::{ClientId, LogEntry, Seq, Stamp, Store};
 use understudy::ui::commands::{keys, parse};
 use understudy::ui::console::knowledge::{FixedKnowledge, Picture, ServerPicture};
 use understudy::ui::console::{Answer, ExitStatus, Knowledge, Session, Sight, run_commands, run_lines};
@@ -55,7 +55,14 @@ impl Cluster {
                         let op = self.store.op().next();
                         let seq = Seq(op.0);
                         let acked = Seq(op.0 - 1);
-                        Outcome::Done(self.store.apply(LogEntry { op, client: ClientId(0), seq, acked, command }))
+                        Outcome::Done(self.store.apply(LogEntry {
+                            op,
+                            client: ClientId(0),
+                            seq,
+                            acked,
+                            stamp: Stamp::default(),
+                            command,
+                        }))
                     };
                     let _ = answer.send(Ok(outcome));
                 }

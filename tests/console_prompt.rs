@@ -15,7 +15,7 @@ use understudy::cluster::{Ask, ClusterStatus, Desk, Post, RankStatus, Standing};
 use understudy::core::fault::Control;
 use understudy::core::protocol::Outcome;
 use understudy::core::protocol::{Incarnation, Member, Rank, View, ViewNumber};
-use understudy::core::store::{Bytes, ClientId, LogEntry, OpNumber, Seq, Store};
+use understudy::core::store::{Bytes, ClientId, LogEntry, OpNumber, Seq, Stamp, Store};
 use understudy::ui::console::answer::Palette;
 use understudy::ui::console::{Knowledge, Picture, PromptConfig, Session, Sight, run_prompt};
 
@@ -90,7 +90,14 @@ fn cluster() -> (Desk, Desk) {
                 }
                 Ask::Execute { command, answer } => {
                     let op = store.op().next();
-                    let entry = LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(op.0 - 1), command };
+                    let entry = LogEntry {
+                        op,
+                        client: ClientId(0),
+                        seq: Seq(op.0),
+                        acked: Seq(op.0 - 1),
+                        stamp: Stamp::default(),
+                        command,
+                    };
                     let _ = answer.send(Ok(Outcome::Done(store.apply(entry))));
                 }
                 Ask::Control { control, answer, .. } => {

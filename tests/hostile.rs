@@ -20,7 +20,7 @@ use understudy::core::protocol::{
     Config, Incarnation, METADATA, Member, Message, Observation, Outcome, Rank, Reason, Request, SnapshotPart, Time,
     View, ViewNumber,
 };
-use understudy::core::store::{ClientId, Command, Exporter, LogEntry, OpNumber, Reply, Seq, Store};
+use understudy::core::store::{ClientId, Command, Exporter, LogEntry, OpNumber, Reply, Seq, Stamp, Store};
 use understudy::mpi::end::Ended;
 use understudy::mpi::log::Log;
 use understudy::mpi::transport::wire::{decode, encode};
@@ -36,7 +36,14 @@ fn put(number: u64) -> Command {
 }
 
 fn entry(number: u64) -> LogEntry {
-    LogEntry { op: OpNumber(number), client: ClientId(0), seq: Seq(number), acked: Seq(0), command: put(number) }
+    LogEntry {
+        op: OpNumber(number),
+        client: ClientId(0),
+        seq: Seq(number),
+        acked: Seq(0),
+        stamp: Stamp::default(),
+        command: put(number),
+    }
 }
 
 fn view() -> Arc<View> {

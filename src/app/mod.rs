@@ -67,6 +67,7 @@ pub(crate) fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup 
     config.replicas = args.replicas.unwrap_or(config.servers).min(config.servers);
     config.timing = Timing::at_pace(args.pace);
     config.rules = Rules::without(&args.without);
+    config.memory_bytes_max = args.max_memory.unwrap_or(u64::MAX);
     Setup {
         config,
         seed,

@@ -210,7 +210,8 @@ fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), or
     }
     start.places.iter().for_each(|place| doorbell.place(place.rank, place.process));
     let log = Log::create(logs, start.rank, clock::now());
-    let setup = setup(args, start.ranks.max(2 + args.clients), start.seed, start.observe);
+    let mut setup = setup(args, start.ranks.max(2 + args.clients), start.seed, start.observe);
+    setup.config.unix_ms = clock::unix_ms_at_zero();
     let mut link = Link::new(mesh, doorbell);
     link.put_back(early);
     link.push(METADATA, &hello(addresses));

@@ -246,7 +246,7 @@ fn contradicts(items: &[Item], inside: &[usize], from: Option<Time>, until: Time
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::core::store::{ClientId, LogEntry, OpNumber, Seq, Store};
+    use crate::core::store::{ClientId, LogEntry, OpNumber, Seq, Stamp, Store};
     use proptest::prelude::*;
 
     /// `at` in arbitrary ticks; `returned` 0 means unknown.
@@ -304,7 +304,14 @@ pub(super) mod tests {
                 } else {
                     let OpNumber(op) = store.op().next();
                     let (op, client, command) = (OpNumber(op), ClientId(0), command.clone());
-                    store.apply(LogEntry { op, client, seq: Seq(op.0), acked: Seq(0), command })
+                    store.apply(LogEntry {
+                        op,
+                        client,
+                        seq: Seq(op.0),
+                        acked: Seq(0),
+                        stamp: Stamp::default(),
+                        command,
+                    })
                 };
                 let reply = if luck == 59 { Reply::Integer(lie) } else { reply };
                 let returned = now + length;

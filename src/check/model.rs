@@ -154,7 +154,9 @@ impl Act {
             Command::Delete { .. } => Self::Delete,
             Command::Append { value, .. } => Self::Append(Value::of(value)),
             Command::Incr { .. } => Self::Incr,
-            Command::Keys { .. } | Command::Count | Command::Call(_) | Command::Multi(_) => return None,
+            Command::Keys { .. } | Command::Count | Command::Call(_) | Command::Multi(_) | Command::Expire(_) => {
+                return None;
+            }
         })
     }
 
@@ -307,7 +309,7 @@ pub fn key(command: &Command) -> Option<&Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::store::{ClientId, LogEntry, Seq, Store};
+    use crate::core::store::{ClientId, LogEntry, Seq, Stamp, Store};
     use proptest::prelude::*;
 
     fn commands() -> impl Strategy<Value = Command> {
@@ -350,10 +352,10 @@ mod tests {
                 } else {
                     let op = store.op().next();
                     let (client, command) = (ClientId(0), command.clone());
-                    store.apply(LogEntry { op, client, seq: Seq(op.0), acked: Seq(0), command })
+                    store.apply(LogEntry { op, client, seq: Seq(op.0), acked: Seq(0), stamp: Stamp::default(), command })
                 };
                 let answer = Answer::of(&command, &reply).unwrap();
-                let after = store.get(b"k").map_or(State::Absent, |stored| State::Present(Value::of(&stored.value)));
+                let after = store.get(b"k").map_or(State::Absent, |stored| State::Present(Value::of(stored.value.as_string().unwrap())));
                 prop_assert_eq!(act.admits(state, &answer), Some(after), "{:?}", command);
                 prop_assert_eq!(act.effect(state), after);
                 let from_any = act.admits(State::Any, &answer);

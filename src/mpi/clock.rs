@@ -20,6 +20,14 @@ pub fn now() -> Time {
     Time(seconds * 1_000_000_000 + nanos)
 }
 
+/// The time of day at the moment when [`now`] was 0, in milliseconds since 1970.
+#[must_use]
+pub fn unix_ms_at_zero() -> u64 {
+    let time = clock_gettime(ClockId::Realtime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
+    (seconds * 1000 + nanos / 1_000_000).saturating_sub(now().as_millis())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,8 +65,8 @@ impl Work {
     }
 
     fn chunk(&mut self, chunk: &Chunk) {
-        self.keys += (chunk.present.len() + chunk.absent.len()) as u64;
-        self.bytes += chunk.present.iter().map(|(key, value, _)| (key.len() + value.len()) as u64).sum::<u64>();
+        self.keys += chunk.len() as u64;
+        self.bytes += chunk.size_bytes() as u64;
     }
 
     /// What a server has counted itself, in units of [`crate::core::store::work`].

@@ -2,7 +2,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use understudy::core::store::{Bytes, ClientId, Command, Exporter, Importer, LogEntry, Seq, Store};
+use understudy::core::store::{Bytes, ClientId, Command, Exporter, Importer, LogEntry, Seq, Stamp, Store};
 
 const KEYS: u64 = 100_000;
 
@@ -12,7 +12,14 @@ fn key(number: u64) -> Bytes {
 
 fn apply(store: &mut Store, command: Command) {
     let op = store.op().next();
-    store.apply(LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(op.0 - 1), command });
+    store.apply(LogEntry {
+        op,
+        client: ClientId(0),
+        seq: Seq(op.0),
+        acked: Seq(op.0 - 1),
+        stamp: Stamp::default(),
+        command,
+    });
 }
 
 fn filled() -> Store {

@@ -4,7 +4,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use std::sync::Arc;
 use understudy::core::protocol::{Message, ViewNumber};
-use understudy::core::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Seq};
+use understudy::core::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Seq, Stamp};
 use understudy::mpi::transport::Packet;
 use understudy::mpi::transport::wire::{decode, encode};
 
@@ -12,8 +12,14 @@ const BATCH: usize = 256;
 
 fn prepare(value_bytes: usize) -> Packet {
     let command = Command::Put { key: Bytes::from("0123456789abcdef"), value: Bytes::from(vec![7; value_bytes]) };
-    let entry =
-        LogEntry { op: OpNumber(1_000_000), client: ClientId(0), seq: Seq(1_000_000), acked: Seq(999_000), command };
+    let entry = LogEntry {
+        op: OpNumber(1_000_000),
+        client: ClientId(0),
+        seq: Seq(1_000_000),
+        acked: Seq(999_000),
+        stamp: Stamp::default(),
+        command,
+    };
     Packet::Message(Message::Prepare { view: ViewNumber(3), commit: OpNumber(999_999), entry: Arc::new(entry) })
 }
 

@@ -1,6 +1,8 @@
 //! The door: what Redis clients say, and what they are answered.
 
 #[cfg(feature = "mpi")]
+mod clients;
+#[cfg(feature = "mpi")]
 mod cluster;
 mod hall;
 mod resp;

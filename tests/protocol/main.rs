@@ -11,6 +11,7 @@ mod patience;
 mod servers;
 mod slices;
 mod transfer;
+mod values;
 
 use metadata::{change, formed};
 use node::*;

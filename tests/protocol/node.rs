@@ -95,7 +95,14 @@ impl Node {
 
 /// The console's write number `op`.
 pub fn entry(op: u64, command: Command) -> Arc<LogEntry> {
-    Arc::new(LogEntry { op: OpNumber(op), client: CONSOLE, seq: Seq(op), acked: Seq(0), command })
+    Arc::new(LogEntry {
+        op: OpNumber(op),
+        client: CONSOLE,
+        seq: Seq(op),
+        acked: Seq(0),
+        stamp: understudy::core::store::Stamp::default(),
+        command,
+    })
 }
 
 /// A primary begins this view, with nothing written yet.

@@ -384,8 +384,8 @@ fn key_view(store: &Store, key: &Bytes) -> KeyView {
     let stored = store.get(key);
     KeyView {
         key: cut(key),
-        value: stored.map(|stored| cut(&stored.value)),
-        value_bytes: stored.map_or(0, |stored| stored.value.len() as u64),
+        value: stored.map(|stored| stored.value.as_string().map_or_else(Bytes::default, |value| cut(value))),
+        value_bytes: stored.map_or(0, |stored| stored.value.size_bytes() as u64),
         op: stored.map_or(store.op(), |stored| stored.op),
     }
 }

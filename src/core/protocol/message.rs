@@ -231,7 +231,7 @@ impl fmt::Display for Message {
             Self::Handover { op, .. } => write!(f, " op={op}"),
             Self::Join { member } => write!(f, " {member}"),
             Self::Snapshot { index, part, .. } => match &**part {
-                SnapshotPart::Chunk(chunk) => write!(f, " part={index} keys={}", chunk.present.len()),
+                SnapshotPart::Chunk(chunk) => write!(f, " part={index} keys={}", chunk.pieces.len()),
                 SnapshotPart::Finale(finale) => write!(f, " part={index} last op={}", finale.op),
             },
             Self::StartOver { incarnation, .. } => write!(f, " not as incarnation {incarnation}"),

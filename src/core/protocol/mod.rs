@@ -71,8 +71,8 @@ pub mod server;
 pub mod time;
 pub mod view;
 
-use crate::core::store::Store;
 use crate::core::store::work::SLICE_UNITS;
+use crate::core::store::{Store, UnixMs};
 pub use client::{Client, Completion, Outcome};
 pub use detour::{Arrival, Detours};
 pub use event::{CrashCause, CrashPoint, Doom, Event, Role};
@@ -103,6 +103,10 @@ pub struct Config {
     pub dice_patience: Duration,
     /// How much is done at a time of what takes longer, in units of [`crate::core::store::work`].
     pub slice: u64,
+    /// The time of day when this rank's own time was 0.
+    pub unix_ms: UnixMs,
+    /// Beyond so many bytes of keys and values a primary refuses what needs more.
+    pub memory_bytes_max: u64,
 }
 
 impl Config {
@@ -117,6 +121,8 @@ impl Config {
             replicas: servers,
             dice_patience: Duration::ZERO,
             slice: SLICE_UNITS,
+            unix_ms: 0,
+            memory_bytes_max: u64::MAX,
         }
     }
 

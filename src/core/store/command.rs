@@ -1,6 +1,6 @@
 //! What a client may ask, what it is answered, and the limits of both.
 
-use super::commands::{Kind, Row, RowId};
+use super::commands::{Row, RowId};
 use super::{Bytes, OpNumber, StoreError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -46,6 +46,8 @@ pub enum Command {
     Call(Box<Call>),
     /// `EXEC`: several commands as one, if nothing that was watched has changed.
     Multi(Box<Multi>),
+    /// The primary's own: these keys are past their time.
+    Expire(Box<[(Db, Bytes)]>),
 }
 
 /// A command of the table with its arguments, in one of the databases.
@@ -144,7 +146,7 @@ impl Command {
     pub fn is_read(&self) -> bool {
         match self {
             Self::Get { .. } | Self::Keys { .. } | Self::Count => true,
-            Self::Call(call) => call.row().kind == Kind::Read,
+            Self::Call(call) => call.row().is_read(),
             _ => false,
         }
     }
@@ -165,7 +167,7 @@ impl Command {
                 let first = keys.next().filter(|_| call.db == Db::default());
                 first.filter(|_| keys.next().is_none())
             }
-            Self::Keys { .. } | Self::Count | Self::Multi(_) => None,
+            Self::Keys { .. } | Self::Count | Self::Multi(_) | Self::Expire(_) => None,
         }
     }
 
@@ -196,6 +198,41 @@ impl Command {
             Self::Count => "COUNT",
             Self::Call(call) => call.row().shown,
             Self::Multi(_) => "EXEC",
+            Self::Expire(_) => "EXPIRED",
+        }
+    }
+
+    /// True for what is refused when there is no memory left: it could make the store larger.
+    #[must_use]
+    pub fn needs_memory(&self) -> bool {
+        match self {
+            Self::Put { .. } | Self::Add { .. } | Self::Update { .. } | Self::Append { .. } | Self::Incr { .. } => true,
+            Self::Call(call) => call.row().has_flag("denyoom"),
+            Self::Multi(multi) => multi.commands.iter().any(Self::needs_memory),
+            _ => false,
+        }
+    }
+
+    /// The lists and sorted sets that this command may bring into being: who waits for one to pop from it can look
+    /// again once it was carried out.
+    pub fn grows(&self) -> Vec<(Db, &Bytes)> {
+        match self {
+            Self::Call(call) => {
+                let positions = call.row().grown_positions(&call.args);
+                positions.filter_map(|at| Some((call.db, call.args.get(at)?))).collect()
+            }
+            Self::Multi(multi) => multi.commands.iter().flat_map(Self::grows).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The database and the glob of a `KEYS`.
+    #[must_use]
+    pub fn keys_pattern(&self) -> Option<(Db, &Bytes)> {
+        match self {
+            Self::Keys { pattern } => Some((Db::default(), pattern)),
+            Self::Call(call) if call.row().name == "keys" => Some((call.db, call.args.first()?)),
+            _ => None,
         }
     }
 
@@ -208,6 +245,7 @@ impl Command {
                 let watched: usize = multi.watched.iter().map(|watched| watched.key.len()).sum();
                 watched + multi.commands.iter().map(Self::size_bytes).sum::<usize>()
             }
+            Self::Expire(keys) => keys.iter().map(|(_, key)| key.len()).sum(),
             other => other.key().map_or(0, |k| k.len()) + other.value().map_or(0, |v| v.len()),
         }
     }
@@ -264,6 +302,10 @@ impl fmt::Display for Command {
                 .take(SHOWN_ARGUMENTS)
                 .enumerate()
                 .try_for_each(|(at, command)| write!(f, "{}{command}", if at > 0 { "; " } else { " " })),
+            Self::Expire(keys) => {
+                keys.iter().take(SHOWN_ARGUMENTS).try_for_each(|(_, key)| write!(f, " {}", key.preview(24)))?;
+                f.write_str(if keys.len() > SHOWN_ARGUMENTS { " …" } else { "" })
+            }
             other => {
                 if let Some(key) = other.key() {
                     write!(f, " {}", key.preview(24))?;

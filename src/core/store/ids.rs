@@ -40,3 +40,8 @@ number! {
     /// The place of a write in the one order of all writes, consecutive from 1; 0 is the empty store.
     OpNumber(u64)
 }
+
+impl ClientId {
+    /// Nobody's: what a primary writes of its own accord. Nothing is remembered of it, and nobody is answered.
+    pub const PRIMARY: Self = Self(u32::MAX);
+}

@@ -110,6 +110,21 @@ impl Reply {
             Self::Ok | Self::Nil | Self::NilArray | Self::Integer(_) | Self::Double(_) | Self::Error(_) => 0,
         }
     }
+
+    /// What a set or a list of byte strings is answered with.
+    pub(super) fn values(items: impl IntoIterator<Item = Bytes>) -> Vec<Self> {
+        items.into_iter().map(Self::Value).collect()
+    }
+
+    /// One word.
+    pub(super) fn status(word: &str) -> Self {
+        Self::Status(word.into())
+    }
+
+    /// A count.
+    pub(super) fn count(count: usize) -> Self {
+        Self::Integer(i64::try_from(count).expect("what fits into memory can be counted"))
+    }
 }
 
 impl From<Result<Reply, StoreError>> for Reply {

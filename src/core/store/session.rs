@@ -4,12 +4,17 @@
 //! client may have a window of requests out, so a session holds all answers that the client has not
 //! yet acknowledged. A client's writes take effect in the order of their sequence numbers.
 
-use super::{ClientId, Reply, Seq};
+use super::{ClientId, Reply, Seq, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The most answers that are kept for one client: the largest window a client may use.
 pub const SESSION_REPLIES_MAX: usize = 8192;
+/// The most bytes of answers that are kept for one client (4 MiB): answers are part of every snapshot. Of what is
+/// more, the oldest are forgotten: who asks for one again is told that, and that it was carried out.
+pub const SESSION_BYTES_MAX: usize = 4 << 20;
+/// A shorter answer is not worth forgetting.
+const FORGOTTEN_BYTES_MIN: usize = 256;
 /// The most clients.
 pub const SESSIONS_MAX: usize = 1024;
 
@@ -20,9 +25,27 @@ pub struct Session {
     pub last: Seq,
     /// Answers that the client may still ask for again, oldest first.
     replies: VecDeque<(Seq, Reply)>,
+    /// Bytes of all of them.
+    bytes: usize,
 }
 
 impl Session {
+    fn forget_oldest(&mut self) {
+        let popped = self.replies.pop_front();
+        self.bytes -= popped.map_or(0, |(_, reply)| reply.size_bytes());
+    }
+
+    fn keep(&mut self, seq: Seq, reply: Reply) {
+        self.bytes += reply.size_bytes();
+        self.replies.push_back((seq, reply));
+        let mut oldest = self.replies.iter_mut().map(|(_, reply)| reply);
+        while self.bytes > SESSION_BYTES_MAX {
+            let Some(reply) = oldest.find(|reply| reply.size_bytes() >= FORGOTTEN_BYTES_MIN) else { break };
+            self.bytes -= reply.size_bytes();
+            *reply = Reply::Error(StoreError::AnswerForgotten);
+        }
+    }
+
     /// The answer given to write `seq`, if the client may still need it.
     #[must_use]
     pub fn reply(&self, seq: Seq) -> Option<&Reply> {
@@ -69,9 +92,9 @@ impl Sessions {
         session.last = seq;
         while session.replies.front().is_some_and(|(s, _)| *s <= acked) || session.replies.len() >= SESSION_REPLIES_MAX
         {
-            session.replies.pop_front();
+            session.forget_oldest();
         }
-        session.replies.push_back((seq, reply));
+        session.keep(seq, reply);
     }
 }
 
@@ -94,6 +117,21 @@ mod tests {
         let replies: Vec<_> = (1..=6).map(|seq| session.reply(Seq(seq)).cloned()).collect();
         let (three, four) = (Some(Reply::Integer(3)), Some(Reply::Integer(4)));
         assert_eq!(replies, [None, None, three, four, Some(Reply::Ok), None]);
+    }
+
+    #[test]
+    fn long_answers_are_forgotten_before_there_are_too_many_bytes_of_them() {
+        let (mut sessions, client) = (Sessions::default(), ClientId(7));
+        let long = Reply::Value(vec![b'x'; SESSION_BYTES_MAX / 4].into());
+        for seq in 1..=6 {
+            sessions.record(client, Seq(seq), Seq(0), if seq == 2 { Reply::Ok } else { long.clone() });
+        }
+        let session = sessions.get(client).expect("just recorded");
+        let forgotten = Reply::Error(StoreError::AnswerForgotten);
+        let kept = [Some(&forgotten), Some(&Reply::Ok), Some(&long)];
+        assert_eq!([1, 2, 3].map(|seq| session.reply(Seq(seq))), kept);
+        sessions.record(client, Seq(7), Seq(6), Reply::Ok);
+        assert_eq!(sessions.get(client).expect("just recorded").bytes, 0);
     }
 
     #[test]

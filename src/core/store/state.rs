@@ -1,11 +1,19 @@
 //! The store itself: apply an operation, answer a read, digest.
 
-use super::command::VALUE_BYTES_MAX;
-use super::work::{KEY_UNITS, WRITE_UNITS, units_of};
-use super::{Bytes, ClientId, Command, OpNumber, Reply, Scan, Seq, Sessions, StoreError};
+use super::commands::Run;
+use super::entries::{Database, Stored, Touch};
+use super::transaction::{Transaction, View};
+use super::value::Value;
+use super::work::WRITE_UNITS;
+use super::{Bytes, ClientId, Command, DATABASES, Db, Multi, OpNumber, Reply, Scan, Seq, Sessions};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+use xxhash_rust::xxh3::Xxh3;
+
+/// The most keys that one log entry expires.
+pub const EXPIRED_KEYS_MAX: usize = 128;
+
+/// Milliseconds since the beginning of 1970.
+pub type UnixMs = u64;
 
 /// One write with its place in the order of all writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,38 +26,40 @@ pub struct LogEntry {
     pub seq: Seq,
     /// The client has the answers to all its requests up to this one.
     pub acked: Seq,
+    /// When the primary took it in, and never before the entry before it.
+    pub stamp: Stamp,
     /// What to do.
     pub command: Command,
 }
 
-/// A value and the write that put it there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// The bytes.
-    pub value: Bytes,
-    /// The op number of the write that stored them.
-    pub op: OpNumber,
+/// What a command may know of the world: time and chance, both given by the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The time.
+    pub time: UnixMs,
+    /// The chance.
+    pub seed: u64,
 }
 
 /// The state that all members agree on, after `op` writes.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
-    pub(super) entries: BTreeMap<Bytes, Stored>,
+    pub(super) dbs: [Database; DATABASES],
     pub(super) sessions: Sessions,
     pub(super) op: OpNumber,
-    /// Sum over all entries of [`entry_digest`]: kept up to date with every write, so comparing two
-    /// stores of any size costs one comparison.
-    pub(super) digest: u64,
+    /// That of the newest entry.
+    pub(super) time: UnixMs,
     /// Keys changed since the list was last taken, at most `watch_max`; see [`Store::watch`].
     pub(super) changed: Vec<Bytes>,
     watch_max: usize,
     /// What was done so far, see [`Store::work`].
-    work: u64,
-}
-
-/// The share of one entry in the digest of the store.
-pub(super) fn entry_digest(key: &[u8], value: &[u8], op: OpNumber) -> u64 {
-    xxh3_64_with_seed(value, xxh3_64_with_seed(key, op.0))
+    pub(super) work: u64,
+    /// What was touched, while somebody wants to know.
+    pub(super) touched: Option<Vec<Touch>>,
+    /// Large values that were removed, to be let go of slowly …
+    pub(super) rubbish: Vec<Value>,
+    /// … and databases.
+    pub(super) flushed: Vec<Database>,
 }
 
 impl Store {
@@ -59,16 +69,40 @@ impl Store {
         self.op
     }
 
-    /// How many keys there are.
+    /// The time of the newest write.
+    #[must_use]
+    pub fn time(&self) -> UnixMs {
+        self.time
+    }
+
+    /// How many keys there are, in all databases.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.dbs.iter().map(|base| base.table.len()).sum()
+    }
+
+    /// How many keys there are in one database.
+    #[must_use]
+    pub fn len_of(&self, db: Db) -> usize {
+        self.dbs[db.index()].table.len()
+    }
+
+    /// How many keys of one database expire one day.
+    #[must_use]
+    pub fn expiring_of(&self, db: Db) -> usize {
+        self.dbs[db.index()].due.len()
     }
 
     /// True when there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.dbs.iter().all(|base| base.table.is_empty())
+    }
+
+    /// What all keys and values take in memory, about.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.dbs.iter().map(|base| base.bytes).sum()
     }
 
     /// The client table.
@@ -80,7 +114,7 @@ impl Store {
     /// A digest of all keys, values and op numbers (xxh3, summed over entries). O(1).
     #[must_use]
     pub fn digest(&self) -> u64 {
-        self.digest
+        self.dbs.iter().fold(0, |sum: u64, base| sum.wrapping_add(base.digest))
     }
 
     /// [`Store::digest`] and the client table together: equal on any two servers with the same [`Store::op`].
@@ -90,8 +124,9 @@ impl Store {
     /// Never: sessions can always be encoded.
     #[must_use]
     pub fn full_digest(&self) -> u64 {
-        let mut hasher = Xxh3::with_seed(self.digest);
+        let mut hasher = Xxh3::with_seed(self.digest());
         hasher.update(&self.op.0.to_le_bytes());
+        hasher.update(&self.time.to_le_bytes());
         hasher.update(&postcard::to_stdvec(&self.sessions).expect("sessions can be encoded"));
         hasher.digest()
     }
@@ -102,15 +137,21 @@ impl Store {
         self.work
     }
 
-    /// What is stored under `key`.
+    /// What is stored under a key of the first database.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&Stored> {
-        self.entries.get(key)
+        self.get_in(Db::default(), key)
     }
 
-    /// All entries in key order.
+    /// What is stored under a key.
+    #[must_use]
+    pub fn get_in(&self, db: Db, key: &[u8]) -> Option<&Stored> {
+        self.dbs[db.index()].table.get(key)
+    }
+
+    /// All entries of the first database.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Stored)> {
-        self.entries.iter()
+        self.dbs[0].table.iter()
     }
 
     /// Asks for the keys that writes change from now on, at most `max` of them until
@@ -135,24 +176,81 @@ impl Store {
         self.changed = changed;
     }
 
-    /// Answers a read from this state. A `KEYS` looks at every key: see [`Scan`].
+    pub(super) fn note_changed(&mut self, db: Db, key: &Bytes) {
+        if self.changed.len() < self.watch_max && db == Db::default() && self.changed.last() != Some(key) {
+            self.changed.push(key.clone());
+        }
+    }
+
+    /// Keys that are past their time, at most [`EXPIRED_KEYS_MAX`] of them.
+    #[must_use]
+    pub fn past_their_time(&self, now: UnixMs) -> Vec<(Db, Bytes)> {
+        let past = Db::all().flat_map(|db| {
+            let due = self.dbs[db.index()].due.iter().take_while(|(at, _)| *at <= now);
+            due.map(move |(_, key)| (db, key.clone()))
+        });
+        past.take(EXPIRED_KEYS_MAX).collect()
+    }
+
+    /// When the next key expires.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<UnixMs> {
+        self.dbs.iter().filter_map(|base| base.due.first().map(|(at, _)| *at)).min()
+    }
+
+    /// Keys of this command that are past their time: whoever wants to answer it has to expire them first.
+    #[must_use]
+    pub fn stale_keys(&self, command: &Command, now: UnixMs) -> Vec<(Db, Bytes)> {
+        if self.next_expiry().is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let is_stale = |db: Db, key: &Bytes| self.get_in(db, key).is_some_and(|stored| stored.is_past(now));
+        match command {
+            Command::Call(call) => {
+                call.keys().filter(|key| is_stale(call.db, key)).map(|key| (call.db, key.clone())).collect()
+            }
+            other => {
+                let db = Db::default();
+                other.key().filter(|key| is_stale(db, key)).map(|key| (db, key.clone())).into_iter().collect()
+            }
+        }
+    }
+
+    /// Answers a read from this state, at the time of its newest write. A `KEYS` looks at every key: see [`Scan`].
     ///
     /// # Panics
     /// When `command` is a write: a programming error.
     #[must_use]
     pub fn read(&self, command: &Command) -> Reply {
+        self.read_at(command, Stamp { time: self.time, seed: self.op.0 })
+    }
+
+    /// Answers a read from this state.
+    ///
+    /// # Panics
+    /// When `command` is a write: a programming error.
+    #[must_use]
+    pub fn read_at(&self, command: &Command, stamp: Stamp) -> Reply {
+        let view = View::new(self, Db::default(), stamp);
         match command {
-            Command::Get { key } => {
-                self.entries.get(key).map_or(Reply::Nil, |stored| Reply::Value(stored.value.clone()))
-            }
-            Command::Count => Reply::Integer(i64::try_from(self.entries.len()).expect("fewer keys than i64::MAX")),
-            Command::Keys { pattern } => Scan::new(pattern).step(self, u64::MAX).1.expect("all keys were looked at"),
-            Command::Call(call) if call.row().name == "version" => {
-                let op = call.args.first().and_then(|key| self.entries.get(key)).map_or(0, |stored| stored.op.0);
-                Reply::Integer(i64::try_from(op).expect("op numbers do not run out"))
-            }
+            Command::Get { key } => match view.get(key).map(|stored| &stored.value) {
+                None => Reply::Nil,
+                Some(Value::String(value)) => Reply::Value(value.clone()),
+                Some(_) => Reply::Error(super::StoreError::WRONG_TYPE),
+            },
+            Command::Count => Reply::count(self.len_of(Db::default())),
+            Command::Keys { pattern } => self.keys_of(Db::default(), pattern),
+            Command::Call(call) => match call.row().run {
+                Run::Read(run) => run(&View::new(self, call.db, stamp), &call.args).into(),
+                Run::Write(_) => panic!("{} is a write and needs a place in the log", call.row().name),
+            },
             write => panic!("{} is a write and needs a place in the log", write.name()),
         }
+    }
+
+    /// All keys of a database that match a glob, in one go.
+    pub(super) fn keys_of(&self, db: Db, pattern: &[u8]) -> Reply {
+        Scan::new(db, pattern).step(self, u64::MAX).1.expect("all keys were looked at")
     }
 
     /// Applies the next write and remembers its answer. Consumes the entry: key and value move into
@@ -163,114 +261,118 @@ impl Store {
     pub fn apply(&mut self, entry: LogEntry) -> Reply {
         assert_eq!(entry.op, self.op.next(), "writes are applied in order, without gaps");
         self.op = entry.op;
+        self.time = self.time.max(entry.stamp.time);
         self.work += WRITE_UNITS;
-        if let Some(key) = entry.command.key().filter(|_| self.changed.len() < self.watch_max) {
-            self.changed.push(key.clone());
+        let stamp = Stamp { time: self.time, seed: entry.stamp.seed };
+        let reply = self.execute(entry.command, stamp);
+        if entry.client != ClientId::PRIMARY {
+            self.sessions.record(entry.client, entry.seq, entry.acked, reply.clone());
         }
-        let reply = self.execute(entry.command);
-        self.sessions.record(entry.client, entry.seq, entry.acked, reply.clone());
         reply
     }
 
-    fn execute(&mut self, command: Command) -> Reply {
+    fn execute(&mut self, command: Command, stamp: Stamp) -> Reply {
         match command {
             Command::Put { key, value } => {
-                self.insert(key, value);
+                self.put(Db::default(), key, Value::String(value), 0);
                 Reply::Ok
             }
-            Command::Add { key, .. } if self.entries.contains_key(&key) => Reply::Nil,
-            Command::Update { key, .. } if !self.entries.contains_key(&key) => Reply::Nil,
-            Command::Add { key, value } | Command::Update { key, value } => {
-                self.insert(key, value);
-                Reply::Ok
+            Command::Call(mut call) => match call.row().run {
+                Run::Write(run) => run(&mut Transaction::new(self, call.db, stamp), &mut call.args).into(),
+                Run::Read(run) => run(&View::new(self, call.db, stamp), &call.args).into(),
+            },
+            Command::Multi(multi) => self.execute_all(*multi, stamp),
+            Command::Expire(keys) => {
+                let is_past = |store: &Self, db: Db, key: &Bytes| {
+                    store.get_in(db, key).is_some_and(|stored| stored.is_past(stamp.time))
+                };
+                let gone = keys.iter().filter(|(db, key)| is_past(self, *db, key) && self.remove(*db, key)).count();
+                Reply::count(gone)
             }
-            Command::Delete { key } => Reply::Integer(i64::from(self.remove(&key))),
-            Command::Append { key, value } => self.append(key, &value),
-            Command::Incr { key } => self.increment(key),
-            Command::Call(_) => Reply::Error(StoreError::SYNTAX),
-            Command::Multi(multi) => Reply::Array(multi.commands.into_iter().map(|c| self.execute(c)).collect()),
-            read @ (Command::Get { .. } | Command::Keys { .. } | Command::Count) => {
-                panic!("{} is a read and has no place in the log", read.name())
-            }
+            read @ (Command::Get { .. } | Command::Keys { .. } | Command::Count) => self.read_at(&read, stamp),
+            other => Transaction::new(self, Db::default(), stamp).plain(other),
         }
+    }
+
+    /// `EXEC`: all of them, unless a watched key has changed.
+    fn execute_all(&mut self, multi: Multi, stamp: Stamp) -> Reply {
+        let has_changed = |watched: &super::Watched| {
+            let view = View::new(self, watched.db, stamp);
+            view.get(&watched.key).map_or(OpNumber(0), |stored| stored.op) != watched.op
+        };
+        if multi.watched.iter().any(has_changed) {
+            return Reply::NilArray;
+        }
+        let mut chance = super::table::Chance::new(stamp.seed);
+        let answers = multi.commands.into_iter().map(|command| {
+            self.work += WRITE_UNITS;
+            self.execute(command, Stamp { seed: chance.next(), ..stamp })
+        });
+        Reply::Array(answers.collect())
     }
 
     /// Forgets keys, as many as take about this much work; the store is good for nothing else any more. To let go of
     /// a large one at once would take its time. True when nothing is left.
     pub fn forget_some(&mut self, units: u64) -> bool {
-        (0..units / KEY_UNITS).all(|_| self.entries.pop_first().is_some());
-        self.entries.is_empty()
-    }
-
-    fn append(&mut self, key: Bytes, tail: &[u8]) -> Reply {
-        let head: &[u8] = self.entries.get(&key).map_or(&[], |stored| &stored.value);
-        let length = head.len() + tail.len();
-        if length > VALUE_BYTES_MAX {
-            return Reply::Error(StoreError::ValueTooLong(length as u64));
+        self.flushed.extend(self.dbs.iter_mut().filter(|base| !base.table.is_empty()).map(std::mem::take));
+        let mut left = units.max(1);
+        while left > 0 {
+            left -= 1;
+            if let Some(value) = self.rubbish.last_mut() {
+                if !value.forget(left + 1) {
+                    return false;
+                }
+                self.rubbish.pop();
+            } else if let Some(base) = self.flushed.last_mut() {
+                let values = base.table.pop_first().into_iter().flatten().map(|(_, stored)| stored.value);
+                self.rubbish.extend(values.filter(|value| value.packed().is_none()));
+                if base.due.pop_first().is_none() && base.table.is_empty() {
+                    self.flushed.pop();
+                }
+            } else {
+                return true;
+            }
         }
-        let value = Bytes::from([head, tail].concat());
-        self.insert(key, value);
-        Reply::Integer(i64::try_from(length).expect("bounded by VALUE_BYTES_MAX"))
+        self.rubbish.is_empty() && self.flushed.is_empty()
     }
 
-    fn increment(&mut self, key: Bytes) -> Reply {
-        let current = match self.entries.get(&key) {
-            None => 0,
-            Some(stored) => match parse_integer(&stored.value) {
-                Some(number) => number,
-                None => return Reply::Error(StoreError::NotAnInteger),
-            },
-        };
-        match current.checked_add(1) {
-            Some(number) => {
-                self.insert(key, number.to_string().into());
-                Reply::Integer(number)
-            }
-            None => Reply::Error(StoreError::Overflow),
-        }
+    /// What was removed and is large, as a store to be let go of with [`Store::forget_some`].
+    pub fn take_rubbish(&mut self) -> Option<Self> {
+        let is_any = !self.rubbish.is_empty() || !self.flushed.is_empty();
+        let (rubbish, flushed) = (std::mem::take(&mut self.rubbish), std::mem::take(&mut self.flushed));
+        is_any.then(|| Self { rubbish, flushed, ..Self::default() })
     }
 
-    fn insert(&mut self, key: Bytes, value: Bytes) {
-        let op = self.op;
-        self.insert_at(key, Stored { value, op });
-    }
-
-    pub(super) fn insert_at(&mut self, key: Bytes, stored: Stored) {
-        self.digest = self.digest.wrapping_add(entry_digest(&key, &stored.value, stored.op));
-        self.work += KEY_UNITS + units_of(stored.value.len());
-        match self.entries.entry(key) {
-            std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(stored);
-            }
-            std::collections::btree_map::Entry::Occupied(mut place) => {
-                let old = std::mem::replace(place.get_mut(), stored);
-                self.work += units_of(old.value.len());
-                self.digest = self.digest.wrapping_sub(entry_digest(place.key(), &old.value, old.op));
-            }
+    /// From now on notes what is touched, or no longer.
+    pub fn note_touches(&mut self, on: bool) {
+        if on != self.touched.is_some() {
+            self.touched = on.then(Vec::new);
         }
     }
 
-    pub(super) fn remove(&mut self, key: &[u8]) -> bool {
-        match self.entries.remove(key) {
-            Some(old) => {
-                self.work += units_of(old.value.len());
-                self.digest = self.digest.wrapping_sub(entry_digest(key, &old.value, old.op));
-                true
-            }
-            None => false,
-        }
+    /// What was touched since the last call.
+    pub fn take_touches(&mut self) -> Vec<Touch> {
+        self.touched.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
 /// A decimal 64-bit integer exactly as Rust and Redis print it: no sign `+`, no spaces, no leading zeros.
-fn parse_integer(bytes: &[u8]) -> Option<i64> {
-    let number: i64 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
-    (number.to_string().as_bytes() == bytes).then_some(number)
+pub(super) fn parse_integer(bytes: &[u8]) -> Option<i64> {
+    let canonical = match bytes {
+        [b'0'] => true,
+        [b'1'..=b'9', ..] => true,
+        [b'-', b'1'..=b'9', ..] => true,
+        _ => false,
+    };
+    if !canonical || bytes.len() > 20 {
+        return None;
+    }
+    std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::KEYS_REPLY_BYTES_MAX;
+    use super::super::{KEYS_REPLY_BYTES_MAX, StoreError, VALUE_BYTES_MAX};
     use super::*;
 
     /// Applies commands as client 0 and gives the answers as text.
@@ -283,7 +385,14 @@ mod tests {
                 }
                 let op = store.op().next();
                 store
-                    .apply(LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(op.0 - 1), command })
+                    .apply(LogEntry {
+                        op,
+                        client: ClientId(0),
+                        seq: Seq(op.0),
+                        acked: Seq(op.0 - 1),
+                        stamp: Stamp::default(),
+                        command,
+                    })
                     .to_string()
             })
             .collect()
@@ -361,7 +470,7 @@ mod tests {
         let big = "x".repeat(VALUE_BYTES_MAX);
         let answers = run(&mut store, [put("k", &big), Command::Append { key: "k".into(), value: "y".into() }]);
         assert!(answers[1].contains("at most 1048576 bytes"));
-        assert_eq!(store.get(b"k").unwrap().value.len(), VALUE_BYTES_MAX);
+        assert_eq!(store.get(b"k").unwrap().value.size_bytes(), VALUE_BYTES_MAX);
     }
 
     #[test]
@@ -419,8 +528,14 @@ mod tests {
     #[should_panic(expected = "in order")]
     fn a_gap_in_the_log_is_a_programming_error() {
         let mut store = Store::default();
-        let entry =
-            LogEntry { op: OpNumber(2), client: ClientId(0), seq: Seq(1), acked: Seq(0), command: put("a", "1") };
+        let entry = LogEntry {
+            op: OpNumber(2),
+            client: ClientId(0),
+            seq: Seq(1),
+            acked: Seq(0),
+            stamp: Stamp::default(),
+            command: put("a", "1"),
+        };
         store.apply(entry);
     }
 }

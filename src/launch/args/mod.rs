@@ -43,6 +43,10 @@ pub struct Args {
     #[arg(help_heading = CLUSTER)]
     pub clients: u32,
 
+    /// Refuse what would store more than this (200M, 2G); reads and removals go on [default: no limit].
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = CLUSTER)]
+    pub max_memory: Option<u64>,
+
     /// Start the ranks on the hosts that this file names, one a line, this machine first.
     #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
     pub hostfile: Option<PathBuf>,
@@ -204,6 +208,23 @@ fn probability(text: &str) -> Result<f64, String> {
         Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
         _ => Err("give a probability between 0 and 1, such as 0.2".into()),
     }
+}
+
+/// A size in bytes: a number, and perhaps K, M, G or T for the powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: give bytes, or a number with K, M, G or T behind it");
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches('b').trim_end_matches(['k', 'm', 'g', 't']);
+    let shift = match lower.trim_end_matches('b').strip_prefix(digits).ok_or_else(wrong)? {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(wrong)
 }
 
 fn pace(text: &str) -> Result<f64, String> {

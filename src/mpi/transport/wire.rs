@@ -336,7 +336,7 @@ fn note(sent: &mut Vec<Rank>, to: Rank) {
 mod tests {
     use super::*;
     use crate::core::protocol::{Request, ViewNumber};
-    use crate::core::store::{Bytes, ClientId, Command, KeyList, LogEntry, OpNumber, Reply, Seq};
+    use crate::core::store::{Bytes, ClientId, Command, KeyList, LogEntry, OpNumber, Reply, Seq, Stamp};
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -369,8 +369,14 @@ mod tests {
                 }))
             }),
             (numbers, command()).prop_map(|((client, seq, op), command)| {
-                let entry =
-                    LogEntry { op: OpNumber(op), client: ClientId(client), seq: Seq(seq), acked: Seq(0), command };
+                let entry = LogEntry {
+                    op: OpNumber(op),
+                    client: ClientId(client),
+                    seq: Seq(seq),
+                    acked: Seq(0),
+                    stamp: Stamp::default(),
+                    command,
+                };
                 Packet::Message(Message::Prepare {
                     view: ViewNumber(seq),
                     commit: OpNumber(op),

@@ -37,7 +37,7 @@ mod transfer;
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
 use super::{Config, Doom, Event, Outbox, Role, Rule, Rules, Time};
-use crate::core::store::{LogEntry, OpNumber, Reply, Store};
+use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store};
 use backup::Backup;
 use joining::{Joining, Next};
 use patience::{Promise, Weather};
@@ -150,21 +150,13 @@ impl Core {
         self.ahead.clear();
     }
 
-    /// Applies the log up to `target` (or its end), but no more than a slice. Shows the store and each write before it
-    /// is applied to `before`, and hands each answer to `told`.
-    fn commit_to(
-        &mut self,
-        target: OpNumber,
-        out: &mut Outbox,
-        mut before: impl FnMut(&Store, &LogEntry),
-        mut told: impl FnMut(&LogEntryId, Reply, &mut Outbox),
-    ) {
+    /// Applies the log up to `target` (or its end), but no more than a slice. Hands each answer to `told`.
+    fn commit_to(&mut self, target: OpNumber, out: &mut Outbox, mut told: impl FnMut(&LogEntryId, Reply, &mut Outbox)) {
         let end = out.work + self.config.slice;
         while self.store.op() < target && out.work < end {
             let Some(entry) = self.log.pop_front() else { return };
             let entry = Arc::unwrap_or_clone(entry);
             self.log_bytes -= entry.command.size_bytes();
-            before(&self.store, &entry);
             let id = LogEntryId { op: entry.op, client: entry.client, seq: entry.seq };
             let work = self.store.work();
             let reply = self.store.apply(entry);
@@ -172,14 +164,25 @@ impl Core {
             if out.detail {
                 out.tell(Event::Applied { op: id.op, client: id.client, seq: id.seq });
             }
-            told(&id, reply, out);
+            if id.client != ClientId::PRIMARY {
+                told(&id, reply, out);
+            }
         }
+        out.rubbish.extend(self.store.take_rubbish());
+    }
+
+    /// Time and chance of a log entry that is made now.
+    fn stamp(&self, now: Time) -> Stamp {
+        let newest = self.log.back().map_or(self.store.time(), |entry| entry.stamp.time);
+        let place = self.op().0.rotate_left(32) ^ u64::from(self.me.rank.0) ^ u64::from(self.me.incarnation.0) << 48;
+        let seed = Chance::new(place ^ now.0).next();
+        Stamp { time: newest.max(self.config.unix_ms.saturating_add(now.as_millis())), seed }
     }
 
     /// As backup or joining server: everything up to `commit` is committed. Goes on with applying it.
     fn follow(&mut self, commit: OpNumber, out: &mut Outbox) {
         self.committed = self.committed.max(commit);
-        self.commit_to(self.committed, out, |_, _| {}, |_, _, _| {});
+        self.commit_to(self.committed, out, |_, _, _| {});
     }
 
     /// Grants the primary of the view a lease, and promises what it means. Tells how long it is.
@@ -211,7 +214,7 @@ impl Core {
 /// Which request a log entry was.
 pub(super) struct LogEntryId {
     op: OpNumber,
-    client: crate::core::store::ClientId,
+    client: ClientId,
     seq: crate::core::store::Seq,
 }
 

@@ -10,7 +10,8 @@ use crate::core::protocol::time::Backoff;
 use crate::core::protocol::view::{Incarnation, METADATA, Member, Rank, View};
 use crate::core::protocol::{CrashPoint, Doom, Event, Outbox, Rule, Time};
 use crate::core::store::{
-    ClientId, Command, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq, Store, StoreError,
+    Bytes, ClientId, Command, Db, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq,
+    StoreError,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -40,6 +41,10 @@ pub struct Primary {
     held: Held,
     /// Reads that wait for a lease.
     unleased: Held,
+    /// Reads of keys that are past their time: they wait until that is in the store.
+    stale: Held,
+    /// The newest entry that expires keys.
+    expiring: OpNumber,
     /// Requests that have overtaken an earlier write of their client.
     early: Early,
     pub(super) scans: Scans,
@@ -85,11 +90,18 @@ impl Primary {
             asked_since: None,
             held: Held::default(),
             unleased: Held::default(),
+            stale: Held::default(),
+            expiring: OpNumber(0),
             early: Early::default(),
             scans: Scans::default(),
             is_behind: false,
             doomed: None,
-            logged: core.log.iter().map(|entry| (entry.client, entry.seq)).collect(),
+            logged: core
+                .log
+                .iter()
+                .map(|entry| (entry.client, entry.seq))
+                .filter(|(c, _)| *c != ClientId::PRIMARY)
+                .collect(),
             crash_instead_of_answering: None,
             transfers: view.number.0 << 32,
             served: BTreeMap::new(),
@@ -191,7 +203,7 @@ impl Primary {
     /// How many requests wait.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held.len() + self.unleased.len() + self.early.len() + self.scans.len()
+        self.held.len() + self.unleased.len() + self.stale.len() + self.early.len() + self.scans.len()
     }
 
     /// The servers that are receiving the state now, with the number of keys sent.
@@ -206,7 +218,7 @@ impl Primary {
 
     pub(super) fn take_held(&mut self) -> impl Iterator<Item = Request> + '_ {
         let doomed = self.doomed.take().map(|doomed| doomed.request);
-        let held = std::iter::from_fn(|| self.held.pop().or_else(|| self.unleased.pop()));
+        let held = std::iter::from_fn(|| self.held.pop().or_else(|| self.unleased.pop()).or_else(|| self.stale.pop()));
         let early = std::iter::from_fn(|| self.early.pop());
         let held = doomed.into_iter().chain(held.map(|(request, _)| request)).chain(early);
         held.chain(self.scans.take_requests())
@@ -274,7 +286,7 @@ impl Primary {
         } else if request.command.is_read() {
             self.serve_read(core, now, request, doom, out);
         } else {
-            self.serve_write(core, request, doom, out);
+            self.serve_write(core, now, request, doom, out);
         }
     }
 
@@ -314,14 +326,57 @@ impl Primary {
             core.crashed = Some((doom, core.op()));
         } else if !self.has_leases(core, now) {
             self.unleased.push(request, None);
-        } else if matches!(*request.command, Command::Keys { .. }) {
+        } else if request.command.keys_pattern().is_some() {
             self.on_keys(core, now, request, out);
         } else {
-            Self::answer(core, request.client, request.seq, core.store.read(&request.command), out);
+            let stamp = core.stamp(now);
+            let stale = core.store.stale_keys(&request.command, stamp.time);
+            if !stale.is_empty() {
+                // Who reads that a key is gone must never see it again, however slow the next primary's clock is.
+                self.expire(core, now, stale, out);
+                self.stale.push(request, None);
+                return;
+            }
+            Self::answer(core, request.client, request.seq, core.store.read_at(&request.command, stamp), out);
         }
     }
 
-    fn serve_write(&mut self, core: &mut Core, request: Request, doom: Option<Doom>, out: &mut Outbox) {
+    /// Has it logged that these keys are past their time; one such entry at a time.
+    fn expire(&mut self, core: &mut Core, now: Time, keys: Vec<(Db, Bytes)>, out: &mut Outbox) {
+        if keys.is_empty() || self.expiring > core.store.op() {
+            return;
+        }
+        self.expiring = core.op().next();
+        let seq = Seq(self.expiring.0);
+        self.log(core, now, (ClientId::PRIMARY, seq, seq), Command::Expire(keys.into()));
+        self.prepare_newest(core, out);
+    }
+
+    /// Expires keys whose time is over.
+    fn expire_due(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        let full = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX;
+        let is_due = || core.store.next_expiry().is_some_and(|at| at <= core.stamp(now).time);
+        if self.phase == Phase::Serving && !full && self.expiring <= core.store.op() && is_due() {
+            let keys = core.store.past_their_time(core.stamp(now).time);
+            self.expire(core, now, keys, out);
+        }
+    }
+
+    fn log(&self, core: &mut Core, now: Time, (client, seq, acked): (ClientId, Seq, Seq), command: Command) {
+        let (op, stamp) = (core.op().next(), core.stamp(now));
+        core.append(Arc::new(LogEntry { op, client, seq, acked, stamp, command }));
+    }
+
+    /// Sends the newest entry to everybody who has to have it.
+    fn prepare_newest(&self, core: &Core, out: &mut Outbox) {
+        let Some(entry) = core.log.back() else { return };
+        let (view, commit) = (core.view_number(), core.store.op());
+        for peer in self.peers.values().filter(|peer| peer.is_required()) {
+            out.send(peer.member.rank, Message::Prepare { view, commit, entry: Arc::clone(entry) });
+        }
+    }
+
+    fn serve_write(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
         let Request { client, seq, acked, command, .. } = request;
         let session = core.store.sessions().get(client);
         let (_, last) = self.newest_of(core, client);
@@ -338,11 +393,14 @@ impl Primary {
             Self::answer(core, client, seq, Reply::Error(StoreError::TooManyClients), out);
             return;
         }
+        if core.store.size_bytes() > core.config.memory_bytes_max && command.needs_memory() {
+            Self::answer(core, client, seq, Reply::Error(StoreError::OUT_OF_MEMORY), out);
+            return;
+        }
         debug_assert!(session.is_none_or(|session| session.pending_replies() <= SESSION_REPLIES_MAX));
         self.logged.insert(client, seq);
         let op = core.op().next();
-        let command = Arc::unwrap_or_clone(command);
-        core.append(Arc::new(LogEntry { op, client, seq, acked, command }));
+        self.log(core, now, (client, seq, acked), Arc::unwrap_or_clone(command));
         let crash = doom.map(|doom| (doom, op));
         match doom.map(|doom| doom.point) {
             Some(CrashPoint::BeforePrepare) => {
@@ -352,11 +410,7 @@ impl Primary {
             Some(CrashPoint::BeforeReply) => self.crash_instead_of_answering = crash,
             _ => {}
         }
-        let entry = core.log.back().expect("just appended");
-        let (view, commit) = (core.view_number(), core.store.op());
-        for peer in self.peers.values().filter(|peer| peer.is_required()) {
-            out.send(peer.member.rank, Message::Prepare { view, commit, entry: Arc::clone(entry) });
-        }
+        self.prepare_newest(core, out);
         if doom.is_some_and(|doom| doom.point == CrashPoint::AfterPrepare) {
             core.crashed = crash;
         }
@@ -402,29 +456,30 @@ impl Primary {
         if let Some((_, op)) = crash {
             target = op;
         }
-        let (peers, scans) = (&mut self.peers, &mut self.scans);
-        let note = |store: &Store, entry: &LogEntry| {
-            let Some(key) = entry.command.key() else { return };
-            scans.note_write(key, store);
-            for peer in peers.values_mut() {
-                if let Standing::Receiving(transfer) = &mut peer.standing
-                    && let Some(exporter) = &mut transfer.exporter
-                {
-                    exporter.note_write(key);
-                }
-            }
-        };
+        core.store.note_touches(self.scans.is_noting() || self.exporters().next().is_some());
         let view = core.view_number();
-        core.commit_to(target, out, note, |id, reply, out| {
+        core.commit_to(target, out, |id, reply, out| {
             if crash.is_none_or(|(_, op)| op != id.op) {
                 let (client, seq) = (id.client, id.seq);
                 out.send(Rank(client.0), Message::Reply { client, seq, view, reply });
             }
         });
+        for touch in core.store.take_touches() {
+            self.scans.note(&touch);
+            self.exporters().for_each(|exporter| exporter.note(&touch));
+        }
         self.is_behind |= core.store.op() < target;
         if crash.is_some_and(|(_, op)| op <= core.store.op()) {
             core.crashed = crash;
         }
+    }
+
+    /// Those who read the store for a server that receives it.
+    fn exporters(&mut self) -> impl Iterator<Item = &mut Exporter> {
+        self.peers.values_mut().filter_map(|peer| match &mut peer.standing {
+            Standing::Receiving(transfer) => transfer.exporter.as_mut(),
+            _ => None,
+        })
     }
 
     fn step_phase(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
@@ -465,6 +520,12 @@ impl Primary {
             && let Some((request, _)) = self.unleased.pop()
         {
             self.serve(core, now, request, None, out);
+        }
+        if core.store.op() >= self.expiring {
+            for _ in 0..self.stale.len() {
+                let Some((request, _)) = self.stale.pop() else { break };
+                self.serve(core, now, request, None, out);
+            }
         }
         for _ in 0..self.held.len() {
             let blocked = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX || core.crashed.is_some();
@@ -655,6 +716,7 @@ impl Primary {
         {
             self.phase = Phase::Serving; // It could not be drained in time; nothing was given away yet.
         }
+        self.expire_due(core, now, out);
         self.advance(core, now, out);
         if core.crashed.is_none() {
             self.scan_on(core, now, out);

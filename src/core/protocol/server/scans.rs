@@ -8,7 +8,7 @@ use super::held::Held;
 use super::primary::{Phase, Primary};
 use crate::core::protocol::message::Request;
 use crate::core::protocol::{Outbox, Time};
-use crate::core::store::{Bytes, ClientId, Command, Reply, Scan, Seq, Store};
+use crate::core::store::{ClientId, Reply, Scan, Seq, Touch};
 
 /// The most `KEYS` that wait for the one that is served; more are dropped, and their clients repeat them.
 const WAITING_MAX: usize = 64;
@@ -38,10 +38,15 @@ impl Scans {
         self.waiting.len() + usize::from(self.running.is_some())
     }
 
-    /// A write to `key` is about to be applied to the store.
-    pub(super) fn note_write(&mut self, key: &Bytes, store: &Store) {
+    /// True while a scan wants to know what is touched.
+    pub(super) fn is_noting(&self) -> bool {
+        matches!(&self.running, Some(Running { reply: None, .. }))
+    }
+
+    /// Something was touched.
+    pub(super) fn note(&mut self, touch: &Touch) {
         if let Some(Running { scan, reply: None, .. }) = &mut self.running {
-            scan.note_write(key, store);
+            scan.note(touch);
         }
     }
 
@@ -88,8 +93,8 @@ impl Primary {
                     return;
                 }
                 let Some((request, _)) = self.scans.waiting.pop() else { return };
-                let Command::Keys { pattern } = &*request.command else { continue };
-                let scan = Scan::new(pattern);
+                let Some((db, pattern)) = request.command.keys_pattern() else { continue };
+                let scan = Scan::new(db, pattern);
                 self.scans.running = Some(Running { request, scan, reply: None });
             }
             let Some(running) = &mut self.scans.running else { return };

@@ -9,8 +9,33 @@
 //! row: the parser, completion, hints, HELP, the README's table (a test says what to put there), and what a door says
 //! of it.
 
-use super::{Bytes, Call, Command, Db, StoreError};
+mod args;
+mod hash;
+mod keys;
+mod list;
+mod list_pops;
+mod set;
+pub(super) mod strings;
+mod zset;
+mod zset_algebra;
+mod zset_ranges;
+
+use super::transaction::{Transaction, View};
+use super::{Bytes, Call, Command, Db, Reply, StoreError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::LazyLock;
+
+/// What a command comes to, or one of its steps.
+pub type Answer<T = Reply> = Result<T, StoreError>;
+
+/// What carries a command out.
+#[derive(Debug, Clone, Copy)]
+pub enum Run {
+    /// It is answered from what is there.
+    Read(fn(&View<'_>, &[Bytes]) -> Answer),
+    /// It has a place in the order of writes. It may take its arguments away.
+    Write(fn(&mut Transaction<'_>, &mut [Bytes]) -> Answer),
+}
 
 /// Whether a command changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +55,15 @@ pub struct Row {
     pub shown: &'static str,
     /// How many words, the name included; negative: at least so many.
     pub arity: i16,
+    /// What carries it out.
+    pub run: Run,
     /// Whether it changes something.
     pub kind: Kind,
     /// Redis' other flags: `fast`, `denyoom`, `blocking`, `movablekeys`.
-    pub flags: &'static [&'static str],
+    pub flags: Vec<&'static str>,
     /// Position of the first key (the name is 0; 0: no key), of the last (negative: counted from the end), and from
     /// key to key.
-    pub keys: (i16, i16, i16),
+    pub keys: Keys,
     /// The kind of value, as Redis groups its commands: `string`, `list`, …
     pub group: &'static str,
     /// What follows the name, for people.
@@ -45,11 +72,38 @@ pub struct Row {
     pub summary: &'static str,
 }
 
+/// Where the keys stand, as Redis says it: first, last, step.
+pub type Keys = (i16, i16, i16);
+
+/// A row as it is written down: name, arity, what carries it out, flags, keys, syntax, summary.
+type Line = (&'static str, i16, Run, &'static str, Keys, &'static str, &'static str);
+
+/// No key.
+const NO_KEY: Keys = (0, 0, 0);
+/// The first argument.
+const ONE_KEY: Keys = (1, 1, 1);
+/// The first two.
+const TWO_KEYS: Keys = (1, 2, 1);
+/// All arguments.
+const ALL_KEYS: Keys = (1, -1, 1);
+
 impl Row {
+    /// True for what changes nothing.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.kind == Kind::Read
+    }
+
     /// Redis' flags, `write` or `readonly` first.
     pub fn all_flags(&self) -> impl Iterator<Item = &'static str> {
-        let kind = if self.kind == Kind::Read { "readonly" } else { "write" };
+        let kind = if self.is_read() { "readonly" } else { "write" };
         std::iter::once(kind).chain(self.flags.iter().copied())
+    }
+
+    /// Whether it has one of Redis' flags.
+    #[must_use]
+    pub fn has_flag(&self, flag: &str) -> bool {
+        self.all_flags().any(|own| own == flag)
     }
 
     /// Whether it may have so many words, the name included.
@@ -60,13 +114,40 @@ impl Row {
     }
 
     /// Where the keys stand among the arguments (0: the first after the name).
-    pub fn key_positions(&self, args: &[Bytes]) -> impl Iterator<Item = usize> + use<> {
+    pub fn key_positions(&self, args: &[Bytes]) -> std::vec::IntoIter<usize> {
         let (first, last, step) = self.keys;
         let words = i64::try_from(args.len()).unwrap_or(i64::MAX - 1) + 1;
         let last = if last < 0 { words + i64::from(last) } else { i64::from(last) };
         let end = if first == 0 { 0 } else { usize::try_from(last.min(words - 1) + 1).unwrap_or(0) };
         let first = usize::try_from(first).unwrap_or(0);
-        (first..end).step_by(usize::try_from(step).unwrap_or(1).max(1)).map(|at| at - 1)
+        let fixed = (first..end).step_by(usize::try_from(step).unwrap_or(1).max(1)).map(|at| at - 1);
+        // A number says how many keys follow.
+        let counted = self.counted_at().and_then(|at| Some((at, args::integer(args.get(at)?).ok()?)));
+        let counted = counted.map_or(0..0, |(at, count)| {
+            let end = at.saturating_add(1).saturating_add(usize::try_from(count).unwrap_or(0));
+            at + 1..end.min(args.len())
+        });
+        fixed.chain(counted).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Where the number of keys stands.
+    fn counted_at(&self) -> Option<usize> {
+        match self.name {
+            "zunionstore" | "zinterstore" | "zdiffstore" | "blmpop" | "bzmpop" => Some(1),
+            "zunion" | "zinter" | "zdiff" | "zintercard" | "sintercard" | "lmpop" | "zmpop" => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Where the keys of lists and sorted sets stand that may come into being.
+    pub(super) fn grown_positions(&self, args: &[Bytes]) -> std::vec::IntoIter<usize> {
+        let at = match self.name {
+            "lpush" | "rpush" | "zadd" | "zincrby" | "zunionstore" | "zinterstore" | "zdiffstore" | "zrangestore"
+            | "georadius" | "sort" => vec![0],
+            "lmove" | "rpoplpush" | "rename" | "renamenx" | "copy" => vec![1],
+            _ => Vec::new(),
+        };
+        at.into_iter().filter(|at| *at < args.len()).collect::<Vec<_>>().into_iter()
     }
 }
 
@@ -82,7 +163,12 @@ impl RowId {
     }
 
     fn find(name: &[u8]) -> Option<Self> {
-        let at = table().position(|row| row.name.as_bytes().eq_ignore_ascii_case(name))?;
+        let mut small = [0; NAME_BYTES_MAX];
+        let small = small.get_mut(..name.len())?;
+        small.copy_from_slice(name);
+        small.make_ascii_lowercase();
+        let small: &[u8] = small;
+        let at = TABLE.binary_search_by(|row| row.name.as_bytes().cmp(small)).ok()?;
         u16::try_from(at).ok().map(Self)
     }
 
@@ -92,7 +178,7 @@ impl RowId {
     /// Never: a number without a row is not let in.
     #[must_use]
     pub fn row(self) -> &'static Row {
-        table().nth(self.0.into()).expect("it was looked up")
+        &TABLE[usize::from(self.0)]
     }
 }
 
@@ -105,14 +191,41 @@ impl Serialize for RowId {
 impl<'de> Deserialize<'de> for RowId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = u16::deserialize(deserializer)?;
-        let known = table().nth(number.into()).map(|_| Self(number));
+        let known = TABLE.get(usize::from(number)).map(|_| Self(number));
         known.ok_or_else(|| serde::de::Error::custom("no such command"))
     }
 }
 
-/// All commands.
+/// No name is longer.
+const NAME_BYTES_MAX: usize = 24;
+
+/// All commands, by name: so that a number means the same on every server of one version.
+static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    let groups: [(&str, &[&[Line]]); 6] = [
+        ("generic", &[keys::ROWS]),
+        ("string", &[strings::ROWS]),
+        ("hash", &[hash::ROWS]),
+        ("list", &[list::ROWS, list_pops::ROWS]),
+        ("set", &[set::ROWS]),
+        ("sorted-set", &[zset::ROWS, zset_ranges::ROWS, zset_algebra::ROWS]),
+    ];
+    let row = |group: &'static str, line: &Line| {
+        let (shown, arity, run, flags, keys, syntax, summary) = *line;
+        // Made once, for as long as the program runs.
+        let name: &'static str = Box::leak(shown.to_lowercase().into_boxed_str());
+        let kind = if matches!(run, Run::Read(_)) { Kind::Read } else { Kind::Write };
+        let flags = flags.split_whitespace().collect();
+        Row { name, shown, arity, run, kind, flags, keys, group, syntax, summary }
+    };
+    let lines = groups.iter().flat_map(|(group, parts)| parts.iter().flat_map(|part| part.iter()).map(|l| (*group, l)));
+    let mut table: Vec<Row> = lines.map(|(group, line)| row(group, line)).collect();
+    table.sort_by_key(|row| row.name);
+    table
+});
+
+/// All commands, by name.
 pub fn table() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter()
+    TABLE.iter()
 }
 
 /// The command of this name, in any letters.
@@ -176,39 +289,6 @@ fn unknown(name: &[u8], args: &[Bytes]) -> StoreError {
     }
     StoreError::told(format!("ERR unknown command '{}', with args beginning with: {begin}", shown(name)))
 }
-
-macro_rules! row {
-    ($name:literal $shown:literal $arity:literal $kind:ident $flags:tt $keys:tt
-     $group:literal $syntax:literal $summary:literal) => {
-        Row {
-            name: $name,
-            shown: $shown,
-            arity: $arity,
-            kind: Kind::$kind,
-            flags: &$flags,
-            keys: $keys,
-            group: $group,
-            syntax: $syntax,
-            summary: $summary,
-        }
-    };
-}
-
-const ROWS: &[Row] = &[
-    row!("get" "GET" 2 Read ["fast"] (1, 1, 1) "string" "key" "The value of a key."),
-    row!("set" "SET" -3 Write ["denyoom"] (1, 1, 1) "string" "key value" "Stores a value."),
-    row!("put" "PUT" 3 Write ["denyoom"] (1, 1, 1) "string" "key value" "Stores a value."),
-    row!("add" "ADD" 3 Write ["denyoom"] (1, 1, 1) "string" "key value" "Stores a value if there is none."),
-    row!("update" "UPDATE" 3 Write ["denyoom"] (1, 1, 1) "string" "key value" "Stores a value if there is one."),
-    row!("append" "APPEND" 3 Write ["denyoom", "fast"] (1, 1, 1) "string" "key value" "Appends to a value."),
-    row!("incr" "INCR" 2 Write ["denyoom", "fast"] (1, 1, 1) "string" "key" "Adds one to a number."),
-    row!("del" "DEL" -2 Write [] (1, -1, 1) "generic" "key [key ...]" "Removes keys."),
-    row!("delete" "DELETE" 2 Write [] (1, 1, 1) "generic" "key" "Removes a key."),
-    row!("keys" "KEYS" 2 Read [] (0, 0, 0) "generic" "pattern" "The keys that match a glob."),
-    row!("count" "COUNT" 1 Read ["fast"] (0, 0, 0) "server" "" "How many keys there are."),
-    row!("dbsize" "DBSIZE" 1 Read ["fast"] (0, 0, 0) "server" "" "How many keys there are."),
-    row!("version" "VERSION" 2 Read ["fast"] (1, 1, 1) "generic" "key" "The write that changed it last."),
-];
 
 #[cfg(test)]
 mod tests {
