@@ -456,7 +456,7 @@ fn random_commands_are_answered_as_redis_answers_them() {
                     break;
                 }
             }
-            if author.dice.next_u32() % 64 == 0 {
+            if author.dice.next_u32().is_multiple_of(64) {
                 settle(&mut redis, &mut ours, &mut author);
             }
         }

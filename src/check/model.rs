@@ -347,15 +347,17 @@ mod tests {
             let mut state = State::Absent;
             for command in commands {
                 let act = Act::of(&command).unwrap();
+                let stamp = Stamp::default();
+                let value = |stored: &crate::core::store::Stored| Value::of(stored.value.as_string().unwrap());
                 let reply = if command.is_read() {
                     store.read(&command)
                 } else {
                     let op = store.op().next();
                     let (client, command) = (ClientId(0), command.clone());
-                    store.apply(LogEntry { op, client, seq: Seq(op.0), acked: Seq(0), stamp: Stamp::default(), command })
+                    store.apply(LogEntry { op, client, seq: Seq(op.0), acked: Seq(0), stamp, command })
                 };
                 let answer = Answer::of(&command, &reply).unwrap();
-                let after = store.get(b"k").map_or(State::Absent, |stored| State::Present(Value::of(stored.value.as_string().unwrap())));
+                let after = store.get(b"k").map_or(State::Absent, |stored| State::Present(value(stored)));
                 prop_assert_eq!(act.admits(state, &answer), Some(after), "{:?}", command);
                 prop_assert_eq!(act.effect(state), after);
                 let from_any = act.admits(State::Any, &answer);

@@ -56,7 +56,14 @@ impl House {
             } else {
                 let op = self.store.op().next();
                 let (client, seq) = (ClientId(0), Seq(op.0));
-                self.store.apply(LogEntry { op: OpNumber(op.0), client, seq, acked: Seq(0), stamp: Default::default(), command })
+                self.store.apply(LogEntry {
+                    op: OpNumber(op.0),
+                    client,
+                    seq,
+                    acked: Seq(0),
+                    stamp: Default::default(),
+                    command,
+                })
             };
             self.hall.answered(self.now, ticket, &Outcome::Done(reply));
         }

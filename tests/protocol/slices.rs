@@ -214,7 +214,10 @@ proptest! {
         writes in prop::collection::vec((any::<bool>(), 0_u64..40, any::<bool>()), 1..200),
     ) {
         let mut node = Node::primary_in(Config { slice, ..Config::new(3) }, &[]);
-        let state = |node: &Node| -> KeyList { node.server.store().iter().map(|(key, _)| key).collect() };
+        let state = |node: &Node| -> KeyList {
+            let keys: std::collections::BTreeSet<&Bytes> = node.server.store().iter().map(|(key, _)| key).collect();
+            keys.into_iter().collect()
+        };
         // All states since the question was asked.
         let mut possible: Option<Vec<KeyList>> = None;
         let mut asked = 0;

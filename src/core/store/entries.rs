@@ -60,6 +60,10 @@ pub(super) struct Database {
 }
 
 impl Database {
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty() && self.due.is_empty()
+    }
+
     fn add(&mut self, key: u64, key_bytes: usize, stored: &Stored) {
         self.digest = self.digest.wrapping_add(stored.digest(key));
         self.bytes += stored.size_bytes() + key_bytes as u64;

@@ -1,8 +1,8 @@
 //! A `KEYS` in slices, while writes go on.
 //!
 //! Looking at a million keys takes a tenth of a second, and the primary may not be silent for so long. So a [`Scan`]
-//! walks the live store in the order of its table, a slice at a time. Its answer is the state at the moment at which it began: of
-//! a key that lies ahead of it and is about to be written it first notes whether it is there. What lies behind it has
+//! walks the live store in the order of its table, a slice at a time. Its answer is the state at the moment at which it
+//! began: of a key that lies ahead of it and is about to be written it first notes whether it is there. What lies behind it has
 //! been looked at already, and what becomes of it there does not matter.
 //!
 //! ```text
@@ -162,7 +162,8 @@ mod tests {
                 write(&mut store, None, w);
             }
             let pattern = KeyPattern::new(glob.as_bytes());
-            let expected: BTreeSet<&Bytes> = store.iter().map(|(key, _)| key).filter(|key| pattern.matches(key)).collect();
+            let keys = store.iter().map(|(key, _)| key);
+            let expected: BTreeSet<&Bytes> = keys.filter(|key| pattern.matches(key)).collect();
             let expected: KeyList = expected.into_iter().collect();
             let mut scan = Scan::new(Db::default(), glob.as_bytes());
             let mut during = during.into_iter();

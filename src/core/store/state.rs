@@ -44,7 +44,7 @@ pub struct Stamp {
 /// The state that all members agree on, after `op` writes.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
-    pub(super) dbs: [Database; DATABASES],
+    pub(super) dbs: Box<[Database; DATABASES]>,
     pub(super) sessions: Sessions,
     pub(super) op: OpNumber,
     /// That of the newest entry.
@@ -306,7 +306,7 @@ impl Store {
         let mut chance = super::table::Chance::new(stamp.seed);
         let answers = multi.commands.into_iter().map(|command| {
             self.work += WRITE_UNITS;
-            self.execute(command, Stamp { seed: chance.next(), ..stamp })
+            self.execute(command, Stamp { seed: chance.draw(), ..stamp })
         });
         Reply::Array(answers.collect())
     }
@@ -314,7 +314,6 @@ impl Store {
     /// Forgets keys, as many as take about this much work; the store is good for nothing else any more. To let go of
     /// a large one at once would take its time. True when nothing is left.
     pub fn forget_some(&mut self, units: u64) -> bool {
-        self.flushed.extend(self.dbs.iter_mut().filter(|base| !base.table.is_empty()).map(std::mem::take));
         let mut left = units.max(1);
         while left > 0 {
             left -= 1;
@@ -323,17 +322,15 @@ impl Store {
                     return false;
                 }
                 self.rubbish.pop();
-            } else if let Some(base) = self.flushed.last_mut() {
+            } else if let Some(base) = self.dbs.iter_mut().chain(&mut self.flushed).find(|base| !base.is_empty()) {
                 let values = base.table.pop_first().into_iter().flatten().map(|(_, stored)| stored.value);
                 self.rubbish.extend(values.filter(|value| value.packed().is_none()));
-                if base.due.pop_first().is_none() && base.table.is_empty() {
-                    self.flushed.pop();
-                }
+                base.due.pop_first();
             } else {
                 return true;
             }
         }
-        self.rubbish.is_empty() && self.flushed.is_empty()
+        self.rubbish.is_empty() && self.dbs.iter().chain(&self.flushed).all(Database::is_empty)
     }
 
     /// What was removed and is large, as a store to be let go of with [`Store::forget_some`].
@@ -358,12 +355,7 @@ impl Store {
 
 /// A decimal 64-bit integer exactly as Rust and Redis print it: no sign `+`, no spaces, no leading zeros.
 pub(super) fn parse_integer(bytes: &[u8]) -> Option<i64> {
-    let canonical = match bytes {
-        [b'0'] => true,
-        [b'1'..=b'9', ..] => true,
-        [b'-', b'1'..=b'9', ..] => true,
-        _ => false,
-    };
+    let canonical = matches!(bytes, [b'0'] | [b'1'..=b'9', ..] | [b'-', b'1'..=b'9', ..]);
     if !canonical || bytes.len() > 20 {
         return None;
     }

@@ -37,7 +37,7 @@ pub struct Table<V> {
 enum Slot<V> {
     One(Bytes, V),
     /// Keys that share a place, which hardly ever happens by chance.
-    Many(Box<Vec<(Bytes, V)>>),
+    Many(Vec<(Bytes, V)>),
 }
 
 impl<V> Slot<V> {
@@ -109,8 +109,8 @@ impl<V> Table<V> {
                 if let Some(old) = slot.find_mut(&key) {
                     return Some(std::mem::replace(old, value));
                 }
-                let mut all = match std::mem::replace(slot, Slot::Many(Box::default())) {
-                    Slot::One(key, value) => Box::new(vec![(key, value)]),
+                let mut all = match std::mem::replace(slot, Slot::Many(Vec::new())) {
+                    Slot::One(key, value) => vec![(key, value)],
                     Slot::Many(all) => all,
                 };
                 let at = all.partition_point(|(other, _)| *other < key);
@@ -150,7 +150,7 @@ impl<V> Table<V> {
         let (_, slot) = self.slots.pop_first()?;
         let all = match slot {
             Slot::One(key, value) => vec![(key, value)],
-            Slot::Many(all) => *all,
+            Slot::Many(all) => all,
         };
         self.len -= all.len();
         Some(all)
@@ -162,7 +162,7 @@ impl<V> Table<V> {
     }
 
     /// Everything from this place on.
-    pub fn from_place(&self, from: u64) -> impl Iterator<Item = (u64, &Bytes, &V)> {
+    pub fn starting_at(&self, from: u64) -> impl Iterator<Item = (u64, &Bytes, &V)> {
         let places = self.slots.range(from..);
         places.flat_map(|(place, slot)| slot.iter().map(|(key, value)| (*place, key, value)))
     }
@@ -190,7 +190,7 @@ impl<V> Table<V> {
     pub fn scan(&self, from: u64, count: usize) -> (u64, Vec<(&Bytes, &V)>) {
         let mut found = Vec::new();
         let mut last = 0;
-        for (place, key, value) in self.from_place(from) {
+        for (place, key, value) in self.starting_at(from) {
             if found.len() >= count && place != last {
                 return (place, found);
             }
@@ -207,8 +207,8 @@ impl<V> Table<V> {
             let at = chance.below(self.len as u64);
             return self.iter().nth(usize::try_from(at).ok()?);
         }
-        let from = chance.next() >> DROPPED_BITS;
-        let around = self.from_place(from).map(|(_, key, value)| (key, value)).chain(self.iter());
+        let from = chance.draw() >> DROPPED_BITS;
+        let around = self.starting_at(from).map(|(_, key, value)| (key, value)).chain(self.iter());
         let at = chance.below(NEIGHBOURS);
         around.into_iter().nth(usize::try_from(at).ok()?)
     }
@@ -226,7 +226,7 @@ impl Chance {
     }
 
     /// A number (Steele, Lea and Flood's `SplitMix`).
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -236,7 +236,7 @@ impl Chance {
 
     /// A number below `end`; 0 when that is 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(end)) >> 64) as u64
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
     fn keys_of_one_place_are_found_together() {
         let mut table: Table<u8> = Table::default();
         let all = ["a", "b", "c"].map(|key| (Bytes::from(key), 0));
-        table.slots.insert(place(b"b"), Slot::Many(Box::new(all.to_vec())));
+        table.slots.insert(place(b"b"), Slot::Many(all.to_vec()));
         table.len = 3;
         assert_eq!(table.get(b"b"), Some(&0));
         assert_eq!(table.scan(0, 1).1.len(), 3);

@@ -44,7 +44,7 @@ fn value(bytes: &[u8]) -> Reply {
 
 fn set_all(run: &mut Transaction<'_>, args: &mut [Bytes], name: &str) -> Answer<usize> {
     let (key, fields) = args.split_at_mut(1);
-    if fields.len() % 2 != 0 {
+    if !fields.len().is_multiple_of(2) {
         return Err(StoreError::told(format!("ERR wrong number of arguments for '{name}' command")));
     }
     run.edit_hash(&key[0], |hash, edit| {

@@ -65,8 +65,8 @@ fn object(view: &View<'_>, args: &[Bytes]) -> Answer {
         () if is(what, "REFCOUNT") => Ok(Reply::Integer(1)),
         () if is(what, "IDLETIME") => Ok(Reply::Integer(0)),
         () if is(what, "FREQ") => Err(StoreError::said(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
-             between policies at runtime LRU and LFU data will take some time to adjust.",
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+             switching between policies at runtime LRU and LFU data will take some time to adjust.",
         )),
         () => Err(StoreError::told(format!("ERR unknown subcommand '{}'. Try OBJECT HELP.", what.preview(64)))),
     }

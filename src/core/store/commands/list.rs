@@ -168,7 +168,7 @@ fn lrem(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
 
 fn lpos(view: &View<'_>, args: &[Bytes]) -> Answer {
     let (mut rank, mut count, mut most) = (1, None, usize::MAX);
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(StoreError::SYNTAX);
     }
     for option in args[2..].chunks_exact(2) {

@@ -216,7 +216,7 @@ fn mget(view: &View<'_>, args: &[Bytes]) -> Answer {
 }
 
 fn mset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(StoreError::said("ERR wrong number of arguments for 'mset' command"));
     }
     for pair in args.chunks_exact_mut(2) {
@@ -226,7 +226,7 @@ fn mset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
 }
 
 fn msetnx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(StoreError::said("ERR wrong number of arguments for 'msetnx' command"));
     }
     if args.iter().step_by(2).any(|key| run.view().get(key).is_some()) {

@@ -127,7 +127,7 @@ impl Options {
 fn zadd(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     let (options, count) = Options::read(&args[1..]);
     let (key, rest) = (&args[0], &args[1 + count..]);
-    if rest.is_empty() || rest.len() % 2 != 0 {
+    if rest.is_empty() || !rest.len().is_multiple_of(2) {
         return Err(StoreError::SYNTAX);
     }
     options.check(rest.len() / 2)?;
@@ -215,7 +215,7 @@ fn zrevrank(view: &View<'_>, args: &[Bytes]) -> Answer {
 fn take(run: &mut Transaction<'_>, key: &Bytes, count: usize, lowest: bool) -> Answer<Vec<(Bytes, f64)>> {
     let taken: Vec<(Bytes, f64)> = {
         let Some(zset) = run.view().zset(key)? else { return Ok(Vec::new()) };
-        let members = if lowest { zset.from_rank(0) } else { zset.back_from(zset.len() - 1) };
+        let members = if lowest { zset.upwards(0) } else { zset.downwards(zset.len() - 1) };
         members.take(count).map(|(member, score)| (member.into(), score)).collect()
     };
     let names: Vec<&Bytes> = taken.iter().map(|(member, _)| member).collect();

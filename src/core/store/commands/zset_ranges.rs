@@ -150,9 +150,9 @@ impl Range {
             return Vec::new();
         }
         if self.reverse {
-            zset.back_from(end - 1 - self.offset).take(count).collect()
+            zset.downwards(end - 1 - self.offset).take(count).collect()
         } else {
-            zset.from_rank(from + self.offset).take(count).collect()
+            zset.upwards(from + self.offset).take(count).collect()
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::core::store::Bytes;
 use crate::core::store::table::{Chance, Table};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+/// A field and its value.
+pub type Field<'a> = (&'a [u8], &'a [u8]);
+
 /// A hash or a set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fields(Form);
@@ -67,7 +70,7 @@ impl Fields {
     /// What was packed elsewhere; `None` when it cannot have been.
     pub(in crate::core::store) fn from_packed(packed: Bytes) -> Option<Self> {
         let count = packed::count(&packed)?;
-        (count % 2 == 0 && count <= PACKED_ELEMENTS_MAX).then_some(Self(Form::Packed(packed)))
+        (count.is_multiple_of(2) && count <= PACKED_ELEMENTS_MAX).then_some(Self(Form::Packed(packed)))
     }
 
     /// The packed elements, while they are.
@@ -169,7 +172,7 @@ impl Fields {
     }
 
     /// All fields and values.
-    pub fn iter(&self) -> Box<dyn Iterator<Item = (&[u8], &[u8])> + '_> {
+    pub fn iter(&self) -> Box<dyn Iterator<Item = Field<'_>> + '_> {
         match &self.0 {
             Form::Packed(packed) => Box::new(pairs(packed)),
             Form::Table(summed) => Box::new(summed.table.iter().map(|(field, value)| (&**field, &**value))),
@@ -190,7 +193,7 @@ impl Fields {
 
     /// Some of them from a cursor on, and the next cursor.
     #[must_use]
-    pub fn scan(&self, from: u64, count: usize) -> (u64, Vec<(&[u8], &[u8])>) {
+    pub fn scan(&self, from: u64, count: usize) -> (u64, Vec<Field<'_>>) {
         match &self.0 {
             Form::Packed(packed) => (0, pairs(packed).collect()),
             Form::Table(summed) => {
@@ -202,7 +205,7 @@ impl Fields {
 
     /// One of them by chance.
     #[must_use]
-    pub fn choose(&self, chance: &mut Chance) -> Option<(&[u8], &[u8])> {
+    pub fn choose(&self, chance: &mut Chance) -> Option<Field<'_>> {
         match &self.0 {
             Form::Packed(packed) => pairs(packed).nth(usize::try_from(chance.below(self.len() as u64)).ok()?),
             Form::Table(summed) => summed.table.choose(chance).map(|(field, value)| (&**field, &**value)),
@@ -221,7 +224,7 @@ impl Fields {
     }
 }
 
-fn pairs(packed: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+fn pairs(packed: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut elements = packed::iter(packed);
     std::iter::from_fn(move || Some((elements.next()?, elements.next()?)))
 }

@@ -197,19 +197,20 @@ impl List {
     /// Adds an element at the head or at the tail.
     pub fn push(&mut self, item: Bytes, at_head: bool) {
         let fits = item.len() <= PACKED_ELEMENT_BYTES_MAX;
-        if let Form::Packed(packed) = &self.0 {
-            if fits && packed::iter(packed).count() < LIST_PACKED_MAX {
-                let mut new = Vec::with_capacity(packed.len() + item.len() + 1);
-                if at_head {
-                    packed::push(&mut new, &item);
-                    new.extend_from_slice(packed);
-                } else {
-                    new.extend_from_slice(packed);
-                    packed::push(&mut new, &item);
-                }
-                self.0 = Form::Packed(new.into());
-                return;
+        if let Form::Packed(packed) = &self.0
+            && fits
+            && packed::iter(packed).count() < LIST_PACKED_MAX
+        {
+            let mut new = Vec::with_capacity(packed.len() + item.len() + 1);
+            if at_head {
+                packed::push(&mut new, &item);
+                new.extend_from_slice(packed);
+            } else {
+                new.extend_from_slice(packed);
+                packed::push(&mut new, &item);
             }
+            self.0 = Form::Packed(new.into());
+            return;
         }
         let deque = self.deque();
         if at_head { deque.push_front(item) } else { deque.push_back(item) }
@@ -272,13 +273,13 @@ impl List {
 
     /// Puts another element in the place of one.
     pub fn set(&mut self, at: usize, item: Bytes) {
-        if let Form::Packed(packed) = &mut self.0 {
-            if item.len() <= PACKED_ELEMENT_BYTES_MAX {
-                let mut items: Vec<&[u8]> = packed::iter(packed).collect();
-                items[at] = &item;
-                *packed = packed::pack(&items);
-                return;
-            }
+        if let Form::Packed(packed) = &mut self.0
+            && item.len() <= PACKED_ELEMENT_BYTES_MAX
+        {
+            let mut items: Vec<&[u8]> = packed::iter(packed).collect();
+            items[at] = &item;
+            *packed = packed::pack(&items);
+            return;
         }
         let deque = self.deque();
         let change = xxh3_64(&item).wrapping_sub(xxh3_64(&deque.items[at]));

@@ -88,7 +88,7 @@ impl Blocks {
     }
 
     /// From this rank on.
-    fn from_rank(&self, mut rank: usize) -> impl Iterator<Item = (&[u8], f64)> {
+    fn upwards(&self, mut rank: usize) -> impl Iterator<Item = (&[u8], f64)> {
         let mut at = 0;
         while at < self.0.len() && rank >= self.0[at].len() {
             rank -= self.0[at].len();
@@ -99,7 +99,7 @@ impl Blocks {
     }
 
     /// From this rank on backwards.
-    fn back_from(&self, rank: usize, len: usize) -> impl Iterator<Item = (&[u8], f64)> {
+    fn downwards(&self, rank: usize, len: usize) -> impl Iterator<Item = (&[u8], f64)> {
         let mut skipped = len.saturating_sub(rank + 1);
         let mut end = self.0.len();
         while end > 0 && skipped >= self.0[end - 1].len() {
@@ -151,7 +151,7 @@ impl Zset {
     pub(in crate::core::store) fn from_packed(packed: Bytes) -> Option<Self> {
         let count = packed::count(&packed)?;
         let scores = packed::iter(&packed).skip(1).step_by(2).all(|score| score.len() == size_of::<f64>());
-        (scores && count % 2 == 0 && count <= PACKED_ELEMENTS_MAX).then_some(Self(Form::Packed(packed)))
+        (scores && count.is_multiple_of(2) && count <= PACKED_ELEMENTS_MAX).then_some(Self(Form::Packed(packed)))
     }
 
     /// The packed elements, while they are.
@@ -261,27 +261,27 @@ impl Zset {
     }
 
     /// Members from this rank on, upwards.
-    pub fn from_rank(&self, rank: usize) -> Box<dyn Iterator<Item = (&[u8], f64)> + '_> {
+    pub fn upwards(&self, rank: usize) -> Box<dyn Iterator<Item = (&[u8], f64)> + '_> {
         match &self.0 {
             Form::Packed(packed) => Box::new(pairs(packed).skip(rank)),
-            Form::Sorted(sorted) => Box::new(sorted.order.from_rank(rank)),
+            Form::Sorted(sorted) => Box::new(sorted.order.upwards(rank)),
         }
     }
 
     /// Members from this rank on, downwards.
-    pub fn back_from(&self, rank: usize) -> Box<dyn Iterator<Item = (&[u8], f64)> + '_> {
+    pub fn downwards(&self, rank: usize) -> Box<dyn Iterator<Item = (&[u8], f64)> + '_> {
         match &self.0 {
             Form::Packed(packed) => {
                 let all: Vec<_> = pairs(packed).take(rank.saturating_add(1)).collect();
                 Box::new(all.into_iter().rev())
             }
-            Form::Sorted(sorted) => Box::new(sorted.order.back_from(rank, sorted.scores.len())),
+            Form::Sorted(sorted) => Box::new(sorted.order.downwards(rank, sorted.scores.len())),
         }
     }
 
     /// All members and scores, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], f64)> {
-        self.from_rank(0)
+        self.upwards(0)
     }
 
     /// The members after this one in the order of the table; those of a packed one have none to go on from.
@@ -312,7 +312,7 @@ impl Zset {
     #[must_use]
     pub fn choose(&self, chance: &mut Chance) -> Option<(&[u8], f64)> {
         let at = usize::try_from(chance.below(self.len() as u64)).ok()?;
-        self.from_rank(at).next()
+        self.upwards(at).next()
     }
 
     /// Forgets up to `count` members; true when none is left.
@@ -371,8 +371,8 @@ mod tests {
             prop_assert_eq!(zset.len(), sorted.len());
             prop_assert!(zset.iter().eq(sorted.iter().copied()));
             for rank in [0, 1, sorted.len() / 2, sorted.len().saturating_sub(1)] {
-                prop_assert!(zset.from_rank(rank).eq(sorted.iter().skip(rank).copied()));
-                prop_assert!(zset.back_from(rank).eq(sorted.iter().take(rank + 1).rev().copied()));
+                prop_assert!(zset.upwards(rank).eq(sorted.iter().skip(rank).copied()));
+                prop_assert!(zset.downwards(rank).eq(sorted.iter().take(rank + 1).rev().copied()));
                 if let Some((member, _)) = sorted.get(rank) {
                     prop_assert_eq!(zset.rank_of(member), Some(rank));
                 }
