@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`table`] | the one table of commands: parser, help, completion, hints and README derive from it |
+//! | [`stored`] | the store's own table, as the console knows commands |
 //! | [`keys`] | the one table of keys: bindings, key bar and README derive from it |
 //! | [`parse`] | bytes into words (quotes and escapes as in redis-cli), words into a request |
 //! | [`action`] | what a line or a key asks for |
@@ -10,6 +11,7 @@
 pub mod action;
 pub mod keys;
 pub mod parse;
+pub mod stored;
 pub mod table;
 
 pub use action::{Action, Who};

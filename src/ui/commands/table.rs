@@ -6,10 +6,11 @@
 //! here is complete everywhere.
 
 use super::action::{Action, LoadWish, Who};
-use super::keys;
+use super::{keys, stored};
 use crate::core::load::{LoadOrder, RATE_MAX, Workload};
 use crate::core::protocol::{Rank, Rule};
 use crate::core::store::bytes::preview;
+use crate::core::store::commands::RowId;
 use crate::core::store::{Bytes, Command};
 use std::time::Duration;
 
@@ -119,7 +120,9 @@ pub struct CommandSpec {
     pub help: &'static str,
     /// A line that works.
     pub example: &'static str,
-    build: fn(&mut Arguments) -> Result<Action, String>,
+    /// The store's row, where it is the store's table that says how its words are read.
+    pub row: Option<RowId>,
+    pub(super) build: fn(&mut Arguments) -> Result<Action, String>,
 }
 
 const KEY: &[Parameter] = &[needed("key", Kind::Key)];
@@ -136,15 +139,17 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Data,
         help: "the value of a key, or (nil)",
         example: "GET color",
+        row: None,
         build: |a| Ok(Action::Data(Command::Get { key: a.bytes() })),
     },
     CommandSpec {
         name: "PUT",
-        aliases: &["SET"],
+        aliases: &[],
         parameters: KEY_VALUE,
         group: Group::Data,
         help: "stores a value, whether or not the key is there",
         example: "PUT color \"dark red\"",
+        row: None,
         build: |a| Ok(Action::Data(Command::Put { key: a.bytes(), value: a.bytes() })),
     },
     CommandSpec {
@@ -154,6 +159,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Data,
         help: "stores a value only if the key is new, else (nil)",
         example: "ADD color red",
+        row: None,
         build: |a| Ok(Action::Data(Command::Add { key: a.bytes(), value: a.bytes() })),
     },
     CommandSpec {
@@ -163,15 +169,17 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Data,
         help: "stores a value only if the key is there, else (nil)",
         example: "UPDATE color blue",
+        row: None,
         build: |a| Ok(Action::Data(Command::Update { key: a.bytes(), value: a.bytes() })),
     },
     CommandSpec {
         name: "DELETE",
-        aliases: &["DEL"],
+        aliases: &[],
         parameters: KEY,
         group: Group::Data,
         help: "removes a key; answers 1, or 0 if there was none",
         example: "DELETE color",
+        row: None,
         build: |a| Ok(Action::Data(Command::Delete { key: a.bytes() })),
     },
     CommandSpec {
@@ -181,6 +189,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Data,
         help: "appends to a value; answers its new length in bytes",
         example: "APPEND log \"one more line\\n\"",
+        row: None,
         build: |a| Ok(Action::Data(Command::Append { key: a.bytes(), value: a.bytes() })),
     },
     CommandSpec {
@@ -190,6 +199,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Data,
         help: "adds one to a 64-bit number; answers the new number",
         example: "5 INCR visits",
+        row: None,
         build: |a| Ok(Action::Data(Command::Incr { key: a.bytes() })),
     },
     CommandSpec {
@@ -199,6 +209,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Data,
         help: "all keys, or those that match a glob such as user:*",
         example: "KEYS user:*",
+        row: None,
         build: |a| Ok(Action::Data(Command::Keys { pattern: a.optional_bytes().unwrap_or_else(|| "*".into()) })),
     },
     CommandSpec {
@@ -208,6 +219,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Data,
         help: "how many keys there are",
         example: "COUNT",
+        row: None,
         build: |_| Ok(Action::Data(Command::Count)),
     },
     CommandSpec {
@@ -217,6 +229,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "a server loses its memory and falls silent",
         example: "CRASH primary",
+        row: None,
         build: |a| Ok(Action::Crash(a.who()?)),
     },
     CommandSpec {
@@ -226,6 +239,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "a server's process dies by SIGKILL",
         example: "KILL backup",
+        row: None,
         build: |a| Ok(Action::Kill(a.who()?)),
     },
     CommandSpec {
@@ -235,6 +249,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "a server stops and keeps its memory",
         example: "PAUSE primary",
+        row: None,
         build: |a| Ok(Action::Pause(a.who()?)),
     },
     CommandSpec {
@@ -244,6 +259,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "a paused server goes on with its old memory",
         example: "RESUME 1",
+        row: None,
         build: |a| Ok(Action::Resume(a.who()?)),
     },
     CommandSpec {
@@ -253,6 +269,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "starts a crashed server again, empty; without a name all of them",
         example: "RECOVER",
+        row: None,
         build: |a| Ok(Action::Recover(a.optional_who()?)),
     },
     CommandSpec {
@@ -262,6 +279,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "the link between two ranks drops everything; oneway: only from a to b",
         example: "CUT 1 2",
+        row: None,
         build: |a| Ok(Action::Cut { a: a.who()?, b: a.who()?, oneway: a.word()? }),
     },
     CommandSpec {
@@ -271,6 +289,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "ends every cut, loss and delay",
         example: "HEAL",
+        row: None,
         build: |_| Ok(Action::Heal),
     },
     CommandSpec {
@@ -280,6 +299,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "every link loses messages with this probability",
         example: "LOSS 10%",
+        row: None,
         build: |a| Ok(Action::Loss(a.probability()?)),
     },
     CommandSpec {
@@ -289,6 +309,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "every link holds messages back for so many milliseconds",
         example: "DELAY 5",
+        row: None,
         build: |a| Ok(Action::Delay(a.millis()?)),
     },
     CommandSpec {
@@ -298,6 +319,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "each request makes the primary crash with this probability",
         example: "FAILRATE 0.2",
+        row: None,
         build: |a| Ok(Action::FailRate(a.probability()?)),
     },
     CommandSpec {
@@ -307,6 +329,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "the primary hands over to a backup, and nothing is retried",
         example: "SWAP",
+        row: None,
         build: |_| Ok(Action::Swap),
     },
     CommandSpec {
@@ -316,6 +339,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "switches a rule of the protocol, to see what it is for; alone: lists them",
         example: "RULE fencing off",
+        row: None,
         build: |a| {
             let rule = a.optional_rule()?;
             let switch = a.optional_switch()?;
@@ -329,6 +353,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Break,
         help: "starts over, all data is gone; anyway: although a primary may still answer",
         example: "RESET",
+        row: None,
         build: |a| Ok(Action::Reset { anyway: a.word()? }),
     },
     CommandSpec {
@@ -338,6 +363,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Look,
         help: "the view, and the process, role, keys, op number and turns of every rank",
         example: "STATUS",
+        row: None,
         build: |_| Ok(Action::Status),
     },
     CommandSpec {
@@ -347,6 +373,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Look,
         help: "the history of views, and why each came about",
         example: "VIEW",
+        row: None,
         build: |_| Ok(Action::View),
     },
     CommandSpec {
@@ -356,6 +383,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Look,
         help: "the latest events (10, or n)",
         example: "EVENTS 20",
+        row: None,
         build: |a| Ok(Action::Events(a.optional_count()?.unwrap_or(EVENTS_COUNT_DEFAULT))),
     },
     CommandSpec {
@@ -365,6 +393,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Look,
         help: "how long requests take",
         example: "LATENCY",
+        row: None,
         build: |_| Ok(Action::Latency),
     },
     CommandSpec {
@@ -374,6 +403,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Look,
         help: "on, off, or requests a second: all clients ask, and check; alone: how it goes",
         example: "LOAD 1000 B",
+        row: None,
         build: |a| Ok(Action::Load(a.load()?)),
     },
     CommandSpec {
@@ -383,6 +413,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Look,
         help: "judges whether all answers so far are linearizable",
         example: "CHECK",
+        row: None,
         build: |_| Ok(Action::Check),
     },
     CommandSpec {
@@ -392,6 +423,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Look,
         help: "waits, in scripts",
         example: "SLEEP 0.5",
+        row: None,
         build: |a| Ok(Action::Sleep(a.seconds()?)),
     },
     CommandSpec {
@@ -401,6 +433,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Look,
         help: "all commands; or one of them, or data, break, look, keyboard, explained",
         example: "HELP CUT",
+        row: None,
         build: |a| Ok(Action::Help(a.optional_bytes().map(|topic| preview(&topic, 40)))),
     },
     CommandSpec {
@@ -410,6 +443,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: Group::Look,
         help: "leaves; so does Ctrl-D on an empty line",
         example: "QUIT",
+        row: None,
         build: |_| Ok(Action::Quit),
     },
 ];
@@ -442,6 +476,9 @@ impl CommandSpec {
         if words.len() < needed {
             return Err(format!("{} needs {}: usage: {}", self.name, self.parameters_text(words.len()), self.usage()));
         }
+        if self.row.is_some() {
+            return stored::parse(self, words);
+        }
         if words.len() > self.parameters.len() {
             let extra = preview(&words[self.parameters.len()], 20);
             let way_out = if self.parameters.iter().any(|p| p.kind == Kind::Value) {
@@ -457,7 +494,7 @@ impl CommandSpec {
 }
 
 /// The words after the name, taken one by one.
-struct Arguments<'a> {
+pub(super) struct Arguments<'a> {
     spec: &'a CommandSpec,
     words: std::vec::IntoIter<Vec<u8>>,
     at: usize,
@@ -597,10 +634,15 @@ fn number(text: &str) -> Option<f64> {
     if plain { text.parse().ok() } else { None }
 }
 
+/// Our own verbs, and after them the rest of what the store can do.
+pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
+    COMMANDS.iter().chain(stored::STORED.iter())
+}
+
 /// The command of this name or alias, in any case.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<&'static CommandSpec> {
-    COMMANDS.iter().find(|spec| spec.names().any(|n| n.as_bytes().eq_ignore_ascii_case(name)))
+    all().find(|spec| spec.names().any(|n| n.as_bytes().eq_ignore_ascii_case(name)))
 }
 
 /// The name that was probably meant, if one is near.
@@ -613,8 +655,7 @@ pub fn nearest(name: &[u8]) -> Option<&'static str> {
     if name.is_empty() || name.len() > 20 {
         return None;
     }
-    COMMANDS
-        .iter()
+    all()
         .flat_map(CommandSpec::names)
         .map(|known| (strsim::osa_distance(&name, known), known))
         .filter(|(slips, known)| *slips <= slips_max || (name.len() >= 3 && known.starts_with(&name)))
@@ -635,6 +676,10 @@ pub fn help(topic: Option<&str>) -> Result<String, String> {
         let of_group = COMMANDS.iter().filter(|spec| spec.group == group);
         return Ok(of_group.map(|s| format!("{:<20}{}", s.usage(), s.help)).collect::<Vec<_>>().join("\n"));
     }
+    let redis: Vec<_> = stored::of_group(&topic.to_ascii_lowercase()).map(|s| format!("{}: {}", s.usage(), s.help)).collect();
+    if !redis.is_empty() {
+        return Ok(redis.join("\n"));
+    }
     // A person asks for the key by its name as readily as for all of them.
     let asked = topic.to_ascii_uppercase();
     let of_keys: Vec<_> = keys::KEYS.iter().filter(|k| asked == "KEYBOARD" || asked == k.name()).collect();
@@ -652,6 +697,7 @@ fn help_overview() -> String {
         let of_group = COMMANDS.iter().filter(|spec| spec.group == group).map(CommandSpec::usage);
         lines.extend(wrap(&format!("{:<6}", group.name()), of_group));
     }
+    lines.extend(wrap("redis ", stored::GROUPS.iter().map(|group| format!("HELP {group}"))));
     let keys = keys::KEYS.iter().map(|k| format!("{} {}", k.name(), k.label));
     lines.extend(wrap("keys  ", keys));
     lines.push("HELP command explains one; who: a rank, primary, backup; 5 INCR x repeats".to_owned());
@@ -718,6 +764,13 @@ pub fn markdown_tables() -> String {
         for spec in COMMANDS.iter().filter(|spec| spec.group == group) {
             let aliases: String = spec.aliases.iter().map(|alias| format!(" (`{alias}`)")).collect();
             text.push_str(&format!("| `{}`{aliases} | {} |\n", spec.usage(), spec.help.replace('|', "\\|")));
+        }
+        text.push('\n');
+    }
+    for group in stored::GROUPS {
+        text.push_str(&format!("| {group} | |\n|---|---|\n"));
+        for spec in stored::of_group(group) {
+            text.push_str(&format!("| `{}` | {} |\n", spec.usage().replace('|', "\\|"), spec.help));
         }
         text.push('\n');
     }

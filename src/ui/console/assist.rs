@@ -7,7 +7,8 @@ use crate::cluster::Standing;
 use crate::core::load::Workload;
 use crate::core::protocol::Rule;
 use crate::ui::commands::parse::{QuoteError, Token, is_repeat, lex, quote};
-use crate::ui::commands::table::{COMMANDS, CommandSpec, Group, Kind, Parameter, find};
+use crate::ui::commands::stored::GROUPS;
+use crate::ui::commands::table::{COMMANDS, CommandSpec, Group, Kind, Parameter, all, find};
 use unicode_width::UnicodeWidthStr;
 
 /// At most this many completions are offered at once.
@@ -76,7 +77,9 @@ fn complete_command(partial: &[u8]) -> Vec<Completion> {
     let small = partial.first().is_some_and(u8::is_ascii_lowercase);
     let fits = |name: &&str| name.as_bytes().get(..partial.len()).is_some_and(|n| n.eq_ignore_ascii_case(partial));
     let mut completions = Vec::new();
-    for spec in COMMANDS {
+    // All that Redis has are offered to who has begun to type one.
+    let known = all().take(if partial.is_empty() { COMMANDS.len() } else { usize::MAX });
+    for spec in known {
         // An alias is offered only to those who are typing it.
         let names = spec.names().filter(fits).take(if partial.is_empty() { 1 } else { usize::MAX });
         for name in names {
@@ -102,7 +105,7 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
         Kind::Rank => knowledge.picture().ranks().map(|rank| rank.to_string()).collect(),
         Kind::Topic => {
             let groups = Group::ALL.iter().map(|group| group.name());
-            COMMANDS.iter().map(|spec| spec.name).chain(groups).chain(["keyboard"]).map(str::to_owned).collect()
+            all().map(|spec| spec.name).chain(groups).chain(GROUPS).chain(["keyboard"]).map(str::to_owned).collect()
         }
         Kind::Rule => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
         Kind::Switch => ["on", "off"].map(str::to_owned).to_vec(),
@@ -243,10 +246,10 @@ mod tests {
 
     #[test]
     fn commands_are_completed_in_the_case_they_are_typed() {
-        assert_eq!(completions("ge"), (0, vec!["get ".to_owned()]));
-        assert_eq!(completions("RE"), (0, vec!["RESUME ".to_owned(), "RECOVER ".to_owned(), "RESET ".to_owned()]));
-        assert_eq!(completions("5 inc"), (2, vec!["incr ".to_owned()]));
-        assert_eq!(completions("se"), (0, vec!["set ".to_owned()]));
+        assert_eq!(completions("ge").1[0], "get ");
+        assert_eq!(completions("RE"), (0, ["RESUME ", "RECOVER ", "RESET ", "RENAME ", "RENAMENX "].map(str::to_owned).to_vec()));
+        assert_eq!(completions("5 inc").1, ["incr ", "incrby ", "incrbyfloat "]);
+        assert_eq!(completions("set").1, ["set ", "setex ", "setnx ", "setrange "]);
         assert_eq!(completions("").1.len(), COMMANDS.len());
         assert_eq!(completions("xyz"), (0, vec![]));
     }
