@@ -1,0 +1,111 @@
+//! Real clients, as they are, while the primary is killed again and again.
+
+use crate::cluster::{kill_primary, open};
+use crate::support::job::Job;
+use crate::support::skip::{can_run, program};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Each client works for so many seconds.
+const SECONDS: &str = "3";
+/// The primary is killed this often meanwhile.
+const KILL_INTERVAL: Duration = Duration::from_millis(900);
+
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+/// A folder with the packages that the clients are; or what is missing for one.
+fn packages(folder: &str, install: impl FnOnce(&Path) -> Output, is_there: &str) -> Result<PathBuf, String> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().map_err(|error| error.to_string())?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    if !folder.join(is_there).exists() {
+        let output = install(&folder);
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
+            return Err(format!("its packages cannot be fetched: {said}"));
+        }
+    }
+    Ok(folder)
+}
+
+fn npm() -> Result<PathBuf, String> {
+    let install = |folder: &Path| {
+        std::fs::copy(source("package.json"), folder.join("package.json")).expect("the folder was just made");
+        let args = ["install", "--no-audit", "--no-fund", "--ignore-scripts"];
+        Command::new("npm").args(args).current_dir(folder).output().expect("it was looked for before")
+    };
+    let folder = packages("clients-npm", install, "node_modules/redlock")?;
+    std::fs::copy(source("clients.mjs"), folder.join("clients.mjs")).map_err(|error| error.to_string())?;
+    Ok(folder)
+}
+
+fn pip() -> Result<PathBuf, String> {
+    let install = |folder: &Path| {
+        let venv = Command::new("python3").args(["-m", "venv", "."]).current_dir(folder).output();
+        let venv = venv.expect("it was looked for before");
+        if !venv.status.success() {
+            return venv;
+        }
+        let args = ["install", "--quiet", "redis==8.1.0"];
+        Command::new(folder.join("bin/pip")).args(args).output().expect("a new environment has it")
+    };
+    packages("clients-pip", install, "bin/redis-installed").or_else(|why| {
+        // What marks it as complete is made here: pip has no such file.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-pip");
+        let works = Command::new(folder.join("bin/python")).args(["-c", "import redis"]).output();
+        if works.is_ok_and(|works| works.status.success()) { Ok(folder) } else { Err(why) }
+    })
+}
+
+/// Runs a client while the primary is killed again and again.
+fn run(job: &mut Job, command: &mut Command) {
+    let mut client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it was looked for before");
+    while client.try_wait().expect("it is ours").is_none() {
+        std::thread::sleep(KILL_INTERVAL);
+        kill_primary(job);
+    }
+    let ended = client.wait_with_output().expect("it has ended");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    eprint!("{said}");
+}
+
+#[test]
+fn clients_in_javascript_notice_no_kill() {
+    let mut lacks: Vec<String> =
+        [("node", "nodejs"), ("npm", "npm")].iter().filter_map(|(name, package)| program(name, package)).collect();
+    let folder = if lacks.is_empty() { npm() } else { Err(String::new()) };
+    lacks.extend(folder.as_ref().err().filter(|why| !why.is_empty()).cloned());
+    if !can_run("clients_in_javascript_notice_no_kill", &lacks) {
+        return;
+    }
+    let folder = folder.expect("nothing is missing");
+    let (mut job, port) = open(&["--servers", "3"]);
+    for client in ["ioredis5", "ioredis6", "node-redis", "node-redis-2", "libraries"] {
+        let mut command = Command::new("node");
+        command.args(["clients.mjs", &port.to_string(), client, SECONDS]).current_dir(&folder);
+        run(&mut job, &mut command);
+    }
+    job.end(0);
+}
+
+#[test]
+fn clients_in_python_notice_no_kill() {
+    let mut lacks: Vec<String> = program("python3", "python3-venv").into_iter().collect();
+    let folder = if lacks.is_empty() { pip() } else { Err(String::new()) };
+    lacks.extend(folder.as_ref().err().filter(|why| !why.is_empty()).cloned());
+    if !can_run("clients_in_python_notice_no_kill", &lacks) {
+        return;
+    }
+    let folder = folder.expect("nothing is missing");
+    let (mut job, port) = open(&["--servers", "3"]);
+    let mut command = Command::new(folder.join("bin/python"));
+    command.arg(source("clients.py")).args([&port.to_string(), SECONDS]);
+    run(&mut job, &mut command);
+    job.end(0);
+}
