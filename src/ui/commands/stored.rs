@@ -99,7 +99,8 @@ mod tests {
     fn every_command_of_the_store_is_complete() {
         assert!(STORED.len() > 100, "{}", STORED.len());
         for spec in STORED.iter() {
-            let request = parse::request(spec.example.as_bytes()).unwrap_or_else(|why| panic!("{}: {why}", spec.example));
+            let request =
+                parse::request(spec.example.as_bytes()).unwrap_or_else(|why| panic!("{}: {why}", spec.example));
             assert!(matches!(request.map(|request| request.action), Some(Action::Data(_))), "{}", spec.example);
             assert!(help(Some(spec.name)).is_ok_and(|text| text.contains(spec.help)), "{}", spec.name);
             let needed = spec.parameters.iter().filter(|parameter| !parameter.optional).count();

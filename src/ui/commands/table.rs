@@ -676,7 +676,8 @@ pub fn help(topic: Option<&str>) -> Result<String, String> {
         let of_group = COMMANDS.iter().filter(|spec| spec.group == group);
         return Ok(of_group.map(|s| format!("{:<20}{}", s.usage(), s.help)).collect::<Vec<_>>().join("\n"));
     }
-    let redis: Vec<_> = stored::of_group(&topic.to_ascii_lowercase()).map(|s| format!("{}: {}", s.usage(), s.help)).collect();
+    let redis: Vec<_> =
+        stored::of_group(&topic.to_ascii_lowercase()).map(|s| format!("{}: {}", s.usage(), s.help)).collect();
     if !redis.is_empty() {
         return Ok(redis.join("\n"));
     }

@@ -247,7 +247,10 @@ mod tests {
     #[test]
     fn commands_are_completed_in_the_case_they_are_typed() {
         assert_eq!(completions("ge").1[0], "get ");
-        assert_eq!(completions("RE"), (0, ["RESUME ", "RECOVER ", "RESET ", "RENAME ", "RENAMENX "].map(str::to_owned).to_vec()));
+        assert_eq!(
+            completions("RE"),
+            (0, ["RESUME ", "RECOVER ", "RESET ", "RENAME ", "RENAMENX "].map(str::to_owned).to_vec())
+        );
         assert_eq!(completions("5 inc").1, ["incr ", "incrby ", "incrbyfloat "]);
         assert_eq!(completions("set").1, ["set ", "setex ", "setnx ", "setrange "]);
         assert_eq!(completions("").1.len(), COMMANDS.len());
