@@ -1,9 +1,9 @@
 //! A `KEYS` in slices, while writes go on.
 //!
 //! Looking at a million keys takes a tenth of a second, and the primary may not be silent for so long. So a [`Scan`]
-//! walks the live store in the order of its table, a slice at a time. Its answer is the state at the moment at which it
-//! began: of a key that lies ahead of it and is about to be written it first notes whether it is there. What lies behind it has
-//! been looked at already, and what becomes of it there does not matter.
+//! walks the live store in the order of its table, a slice at a time. Its answer is the state at the moment at which
+//! it began: of a key that lies ahead of it and was written meanwhile it notes whether it had been there. What lies
+//! behind it has been looked at already, and what becomes of it there does not matter.
 //!
 //! ```text
 //!   a b c d e f g h          keys, as they were when the scan began

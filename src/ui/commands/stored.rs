@@ -1,7 +1,7 @@
 //! The store's own table as the console knows commands: those of Redis, beside our own verbs.
 //!
 //! A row of [`crate::core::store::commands`] says how many words a command takes and what they are called; usage
-//! lines, hints, completion and `HELP` follow from that. What blocks is left out: at the prompt nobody waits.
+//! lines, hints, completion and `HELP` follow from that.
 
 use super::action::Action;
 use super::table::{COMMANDS, CommandSpec, Group, Kind, Parameter};
@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 /// Every command of the store that is no verb of ours.
 pub static STORED: LazyLock<Vec<CommandSpec>> = LazyLock::new(|| {
     let is_ours = |row: &Row| COMMANDS.iter().any(|spec| spec.names().any(|name| name == row.shown));
-    let rows = commands::table().filter(|row| !is_ours(row) && !row.has_flag("blocking"));
+    let rows = commands::table().filter(|row| !is_ours(row));
     rows.filter_map(|row| Some(spec(row, RowId::of(row.name)?))).collect()
 });
 
@@ -73,9 +73,6 @@ fn parameters(syntax: &'static str) -> Vec<Parameter> {
         parameters.push(Parameter { name, kind, optional });
         rest = after.trim_start();
     }
-    // What follows something optional is written behind it and cannot be asked for by its place.
-    let first_optional = parameters.iter().position(|parameter| parameter.optional).unwrap_or(parameters.len());
-    parameters.iter_mut().skip(first_optional).for_each(|parameter| parameter.optional = true);
     parameters
 }
 
@@ -92,7 +89,7 @@ pub(super) fn parse(spec: &CommandSpec, words: Vec<Vec<u8>>) -> Result<Action, S
 #[cfg(test)]
 mod tests {
     use super::super::parse;
-    use super::super::table::{find, help};
+    use super::super::table::help;
     use super::*;
 
     #[test]
@@ -115,6 +112,5 @@ mod tests {
         for group in GROUPS {
             assert!(help(Some(group)).is_ok_and(|text| text.lines().count() == of_group(group).count()), "{group}");
         }
-        assert!(find(b"blpop").is_none(), "at the prompt nobody waits");
     }
 }

@@ -865,6 +865,6 @@ mod tests {
     fn the_tables_of_the_readme_hold_every_command() {
         let tables = markdown_tables();
         assert!(COMMANDS.iter().all(|spec| tables.contains(&format!("| `{}`", spec.usage()))), "{tables}");
-        assert!(tables.contains("| `PUT key value` (`SET`) |"));
+        assert!(tables.contains("| `QUIT` (`EXIT`) |"));
     }
 }

@@ -1,10 +1,9 @@
 //! What takes from lists, and moves from one to another.
 //!
-//! The blocking ones never block here: with nothing to take they answer nil, and whoever talks to the client waits
-//! and asks again.
+//! Nothing waits here: with nothing to take these answer nil, and whoever talks to the client waits and asks again.
 
 use super::super::{Bytes, Reply, StoreError, Transaction};
-use super::args::{float, integer, is, positive};
+use super::args::{integer, is, positive};
 use super::list::{end_number, push_one};
 use super::{Answer, Line, ONE_KEY, Run::Write, TWO_KEYS};
 
@@ -29,51 +28,6 @@ pub(super) const ROWS: &[Line] = &[
         (0, 0, 0),
         "numkeys key [key ...] LEFT|RIGHT [COUNT n]",
         "Take from the first list that is there",
-    ),
-    (
-        "BLPOP",
-        -3,
-        Write(blpop),
-        "blocking",
-        (1, -2, 1),
-        "key [key ...] timeout",
-        "Take from the head of a list, once there is one",
-    ),
-    (
-        "BRPOP",
-        -3,
-        Write(brpop),
-        "blocking",
-        (1, -2, 1),
-        "key [key ...] timeout",
-        "Take from the tail of a list, once there is one",
-    ),
-    (
-        "BLMOVE",
-        6,
-        Write(blmove),
-        "denyoom blocking",
-        TWO_KEYS,
-        "source destination LEFT|RIGHT LEFT|RIGHT timeout",
-        "Move an element from list to list, once there is one",
-    ),
-    (
-        "BRPOPLPUSH",
-        4,
-        Write(brpoplpush),
-        "denyoom blocking",
-        TWO_KEYS,
-        "source destination timeout",
-        "Move an element from tail to head, once there is one",
-    ),
-    (
-        "BLMPOP",
-        -5,
-        Write(blmpop),
-        "blocking movablekeys",
-        (0, 0, 0),
-        "timeout numkeys key [key ...] LEFT|RIGHT [COUNT n]",
-        "Take from the first list that is there, once one is",
     ),
 ];
 
@@ -144,46 +98,6 @@ fn rpoplpush(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     move_one(run, &args[0], &args[1], false, true)
 }
 
-/// How long a client would wait.
-pub(super) fn timeout(arg: &[u8]) -> Answer<f64> {
-    let seconds = float(arg).map_err(|_| StoreError::said("ERR timeout is not a float or out of range"))?;
-    match seconds {
-        _ if seconds < 0.0 => Err(StoreError::said("ERR timeout is negative")),
-        _ if seconds > 9.2e15 => Err(StoreError::said("ERR timeout is out of range")),
-        _ => Ok(seconds),
-    }
-}
-
-fn pop_first_of(run: &mut Transaction<'_>, args: &[Bytes], at_head: bool) -> Answer {
-    let (wait, keys) = args.split_last().ok_or(StoreError::SYNTAX)?;
-    timeout(wait)?;
-    for key in keys {
-        if let Some(item) = take(run, key, 1, at_head)?.pop() {
-            return Ok(Reply::Array(vec![Reply::Value(key.clone()), Reply::Value(item)]));
-        }
-    }
-    Ok(Reply::NilArray)
-}
-
-fn blpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    pop_first_of(run, args, true)
-}
-
-fn brpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    pop_first_of(run, args, false)
-}
-
-fn blmove(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    let (from, to) = (is_head(&args[2])?, is_head(&args[3])?);
-    timeout(&args[4])?;
-    move_one(run, &args[0], &args[1], from, to)
-}
-
-fn brpoplpush(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    timeout(&args[2])?;
-    move_one(run, &args[0], &args[1], false, true)
-}
-
 /// The keys and the rest of `numkeys key [key ...] …`.
 pub(super) fn counted_keys(args: &[Bytes]) -> Answer<(&[Bytes], &[Bytes])> {
     let positive = || StoreError::said("ERR numkeys should be greater than 0");
@@ -216,9 +130,4 @@ fn lmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
         }
     }
     Ok(Reply::NilArray)
-}
-
-fn blmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    timeout(&args[0])?;
-    lmpop(run, &mut args[1..])
 }

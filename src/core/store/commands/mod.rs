@@ -133,7 +133,7 @@ impl Row {
     /// Where the number of keys stands.
     fn counted_at(&self) -> Option<usize> {
         match self.name {
-            "zunionstore" | "zinterstore" | "zdiffstore" | "blmpop" | "bzmpop" => Some(1),
+            "zunionstore" | "zinterstore" | "zdiffstore" => Some(1),
             "zunion" | "zinter" | "zdiff" | "zintercard" | "sintercard" | "lmpop" | "zmpop" => Some(0),
             _ => None,
         }

@@ -5,7 +5,7 @@ use super::super::{Bytes, Double, Reply, StoreError, Transaction, View};
 use super::args::{float, is, positive};
 use super::hash::chosen;
 use super::keys::{Scanning, scanning};
-use super::list_pops::{count_option, counted_keys, timeout};
+use super::list_pops::{count_option, counted_keys};
 use super::{Answer, Line, NO_KEY, ONE_KEY, Run::Read, Run::Write};
 
 pub(super) const ROWS: &[Line] = &[
@@ -28,24 +28,6 @@ pub(super) const ROWS: &[Line] = &[
     ("ZPOPMIN", -2, Write(zpopmin), "fast", ONE_KEY, "key [count]", "Take the members with the lowest scores"),
     ("ZPOPMAX", -2, Write(zpopmax), "fast", ONE_KEY, "key [count]", "Take the members with the highest scores"),
     (
-        "BZPOPMIN",
-        -3,
-        Write(bzpopmin),
-        "fast blocking",
-        (1, -2, 1),
-        "key [key ...] timeout",
-        "Take the member with the lowest score, once there is one",
-    ),
-    (
-        "BZPOPMAX",
-        -3,
-        Write(bzpopmax),
-        "fast blocking",
-        (1, -2, 1),
-        "key [key ...] timeout",
-        "Take the member with the highest score, once there is one",
-    ),
-    (
         "ZMPOP",
         -4,
         Write(zmpop),
@@ -53,15 +35,6 @@ pub(super) const ROWS: &[Line] = &[
         NO_KEY,
         "numkeys key [key ...] MIN|MAX [COUNT n]",
         "Take from the first sorted set that is there",
-    ),
-    (
-        "BZMPOP",
-        -5,
-        Write(bzmpop),
-        "blocking movablekeys",
-        NO_KEY,
-        "timeout numkeys key [key ...] MIN|MAX [COUNT n]",
-        "Take from the first sorted set that is there, once one is",
     ),
     ("ZRANDMEMBER", -2, Read(zrandmember), "", ONE_KEY, "key [count [WITHSCORES]]", "Members by chance"),
     ("ZSCAN", -3, Read(zscan), "", ONE_KEY, "key cursor [MATCH pattern] [COUNT n]", "Members, some at a time"),
@@ -245,26 +218,6 @@ fn zpopmax(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     pop(run, args, false)
 }
 
-fn pop_first_of(run: &mut Transaction<'_>, args: &[Bytes], lowest: bool) -> Answer {
-    let (wait, keys) = args.split_last().ok_or(StoreError::SYNTAX)?;
-    timeout(wait)?;
-    for key in keys {
-        if let Some((member, score)) = take(run, key, 1, lowest)?.pop() {
-            let (member, score) = pair((&member, score));
-            return Ok(Reply::Array(vec![Reply::Value(key.clone()), member, score]));
-        }
-    }
-    Ok(Reply::NilArray)
-}
-
-fn bzpopmin(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    pop_first_of(run, args, true)
-}
-
-fn bzpopmax(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    pop_first_of(run, args, false)
-}
-
 fn zmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     let (keys, rest) = counted_keys(args)?;
     let (end, rest) = rest.split_first().ok_or(StoreError::SYNTAX)?;
@@ -283,11 +236,6 @@ fn zmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
         }
     }
     Ok(Reply::NilArray)
-}
-
-fn bzmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    timeout(&args[0])?;
-    zmpop(run, &mut args[1..])
 }
 
 fn zrandmember(view: &View<'_>, args: &[Bytes]) -> Answer {
