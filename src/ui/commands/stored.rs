@@ -60,8 +60,8 @@ fn parameters(syntax: &'static str) -> Vec<Parameter> {
     while !rest.is_empty() {
         let (name, optional, after) = match rest.strip_prefix('[') {
             Some(inside) => {
-                let (inside, after) = inside.split_once(']').unwrap_or((inside, ""));
-                (inside, true, after)
+                let end = closing(inside);
+                (&inside[..end], true, inside.get(end + 1..).unwrap_or(""))
             }
             None => {
                 let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -74,6 +74,20 @@ fn parameters(syntax: &'static str) -> Vec<Parameter> {
         rest = after.trim_start();
     }
     parameters
+}
+
+/// Where the bracket is closed that was opened before this.
+fn closing(inside: &str) -> usize {
+    let mut depth = 1;
+    let end = inside.bytes().position(|byte| {
+        match byte {
+            b'[' => depth += 1,
+            b']' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    end.unwrap_or(inside.len())
 }
 
 /// A line of such a command.
