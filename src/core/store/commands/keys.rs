@@ -13,7 +13,7 @@ pub(super) const ROWS: &[Line] = &[
     ("EXISTS", -2, Read(exists), "fast", ALL_KEYS, "key [key ...]", "How many of these keys there are"),
     ("TOUCH", -2, Read(exists), "fast", ALL_KEYS, "key [key ...]", "How many of these keys there are"),
     ("TYPE", 2, Read(type_of), "fast", ONE_KEY, "key", "The kind of a key's value"),
-    ("OBJECT", -2, Read(object), "", (2, 2, 1), "ENCODING key", "How a value is stored"),
+    ("OBJECT", -3, Read(object), "", (2, 2, 1), "ENCODING key", "How a value is stored"),
     ("VERSION", 2, Read(version), "fast", ONE_KEY, "key", "The op number of the write that changed a key last"),
     ("EXPIRE", -3, Write(expire), "fast", ONE_KEY, "key seconds [NX|XX|GT|LT]", "Let a key expire"),
     ("PEXPIRE", -3, Write(pexpire), "fast", ONE_KEY, "key milliseconds [NX|XX|GT|LT]", "Let a key expire"),
