@@ -17,11 +17,11 @@ pub static STORED: LazyLock<Vec<CommandSpec>> = LazyLock::new(|| {
 });
 
 /// The groups of Redis, as `HELP` knows them.
-pub const GROUPS: [&str; 6] = ["string", "generic", "hash", "list", "set", "sorted-set"];
+pub const GROUPS: [&str; 6] = ["strings", "generic", "hashes", "lists", "sets", "sorted-sets"];
 
-/// Those of one group.
+/// Those of one group, by its name there or by that of Redis.
 pub fn of_group(group: &str) -> impl Iterator<Item = &'static CommandSpec> + use<'_> {
-    let in_group = move |spec: &&CommandSpec| spec.row.is_some_and(|id| id.row().group == group);
+    let in_group = move |spec: &&CommandSpec| spec.row.is_some_and(|id| group.starts_with(id.row().group));
     STORED.iter().filter(in_group)
 }
 
