@@ -50,6 +50,11 @@ fn three_servers_are_clean() {
 }
 
 #[test]
+fn values_of_every_kind_are_clean() {
+    sweep(200, &Chaos { servers: 3, clients: 3, operations: 300, values: true, ..Chaos::default() });
+}
+
+#[test]
 fn five_servers_and_wide_windows_are_clean() {
     sweep(300, &Chaos { servers: 5, clients: 3, operations: 500, window: 64, ..Chaos::default() });
 }

@@ -12,6 +12,8 @@
 //! | `outcome` | `ok`, `failed` (certainly without effect), `unknown` |
 //! | `result` | what line mode prints, null for `(nil)` and when unknown; or base64 in `result64` |
 //! | `result_keys64` | only when a key holds a newline, so that `result` does not say where it ends: each key in base64 |
+//! | `args` | of commands that are not among the first nine: the words after the key; of an `exec` its commands |
+//! | `exact64` | of these: command and outcome exactly, for the reader |
 //! | `epoch` | only when it is not 1: grows with every `RESET` |
 //!
 //! The reader believes nothing: every line is bounded, and what does not fit is an error that names the line.
@@ -67,8 +69,24 @@ struct Line {
     result64: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     result_keys64: Option<Vec<String>>,
+    /// The words after the key, of a command that has no `arg`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    args: Option<Vec<String>>,
+    /// Command and outcome of such a one, exactly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exact64: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     epoch: Option<u32>,
+}
+
+/// The words after the key, for people and scripts; bytes that are no text are escaped.
+fn words(command: &Command) -> Option<Vec<String>> {
+    let shown = |args: &[Bytes]| args.iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
+    match command {
+        Command::Call(call) => Some(shown(&call.args[usize::from(command.key().is_some()).min(call.args.len())..])),
+        Command::Multi(multi) => Some(multi.commands.iter().map(ToString::to_string).collect()),
+        _ => None,
+    }
 }
 
 /// One operation as a line of JSON, without a newline.
@@ -104,6 +122,8 @@ pub fn to_line(operation: &Operation) -> String {
         result,
         result64,
         result_keys64: keys_one_by_one(outcome),
+        args: words(command),
+        exact64: words(command).and_then(|_| postcard::to_stdvec(&(command, outcome)).ok()).map(|bytes| base64(&bytes)),
         epoch: (*epoch != 1).then_some(*epoch),
     };
     serde_json::to_string(&line).expect("a line can always be written")
@@ -173,10 +193,19 @@ pub fn from_line(line: &[u8]) -> Result<Operation, String> {
     let key = bytes_of("key", line.key.clone(), line.key64.as_deref())?;
     let argument = bytes_of("arg", line.arg.clone(), line.arg64.as_deref())?;
     let result = bytes_of("result", line.result.clone(), line.result64.as_deref())?;
-    let command = command(&line.op, key, argument)?;
+    let exact = line.exact64.as_deref().map(|coded| {
+        let bytes = from_base64(coded).ok_or("exact64 is not base64")?;
+        postcard::from_bytes::<(Command, Outcome)>(&bytes).map_err(|_| "exact64 is no command with its outcome")
+    });
+    let exact = exact.transpose()?;
+    let command = match &exact {
+        Some((exact, _)) => exact.clone(),
+        None => command(&line.op, key, argument)?,
+    };
     let outcome = match line.outcome.as_str() {
         "unknown" if line.return_ns.is_some() => return Err("an unknown outcome has no return_ns".into()),
         "unknown" => Outcome::Unknown,
+        "ok" | "failed" if exact.is_some() => exact.map_or(Outcome::Unknown, |(_, outcome)| outcome),
         "ok" => Outcome::Done(reply(&command, result, line.result_keys64.as_deref())?),
         "failed" => Outcome::Done(Reply::Error(refusal(result)?)),
         other => return Err(format!("outcome {other:?}: ok, failed or unknown")),

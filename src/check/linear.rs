@@ -20,8 +20,9 @@
 use super::Operation;
 use super::model::{self, Act, Answer, State};
 use super::search::{Action, Found, Item, Search};
+use super::stored;
 use crate::core::protocol::{Outcome, Time};
-use crate::core::store::{Bytes, Command, KeyPattern, Reply};
+use crate::core::store::{Bytes, Command, Db, KeyPattern, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -68,7 +69,16 @@ impl fmt::Display for Contradiction {
 pub fn check(operations: &[Operation]) -> Verdict {
     let mut partitions: BTreeMap<(u32, &Bytes), Vec<&Operation>> = BTreeMap::new();
     let mut whole: BTreeSet<u32> = BTreeSet::new();
-    for operation in operations.iter().filter(|operation| operation.epoch > 0) {
+    let Foreign { mut verdict, epochs, keys } = match check_foreign(operations) {
+        Ok(foreign) => foreign,
+        Err(failed) => return failed,
+    };
+    let is_left = |operation: &&Operation| {
+        let key = operation.command.key();
+        let epoch = operation.epoch;
+        epoch > 0 && key.map_or(!epochs.contains(&epoch), |key| !keys.contains(&(epoch, key.clone())))
+    };
+    for operation in operations.iter().filter(is_left) {
         match model::key(&operation.command) {
             Some(key) => partitions.entry((operation.epoch, key)).or_default().push(operation),
             None if operation.command.key().is_none() => {
@@ -77,7 +87,6 @@ pub fn check(operations: &[Operation]) -> Verdict {
             None => {}
         }
     }
-    let mut verdict = Verdict::Ok;
     for ((_, key), operations) in partitions {
         match check_key(operations) {
             Verdict::Ok => {}
@@ -96,6 +105,47 @@ pub fn check(operations: &[Operation]) -> Verdict {
         }
     }
     verdict
+}
+
+/// What was judged with the store itself.
+struct Foreign {
+    verdict: Verdict,
+    /// Epochs in which `KEYS` and `COUNT` are not judged, since the model does not know of all that there is.
+    epochs: BTreeSet<u32>,
+    /// Keys that were judged, or cannot be.
+    keys: BTreeSet<(u32, Bytes)>,
+}
+
+/// Judges what the model of a string cannot, together with all that happened to the same keys.
+fn check_foreign(operations: &[Operation]) -> Result<Foreign, Verdict> {
+    let is_foreign = |operation: &&Operation| operation.epoch > 0 && stored::is_foreign(&operation.command);
+    let epochs: BTreeSet<u32> = operations.iter().filter(is_foreign).map(|operation| operation.epoch).collect();
+    let (mut verdict, mut keys) = (Verdict::Ok, BTreeSet::new());
+    for epoch in &epochs {
+        let all: Vec<&Operation> = operations.iter().filter(|operation| operation.epoch == *epoch).collect();
+        if all.iter().any(|operation| stored::touches_everything(&operation.command)) {
+            verdict = Verdict::Unknown;
+            keys.extend(all.iter().filter_map(|operation| Some((*epoch, operation.command.key()?.clone()))));
+            continue;
+        }
+        let names = stored::entangled(&all);
+        let mut groups: BTreeMap<usize, Vec<&Operation>> = BTreeMap::new();
+        for operation in all {
+            let place = stored::places(&operation.command).into_iter().next();
+            if let Some(name) = place.and_then(|place| names.get(&place)) {
+                groups.entry(*name).or_default().push(operation);
+            }
+        }
+        for group in groups.values() {
+            match stored::judge(group) {
+                Verdict::Ok => {}
+                Verdict::Unknown => verdict = Verdict::Unknown,
+                failed => return Err(failed),
+            }
+        }
+        keys.extend(names.into_keys().filter(|(db, _)| *db == Db::default()).map(|(_, key)| (*epoch, key)));
+    }
+    Ok(Foreign { verdict, epochs, keys })
 }
 
 fn steps_max(items: usize) -> u64 {

@@ -6,6 +6,7 @@
 //! | [`json`] | histories as lines of JSON: the files of `--history` |
 //! | [`model`] | what one key can be, and what one operation does to it |
 //! | [`linear`] | the linearizability checker, for a whole history |
+//! | `stored` | the same for values of every kind: with the store itself as the model |
 //! | [`monitor`] | the same question asked continuously, at bounded cost |
 //! | [`witness`] | sees every operation of a session: `CHECK`, the badge, `--history` |
 
@@ -15,6 +16,7 @@ pub mod linear;
 pub mod model;
 pub mod monitor;
 mod search;
+mod stored;
 pub mod witness;
 
 pub use history::Operation;

@@ -12,9 +12,9 @@
 use super::linear::{Contradiction, Verdict, check, item};
 use super::model::{self, State};
 use super::search::{Found, Search};
-use super::{Operation, search};
+use super::{Operation, search, stored};
 use crate::core::protocol::{Outcome, Time};
-use crate::core::store::Bytes;
+use crate::core::store::{Bytes, Command, Db};
 use std::collections::{BTreeSet, HashMap};
 
 /// A key with this many operations that could not be judged yet is given up.
@@ -88,6 +88,10 @@ impl Monitor {
         if operation.epoch > self.epoch {
             self.forget(operation.epoch, State::Absent);
         }
+        if stored::is_foreign(&operation.command) && operation.epoch == self.epoch {
+            self.give_up_on(&operation.command);
+            return;
+        }
         let Some(key) = model::key(&operation.command).filter(|_| item(operation, 0).is_some()) else { return };
         if operation.epoch < self.epoch || self.failed.is_some() {
             self.skipped += 1;
@@ -107,6 +111,25 @@ impl Monitor {
             self.skipped += track.give_up();
         } else {
             self.due.insert(key.clone());
+        }
+    }
+
+    /// What is done to values of other kinds is judged only by [`check()`](fn@super::check), with all that happens to
+    /// these keys.
+    fn give_up_on(&mut self, command: &Command) {
+        if command.is_read() {
+            return;
+        }
+        if stored::touches_everything(command) {
+            self.forget(self.epoch, State::Any);
+        }
+        for (_, key) in stored::places(command).into_iter().filter(|(db, _)| *db == Db::default()) {
+            let unseen = self.unseen;
+            if self.keys.len() < KEYS_MAX || self.keys.contains_key(&key) {
+                let track = self.keys.entry(key.clone()).or_insert_with(|| Key::new(unseen));
+                self.skipped += track.give_up().max(1);
+                self.due.remove(&key);
+            }
         }
     }
 

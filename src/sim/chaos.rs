@@ -17,7 +17,7 @@ use crate::core::fault::Control;
 use crate::core::node::Setup;
 use crate::core::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time, Timing};
 use crate::core::store::work::SLICE_UNITS;
-use crate::core::store::{Bytes, Command};
+use crate::core::store::{Bytes, Command, commands};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub struct Chaos {
     pub work: f64,
     /// In some runs clients ask all the time, and must be served as well as before when all is over.
     pub load: bool,
+    /// Clients ask for values of every kind as well.
+    pub values: bool,
     /// Which rules hold.
     pub rules: Rules,
 }
@@ -59,6 +61,7 @@ impl Default for Chaos {
             clocks: clock::RATES_PROMISED,
             work: 1.0,
             load: false,
+            values: false,
             rules: Rules::default(),
         }
     }
@@ -68,7 +71,7 @@ impl Chaos {
     /// The command line that repeats the run of a seed.
     #[must_use]
     pub fn command(&self, seed: u64) -> String {
-        let Self { servers, clients, operations, window, faults, troubles, clocks, work, load, rules } = self;
+        let Self { servers, clients, operations, window, faults, troubles, clocks, work, load, values, rules } = self;
         let mut command =
             format!("understudy fuzz --seeds {seed}..{} --servers {servers} --clients {clients}", seed + 1);
         command.push_str(&format!(" --operations {operations} --window {window}"));
@@ -86,6 +89,9 @@ impl Chaos {
         }
         if *load {
             command.push_str(" --load");
+        }
+        if *values {
+            command.push_str(" --values");
         }
         rules.switched_off().for_each(|rule| command.push_str(&format!(" --without {rule}")));
         command
@@ -267,7 +273,10 @@ impl Script {
         if now >= self.next_request {
             let clients = world.clients();
             let client = clients[self.rng.random_range(0..clients.len())];
-            let command = random_command(&mut self.rng, client, self.asked, self.big_values);
+            let mut command = random_command(&mut self.rng, client, self.asked, self.big_values);
+            if self.chaos.values && self.rng.random_bool(0.6) {
+                command = random_value(&mut self.rng, self.asked);
+            }
             let think = Duration::from_micros(self.rng.random_range(THINK_US));
             if world.front(client).client().outstanding() < self.chaos.window {
                 world.submit(client, command);
@@ -369,6 +378,44 @@ fn random_command(rng: &mut ChaCha8Rng, client: Rank, number: u32, big_values: b
         90..95 => Command::Add { key, value },
         _ => Command::Update { key, value },
     }
+}
+
+/// Something that is done to a value of any kind.
+fn random_value(rng: &mut ChaCha8Rng, number: u32) -> Command {
+    let one = rng.random_range(0..2);
+    let other = 1 - one;
+    let member = rng.random_range(0..5);
+    let words = |line: String| {
+        let words: Vec<Bytes> = line.split(' ').map(Bytes::from).collect();
+        commands::parse(&words).expect("the lines below are commands")
+    };
+    let line = match rng.random_range(0..28) {
+        0..=2 => format!("RPUSH q{one} v{number}"),
+        3 => format!("LPUSH q{one} v{number} w{number}"),
+        4..=5 => format!("LPOP q{one}"),
+        6 => format!("RPOP q{one}"),
+        7 => format!("LRANGE q{one} 0 -1"),
+        8 => format!("SADD s{one} m{member} m{number}"),
+        9 => format!("SREM s{one} m{member}"),
+        10..=11 => format!("SPOP s{one}"),
+        12 => format!("SMEMBERS s{one}"),
+        13..=14 => format!("HSET h{one} f{member} {number}"),
+        15..=16 => format!("HINCRBY h{one} n {member}"),
+        17 => format!("HGETALL h{one}"),
+        18 => format!("ZADD z{one} {number} m{member}"),
+        19 => format!("ZINCRBY z{one} 1.5 m{member}"),
+        20 => format!("ZPOPMIN z{one}"),
+        21 => format!("ZRANGE z{one} 0 -1 WITHSCORES"),
+        22 => format!("SET e{one} {number} PX {}", 1 + member * 40),
+        23..=24 => format!("GET e{one}"),
+        25 => format!("PEXPIRE h{one} {}", 1 + member * 60),
+        26 => format!("DEL e{one} e{other}"),
+        _ => {
+            let both = vec![words(format!("INCR x{one}")), words(format!("RPUSH y{one} v{number}"))];
+            return Command::multi(both, Vec::new());
+        }
+    };
+    words(line)
 }
 
 /// What does the damage.

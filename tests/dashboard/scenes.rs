@@ -121,7 +121,13 @@ pub fn flight(time: Time, to: u32, name: &str, text: &str, lost: bool) -> Flight
 }
 
 pub fn key(name: &str, value: &str, op: u64) -> KeyView {
-    KeyView { key: name.into(), value: Some(Bytes::from(value)), value_bytes: value.len() as u64, op: OpNumber(op) }
+    KeyView {
+        key: name.into(),
+        value: Some(Bytes::from(value)),
+        value_bytes: value.len() as u64,
+        expires: None,
+        op: OpNumber(op),
+    }
 }
 
 impl Scene {

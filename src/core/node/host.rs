@@ -12,7 +12,7 @@ use crate::core::protocol::{
     Arrival, Client, Completion, Config, CrashCause, CrashPoint, Detours, Doom, Event, Incarnation, KeyView, METADATA,
     Member, Message, Metadata, Observation, Outbox, Rank, Request, Role, Server, ServerStatus, Time,
 };
-use crate::core::store::{Bytes, ClientId, Command, OpNumber, SESSIONS_MAX, Seq, Store};
+use crate::core::store::{Bytes, ClientId, Command, OpNumber, SESSIONS_MAX, Seq, Store, UnixMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -330,7 +330,7 @@ impl ServerHost {
         let cleared = generation != self.reported_generation;
         self.reported_generation = generation;
         let keys = match &self.server {
-            Some(server) => changed_keys(server.store(), changed.unwrap_or_default()),
+            Some(server) => changed_keys(server.store(), changed.unwrap_or_default(), self.setup.config.unix_ms),
             None => Vec::new(),
         };
         let status = self.status(now);
@@ -371,21 +371,27 @@ impl ServerHost {
 }
 
 /// The keys that writes changed, each once, as they are now.
-fn changed_keys(store: &Store, changed: Vec<Bytes>) -> Vec<KeyView> {
+fn changed_keys(store: &Store, changed: Vec<Bytes>, unix_ms: UnixMs) -> Vec<KeyView> {
     let mut seen = BTreeSet::new();
     let newest_first = changed.into_iter().rev().filter(|key| seen.insert(key.clone()));
-    let mut keys: Vec<KeyView> = newest_first.map(|key| key_view(store, &key)).collect();
+    let mut keys: Vec<KeyView> = newest_first.map(|key| key_view(store, &key, unix_ms)).collect();
     keys.reverse();
     keys
 }
 
-fn key_view(store: &Store, key: &Bytes) -> KeyView {
+fn key_view(store: &Store, key: &Bytes, unix_ms: UnixMs) -> KeyView {
     let cut = |bytes: &[u8]| Bytes::from(&bytes[..bytes.len().min(OBSERVED_BYTES_MAX)]);
     let stored = store.get(key);
     KeyView {
         key: cut(key),
-        value: stored.map(|stored| stored.value.as_string().map_or_else(Bytes::default, |value| cut(value))),
-        value_bytes: stored.map_or(0, |stored| stored.value.size_bytes() as u64),
+        value_bytes: stored.map_or(0, |stored| match stored.value.as_string() {
+            Some(value) => value.len() as u64,
+            None => 0,
+        }),
+        value: stored.map(|stored| cut(&stored.value.brief(OBSERVED_BYTES_MAX))),
+        expires: stored
+            .filter(|stored| stored.expires != 0)
+            .map(|stored| Time(stored.expires.saturating_sub(unix_ms).saturating_mul(1_000_000))),
         op: stored.map_or(store.op(), |stored| stored.op),
     }
 }

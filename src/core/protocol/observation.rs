@@ -117,6 +117,8 @@ pub struct KeyView {
     pub value: Option<Bytes>,
     /// The value's whole length in bytes.
     pub value_bytes: u64,
+    /// When it expires.
+    pub expires: Option<Time>,
     /// The write that stored it (or, for a key that is gone, the newest write).
     pub op: OpNumber,
 }

@@ -52,6 +52,7 @@ pub enum Command {
 
 /// A command of the table with its arguments, in one of the databases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Received")]
 pub struct Call {
     /// The database.
     pub db: Db,
@@ -59,6 +60,22 @@ pub struct Call {
     pub row: RowId,
     /// What follows the name.
     pub args: Vec<Bytes>,
+}
+
+/// A command as it arrives.
+#[derive(Deserialize)]
+struct Received {
+    db: Db,
+    row: RowId,
+    args: Vec<Bytes>,
+}
+
+impl TryFrom<Received> for Call {
+    type Error = &'static str;
+    fn try_from(Received { db, row, args }: Received) -> Result<Self, Self::Error> {
+        let fits = row.row().accepts(args.len() + 1);
+        if fits { Ok(Self { db, row, args }) } else { Err("a command with a wrong number of arguments") }
+    }
 }
 
 /// The commands of an `EXEC`.

@@ -287,6 +287,20 @@ impl Store {
         }
     }
 
+    /// Removes a key as if its time were over, for a checker.
+    pub fn forget_key(&mut self, db: Db, key: &[u8]) {
+        self.remove(db, key);
+    }
+
+    /// A digest of keys and values alone, whichever writes they are from. Looks at all keys: for a checker.
+    #[must_use]
+    pub fn content_digest(&self) -> u64 {
+        let entries = Db::all().flat_map(|db| self.dbs[db.index()].table.iter().map(move |(key, own)| (db, key, own)));
+        entries.fold(0, |sum: u64, (db, key, own)| {
+            sum.wrapping_add(Stored { op: OpNumber(0), ..own.clone() }.digest(key_digest(db, key)))
+        })
+    }
+
     /// Any key whose time is not over.
     pub(super) fn any_key(&self, db: Db, now: UnixMs, chance: &mut Chance) -> Option<Bytes> {
         let table = &self.dbs[db.index()].table;

@@ -57,6 +57,10 @@ pub struct FuzzArgs {
     #[arg(long)]
     pub load: bool,
 
+    /// Clients ask for values of every kind as well: lists, sets, hashes, sorted sets, expiry, EXEC.
+    #[arg(long)]
+    pub values: bool,
+
     #[arg(long, value_name = "RULE", help = super::without_help())]
     pub without: Vec<Rule>,
 
@@ -83,6 +87,7 @@ impl FuzzArgs {
             clocks: self.clocks,
             work: self.work,
             load: self.load,
+            values: self.values,
             rules: Rules::without(&self.without),
         }
     }

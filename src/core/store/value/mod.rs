@@ -21,6 +21,8 @@ use super::Bytes;
 use std::mem::size_of;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// So many elements are shown of a collection.
+const BRIEF_ELEMENTS: usize = 4;
 /// What an element of a large collection costs besides its bytes, about.
 const ELEMENT_COST_BYTES: usize = 64;
 
@@ -103,6 +105,38 @@ impl Value {
             Self::String(bytes) => Some(bytes),
             _ => None,
         }
+    }
+
+    /// What it is, in a few words for the display: a string's bytes, `hash{3} user=ann …`, `list[12] first …`.
+    #[must_use]
+    pub fn brief(&self, bytes_max: usize) -> Bytes {
+        let joined = |one: &[u8], two: &[u8]| [one, b"=", two].concat();
+        let (mut text, some, all) = match self {
+            Self::String(bytes) => return bytes.clone(),
+            Self::Hash(fields) => {
+                let some: Vec<Vec<u8>> = fields.iter().take(BRIEF_ELEMENTS).map(|(f, v)| joined(f, v)).collect();
+                (format!("hash{{{}}}", fields.len()), some, fields.len())
+            }
+            Self::Set(fields) => {
+                let some = fields.iter().take(BRIEF_ELEMENTS).map(|(member, _)| member.to_vec()).collect();
+                (format!("set{{{}}}", fields.len()), some, fields.len())
+            }
+            Self::List(list) => {
+                let some = list.range(0, BRIEF_ELEMENTS).map(<[u8]>::to_vec).collect();
+                (format!("list[{}]", list.len()), some, list.len())
+            }
+            Self::Zset(zset) => {
+                let shown = |(m, s): (&[u8], f64)| joined(m, super::Double(s).to_string().as_bytes());
+                let some = zset.upwards(0).take(BRIEF_ELEMENTS).map(shown).collect();
+                (format!("zset{{{}}}", zset.len()), some, zset.len())
+            }
+        };
+        for element in some.iter().take_while(|element| element.len() < bytes_max) {
+            text.push(' ');
+            text.push_str(&super::bytes::preview(element, bytes_max));
+        }
+        text.push_str(if some.len() < all { " …" } else { "" });
+        text.into()
     }
 
     /// How many elements it has; a string is one.

@@ -278,7 +278,7 @@ fn keys(lines: &mut Lines, model: &Model, server: &Server, theme: &Theme, now: T
     for key in shown {
         let y = lines.y();
         put(lines.buffer, lines.body.x, y, key_cols, &key.view.key.preview(KEY_CHARS_MAX), theme.key);
-        put(lines.buffer, value_x, y, value_cols, &value(key), theme.text);
+        put(lines.buffer, value_x, y, value_cols, &value(key, now), theme.text);
         put_right(lines.buffer, right, y, op_cols, &key.view.op.to_string(), theme.faint);
         if now.since(key.changed) < FLASH && key.changed > Time(0) {
             paint(lines.buffer, lines.body.x, y, width, theme.flash);
@@ -298,8 +298,14 @@ fn keys(lines: &mut Lines, model: &Model, server: &Server, theme: &Theme, now: T
 const KEY_CHARS_MAX: usize = 32;
 const VALUE_CHARS_MAX: usize = 64;
 
-fn value(key: &ShownKey) -> String {
+/// What it holds; before that how long it still will, in seconds, when it expires.
+fn value(key: &ShownKey, now: Time) -> String {
     let Some(value) = &key.view.value else { return String::new() };
     let text = value.preview(VALUE_CHARS_MAX);
-    if key.view.value_bytes > value.len() as u64 { format!("({} bytes) {text}", key.view.value_bytes) } else { text }
+    let left = key.view.expires.map(|at| format!("{}s ", at.since(now).as_secs()));
+    let left = left.unwrap_or_default();
+    match key.view.value_bytes {
+        bytes if bytes > value.len() as u64 => format!("{left}({bytes} bytes) {text}"),
+        _ => format!("{left}{text}"),
+    }
 }
