@@ -140,7 +140,11 @@ fn agree(command: &Command, found: &Reply, expected: &Reply) -> bool {
 pub(super) fn judge(operations: &[&Operation]) -> Verdict {
     let mut items: Vec<Item<'_>> = operations.iter().filter_map(|operation| settled(operation)).collect();
     items.sort_by_key(|item| (item.operation.call, item.operation.client, item.operation.seq));
-    if items.len() > OPERATIONS_MAX {
+    // Of several members that may have been taken there are too many choices.
+    let takes_several = |item: &Item<'_>| {
+        unknown_pop(item).is_some() && matches!(&item.command, Command::Call(call) if call.args.len() > 1)
+    };
+    if items.len() > OPERATIONS_MAX || items.iter().any(takes_several) {
         return Verdict::Unknown;
     }
     let mut search = Search { items: &items, seen: BTreeSet::new(), steps: 0, best: 0 };
@@ -153,6 +157,16 @@ pub(super) fn judge(operations: &[&Operation]) -> Verdict {
             let window = items[end.saturating_sub(SHOWN_MAX)..end].iter().map(|item| item.operation.clone());
             Verdict::Failed(Box::new(Contradiction { key: None, window: window.collect() }))
         }
+    }
+}
+
+/// The key of an `SPOP` of which nothing is known.
+fn unknown_pop(item: &Item<'_>) -> Option<Place> {
+    match &item.command {
+        Command::Call(call) if item.expected.is_none() && call.row().name == "spop" => {
+            Some((call.db, call.args.first()?.clone()))
+        }
+        _ => None,
     }
 }
 
@@ -185,17 +199,19 @@ impl Search<'_, '_> {
         let next: Vec<usize> =
             (0..self.items.len()).filter(left).filter(|at| self.items[*at].operation.call <= first_end).collect();
         for at in next {
-            let mut after = store.clone();
-            if !self.apply(&mut after, at) {
-                continue;
-            }
-            done[at] = true;
-            let found = self.explain(&after, done, count + 1);
-            done[at] = false;
-            match found {
-                Some(true) => return Some(true),
-                None => gave_up = true,
-                Some(false) => {}
+            for command in self.ways(store, at) {
+                let mut after = store.clone();
+                if !self.apply(&mut after, at, command) {
+                    continue;
+                }
+                done[at] = true;
+                let found = self.explain(&after, done, count + 1);
+                done[at] = false;
+                match found {
+                    Some(true) => return Some(true),
+                    None => gave_up = true,
+                    Some(false) => {}
+                }
             }
         }
         // Nothing fits as things are: something may have expired meanwhile.
@@ -211,14 +227,27 @@ impl Search<'_, '_> {
         if gave_up { None } else { Some(false) }
     }
 
-    /// Carries one out; false when it answers something else than it did.
-    fn apply(&self, store: &mut Store, at: usize) -> bool {
+    /// What it may have been: of an `SPOP` whose answer is unknown, the removal of any member.
+    fn ways(&self, store: &Store, at: usize) -> Vec<Command> {
         let item = &self.items[at];
-        let found = if item.command.is_read() {
-            store.read(&item.command)
+        let Some((db, key)) = unknown_pop(item) else { return vec![item.command.clone()] };
+        let of = |name: &str, member: Option<Bytes>| {
+            let words: Vec<Bytes> = [name.into(), key.clone()].into_iter().chain(member).collect();
+            commands::parse_in(db, &words).ok()
+        };
+        let members = of("smembers", None).map(|members| store.read(&members));
+        let Some(Reply::Set(members)) = members else { return Vec::new() };
+        members.iter().filter_map(value).filter_map(|member| of("srem", Some(member))).collect()
+    }
+
+    /// Carries one out; false when it answers something else than it did.
+    fn apply(&self, store: &mut Store, at: usize, command: Command) -> bool {
+        let item = &self.items[at];
+        let found = if command.is_read() {
+            store.read(&command)
         } else {
             let op = store.op().next();
-            let (client, command) = (ClientId::PRIMARY, item.command.clone());
+            let client = ClientId::PRIMARY;
             let entry = LogEntry { op, client, seq: Seq(op.0), acked: Seq(0), stamp: Stamp::default(), command };
             store.apply(entry)
         };
