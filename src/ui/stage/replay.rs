@@ -31,7 +31,7 @@ const FRAME: Duration = Duration::from_millis(33);
 const REST: Duration = Duration::from_millis(500);
 
 /// The keys, at the end of the bar, where there is room.
-const KEYS: &str = "<- -> step  [ ] turn  Space play  + - speed  q leaves";
+const KEYS: &str = "<- -> step  [ ] turn  Space play  q leaves";
 
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
