@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::job::{Job, PATIENCE};
 use support::load::{number, wait_progress};
 

@@ -77,6 +77,7 @@ fn valid_frame() -> Vec<u8> {
     let parts = snapshot_parts().into_iter().enumerate();
     let parts = parts.map(|(index, part)| Message::Snapshot {
         view: view_number,
+        to: Incarnation(2),
         transfer: 1,
         index: index as u64,
         part: Arc::new(part),

@@ -110,7 +110,13 @@ fn who_cannot_stay_asks_more_and_more_rarely() {
         let primary = if number % 2 == 0 { TWO } else { ONE };
         let chunk = Arc::new(understudy::core::protocol::SnapshotPart::Chunk(Default::default()));
         let before = if number % 2 == 0 { ONE } else { TWO };
-        let part = Message::Snapshot { view: ViewNumber(number - 1), transfer: 1, index: 0, part: chunk };
+        let part = Message::Snapshot {
+            view: ViewNumber(number - 1),
+            to: node.server.member().incarnation,
+            transfer: 1,
+            index: 0,
+            part: chunk,
+        };
         node.hear(at(asked + 1), before.rank, part);
         node.hear(at(asked + 2), METADATA, Message::ViewIs { view: view(number, primary, &[]) });
         assert_eq!(node.server.member().incarnation, Incarnation(number));

@@ -103,8 +103,8 @@ fn a_newcomer_asks_again_and_begins_each_transfer_in_a_new_life() {
     // Another transfer than the one that has begun: everything is forgotten.
     primary.hear(at(300), THREE.rank, Message::Join { member: THREE });
     assert!(primary.out.sends.is_empty(), "it is being served");
-    let Message::Snapshot { view, transfer, index, part } = parts[0].clone() else { unreachable!() };
-    let newer = Message::Snapshot { view, transfer: transfer + 1, index, part };
+    let Message::Snapshot { view, to, transfer, index, part } = parts[0].clone() else { unreachable!() };
+    let newer = Message::Snapshot { view, to, transfer: transfer + 1, index, part };
     node.hear(at(301), Rank(2), newer.clone());
     assert_eq!(node.server.member(), THREE, "from somebody who is not primary");
     node.hear(at(302), ONE.rank, newer);
@@ -162,14 +162,14 @@ fn a_newcomer_listens_only_to_where_its_state_comes_from() {
     assert!(node.server.receiving().is_some_and(|(got, all)| 0 < got && got < all && all == 3_000));
     assert!(is_deaf(&mut node, ONE.rank, 1, 1), "it has not got everything yet");
     // An older transfer counts for nothing; a view of the same primary changes nothing.
-    let Message::Snapshot { view: number, transfer, index, part } = parts[1].clone() else { unreachable!() };
-    node.hear(at(3), ONE.rank, Message::Snapshot { view: number, transfer: transfer - 1, index, part });
+    let Message::Snapshot { view: number, to, transfer, index, part } = parts[1].clone() else { unreachable!() };
+    node.hear(at(3), ONE.rank, Message::Snapshot { view: number, to, transfer: transfer - 1, index, part });
     assert!(node.out.sends.is_empty());
     node.hear(at(3), METADATA, Message::ViewIs { view: view(2, ONE, &[TWO]) });
     assert!(node.server.receiving().is_some() && node.out.events.is_empty());
     for part in &parts[1..] {
-        let Message::Snapshot { transfer, index, part, .. } = part.clone() else { unreachable!() };
-        node.hear(at(4), ONE.rank, Message::Snapshot { view: ViewNumber(2), transfer, index, part });
+        let Message::Snapshot { to, transfer, index, part, .. } = part.clone() else { unreachable!() };
+        node.hear(at(4), ONE.rank, Message::Snapshot { view: ViewNumber(2), to, transfer, index, part });
     }
     assert_eq!((node.server.receiving(), node.server.store().len()), (None, 3_000));
     assert!(is_deaf(&mut node, TWO.rank, 2, 3_001), "server 2 is a backup");
@@ -221,4 +221,20 @@ fn what_is_written_while_the_state_is_sent_is_sent_again() {
     }
     assert_eq!(node.server.member(), THREE, "nothing was wrong with it");
     assert_eq!(node.server.store().full_digest(), primary.server.store().full_digest());
+}
+
+/// What is repeated for a life that is over must not be taken by the next one, which has asked for a transfer of its own.
+#[test]
+fn a_part_for_an_earlier_life_is_not_taken() {
+    let (mut primary, mut node) = (primary_with(20_000), joiner());
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    let Message::Snapshot { view, to, transfer, index, part } = primary.sent(THREE.rank)[0].clone() else {
+        unreachable!()
+    };
+    assert_eq!((to, index), (THREE.incarnation, 0));
+    let other = to.next();
+    node.hear(at(3), ONE.rank, Message::Snapshot { view, to: other, transfer, index, part: Arc::clone(&part) });
+    assert!(node.out.sends.is_empty() && node.server.receiving().is_none());
+    node.hear(at(3), ONE.rank, Message::Snapshot { view, to, transfer, index, part });
+    assert_eq!(node.names(ONE.rank), ["SnapshotOk"]);
 }

@@ -118,8 +118,9 @@ pub enum Message {
     /// Primary → joining server: this incarnation has had its transfer; forget it and come back as a new one.
     /// (One transfer a life, so that an acknowledgement can never be taken for that of another transfer.)
     StartOver { view: ViewNumber, incarnation: Incarnation },
-    /// Primary → joining server: part `index` of transfer `transfer`.
-    Snapshot { view: ViewNumber, transfer: u64, index: u64, part: Arc<SnapshotPart> },
+    /// Primary → joining server, this life of it: part `index` of transfer `transfer`. (A later life that took it for
+    /// its own could not take what it has asked for itself, and would have to forget again, and again.)
+    Snapshot { view: ViewNumber, to: Incarnation, transfer: u64, index: u64, part: Arc<SnapshotPart> },
     /// Joining server → primary: I have all parts before `next`.
     SnapshotOk { view: ViewNumber, incarnation: Incarnation, transfer: u64, next: u64 },
 

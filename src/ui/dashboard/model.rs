@@ -320,7 +320,7 @@ impl Model {
         // The simulator's verdict is a reason, and an event as well: one line is enough.
         let told = |sentence: &str| self.why.as_deref() == Some(sentence) && self.story.has(sentence);
         if let Some((tone, sentence)) = story::sentence(rank, event).filter(|(_, sentence)| !told(sentence)) {
-            self.story.tell_one_of(story::sort(event), at, tone, sentence);
+            self.story.tell_one_of(story::sort(rank, event), at, tone, sentence);
         }
         match event {
             Event::Crashed { .. } => {

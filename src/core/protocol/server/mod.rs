@@ -505,8 +505,9 @@ impl Server {
                     backup.on_handover(&mut self.core, now, from, op, out);
                 }
             }
-            Message::Snapshot { view, transfer, index, part } => {
+            Message::Snapshot { view, to, transfer, index, part } => {
                 if self.is_current(now, from, view, out)
+                    && to == self.core.me.incarnation
                     && let State::Joining(joining) = &mut self.state
                     && joining.on_snapshot(&mut self.core, now, from, transfer, index, part, out) == Next::StartOver
                 {

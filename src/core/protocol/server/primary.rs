@@ -765,7 +765,7 @@ impl Primary {
                     true
                 }
                 Standing::Receiving(transfer) | Standing::CatchingUp(transfer) if !transfer.parts.is_empty() => {
-                    transfer.resend(peer.member.rank, view, out);
+                    transfer.resend(peer.member, view, out);
                     true
                 }
                 Standing::Receiving(_) => false,

@@ -34,11 +34,12 @@ impl Transfer {
 
     /// Sends the first missing part again, and no more: the others may be under way still, and to send them all would
     /// take the longer the slower the machine is.
-    pub(super) fn resend(&mut self, to: Rank, view: ViewNumber, out: &mut Outbox) {
+    pub(super) fn resend(&mut self, to: Member, view: ViewNumber, out: &mut Outbox) {
         if let Some((sent, part)) = self.parts.front_mut() {
             *sent = None;
             let part = Arc::clone(part);
-            out.send(to, Message::Snapshot { view, transfer: self.id, index: self.acked, part });
+            let (rank, to, transfer, index) = (to.rank, to.incarnation, self.id, self.acked);
+            out.send(rank, Message::Snapshot { view, to, transfer, index, part });
         }
     }
 
@@ -163,7 +164,8 @@ impl Primary {
             });
             let index = transfer.next_index();
             transfer.parts.push_back((Some(now), Arc::clone(&part)));
-            out.send(rank, Message::Snapshot { view, transfer: transfer.id, index, part });
+            let (to, transfer_id) = (peer.member.incarnation, transfer.id);
+            out.send(rank, Message::Snapshot { view, to, transfer: transfer_id, index, part });
             if last {
                 let done = Transfer { exporter: None, parts: std::mem::take(&mut transfer.parts), ..**transfer };
                 peer.standing = Standing::CatchingUp(Box::new(done));

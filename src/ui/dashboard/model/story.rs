@@ -1,8 +1,9 @@
 //! The events: one sentence each, in the order in which they happened.
 
-use crate::core::protocol::{Event, Rank, Role, Time, View};
+use crate::core::protocol::{Event, Rank, Reason, Role, Time, View};
 use std::collections::VecDeque;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// Older events are forgotten.
 pub const EVENTS_MAX: usize = 500;
@@ -33,7 +34,7 @@ pub struct Line {
     pub tone: Tone,
     /// The sentence.
     pub text: String,
-    /// How often in a row; it is then the newest of these.
+    /// How often of late; it is then the newest of these.
     pub times: u32,
     /// What it is one of many of.
     sort: Option<Sort>,
@@ -44,7 +45,27 @@ pub struct Line {
 pub(super) enum Sort {
     Spared,
     GaveUp,
+    /// What a server does that comes and goes, and what others do because of it.
+    Suspects(Rank, Rank),
+    Forgets(Rank),
+    Sends(Rank, Rank),
+    HasState(Rank, Rank),
+    Follows(Rank),
+    Joins(Rank),
+    IsLeftOut(Rank),
 }
+
+impl Sort {
+    /// Other lines may lie between two of this sort: they come round and round.
+    fn is_of_a_round(self) -> bool {
+        !matches!(self, Self::Spared | Self::GaveUp)
+    }
+}
+
+/// What comes round again within this time is told in one line.
+const ROUND: Duration = Duration::from_secs(2);
+/// And within this many lines.
+const ROUND_LINES: usize = 16;
 
 /// All that is still remembered, oldest first.
 #[derive(Debug, Clone)]
@@ -67,6 +88,13 @@ impl Story {
     pub(super) fn tell_one_of(&mut self, sort: Option<Sort>, at: Time, tone: Tone, text: String) {
         let later = self.lines.iter().rev().take_while(|line| line.at > at).count();
         let place = self.lines.len() - later;
+        if let Some(round) = sort.filter(|sort| sort.is_of_a_round())
+            && let Some(before) = self.last_of(round, at, place)
+        {
+            let times = self.lines.remove(before).map_or(0, |line| line.times).saturating_add(1);
+            self.lines.insert(place - 1, Line { at, tone, text, times, sort });
+            return;
+        }
         if let Some(before) = place.checked_sub(1).and_then(|before| self.lines.get_mut(before))
             && sort.is_some()
             && before.sort == sort
@@ -78,6 +106,13 @@ impl Story {
         if self.lines.len() > EVENTS_MAX {
             self.lines.pop_front();
         }
+    }
+
+    /// The line of the same sort a moment before, among those before this place.
+    fn last_of(&self, sort: Sort, at: Time, place: usize) -> Option<usize> {
+        let near = self.lines.iter().enumerate().take(place).rev().take(ROUND_LINES);
+        let found = near.into_iter().find(|(_, line)| line.sort == Some(sort))?;
+        (at.since(found.1.at) <= ROUND).then_some(found.0)
     }
 
     pub(super) fn missed(&mut self, events: u64) {
@@ -104,12 +139,19 @@ impl Story {
 }
 
 /// What this event is one of many of, if it is.
-pub(super) fn sort(event: &Event) -> Option<Sort> {
-    match event {
-        Event::Spared { .. } => Some(Sort::Spared),
-        Event::GaveUp { .. } => Some(Sort::GaveUp),
-        _ => None,
-    }
+pub(super) fn sort(rank: Rank, event: &Event) -> Option<Sort> {
+    Some(match event {
+        Event::Spared { .. } => Sort::Spared,
+        Event::GaveUp { .. } => Sort::GaveUp,
+        Event::Suspected { peer, .. } => Sort::Suspects(rank, peer.rank),
+        Event::Forgot { .. } => Sort::Forgets(rank),
+        Event::TransferStarted { to, .. } => Sort::Sends(rank, to.rank),
+        Event::TransferDone { to, .. } => Sort::HasState(rank, to.rank),
+        Event::RoleChanged { to: Role::Backup, .. } => Sort::Follows(rank),
+        Event::ViewChanged { reason: Reason::Joined { member }, .. } => Sort::Joins(member.rank),
+        Event::ViewChanged { reason: Reason::BackupSilent { backup, .. }, .. } => Sort::IsLeftOut(backup.rank),
+        _ => return None,
+    })
 }
 
 /// What the screen says of an event; `None` for what another event already says.
@@ -149,4 +191,53 @@ fn members(view: &View) -> String {
         let _ = write!(text, " {}", backup.rank);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::protocol::{Incarnation, Member, ViewNumber};
+
+    fn told(story: &mut Story, ms: u64, rank: u32, event: &Event) {
+        let (tone, text) = sentence(Rank(rank), event).expect("there is something to say");
+        story.tell_one_of(sort(Rank(rank), event), Time(ms * 1_000_000), tone, text);
+    }
+
+    fn lines(story: &Story) -> Vec<(String, u32)> {
+        story.lines().map(|line| (line.text.clone(), line.times)).collect()
+    }
+
+    #[test]
+    fn what_comes_round_and_round_is_told_in_one_line_each() {
+        let mut story = Story::new();
+        let member = |incarnation| Member { rank: Rank(3), incarnation: Incarnation(incarnation) };
+        for round in 1..=10 {
+            let at = round * 150;
+            told(&mut story, at, 1, &Event::Suspected { peer: member(round), silent_ms: 50 + round });
+            told(&mut story, at + 10, 3, &Event::Forgot { incarnation: Incarnation(round + 1) });
+            told(&mut story, at + 20, 1, &Event::TransferStarted { to: member(round + 1), keys: round });
+        }
+        assert_eq!(
+            lines(&story),
+            [
+                ("server 1 suspects server 3: silent for 60 ms".to_owned(), 10),
+                ("server 3 left the view, starts empty as incarnation 11".to_owned(), 10),
+                ("server 1 sends 10 keys to server 3".to_owned(), 10),
+            ]
+        );
+        // Another server's are another line, and what comes later begins anew.
+        told(&mut story, 1_600, 2, &Event::Suspected { peer: member(11), silent_ms: 51 });
+        told(&mut story, 9_000, 1, &Event::Suspected { peer: member(11), silent_ms: 52 });
+        assert_eq!(lines(&story)[3..].iter().map(|line| line.1).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[test]
+    fn a_change_of_the_primary_is_always_a_line_of_its_own() {
+        let mut story = Story::new();
+        for view in 1..=3 {
+            let turn = Event::RoleChanged { from: Role::Backup, to: Role::Primary, view: ViewNumber(view) };
+            told(&mut story, view * 10, 1, &turn);
+        }
+        assert_eq!(story.lines().len(), 3);
+    }
 }
