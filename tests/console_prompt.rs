@@ -339,7 +339,7 @@ fn signs_of_several_characters_are_shown_as_escapes() {
     terminal.wait_line("\"heart\u{2764}\\xef\\xb8\\x8fx\"");
     // A list of completions stands above the line.
     terminal.press("RE\t");
-    terminal.wait_line("RESUME   RECOVER  RESET");
+    terminal.wait_line("RESUME    RECOVER   RESET     RENAME    RENAMENX");
     terminal.wait_last("understudy[view 1 · primary 1]> RE");
     terminal.press(CTRL_C);
     terminal.wait_last("understudy[view 1 · primary 1]>");
