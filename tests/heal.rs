@@ -1,10 +1,11 @@
 //! No state outlives its cause, over real MPI: under full load the rate is back a second after a fault has ended.
 //!
-//! The measure is the number of operations in a second, as `LOAD` tells it. On a machine with two processors, and other
-//! programs on it, that varies by itself: so the usual rate is the median of some seconds before the fault, taken in the
-//! same run; the rate afterwards is the best of five seconds, the first of which begins one second after `HEAL`; and of
-//! three rounds one has to reach [`SHARE`] of it. What this looks for is of another size: a window full of requests that
-//! wait for each other's repetition served a five-hundredth of the rate, for ten seconds and more, in every round.
+//! The measure is the number of operations in a second, as `LOAD` tells it. On a machine with two processors, and
+//! other programs on it, that varies by itself: so the usual rate is the median of some seconds before the fault,
+//! taken in the same run; the rate afterwards is the best of five seconds, the first of which begins one second
+//! after `HEAL`; and of three rounds one has to reach [`SHARE`] of it. What this looks for is of another size: a
+//! window full of requests that wait for each other's repetition served a five-hundredth of the rate, for ten
+//! seconds and more, in every round.
 #![cfg(feature = "mpi")]
 
 mod support;

@@ -223,7 +223,8 @@ fn what_is_written_while_the_state_is_sent_is_sent_again() {
     assert_eq!(node.server.store().full_digest(), primary.server.store().full_digest());
 }
 
-/// What is repeated for a life that is over must not be taken by the next one, which has asked for a transfer of its own.
+/// What is repeated for a life that is over must not be taken by the next one, which has asked for a transfer of its
+/// own.
 #[test]
 fn a_part_for_an_earlier_life_is_not_taken() {
     let (mut primary, mut node) = (primary_with(20_000), joiner());
