@@ -1,7 +1,8 @@
 //! Clients that ask all the time: what they get when nothing is wrong, they must get again when nothing is wrong again.
 
 use super::World;
-use super::invariants::Violation;
+use super::invariants::{Violation, heals};
+use crate::core::fault::Control;
 use crate::core::protocol::{Outcome, Rank, Time};
 use crate::core::store::{Bytes, Command};
 use std::time::Duration;
@@ -37,15 +38,19 @@ impl Pulse {
     /// # Errors
     /// When nothing is answered.
     pub(super) fn begin(world: &mut World, window: usize) -> Result<Self, Violation> {
-        let serves = |world: &World| {
-            world.primary().is_some_and(|rank| {
-                world.servers()[&rank].server().is_some_and(|server| server.serves_reads(world.local(rank)))
-            })
+        // No dice meanwhile, and as many members as there will be in the end: each costs a write its time.
+        let dice = |world: &mut World, probability: f64| {
+            for rank in world.servers().keys().copied().collect::<Vec<_>>() {
+                let _ = world.control(rank, &Control::FailureRate { probability });
+            }
         };
-        world.run_until(BEGIN_MAX, serves);
+        dice(world, 0.0);
+        world.run_until(BEGIN_MAX, heals::is_healed);
         let mut pulse = Self { window: window.max(WINDOW), next: world.now(), before: 0 };
         pulse.run(world, MEASURED); // Clients learn who is primary.
         pulse.before = pulse.measure(world);
+        let rate = world.setup().failure_rate;
+        dice(world, rate);
         if pulse.before == 0 {
             return Err(Violation::new("heals", "nothing is answered although nothing is wrong"));
         }
