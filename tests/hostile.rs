@@ -143,6 +143,7 @@ fn decoders_with_input() -> [(&'static str, Decoder, Vec<u8>); 4] {
         ("snapshot", decoders::snapshot, valid_snapshot()),
         ("history", decoders::history, valid_history()),
         ("console", decoders::console, lines),
+        ("door", decoders::door, b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nSET \"a b\" c\r\n".to_vec()),
     ]
 }
 

@@ -24,6 +24,8 @@ struct Waiter {
     db: Db,
     keys: Vec<Bytes>,
     pop: Command,
+    /// What is popped goes there.
+    fills: Option<Bytes>,
     shape: Shape,
     until: Time,
     next_look: Time,
@@ -124,11 +126,13 @@ impl Hall {
             waiter.next_look = now + LOOK_INTERVAL;
             return self.end_late(now);
         }
+        let filled = waiter.fills.clone();
         self.waiters.end(number);
         if let Some(connection) = self.connection(id) {
             connection.say(|out| out.shaped(shape, reply));
         }
         self.release(id);
+        self.wake(now, filled.as_slice());
     }
 
     /// Somebody has looked whether there is something to pop.
@@ -200,6 +204,7 @@ impl Hall {
 struct Pop {
     words: Vec<Bytes>,
     keys: Vec<Bytes>,
+    fills: Option<Bytes>,
     shape: Shape,
 }
 
@@ -230,6 +235,7 @@ fn block(visit: &mut Visit<'_>, timeout: Option<Duration>, pop: Pop) -> Result<A
         db,
         keys: pop.keys,
         pop: command.clone(),
+        fills: pop.fills,
         shape: pop.shape,
         until: timeout.map_or(Time::NEVER, |timeout| visit.now + timeout),
         next_look: visit.now + LOOK_INTERVAL,
@@ -247,7 +253,7 @@ fn pop_one(visit: &mut Visit<'_>, pop: &str, side: &str, shape: Shape) -> Result
     let mut words: Vec<Bytes> = vec![pop.into(), keys.len().to_string().into()];
     words.extend(keys.iter().cloned());
     words.extend([side.into(), "COUNT".into(), "1".into()]);
-    block(visit, timeout, Pop { words, keys, shape })
+    block(visit, timeout, Pop { words, keys, fills: None, shape })
 }
 
 /// `BLMPOP` and the like: a time limit, and the words of the pop that does not block.
@@ -257,7 +263,7 @@ fn pop_many(visit: &mut Visit<'_>, pop: &str) -> Result<Answer, String> {
     words.extend(visit.words[2..].iter().cloned());
     let count = std::str::from_utf8(&visit.words[2]).ok().and_then(|count| count.parse::<usize>().ok()).unwrap_or(0);
     let keys = visit.words[3..].iter().take(count).cloned().collect();
-    block(visit, timeout, Pop { words, keys, shape: Shape::Same })
+    block(visit, timeout, Pop { words, keys, fills: None, shape: Shape::Same })
 }
 
 /// `BLPOP`.
@@ -294,14 +300,14 @@ pub(super) fn bzmpop(visit: &mut Visit<'_>) -> Result<Answer, String> {
 pub(super) fn blmove(visit: &mut Visit<'_>) -> Result<Answer, String> {
     let timeout = timeout(&visit.words[5])?;
     let words: Vec<Bytes> = std::iter::once("lmove".into()).chain(visit.words[1..5].iter().cloned()).collect();
-    let keys = vec![visit.words[1].clone()];
-    block(visit, timeout, Pop { words, keys, shape: Shape::Same })
+    let (keys, fills) = (vec![visit.words[1].clone()], Some(visit.words[2].clone()));
+    block(visit, timeout, Pop { words, keys, fills, shape: Shape::Same })
 }
 
 /// `BRPOPLPUSH`.
 pub(super) fn brpoplpush(visit: &mut Visit<'_>) -> Result<Answer, String> {
     let timeout = timeout(&visit.words[3])?;
     let words: Vec<Bytes> = std::iter::once("rpoplpush".into()).chain(visit.words[1..3].iter().cloned()).collect();
-    let keys = vec![visit.words[1].clone()];
-    block(visit, timeout, Pop { words, keys, shape: Shape::Same })
+    let (keys, fills) = (vec![visit.words[1].clone()], Some(visit.words[2].clone()));
+    block(visit, timeout, Pop { words, keys, fills, shape: Shape::Same })
 }

@@ -72,6 +72,8 @@ pub enum Shape {
     Element,
     /// `ZMPOP`'s one member as `BZPOPMIN` gives it.
     Member,
+    /// Whether a key of this length is there, as the room that it takes at least, in bytes.
+    Room(usize),
 }
 
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! What a door answers by itself: about the connection, and what there is not.
 
 use super::connection::{Connection, Id, Replies};
+use super::hall::{Shape, Then};
 use super::pubsub;
 use super::resp::Version;
 use super::rows::{Answer, Visit};
+use crate::core::store::commands::parse_in;
 use crate::core::store::{Bytes, Db};
 
 /// The version of Redis whose commands these are; clients look whether it is old.
@@ -189,6 +191,7 @@ pub(super) fn refused(visit: &mut Visit<'_>) -> Result<Answer, String> {
         "REPLICAOF" | "SLAVEOF" | "PSYNC" => {
             format!("ERR {name} is not for this store: who leads and who follows is decided by its own servers")
         }
+        "SAVE" | "BGSAVE" => "ERR nothing is saved here: the data is in the memory of the servers".into(),
         "SHUTDOWN" => "ERR SHUTDOWN is not for clients: the console's QUIT ends the cluster".into(),
         _ => format!("ERR {name} is not supported here: the console shows what happens"),
     })
@@ -223,7 +226,13 @@ pub(super) fn memory(visit: &mut Visit<'_>) -> Result<Answer, String> {
     if visit.is(1, "doctor") {
         return visit.say(|out| out.verbatim("The console's STATUS tells how the servers are."));
     }
-    Err("ERR MEMORY is not supported here: the data is in the servers, not in the door".into())
+    if visit.is(1, "usage") && visit.words.len() >= 3 {
+        let words = ["exists".into(), visit.words[2].clone()];
+        let command = parse_in(visit.me.db, &words).map_err(|error| error.redis_text().into_owned())?;
+        return Ok(Answer::Ask(command, Then::Shape(Shape::Room(visit.words[2].len()))));
+    }
+    Err("ERR MEMORY is not supported here, but for USAGE and DOCTOR: the data is in the servers, not in the door"
+        .into())
 }
 
 /// `SLOWLOG`.

@@ -42,6 +42,11 @@ impl By {
     }
 }
 
+/// Says so: to a client that wants no replies as well, for this is none.
+fn told(visit: &mut Visit<'_>, write: impl FnOnce(&mut Writer<'_>)) {
+    if visit.in_exec { write(&mut visit.writer()) } else { visit.me.push(write) }
+}
+
 fn begin(visit: &mut Visit<'_>, by: By) -> Result<Answer, String> {
     if visit.me.subscriptions() + visit.args().len() > SUBSCRIPTIONS_MAX {
         return Err(format!("ERR a connection listens to at most {SUBSCRIPTIONS_MAX} channels and patterns"));
@@ -50,13 +55,14 @@ fn begin(visit: &mut Visit<'_>, by: By) -> Result<Answer, String> {
         by.register(visit.hall).entry(name.clone()).or_default().insert(visit.me.id);
         by.own(visit.me).insert(name.clone());
         let count = visit.me.subscriptions();
-        let mut out = visit.writer();
-        out.push(3);
-        out.bulk(by.word(true));
-        out.bulk(name);
-        out.integer(count as i64);
+        told(visit, |out| {
+            out.push(3);
+            out.bulk(by.word(true));
+            out.bulk(name);
+            out.integer(count as i64);
+        });
     }
-    Ok(Answer::Said)
+    Ok(if visit.in_exec { Answer::Said } else { Answer::Silent })
 }
 
 fn end(visit: &mut Visit<'_>, by: By) -> Result<Answer, String> {
@@ -67,21 +73,23 @@ fn end(visit: &mut Visit<'_>, by: By) -> Result<Answer, String> {
         let id = visit.me.id;
         forget(by.register(visit.hall), name, id);
         let count = visit.me.subscriptions();
-        let mut out = visit.writer();
-        out.push(3);
-        out.bulk(by.word(false));
-        out.bulk(name);
-        out.integer(count as i64);
+        told(visit, |out| {
+            out.push(3);
+            out.bulk(by.word(false));
+            out.bulk(name);
+            out.integer(count as i64);
+        });
     }
     if names.is_empty() {
         let count = visit.me.subscriptions();
-        let mut out = visit.writer();
-        out.push(3);
-        out.bulk(by.word(false));
-        out.null();
-        out.integer(count as i64);
+        told(visit, |out| {
+            out.push(3);
+            out.bulk(by.word(false));
+            out.null();
+            out.integer(count as i64);
+        });
     }
-    Ok(Answer::Said)
+    Ok(if visit.in_exec { Answer::Said } else { Answer::Silent })
 }
 
 /// Listens to nothing any more, without a word.

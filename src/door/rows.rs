@@ -164,6 +164,7 @@ macro_rules! own {
 pub const OWN: &[Own] = &[
     own!("auth" -2 ["noscript", "loading", "stale", "fast", "no_auth"] (0, 0, 0)
         "connection" Never local::auth, "Gives the password."),
+    own!("bgsave" -1 ["admin", "noscript"] (0, 0, 0) "server" Any local::refused, "Refused: nothing is saved."),
     own!("blmove" 6 ["write", "denyoom", "noscript", "blocking"] (1, 2, 1)
         "list" Quiet blocking::blmove, "Moves an element from one list to another, and waits for one."),
     own!("blmpop" -5 ["write", "blocking", "movablekeys"] (0, 0, 0)
@@ -207,7 +208,7 @@ pub const OWN: &[Own] = &[
         "server" Any local::last_save, "When the door was opened: nothing is saved."),
     own!("latency" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0)
         "server" Any local::latency, "Nothing: see INFO."),
-    own!("memory" -2 ["readonly"] (0, 0, 0) "server" Any local::memory, "Refused, but for DOCTOR."),
+    own!("memory" -2 ["readonly"] (0, 0, 0) "server" Any local::memory, "USAGE: what a key takes at least."),
     own!("monitor" 1 ["admin", "noscript", "loading", "stale"] (0, 0, 0) "server" Any local::refused, "Refused."),
     own!("multi" 1 ["noscript", "loading", "stale", "fast", "allow_busy"] (0, 0, 0)
         "transactions" Never transaction::multi, "Begins a transaction."),
@@ -227,12 +228,13 @@ pub const OWN: &[Own] = &[
         "connection" Never local::reset, "Makes the connection as it was at first."),
     own!("role" 1 ["noscript", "loading", "stale", "fast"] (0, 0, 0)
         "server" Any info::role, "That of a primary, and its backups."),
+    own!("save" 1 ["admin", "noscript", "no_multi"] (0, 0, 0) "server" Any local::refused, "Refused: nothing is saved."),
     own!("script" -2 ["noscript"] (0, 0, 0)
         "scripting" Any scripts::script, "About the scripts that are known here."),
     own!("select" 2 ["loading", "stale", "fast"] (0, 0, 0) "connection" Any local::select, "Chooses the database."),
     own!("sentinel" -2 ["admin", "noscript", "loading", "stale"] (0, 0, 0)
         "sentinel" Any info::sentinel, "Where the doors are."),
-    own!("shutdown" -1 ["admin", "noscript", "loading", "stale"] (0, 0, 0) "server" Any local::refused, "Refused."),
+    own!("shutdown" -1 ["admin", "noscript", "no_multi"] (0, 0, 0) "server" Any local::refused, "Refused."),
     own!("slaveof" 3 ["admin", "noscript", "stale"] (0, 0, 0) "server" Any local::refused, "Refused."),
     own!("slowlog" -2 ["admin", "loading", "stale"] (0, 0, 0) "server" Any local::slowlog, "Nothing: see INFO."),
     own!("subscribe" -2 ["pubsub", "noscript", "loading", "stale"] (0, 0, 0)
@@ -287,6 +289,11 @@ pub fn may(me: &Connection, row: Row) -> Result<(), String> {
     let name = row.name();
     if !me.trusted && !matches!(name, "auth" | "hello" | "quit" | "reset") {
         return Err("NOAUTH Authentication required.".into());
+    }
+    if let (Row::Own(own), true) = (row, me.transaction.is_some())
+        && own.flags.contains(&"no_multi")
+    {
+        return Err("ERR Command not allowed inside a transaction".into());
     }
     let is_listener = me.subscriptions() > 0 && me.version == super::resp::Version::Resp2;
     let for_listeners =

@@ -121,6 +121,12 @@ impl Settings {
         if NUMBERS.contains(&name) && value.parse::<i64>().is_err() {
             return refused("argument couldn't be parsed into an integer");
         }
+        if name == "notify-keyspace-events" && !value.is_empty() {
+            return refused("keyspace notifications are not supported here");
+        }
+        if name == "maxmemory" && value.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse::<u64>().is_err() {
+            return refused("argument must be a memory value");
+        }
         if SWITCHES.contains(&name) && !matches!(value, "yes" | "no") {
             return refused("argument must be 'yes' or 'no'");
         }

@@ -4,6 +4,9 @@ use super::hall::Shape;
 use super::resp::Writer;
 use crate::core::store::Reply;
 
+/// The least that a key costs besides its own bytes.
+const ENTRY_BYTES: usize = 48;
+
 impl Writer<'_> {
     /// An answer of the store, as it is.
     pub fn store(&mut self, reply: &Reply) {
@@ -55,6 +58,8 @@ impl Writer<'_> {
     /// An answer of the store as another command would give it.
     pub fn shaped(&mut self, shape: Shape, reply: &Reply) {
         let (key, popped) = match (shape, reply) {
+            (Shape::Room(_), Reply::Integer(0)) => return self.null(),
+            (Shape::Room(key_bytes), Reply::Integer(_)) => return self.integer((ENTRY_BYTES + key_bytes) as i64),
             (Shape::Element | Shape::Member, Reply::Nil) => return self.null_array(),
             (Shape::Element | Shape::Member, Reply::Array(parts)) => match parts.as_slice() {
                 [key, popped] => (key, popped),

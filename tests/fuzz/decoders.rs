@@ -7,6 +7,7 @@
 use understudy::check::json;
 use understudy::core::protocol::SnapshotPart;
 use understudy::core::store::Importer;
+use understudy::door::resp::Parser;
 use understudy::mpi::transport::wire::{decode, encode};
 use understudy::ui::commands::parse;
 use understudy::ui::console::answer::Palette;
@@ -82,4 +83,28 @@ pub fn console(bytes: &[u8]) {
         let row = Line { prompt: "> ", spans: &spans, cursor: Some(line.len()), hint: "" };
         let _ = row.draw(80, &Palette::COLOR);
     }
+}
+
+/// What a client of the door sends. However it is cut, the same is understood of it, and nobody makes room on the word of
+/// a client.
+pub fn door(bytes: &[u8]) {
+    let cut = bytes.first().map_or(0, |first| usize::from(*first)).min(bytes.len());
+    let parsed = |pieces: &[&[u8]]| {
+        let mut parser = Parser::new(true);
+        let mut requests = Vec::new();
+        for piece in pieces {
+            parser.feed(piece);
+            loop {
+                match parser.take_next() {
+                    Ok(Some(request)) => requests.push(request),
+                    Ok(None) => break,
+                    Err(error) => return (requests, Some(error)),
+                }
+            }
+            assert!(parser.room_bytes() <= 2 * bytes.len() + (8 << 10));
+        }
+        (requests, None)
+    };
+    let (whole, in_two) = (parsed(&[bytes]), parsed(&[&bytes[..cut], &bytes[cut..]]));
+    assert_eq!(whole, in_two);
 }
