@@ -136,7 +136,7 @@ fn what_is_damaged_below_was_whole() {
 
 type Decoder = fn(&[u8]);
 
-fn decoders_with_input() -> [(&'static str, Decoder, Vec<u8>); 4] {
+fn decoders_with_input() -> [(&'static str, Decoder, Vec<u8>); 5] {
     let lines: Vec<u8> = COMMANDS.iter().flat_map(|spec| format!("{} ", spec.example).into_bytes()).collect();
     [
         ("frame", decoders::frame, valid_frame()),
