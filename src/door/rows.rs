@@ -228,7 +228,7 @@ pub const OWN: &[Own] = &[
         "connection" Never local::reset, "Makes the connection as it was at first."),
     own!("role" 1 ["noscript", "loading", "stale", "fast"] (0, 0, 0)
         "server" Any info::role, "That of a primary, and its backups."),
-    own!("save" 1 ["admin", "noscript", "no_multi"] (0, 0, 0) "server" Any local::refused, "Refused: nothing is saved."),
+    own!("save" 1 ["admin", "noscript", "no_multi"] (0, 0, 0) "server" Any local::refused, "Refused: nothing saved."),
     own!("script" -2 ["noscript"] (0, 0, 0)
         "scripting" Any scripts::script, "About the scripts that are known here."),
     own!("select" 2 ["loading", "stale", "fast"] (0, 0, 0) "connection" Any local::select, "Chooses the database."),
