@@ -85,8 +85,8 @@ pub fn console(bytes: &[u8]) {
     }
 }
 
-/// What a client of the door sends. However it is cut, the same is understood of it, and nobody makes room on a client's
-/// word.
+/// What a client of the door sends. However it is cut, the same is understood of it, and nobody makes room on
+/// a client's word.
 pub fn door(bytes: &[u8]) {
     let cut = bytes.first().map_or(0, |first| usize::from(*first)).min(bytes.len());
     let parsed = |pieces: &[&[u8]]| {
