@@ -51,7 +51,7 @@ impl Transfer {
 
 impl Primary {
     pub(super) fn on_join(&mut self, core: &mut Core, now: Time, member: Member, out: &mut Outbox) {
-        let view = core.view.as_ref().expect("a primary has a view");
+        let view = Arc::clone(core.view.as_ref().expect("a primary has a view"));
         if let Some(peer) = self.peers.get_mut(&member.rank) {
             let newer = member.incarnation > peer.member.incarnation;
             match peer.standing {
@@ -63,8 +63,15 @@ impl Primary {
                     return;
                 }
                 Standing::Receiving(_) | Standing::CatchingUp(_) if newer => {}
-                // It waits for its turn.
-                Standing::Receiving(_) if member == peer.member => return peer.hear(core, now),
+                // It waits for its turn, or for a part that was lost: that one is sent again now, for the patience of this
+                // side may have grown with a bad network that is gone.
+                Standing::Receiving(_) | Standing::CatchingUp(_) if member == peer.member => {
+                    peer.hear(core, now);
+                    if let Standing::Receiving(transfer) | Standing::CatchingUp(transfer) = &mut peer.standing {
+                        transfer.resend(member, view.number, out);
+                    }
+                    return;
+                }
                 _ => return,
             }
         }
