@@ -112,7 +112,7 @@ fn seeds_that_once_failed_are_clean() {
         (17_289, Chaos { operations: 256, faults: 67, troubles: 0, ..Chaos::default() }),
         // A part that was repeated for an earlier life was taken by the next one, which then had to forget, for ever.
         (2_042, Chaos { operations: 287, ..Chaos::default() }),
-        // The patience of a transfer had grown while the network was bad, and a lost part was not sent again for seconds.
+        // The patience of a transfer had grown with a bad network, and a lost part was not sent again for seconds.
         (100, Chaos { operations: 244, faults: 57, troubles: 20, ..Chaos::default() }),
     ];
     for (seed, chaos) in found {

@@ -63,8 +63,8 @@ impl Primary {
                     return;
                 }
                 Standing::Receiving(_) | Standing::CatchingUp(_) if newer => {}
-                // It waits for its turn, or for a part that was lost: that one is sent again now, for the patience of this
-                // side may have grown with a bad network that is gone.
+                // It waits for its turn, or for a part that was lost: that one is sent again now, for the patience of
+                // this side may have grown with a bad network that is gone.
                 Standing::Receiving(_) | Standing::CatchingUp(_) if member == peer.member => {
                     peer.hear(core, now);
                     if let Standing::Receiving(transfer) | Standing::CatchingUp(transfer) = &mut peer.standing {
