@@ -53,14 +53,21 @@ for unit in "${units[@]}"; do
     cluster=$!
     read -r _ < "$ready"
     rm -f "$ready"
-    port=$(sed -n 's/.*the door is open at 127.0.0.1:\([0-9]*\).*/\1/p' "$folder/cluster.log")
+    # Events come by a way of their own, and may come later than that it is ready.
+    port=
+    for _ in {1..50}; do
+        port=$(sed -n 's/.*the door is open at 127.0.0.1:\([0-9]*\).*/\1/p' "$folder/cluster.log")
+        [ -z "$port" ] || break
+        sleep 0.1
+    done
     timeout 900 ./runtest --host 127.0.0.1 --port "$port" --durable --ignore-encoding --ignore-digest \
         --tags "-needs:debug -needs:repl -needs:save -needs:config-maxmemory -needs:reset -slow" \
         --skipfile "$skip" --single "$unit" > "$log" 2>&1 || true
     kill -TERM "$cluster"
     wait "$cluster" || { echo "the cluster ended badly: see $folder/cluster.log"; failed=1; }
     ok=$(grep -c '\[.*ok.*\]' "$log" || true)
-    bad=$(grep -c '^.*\[.*\(err\|exception\|timeout\).*\]:' "$log" || true)
+    # At the end each failure is told once more, behind stars.
+    bad=$(grep -v '^\*\*\*' "$log" | grep -c '\[.*\(err\|exception\|timeout\).*\]:' || true)
     grep -q 'All tests passed\|Test suite.*terminated\|The End' "$log" || bad=$((bad + 1))
     printf '%-20s %6d %6d\n' "$unit" "$ok" "$bad"
     total_ok=$((total_ok + ok))
