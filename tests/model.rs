@@ -89,6 +89,8 @@ impl Scope {
             ..Timing::default()
         }
         .rigid();
+        // All entries have the same time: when a write was taken in shall not make another state of it.
+        config.unix_ms = u64::MAX;
         config
     }
 

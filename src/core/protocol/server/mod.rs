@@ -175,7 +175,7 @@ impl Core {
     fn stamp(&self, now: Time) -> Stamp {
         let newest = self.log.back().map_or(self.store.time(), |entry| entry.stamp.time);
         let place = self.op().0.rotate_left(32) ^ u64::from(self.me.rank.0) ^ (self.me.incarnation.0 << 48);
-        let seed = Chance::new(place ^ now.0).draw();
+        let seed = Chance::new(place ^ self.store.digest()).draw();
         Stamp { time: newest.max(self.config.unix_ms.saturating_add(now.as_millis())), seed }
     }
 

@@ -84,7 +84,7 @@ impl Weather {
 
     /// A message to this rank was answered after so long.
     pub(super) fn note_round_trip(&mut self, timing: &Timing, now: Time, rank: Rank, took: Duration) {
-        if took * ROUND_TRIPS <= timing.silence {
+        if took * ROUND_TRIPS <= timing.silence || timing.slow_max <= timing.silence {
             self.round_trips.remove(&rank);
             return;
         }
