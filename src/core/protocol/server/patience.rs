@@ -82,10 +82,14 @@ impl Weather {
         }
     }
 
-    /// A message to this rank was answered after so long.
+    /// A message to this rank was answered after so long. What took longer than anything that is waited for was a stop:
+    /// it says nothing of the network, and nobody would repeat anything soon enough to find out.
     pub(super) fn note_round_trip(&mut self, timing: &Timing, now: Time, rank: Rank, took: Duration) {
         if took * ROUND_TRIPS <= timing.silence || timing.slow_max <= timing.silence {
             self.round_trips.remove(&rank);
+            return;
+        }
+        if took > timing.slow_max {
             return;
         }
         let fresh = RoundTrip { shortest: took, shortest_before: took, since: now };
@@ -129,7 +133,7 @@ impl Weather {
 
     /// What was said to this rank is said again after this long.
     pub(super) fn retry(&self, timing: &Timing, rank: Rank) -> Duration {
-        timing.retry.max(self.round_trip(rank) * 2)
+        timing.retry.max((self.round_trip(rank) * 2).min(timing.slow_max / 4))
     }
 }
 
@@ -216,6 +220,9 @@ mod tests {
         weather.note_round_trip(&timing, at(610), PEER, ms(500));
         weather.learn_round_trip(&timing, at(610), PEER, ms(500));
         assert_eq!(weather.silence(&timing, at(610), PEER), timing.slow_max);
+        assert_eq!(weather.retry(&timing, PEER), ms(250), "bounded, for patience doubles");
+        weather.note_round_trip(&timing, at(615), Rank(3), ms(5_000));
+        assert_eq!(weather.round_trip(Rank(3)), ms(0), "a host that slept");
         weather.note_round_trip(&timing, at(620), PEER, ms(1));
         assert_eq!(weather.silence(&timing, at(620), PEER), ms(50), "and fast again");
         assert_eq!(weather.first_silence(&timing, at(620), PEER), timing.first_word);
