@@ -222,7 +222,7 @@ impl Author {
         let mut words: Vec<Bytes> = Vec::new();
         let mut rest = pattern.split(' ').collect::<Vec<_>>();
         // Now and then something is missing, or the key is of another kind.
-        if self.dice.random_range(0..60) == 0 {
+        if rest.len() > 1 && self.dice.random_range(0..60) == 0 {
             rest.pop();
         }
         for what in rest {
