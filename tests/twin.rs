@@ -5,10 +5,10 @@
 //!
 //! # Caveats
 //!
-//! Not compared, because the answers are known to differ: INCRBYFLOAT and HINCRBYFLOAT of numbers with more than 15
-//! digits (Redis counts with 80 bits), ranges by name over members of different scores (which Redis leaves open), DBSIZE
-//! with keys that have just expired, OBJECT REFCOUNT of small numbers, LPOS with the smallest RANK, and, a fault of ours,
-//! ZRANGE by place with LIMIT and -1, which Redis takes as no limit and no offset.
+//! Not compared, because the answers are known to differ: INCRBYFLOAT and HINCRBYFLOAT of numbers with more than
+//! 15 digits (Redis counts with 80 bits), ranges by name over members of different scores (which Redis leaves
+//! open), DBSIZE with keys that have just expired, OBJECT REFCOUNT of small numbers, LPOS with the smallest RANK,
+//! and, a fault of ours, ZRANGE by place with LIMIT and -1, which Redis takes as no limit and no offset.
 
 mod support;
 
