@@ -2,7 +2,7 @@
 //!
 //! A blocking pop is an ordinary pop, logged like every other. When there was nothing to pop the connection waits here,
 //! until a write that came through this door may have filled one of its keys; then it is tried again. What came by
-//! another way (the prompt, another door) is noticed by a question every [`LOOK_INTERVAL`]. Who waits longest is tried
+//! another way (the prompt, another door) is noticed by a question every `LOOK_INTERVAL`. Who waits longest is tried
 //! first. The time limit is the door's own affair: no server waits for anybody.
 
 use super::connection::{Hold, Id};

@@ -1,7 +1,7 @@
 //! One connection as a value: what its client has said so far, and what it is still to be told.
 //!
 //! Requests of one connection are answered in the order in which they came, however many are under way at once: each
-//! has a [`Slot`], and bytes leave only when everything before them has left. A request that must see what those
+//! has a `Slot`, and bytes leave only when everything before them has left. A request that must see what those
 //! before it did (`PUBLISH`, `WAIT`) waits until there are none; so does everything behind a pop that blocks.
 
 use super::resp::{Parser, Version, Writer};

@@ -26,7 +26,7 @@ pub(super) fn place(key: &[u8]) -> u64 {
     (xxh3_64_with_seed(key, SEED) >> DROPPED_BITS).max(1)
 }
 
-/// A map from byte strings, ordered by [`place`] and then by the bytes.
+/// A map from byte strings, ordered by `place` and then by the bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table<V> {
     slots: BTreeMap<u64, Slot<V>>,
