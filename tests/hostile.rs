@@ -219,6 +219,9 @@ fn damaged(mut bytes: Vec<u8>, damage: &[Damage]) -> Vec<u8> {
     bytes
 }
 
+/// Separators, quotes, escapes, brackets, signs, and a little to stand between them.
+const TELLING: &[u8] = b"\0\t\n\x0b\x0c\r \"'\\*$+-:,.;[]{}()<>=019xneaGET\x7f\x80\xff";
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -230,6 +233,14 @@ proptest! {
         let mut frame = vec![valid_frame()[0]];
         frame.extend(&bytes);
         decoders::frame(&frame);
+    }
+
+    /// Bytes that mean something to a reader of text stand beside each other more often than by chance.
+    #[test]
+    fn any_text_is_survived(bytes in prop::collection::vec(prop::sample::select(TELLING), 0..60)) {
+        for (_, decoder, _) in decoders_with_input() {
+            decoder(&bytes);
+        }
     }
 
     #[test]

@@ -264,7 +264,8 @@ fn words(line: &[u8]) -> Option<Vec<Bytes>> {
     let mut words = Vec::new();
     let mut rest = line;
     loop {
-        rest = rest.trim_ascii_start();
+        let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
+        rest = &rest[blanks..];
         // A zero ends a line for Redis.
         if rest.first().is_none_or(|byte| *byte == 0) {
             return Some(words);
@@ -275,11 +276,16 @@ fn words(line: &[u8]) -> Option<Vec<Bytes>> {
     }
 }
 
+/// What C's `isspace` calls a space.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
 /// The first word of a text that begins with one, and what follows it.
 fn word(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let (mut word, mut at) = (Vec::new(), 0);
-    let is_end = |at: usize| text.get(at).is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b));
-    while !is_end(at) {
+    // A vertical tab or a form feed inside a word belongs to it; between words it is a blank.
+    while text.get(at).is_some_and(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0)) {
         match text[at] {
             quote @ (b'"' | b'\'') => {
                 at += 1;
@@ -304,7 +310,8 @@ fn word(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
                 }
                 at += 1;
                 // A closing quote ends the word.
-                return is_end(at).then_some((word, &text[at..]));
+                let ends = text.get(at).is_none_or(|byte| is_blank(*byte) || *byte == 0);
+                return ends.then_some((word, &text[at..]));
             }
             byte => {
                 word.push(byte);

@@ -182,6 +182,9 @@ fn a_line_has_words_quotes_and_escapes() {
     assert_eq!(words("x'a\\'b'"), [b"xa'b"]);
     assert_eq!(words("'a\\n' \"\""), [&b"a\\n"[..], b""]);
     assert!(words("   ").is_empty());
+    // Every blank of C stands between words; a vertical tab or a form feed inside a word belongs to it.
+    assert_eq!(words(" \x0b\x0cSET\x0b k\x0cv \"a\"\x0b'b'\x0b"), [&b"SET\x0b"[..], b"k\x0cv", b"a", b"b"]);
+    assert!(words("\x0b\x0b").is_empty());
     assert_eq!(parsed(b"*0\r\n*-1\r\n\r\nPING\n", 1).0, [[Bytes::from("PING")]]);
 }
 
