@@ -3,7 +3,7 @@
 #![cfg(feature = "mpi")]
 
 use std::process::Command;
-use understudy::tools::bench::Report;
+use understudy::tools::bench::BenchReport;
 
 #[test]
 fn a_glance_gives_the_figures_and_a_picture() {
@@ -21,7 +21,7 @@ fn a_glance_gives_the_figures_and_a_picture() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    let report: Report = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let report: BenchReport = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     let names = ["get_1_p50", "put_1_p50", "get_256_rate", "put_256_rate", "put_4096_rate", "put_64k_p50"];
     for name in names.into_iter().chain(["failover_p50", "failover_p99"]) {
         let row = report.row(name).unwrap_or_else(|| panic!("no row {name} in\n{said}"));

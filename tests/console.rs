@@ -14,7 +14,7 @@ use understudy::core::protocol::{Outcome, ViewRecord};
 use understudy::core::store::{ClientId, LogEntry, Seq, Stamp, Store};
 use understudy::ui::commands::{keys, parse};
 use understudy::ui::console::knowledge::{FixedKnowledge, Picture, ServerPicture};
-use understudy::ui::console::{Answer, ExitStatus, Knowledge, Session, Sight, run_commands, run_lines};
+use understudy::ui::console::{Answer, ExitStatus, Knowledge, ConsoleSession, Sight, run_commands, run_lines};
 
 /// How long commands on keys that start with `slow` take.
 const SLOW: Duration = Duration::from_millis(600);
@@ -32,12 +32,12 @@ struct Cluster {
 
 impl Cluster {
     /// A session at a fresh cluster, and the log of orders and notes that reached it.
-    fn session() -> (Session, Arc<Mutex<Vec<String>>>) {
+    fn session() -> (ConsoleSession, Arc<Mutex<Vec<String>>>) {
         let (desk, asks) = Desk::new();
         let mut cluster = Cluster { primary: Some(Rank(1)), view: 1, ..Cluster::default() };
         let log = Arc::clone(&cluster.log);
         std::thread::spawn(move || cluster.serve(&asks));
-        (Session::new(desk, Arc::new(FixedKnowledge::default()), Sight::Cluster), log)
+        (ConsoleSession::new(desk, Arc::new(FixedKnowledge::default()), Sight::Cluster), log)
     }
 
     fn serve(&mut self, asks: &Receiver<Ask>) {
@@ -365,7 +365,7 @@ fn kill_is_whatever_the_driver_makes_of_it() {
 }
 
 /// A session as the prompt has it, and what the screen shows.
-fn screen() -> (Session, Arc<FixedKnowledge>, Arc<Mutex<Vec<String>>>) {
+fn screen() -> (ConsoleSession, Arc<FixedKnowledge>, Arc<Mutex<Vec<String>>>) {
     let (session, log) = Cluster::session();
     let server = |rank, standing| ServerPicture { rank: Rank(rank), standing };
     let knowledge = Arc::new(FixedKnowledge::new(Picture {
@@ -377,7 +377,7 @@ fn screen() -> (Session, Arc<FixedKnowledge>, Arc<Mutex<Vec<String>>>) {
         ..Picture::default()
     }));
     let shown: Arc<dyn Knowledge> = Arc::<FixedKnowledge>::clone(&knowledge);
-    (Session::new(session.desk().clone(), shown, Sight::Screen), knowledge, log)
+    (ConsoleSession::new(session.desk().clone(), shown, Sight::Screen), knowledge, log)
 }
 
 fn key(function: u8) -> &'static keys::KeySpec {

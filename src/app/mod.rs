@@ -32,7 +32,7 @@ use crate::ui::commands::keys::KEYS;
 use crate::ui::console::answer::Palette;
 use crate::ui::console::ascii::ascii;
 use crate::ui::console::{
-    ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, Session, Sight, run_commands,
+    ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, ConsoleSession, Sight, run_commands,
     run_lines, run_prompt,
 };
 use crate::ui::dashboard::ThemeName;
@@ -295,9 +295,9 @@ struct Console {
 }
 
 impl Console {
-    fn session(&self, sight: Sight) -> Session {
+    fn session(&self, sight: Sight) -> ConsoleSession {
         let desk = self.desk.clone();
-        Session::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
+        ConsoleSession::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
             .with_ascii(self.palette.ascii)
             .with_kill(Box::new(move |rank| desk.kill(rank)))
             .with_rules(self.rules)

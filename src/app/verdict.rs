@@ -17,15 +17,15 @@ use std::time::Duration;
 #[derive(Clone)]
 pub(super) struct Court {
     witness: Arc<Mutex<Witness>>,
-    pieces: Sender<Piece>,
+    pieces: Sender<VerdictPiece>,
     /// What there is to tell since the loop last asked.
-    told: Arc<Mutex<Told>>,
+    told: Arc<Mutex<ToldVerdicts>>,
     /// The history is not whole.
     broken: Arc<AtomicBool>,
 }
 
 /// Something for the witness's thread.
-enum Piece {
+enum VerdictPiece {
     Finished {
         client: ClientId,
         completions: Vec<Completion>,
@@ -39,7 +39,7 @@ enum Piece {
 
 /// What there is to tell.
 #[derive(Default)]
-struct Told {
+struct ToldVerdicts {
     verdict: Option<Verdict>,
     /// The history cannot be written any more.
     trouble: Option<String>,
@@ -58,7 +58,7 @@ impl Court {
             Some(path) => Witness::writing(path)
                 .map_err(|error| format!("the history {} cannot be made: {error}", path.display()))?,
         };
-        let (witness, told) = (Arc::new(Mutex::new(witness)), Arc::new(Mutex::new(Told::default())));
+        let (witness, told) = (Arc::new(Mutex::new(witness)), Arc::new(Mutex::new(ToldVerdicts::default())));
         let (pieces, waiting) = bounded(PIECES_MAX);
         let broken = Arc::new(AtomicBool::new(false));
         let (judged, telling, breaking) = (Arc::clone(&witness), Arc::clone(&told), Arc::clone(&broken));
@@ -77,18 +77,18 @@ impl Court {
 
     /// Takes out of the news what clients have finished, and says what is new.
     pub(super) fn hear(&self, news: &mut News) -> impl Iterator<Item = News> + use<> {
-        let Told { verdict, trouble } = self.told_since(news);
+        let ToldVerdicts { verdict, trouble } = self.told_since(news);
         verdict.map(News::Verdict).into_iter().chain(trouble.map(News::Note))
     }
 
-    fn told_since(&self, news: &mut News) -> Told {
+    fn told_since(&self, news: &mut News) -> ToldVerdicts {
         let piece = match news {
             News::Finished { client, completions, running_since } => {
                 let completions = std::mem::take(completions);
-                Piece::Finished { client: *client, completions, running_since: *running_since }
+                VerdictPiece::Finished { client: *client, completions, running_since: *running_since }
             }
-            News::Observation(_) => Piece::Flush,
-            _ => return Told::default(),
+            News::Observation(_) => VerdictPiece::Flush,
+            _ => return ToldVerdicts::default(),
         };
         let _ = self.pieces.send(piece);
         std::mem::take(&mut *lock(&self.told))
@@ -97,7 +97,7 @@ impl Court {
     /// Waits until everything that was heard has been judged.
     fn sync(&self) {
         let (done, synced) = bounded(1);
-        if self.pieces.send(Piece::Sync(done)).is_ok() {
+        if self.pieces.send(VerdictPiece::Sync(done)).is_ok() {
             let _ = synced.recv_timeout(SYNC_MAX);
         }
     }
@@ -139,17 +139,17 @@ impl Court {
 }
 
 /// The witness's thread, until nobody can hand it anything any more.
-fn judge(witness: &Mutex<Witness>, told: &Mutex<Told>, broken: &AtomicBool, pieces: &Receiver<Piece>) {
+fn judge(witness: &Mutex<Witness>, told: &Mutex<ToldVerdicts>, broken: &AtomicBool, pieces: &Receiver<VerdictPiece>) {
     for piece in pieces {
         let mut witness = lock(witness);
         let trouble = match piece {
-            Piece::Finished { client, completions, running_since } => {
+            VerdictPiece::Finished { client, completions, running_since } => {
                 let written = witness.finished(client, completions, running_since);
                 lock(told).verdict = Some(verdict(&witness.standing()));
                 written.err()
             }
-            Piece::Flush => witness.flush().err(),
-            Piece::Sync(done) => {
+            VerdictPiece::Flush => witness.flush().err(),
+            VerdictPiece::Sync(done) => {
                 let _ = done.send(());
                 None
             }

@@ -33,14 +33,14 @@ pub enum HistoryError {
     /// The file.
     Io(io::Error),
     /// This line, from 1, and what is wrong with it.
-    Line(usize, String),
+    JsonLine(usize, String),
 }
 
 impl std::fmt::Display for HistoryError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
-            Self::Line(number, what) => write!(f, "line {number}: {what}"),
+            Self::JsonLine(number, what) => write!(f, "line {number}: {what}"),
         }
     }
 }
@@ -48,7 +48,7 @@ impl std::fmt::Display for HistoryError {
 impl std::error::Error for HistoryError {}
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct JsonLine {
     client: u32,
     seq: u64,
     op: String,
@@ -108,7 +108,7 @@ pub fn to_line(operation: &Operation) -> String {
         Outcome::Done(reply) => ("ok", printed(reply)),
     };
     let (result, result64) = text_or_base64(printed.as_deref());
-    let line = Line {
+    let line = JsonLine {
         client: client.0,
         seq: seq.0,
         op: command.name().to_lowercase(),
@@ -174,11 +174,11 @@ pub fn read(mut from: impl BufRead) -> Result<Vec<Operation>, HistoryError> {
             break;
         }
         if bytes as u64 == LINE_BYTES_MAX {
-            return Err(HistoryError::Line(number, format!("longer than {LINE_BYTES_MAX} bytes")));
+            return Err(HistoryError::JsonLine(number, format!("longer than {LINE_BYTES_MAX} bytes")));
         }
         let text = line.trim_ascii();
         if !text.is_empty() {
-            operations.push(from_line(text).map_err(|what| HistoryError::Line(number, what))?);
+            operations.push(from_line(text).map_err(|what| HistoryError::JsonLine(number, what))?);
         }
     }
     Ok(operations)
@@ -189,7 +189,7 @@ pub fn read(mut from: impl BufRead) -> Result<Vec<Operation>, HistoryError> {
 /// # Errors
 /// What is wrong with it.
 pub fn from_line(line: &[u8]) -> Result<Operation, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let line: JsonLine = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let key = bytes_of("key", line.key.clone(), line.key64.as_deref())?;
     let argument = bytes_of("arg", line.arg.clone(), line.arg64.as_deref())?;
     let result = bytes_of("result", line.result.clone(), line.result64.as_deref())?;
@@ -394,7 +394,7 @@ mod tests {
             let mut line = to_line(&operation).into_bytes();
             let at = cut.index(line.len());
             line[at] ^= 1;
-            if let Err(HistoryError::Line(number, what)) = read(&line[..]) {
+            if let Err(HistoryError::JsonLine(number, what)) = read(&line[..]) {
                 prop_assert!(number == 1 && !what.is_empty());
             }
             line.truncate(at);

@@ -19,7 +19,7 @@
 
 use super::Operation;
 use super::model::{self, Act, Answer, State};
-use super::search::{Action, Found, Item, Search};
+use super::search::{SearchAction, Found, Item, Search};
 use super::stored;
 use crate::core::protocol::{Outcome, Time};
 use crate::core::store::{Bytes, Command, Db, KeyPattern, Reply};
@@ -160,7 +160,7 @@ pub(super) fn item(operation: &Operation, key: u32) -> Option<Item> {
         Outcome::Unknown if operation.command.is_read() => return None,
         Outcome::Unknown => None,
     };
-    Some(Item { call: operation.call, end: operation.returned, action: Action::One { key, act }, answer })
+    Some(Item { call: operation.call, end: operation.returned, action: SearchAction::One { key, act }, answer })
 }
 
 fn in_order(operations: &mut [&Operation]) {
@@ -216,7 +216,7 @@ fn check_whole(mut operations: Vec<&Operation>) -> Verdict {
 fn item_of_all_keys(operation: &Operation, names: &BTreeSet<&Bytes>) -> Option<Item> {
     let Outcome::Done(reply) = &operation.outcome else { return None };
     let (action, answer) = match (&operation.command, reply) {
-        (Command::Count, Reply::Integer(count)) => (Action::Count, Answer::Integer(*count)),
+        (Command::Count, Reply::Integer(count)) => (SearchAction::Count, Answer::Integer(*count)),
         (Command::Keys { pattern }, Reply::Keys(answered)) => {
             let pattern = KeyPattern::new(pattern);
             let answered: BTreeSet<&[u8]> = answered.iter().collect();
@@ -228,7 +228,7 @@ fn item_of_all_keys(operation: &Operation, names: &BTreeSet<&Bytes>) -> Option<I
                 .collect();
             // A key that nobody ever wrote explains itself by nothing.
             let invented = answered.iter().any(|key| !known.contains(key) || !pattern.compare(key).0);
-            if invented { (Action::Count, Answer::Nonsense) } else { (Action::Keys(matching), Answer::Ok) }
+            if invented { (SearchAction::Count, Answer::Nonsense) } else { (SearchAction::Keys(matching), Answer::Ok) }
         }
         _ => return None,
     };
@@ -267,7 +267,7 @@ fn shortest_window(items: &[Item], until: Time) -> Vec<usize> {
         // A read that is not needed for the contradiction only distracts.
         for at in (0..inside.len()).rev() {
             let fewer: Vec<usize> = inside.iter().copied().filter(|i| *i != inside[at]).collect();
-            let is_read = matches!(items[inside[at]].action, Action::One { act: Act::Get, .. });
+            let is_read = matches!(items[inside[at]].action, SearchAction::One { act: Act::Get, .. });
             if is_read && contradicts(items, &fewer, from, until) {
                 inside = fewer;
             }
@@ -379,7 +379,7 @@ pub(super) mod tests {
         }
         let horizon = items.iter().filter_map(|item| item.end).min().unwrap_or(Time::NEVER);
         (0..items.len()).filter(|&i| items[i].call <= horizon).any(|i| {
-            let Action::One { act, .. } = items[i].action else { return false };
+            let SearchAction::One { act, .. } = items[i].action else { return false };
             let next = match items[i].answer {
                 Some(answer) => act.admits(state, &answer),
                 None => Some(act.effect(state)),

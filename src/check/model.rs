@@ -19,7 +19,7 @@ const BASE: u64 = 0x1b3a_5c7d_9e0f_2143;
 
 /// A value, in 40 bytes whatever its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Value {
+pub struct ModelValue {
     bytes: u64,
     fingerprint: u64,
     /// The bytes themselves, if they are at most [`SHORT_BYTES_MAX`].
@@ -48,7 +48,7 @@ fn power(mut exponent: u64) -> u64 {
     result
 }
 
-impl Value {
+impl ModelValue {
     /// The value of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
@@ -62,7 +62,7 @@ impl Value {
 
     /// This value with `tail` behind it.
     #[must_use]
-    pub fn append(&self, tail: &Value) -> Self {
+    pub fn append(&self, tail: &ModelValue) -> Self {
         let fingerprint = reduce(multiply(self.fingerprint, power(tail.bytes)) + tail.fingerprint);
         let (bytes, mut short) = (self.bytes + tail.bytes, [0; SHORT_BYTES_MAX]);
         if bytes <= SHORT_BYTES_MAX as u64 {
@@ -99,7 +99,7 @@ pub enum State {
     /// Not there.
     Absent,
     /// There, with this value.
-    Present(Value),
+    Present(ModelValue),
 }
 
 /// A command on one key, with everything that has to be computed only once.
@@ -108,15 +108,15 @@ pub enum Act {
     /// `GET`
     Get,
     /// `PUT`
-    Put(Value),
+    Put(ModelValue),
     /// `ADD`
-    Add(Value),
+    Add(ModelValue),
     /// `UPDATE`
-    Update(Value),
+    Update(ModelValue),
     /// `DELETE`
     Delete,
     /// `APPEND`
-    Append(Value),
+    Append(ModelValue),
     /// `INCR`
     Incr,
 }
@@ -129,7 +129,7 @@ pub enum Answer {
     /// `(nil)`
     Nil,
     /// The value of a `GET`.
-    Value(Value),
+    Value(ModelValue),
     /// A number.
     Integer(i64),
     /// `INCR` of what is no number.
@@ -148,11 +148,11 @@ impl Act {
     pub fn of(command: &Command) -> Option<Self> {
         Some(match command {
             Command::Get { .. } => Self::Get,
-            Command::Put { value, .. } => Self::Put(Value::of(value)),
-            Command::Add { value, .. } => Self::Add(Value::of(value)),
-            Command::Update { value, .. } => Self::Update(Value::of(value)),
+            Command::Put { value, .. } => Self::Put(ModelValue::of(value)),
+            Command::Add { value, .. } => Self::Add(ModelValue::of(value)),
+            Command::Update { value, .. } => Self::Update(ModelValue::of(value)),
             Command::Delete { .. } => Self::Delete,
-            Command::Append { value, .. } => Self::Append(Value::of(value)),
+            Command::Append { value, .. } => Self::Append(ModelValue::of(value)),
             Command::Incr { .. } => Self::Incr,
             Command::Keys { .. } | Command::Count | Command::Call(_) | Command::Multi(_) | Command::Expire(_) => {
                 return None;
@@ -175,9 +175,9 @@ impl Act {
                 State::Present(value.append(tail))
             }
             (Self::Append(_), State::Present(_)) => state,
-            (Self::Incr, State::Absent) => State::Present(Value::of_integer(1)),
+            (Self::Incr, State::Absent) => State::Present(ModelValue::of_integer(1)),
             (Self::Incr, State::Present(value)) => match value.integer().and_then(|number| number.checked_add(1)) {
-                Some(number) => State::Present(Value::of_integer(number)),
+                Some(number) => State::Present(ModelValue::of_integer(number)),
                 None => state,
             },
             (Self::Add(_) | Self::Update(_) | Self::Append(_) | Self::Incr, State::Any) => State::Any,
@@ -221,7 +221,7 @@ impl Act {
             (Self::Get, _) => None,
             (Self::Put(value) | Self::Add(value) | Self::Update(value), _) => Some(State::Present(*value)),
             (Self::Delete, _) => Some(State::Absent),
-            (Self::Incr, Some(Answer::Integer(number))) => Some(State::Present(Value::of_integer(*number))),
+            (Self::Incr, Some(Answer::Integer(number))) => Some(State::Present(ModelValue::of_integer(*number))),
             (Self::Append(_) | Self::Incr, _) => Some(State::Any),
         }
     }
@@ -235,7 +235,7 @@ impl Act {
             | (Self::Add(_), Answer::Ok)
             | (Self::Delete, Answer::Integer(0)) => Some(State::Absent),
             (Self::Incr, Answer::Integer(number)) if *number != 1 => {
-                number.checked_sub(1).map(|before| State::Present(Value::of_integer(before)))
+                number.checked_sub(1).map(|before| State::Present(ModelValue::of_integer(before)))
             }
             _ => None,
         }
@@ -269,8 +269,8 @@ impl Act {
                 State::Present(*tail)
             }
             (Self::Append(tail), Answer::Integer(length)) if *length > tail.bytes.cast_signed() => State::Any,
-            (Self::Incr, Answer::Integer(number)) if *number > i64::MIN => State::Present(Value::of_integer(*number)),
-            (Self::Incr, Answer::Overflow) => State::Present(Value::of_integer(i64::MAX)),
+            (Self::Incr, Answer::Integer(number)) if *number > i64::MIN => State::Present(ModelValue::of_integer(*number)),
+            (Self::Incr, Answer::Overflow) => State::Present(ModelValue::of_integer(i64::MAX)),
             (Self::Add(_), Answer::Nil)
             | (Self::Append(_), Answer::TooLong(_))
             | (Self::Incr, Answer::NotAnInteger) => State::Any,
@@ -289,7 +289,7 @@ impl Answer {
         Some(match reply {
             Reply::Ok => Self::Ok,
             Reply::Nil => Self::Nil,
-            Reply::Value(value) => Self::Value(Value::of(value)),
+            Reply::Value(value) => Self::Value(ModelValue::of(value)),
             Reply::Integer(number) => Self::Integer(*number),
             Reply::Error(StoreError::NotAnInteger) => Self::NotAnInteger,
             Reply::Error(StoreError::Overflow) => Self::Overflow,
@@ -312,7 +312,7 @@ mod tests {
     use crate::core::store::{ClientId, LogEntry, Seq, Stamp, Store};
     use proptest::prelude::*;
 
-    fn commands() -> impl Strategy<Value = Command> {
+    fn commands() -> impl Strategy<ModelValue = Command> {
         let key = || Bytes::from("k");
         let short = prop_oneof![
             "[0-9]{0,3}",
@@ -348,7 +348,7 @@ mod tests {
             for command in commands {
                 let act = Act::of(&command).unwrap();
                 let stamp = Stamp::default();
-                let value = |stored: &crate::core::store::Stored| Value::of(stored.value.as_string().unwrap());
+                let value = |stored: &crate::core::store::Stored| ModelValue::of(stored.value.as_string().unwrap());
                 let reply = if command.is_read() {
                     store.read(&command)
                 } else {
@@ -378,8 +378,8 @@ mod tests {
     #[test]
     fn parts_have_the_fingerprint_of_the_whole() {
         let (head, tail) = (vec![7_u8; 100_000], vec![0_u8; 33]);
-        assert_eq!(Value::of(&head).append(&Value::of(&tail)), Value::of(&[head, tail].concat()));
-        assert_ne!(Value::of(b"\0"), Value::of(b""));
-        assert_ne!(Value::of(b"ab"), Value::of(b"ba"));
+        assert_eq!(ModelValue::of(&head).append(&ModelValue::of(&tail)), ModelValue::of(&[head, tail].concat()));
+        assert_ne!(ModelValue::of(b"\0"), ModelValue::of(b""));
+        assert_ne!(ModelValue::of(b"ab"), ModelValue::of(b"ba"));
     }
 }

@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 
 /// What an operation does, on which of the keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Action {
+pub(super) enum SearchAction {
     One {
         key: u32,
         act: Act,
@@ -37,34 +37,34 @@ pub(super) struct Item {
     pub(super) call: Time,
     /// `None`: it may have happened at any time since its call, or not at all.
     pub(super) end: Option<Time>,
-    pub(super) action: Action,
+    pub(super) action: SearchAction,
     /// `None`: any answer will do.
     pub(super) answer: Option<Answer>,
 }
 
 impl Item {
     fn key(&self) -> Option<u32> {
-        if let Action::One { key, .. } = self.action { Some(key) } else { None }
+        if let SearchAction::One { key, .. } = self.action { Some(key) } else { None }
     }
 
     /// The state that this brings about; [`State::Any`] when that depends.
     fn brings(&self) -> Option<(u32, State)> {
-        let Action::One { key, act } = self.action else { return None };
+        let SearchAction::One { key, act } = self.action else { return None };
         act.brings(self.answer.as_ref()).map(|state| (key, state))
     }
 
     /// The one state in which this can be answered so. What need not happen needs nothing.
     fn needs(&self) -> Option<(u32, State)> {
-        let Action::One { key, act } = self.action else { return None };
+        let SearchAction::One { key, act } = self.action else { return None };
         self.end?;
         act.needs(self.answer.as_ref()?).map(|state| (key, state))
     }
 
     fn changes_nothing(&self) -> bool {
         match (&self.action, &self.answer) {
-            (Action::One { act, .. }, Some(answer)) => act.changes_nothing(answer),
-            (Action::One { act, .. }, None) => *act == Act::Get,
-            (Action::Count | Action::Keys(_), _) => true,
+            (SearchAction::One { act, .. }, Some(answer)) => act.changes_nothing(answer),
+            (SearchAction::One { act, .. }, None) => *act == Act::Get,
+            (SearchAction::Count | SearchAction::Keys(_), _) => true,
         }
     }
 }
@@ -145,7 +145,7 @@ fn share_of_state(key: u32, state: State) -> u128 {
 impl<'a> Search<'a> {
     /// A search over `items` with calls in ascending order, that starts with these keys.
     pub(super) fn new(items: &'a [Item], keys: Vec<State>) -> Self {
-        let mut classes: HashMap<(&Action, &Option<Answer>), u32> = HashMap::new();
+        let mut classes: HashMap<(&SearchAction, &Option<Answer>), u32> = HashMap::new();
         let class = items
             .iter()
             .map(|item| {
@@ -322,7 +322,7 @@ impl<'a> Search<'a> {
     fn outcome(&self, item: u32) -> Option<Option<(u32, State)>> {
         let Item { action, answer, .. } = &self.items[item as usize];
         match action {
-            Action::One { key, act } => {
+            SearchAction::One { key, act } => {
                 let state = self.keys[*key as usize];
                 let next = match answer {
                     Some(answer) => act.admits(state, answer)?,
@@ -330,8 +330,8 @@ impl<'a> Search<'a> {
                 };
                 Some(Some((*key, next)))
             }
-            Action::Count => (*answer == Some(Answer::Integer(self.present))).then_some(None),
-            Action::Keys(matching) => {
+            SearchAction::Count => (*answer == Some(Answer::Integer(self.present))).then_some(None),
+            SearchAction::Keys(matching) => {
                 let is_present = |key: u32| matches!(self.keys[key as usize], State::Present(_));
                 matching.iter().all(|(key, answered)| is_present(*key) == *answered).then_some(None)
             }
@@ -341,7 +341,7 @@ impl<'a> Search<'a> {
     /// True when `item` overwrites what an operation that need not have happened has just written.
     fn would_hide_the_last(&self, item: u32) -> bool {
         let Some(last) = self.path.last() else { return false };
-        let Action::One { key, act: Act::Put(_) } = self.items[item as usize].action else { return false };
+        let SearchAction::One { key, act: Act::Put(_) } = self.items[item as usize].action else { return false };
         self.items[last.item as usize].end.is_none() && last.undo.is_some_and(|(written, _)| written == key)
     }
 

@@ -27,10 +27,10 @@ const STEPS_MAX: usize = 50_000;
 const SHOWN_MAX: usize = 16;
 
 /// Where a key is.
-pub(super) type Place = (Db, Bytes);
+pub(super) type StoredKey = (Db, Bytes);
 
 /// The keys of an operation, if it has to be judged here or beside what is.
-pub(super) fn places(command: &Command) -> Vec<Place> {
+pub(super) fn places(command: &Command) -> Vec<StoredKey> {
     match command {
         Command::Call(call) => call.keys().map(|key| (call.db, key.clone())).collect(),
         Command::Multi(multi) => {
@@ -59,8 +59,8 @@ pub(super) fn touches_everything(command: &Command) -> bool {
 
 /// The keys that are touched by what the model of a string cannot judge, each with a name for those that belong
 /// together.
-pub(super) fn entangled(operations: &[&Operation]) -> BTreeMap<Place, usize> {
-    let mut names: BTreeMap<Place, usize> = BTreeMap::new();
+pub(super) fn entangled(operations: &[&Operation]) -> BTreeMap<StoredKey, usize> {
+    let mut names: BTreeMap<StoredKey, usize> = BTreeMap::new();
     for (at, operation) in operations.iter().enumerate().filter(|(_, operation)| is_foreign(&operation.command)) {
         let places = places(&operation.command);
         let joined: BTreeSet<usize> = places.iter().filter_map(|place| names.get(place).copied()).collect();
@@ -71,7 +71,7 @@ pub(super) fn entangled(operations: &[&Operation]) -> BTreeMap<Place, usize> {
 }
 
 /// What is asked of the store, and what it must answer.
-struct Item<'o> {
+struct StoredItem<'o> {
     operation: &'o Operation,
     command: Command,
     /// `None`: anything, or it never happened.
@@ -79,7 +79,7 @@ struct Item<'o> {
 }
 
 /// An `SPOP` that returned members is the removal of these.
-fn settled(operation: &Operation) -> Option<Item<'_>> {
+fn settled(operation: &Operation) -> Option<StoredItem<'_>> {
     if operation.command.check_limits().is_err() {
         return None;
     }
@@ -106,7 +106,7 @@ fn settled(operation: &Operation) -> Option<Item<'_>> {
         }
         (command, Outcome::Done(reply)) => (without_watches(command), Some(reply.clone())),
     };
-    Some(Item { operation, command, expected })
+    Some(StoredItem { operation, command, expected })
 }
 
 /// What was watched is told by op numbers, which are others here.
@@ -138,16 +138,16 @@ fn agree(command: &Command, found: &Reply, expected: &Reply) -> bool {
 
 /// Whether some order of these operations explains their answers.
 pub(super) fn judge(operations: &[&Operation]) -> Verdict {
-    let mut items: Vec<Item<'_>> = operations.iter().filter_map(|operation| settled(operation)).collect();
+    let mut items: Vec<StoredItem<'_>> = operations.iter().filter_map(|operation| settled(operation)).collect();
     items.sort_by_key(|item| (item.operation.call, item.operation.client, item.operation.seq));
     // Of several members that may have been taken there are too many choices.
-    let takes_several = |item: &Item<'_>| {
+    let takes_several = |item: &StoredItem<'_>| {
         unknown_pop(item).is_some() && matches!(&item.command, Command::Call(call) if call.args.len() > 1)
     };
     if items.len() > OPERATIONS_MAX || items.iter().any(takes_several) {
         return Verdict::Unknown;
     }
-    let mut search = Search { items: &items, seen: BTreeSet::new(), steps: 0, best: 0 };
+    let mut search = StoredSearch { items: &items, seen: BTreeSet::new(), steps: 0, best: 0 };
     let mut done = vec![false; items.len()];
     match search.explain(&Store::default(), &mut done, 0) {
         Some(true) => Verdict::Ok,
@@ -161,7 +161,7 @@ pub(super) fn judge(operations: &[&Operation]) -> Verdict {
 }
 
 /// The key of an `SPOP` of which nothing is known.
-fn unknown_pop(item: &Item<'_>) -> Option<Place> {
+fn unknown_pop(item: &StoredItem<'_>) -> Option<StoredKey> {
     match &item.command {
         Command::Call(call) if item.expected.is_none() && call.row().name == "spop" => {
             Some((call.db, call.args.first()?.clone()))
@@ -170,8 +170,8 @@ fn unknown_pop(item: &Item<'_>) -> Option<Place> {
     }
 }
 
-struct Search<'i, 'o> {
-    items: &'i [Item<'o>],
+struct StoredSearch<'i, 'o> {
+    items: &'i [StoredItem<'o>],
     /// States that led nowhere: what was done, and what the store was like.
     seen: BTreeSet<(Vec<bool>, u64)>,
     steps: usize,
@@ -179,7 +179,7 @@ struct Search<'i, 'o> {
     best: usize,
 }
 
-impl Search<'_, '_> {
+impl StoredSearch<'_, '_> {
     /// Whether the rest can be explained from here; `None` when that takes too long to find out.
     fn explain(&mut self, store: &Store, done: &mut Vec<bool>, count: usize) -> Option<bool> {
         self.best = self.best.max(count);

@@ -155,8 +155,8 @@ impl Witness {
 
     /// What is needed to judge everything thoroughly, elsewhere and without holding anybody up.
     #[must_use]
-    pub fn brief(&self) -> Brief {
-        Brief { history: (!self.forgot).then(|| self.up_to(self.judged_until())), standing: self.standing() }
+    pub fn brief(&self) -> WitnessBrief {
+        WitnessBrief { history: (!self.forgot).then(|| self.up_to(self.judged_until())), standing: self.standing() }
     }
 
     /// The history up to a moment: what had not returned then was running.
@@ -174,13 +174,13 @@ impl Witness {
 
 /// A copy of what a witness knows.
 #[derive(Debug)]
-pub struct Brief {
+pub struct WitnessBrief {
     /// Everything, if everything was kept.
     history: Option<Vec<Operation>>,
     standing: Judgement,
 }
 
-impl Brief {
+impl WitnessBrief {
     /// Judges everything: may take a second for a long history.
     #[must_use]
     pub fn judge(self) -> Judgement {

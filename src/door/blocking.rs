@@ -7,7 +7,7 @@
 
 use super::connection::{Hold, Id};
 use super::hall::{Hall, Shape, Then};
-use super::rows::{Answer, Visit};
+use super::rows::{DoorAnswer, Visit};
 use crate::core::protocol::Time;
 use crate::core::store::commands::parse_in;
 use crate::core::store::{Bytes, Command, Db, Reply};
@@ -224,11 +224,11 @@ fn timeout(word: &Bytes) -> Result<Option<Duration>, String> {
     Ok(Some(Duration::from_secs_f64(seconds.min(1e9)).max(Duration::from_millis(1))))
 }
 
-fn block(visit: &mut Visit<'_>, timeout: Option<Duration>, pop: Pop) -> Result<Answer, String> {
+fn block(visit: &mut Visit<'_>, timeout: Option<Duration>, pop: Pop) -> Result<DoorAnswer, String> {
     let db = visit.me.db;
     let command = parse_in(db, &pop.words).map_err(|error| error.redis_text().into_owned())?;
     if visit.in_exec {
-        return Ok(Answer::Ask(command, Then::Shape(pop.shape)));
+        return Ok(DoorAnswer::Ask(command, Then::Shape(pop.shape)));
     }
     let number = visit.hall.waiters.begin(Waiter {
         id: visit.me.id,
@@ -243,11 +243,11 @@ fn block(visit: &mut Visit<'_>, timeout: Option<Duration>, pop: Pop) -> Result<A
         again: false,
     });
     visit.me.hold = Hold::Blocked;
-    Ok(Answer::Ask(command, Then::Pop(number)))
+    Ok(DoorAnswer::Ask(command, Then::Pop(number)))
 }
 
 /// `BLPOP` and the like: keys, and a time limit.
-fn pop_one(visit: &mut Visit<'_>, pop: &str, side: &str, shape: Shape) -> Result<Answer, String> {
+fn pop_one(visit: &mut Visit<'_>, pop: &str, side: &str, shape: Shape) -> Result<DoorAnswer, String> {
     let Some((last, keys)) = visit.args().split_last() else { return Err("ERR syntax error".into()) };
     let (timeout, keys) = (timeout(last)?, keys.to_vec());
     let mut words: Vec<Bytes> = vec![pop.into(), keys.len().to_string().into()];
@@ -257,7 +257,7 @@ fn pop_one(visit: &mut Visit<'_>, pop: &str, side: &str, shape: Shape) -> Result
 }
 
 /// `BLMPOP` and the like: a time limit, and the words of the pop that does not block.
-fn pop_many(visit: &mut Visit<'_>, pop: &str) -> Result<Answer, String> {
+fn pop_many(visit: &mut Visit<'_>, pop: &str) -> Result<DoorAnswer, String> {
     let timeout = timeout(&visit.words[1])?;
     let mut words: Vec<Bytes> = vec![pop.into()];
     words.extend(visit.words[2..].iter().cloned());
@@ -267,37 +267,37 @@ fn pop_many(visit: &mut Visit<'_>, pop: &str) -> Result<Answer, String> {
 }
 
 /// `BLPOP`.
-pub(super) fn blpop(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn blpop(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     pop_one(visit, "lmpop", "LEFT", Shape::Element)
 }
 
 /// `BRPOP`.
-pub(super) fn brpop(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn brpop(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     pop_one(visit, "lmpop", "RIGHT", Shape::Element)
 }
 
 /// `BZPOPMIN`.
-pub(super) fn bzpopmin(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn bzpopmin(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     pop_one(visit, "zmpop", "MIN", Shape::Member)
 }
 
 /// `BZPOPMAX`.
-pub(super) fn bzpopmax(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn bzpopmax(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     pop_one(visit, "zmpop", "MAX", Shape::Member)
 }
 
 /// `BLMPOP`.
-pub(super) fn blmpop(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn blmpop(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     pop_many(visit, "lmpop")
 }
 
 /// `BZMPOP`.
-pub(super) fn bzmpop(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn bzmpop(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     pop_many(visit, "zmpop")
 }
 
 /// `BLMOVE`.
-pub(super) fn blmove(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn blmove(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let timeout = timeout(&visit.words[5])?;
     let words: Vec<Bytes> = std::iter::once("lmove".into()).chain(visit.words[1..5].iter().cloned()).collect();
     let (keys, fills) = (vec![visit.words[1].clone()], Some(visit.words[2].clone()));
@@ -305,7 +305,7 @@ pub(super) fn blmove(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `BRPOPLPUSH`.
-pub(super) fn brpoplpush(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn brpoplpush(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let timeout = timeout(&visit.words[3])?;
     let words: Vec<Bytes> = std::iter::once("rpoplpush".into()).chain(visit.words[1..3].iter().cloned()).collect();
     let (keys, fills) = (vec![visit.words[1].clone()], Some(visit.words[2].clone()));

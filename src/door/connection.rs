@@ -1,11 +1,11 @@
 //! One connection as a value: what its client has said so far, and what it is still to be told.
 //!
 //! Requests of one connection are answered in the order in which they came, however many are under way at once: each
-//! has a `Slot`, and bytes leave only when everything before them has left. A request that must see what those
+//! has a `ReplySlot`, and bytes leave only when everything before them has left. A request that must see what those
 //! before it did (`PUBLISH`, `WAIT`) waits until there are none; so does everything behind a pop that blocks.
 
 use super::resp::{Parser, Version, Writer};
-use super::transaction::Transaction;
+use super::transaction::DoorTransaction;
 use crate::core::protocol::Time;
 use crate::core::store::{Bytes, Db, Watched};
 use std::collections::{BTreeSet, VecDeque};
@@ -27,7 +27,7 @@ pub type Id = u64;
 
 /// The place of a reply that has not come yet.
 #[derive(Debug, Clone, Default)]
-struct Slot {
+struct ReplySlot {
     bytes: Vec<u8>,
     done: bool,
 }
@@ -80,7 +80,7 @@ pub struct Connection {
     /// See `name`.
     pub library: (Bytes, Bytes),
     /// Between `MULTI` and `EXEC`.
-    pub transaction: Option<Transaction>,
+    pub transaction: Option<DoorTransaction>,
     /// What must not change until `EXEC`.
     pub watched: Vec<Watched>,
     /// What it has subscribed to.
@@ -103,7 +103,7 @@ pub struct Connection {
     pub last: Bytes,
     /// Bytes that leave with the next write.
     pub out: Vec<u8>,
-    slots: VecDeque<Slot>,
+    slots: VecDeque<ReplySlot>,
     /// The number of the first slot.
     first: u64,
     /// What of its room is in the account of the hall, in bytes.
@@ -187,7 +187,7 @@ impl Connection {
         if self.slots.is_empty() {
             self.out.extend_from_slice(bytes);
         } else {
-            self.slots.push_back(Slot { bytes: bytes.to_vec(), done: true });
+            self.slots.push_back(ReplySlot { bytes: bytes.to_vec(), done: true });
         }
     }
 
@@ -206,7 +206,7 @@ impl Connection {
     /// Keeps a place for a reply; `None` when the client does not want it.
     pub fn open_slot(&mut self) -> Option<u64> {
         self.wants_reply().then(|| {
-            self.slots.push_back(Slot::default());
+            self.slots.push_back(ReplySlot::default());
             self.first + self.slots.len() as u64 - 1
         })
     }

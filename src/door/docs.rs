@@ -1,7 +1,7 @@
 //! `COMMAND`: what there is, made from the two tables of commands, so that redis-cli can complete and hint our own.
 
 use super::resp::Writer;
-use super::rows::{self, Answer, OWN, Row, Visit};
+use super::rows::{self, DoorAnswer, OWN, DoorRow, Visit};
 use crate::core::store::Bytes;
 use crate::core::store::commands::{self, RowId};
 
@@ -17,9 +17,9 @@ struct Doc {
 }
 
 impl Doc {
-    fn of(row: Row) -> Self {
+    fn of(row: DoorRow) -> Self {
         match row {
-            Row::Own(own) => Self {
+            DoorRow::Own(own) => Self {
                 name: own.name,
                 arity: own.arity,
                 flags: own.flags.to_vec(),
@@ -28,7 +28,7 @@ impl Doc {
                 summary: own.summary,
                 syntax: "",
             },
-            Row::Store(id) => {
+            DoorRow::Store(id) => {
                 let row = id.row();
                 Self {
                     name: row.name,
@@ -101,8 +101,8 @@ impl Doc {
 }
 
 fn all() -> Vec<Doc> {
-    let store = commands::table().filter_map(|row| RowId::of(row.name)).map(Row::Store);
-    let mut all: Vec<Doc> = OWN.iter().map(Row::Own).chain(store).map(Doc::of).collect();
+    let store = commands::table().filter_map(|row| RowId::of(row.name)).map(DoorRow::Store);
+    let mut all: Vec<Doc> = OWN.iter().map(DoorRow::Own).chain(store).map(Doc::of).collect();
     all.sort_by_key(|doc| doc.name);
     all
 }
@@ -113,7 +113,7 @@ fn one(name: &Bytes) -> Option<Doc> {
 }
 
 /// `COMMAND`.
-pub(super) fn command(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn command(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let sub = visit.text(1).to_ascii_lowercase();
     let names = visit.words.get(2..).unwrap_or_default().to_vec();
     match (sub.as_str(), visit.words.len()) {
@@ -148,7 +148,7 @@ pub(super) fn command(visit: &mut Visit<'_>) -> Result<Answer, String> {
     }
 }
 
-fn get_keys(visit: &mut Visit<'_>, words: &[Bytes]) -> Result<Answer, String> {
+fn get_keys(visit: &mut Visit<'_>, words: &[Bytes]) -> Result<DoorAnswer, String> {
     let Ok(row) = rows::find(&words[0], words) else { return Err("ERR Invalid command specified".into()) };
     let doc = Doc::of(row);
     let keys = positions(&doc, words);

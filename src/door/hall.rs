@@ -15,7 +15,7 @@
 use super::blocking::Waiters;
 use super::connection::{Connection, Hold, Id, OUT_BYTES_MAX};
 use super::counters::Counters;
-use super::rows::{self, Answer, Visit};
+use super::rows::{self, DoorAnswer, Visit};
 use super::settings::Settings;
 use super::transaction::Planned;
 use crate::cluster::Facts;
@@ -77,7 +77,7 @@ pub enum Shape {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Parked {
     id: Id,
     slot: Option<u64>,
     then: Then,
@@ -104,7 +104,7 @@ pub struct Hall {
     /// Who waits for something to pop.
     pub waiters: Waiters,
     orders: VecDeque<(Ticket, Command)>,
-    waiting: BTreeMap<Ticket, Waiting>,
+    waiting: BTreeMap<Ticket, Parked>,
     last_ticket: Ticket,
     last_id: Id,
     /// Connections with something to write, or at their end.
@@ -294,9 +294,9 @@ impl Hall {
         let mut visit = Visit { now, hall: self, me, words: &words, out: &mut bytes, in_exec: false };
         let answer = rows::act(&mut visit, row);
         match answer {
-            Ok(Answer::Said) => me.reply(&bytes),
-            Ok(Answer::Silent) => {}
-            Ok(Answer::Ask(command, then)) => self.ask(now, me, command, then, &words),
+            Ok(DoorAnswer::Said) => me.reply(&bytes),
+            Ok(DoorAnswer::Silent) => {}
+            Ok(DoorAnswer::Ask(command, then)) => self.ask(now, me, command, then, &words),
             Err(why) => self.refuse(me, &why),
         }
     }
@@ -324,20 +324,20 @@ impl Hall {
         };
         // It is remembered which keys may have been filled only while anybody waits for some.
         let touches = if self.waiters.is_empty() || command.is_read() { Vec::new() } else { words.to_vec() };
-        self.order(Waiting { id: me.id, slot, then, asked: now, touches }, command);
+        self.order(Parked { id: me.id, slot, then, asked: now, touches }, command);
     }
 
     /// The same for a connection that waits for a pop.
     pub fn ask_for(&mut self, now: Time, id: Id, command: Command, then: Then) {
-        self.order(Waiting { id, slot: None, then, asked: now, touches: Vec::new() }, command);
+        self.order(Parked { id, slot: None, then, asked: now, touches: Vec::new() }, command);
     }
 
     /// The same for a reply that is not complete yet.
     pub fn ask_on(&mut self, now: Time, id: Id, slot: u64, command: Command, then: Then) {
-        self.order(Waiting { id, slot: Some(slot), then, asked: now, touches: Vec::new() }, command);
+        self.order(Parked { id, slot: Some(slot), then, asked: now, touches: Vec::new() }, command);
     }
 
-    fn order(&mut self, waiting: Waiting, command: Command) {
+    fn order(&mut self, waiting: Parked, command: Command) {
         self.last_ticket += 1;
         self.waiting.insert(self.last_ticket, waiting);
         self.orders.push_back((self.last_ticket, command));
@@ -371,8 +371,8 @@ impl Hall {
         }
     }
 
-    fn deliver(&mut self, now: Time, waiting: Waiting, reply: &Reply) {
-        let Waiting { id, slot, then, .. } = waiting;
+    fn deliver(&mut self, now: Time, waiting: Parked, reply: &Reply) {
+        let Parked { id, slot, then, .. } = waiting;
         let then = match then {
             Then::Pop(number) => return self.popped(now, number, reply),
             Then::Look(number) => return self.looked(now, number, reply),

@@ -5,7 +5,7 @@
 
 use super::counters::Counters;
 use super::local::REDIS_VERSION;
-use super::rows::{Answer, Visit};
+use super::rows::{DoorAnswer, Visit};
 use crate::cluster::Peer;
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ const SECTIONS: [&str; 9] =
     ["server", "clients", "memory", "persistence", "stats", "replication", "cpu", "cluster", "keyspace"];
 
 /// `INFO`.
-pub(super) fn info(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn info(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let asked: Vec<String> = (1..visit.words.len()).map(|at| visit.text(at).to_ascii_lowercase()).collect();
     let all = asked.is_empty() || asked.iter().any(|name| matches!(name.as_str(), "all" | "default" | "everything"));
     let mut text = String::new();
@@ -148,7 +148,7 @@ fn replication(visit: &Visit<'_>, text: &mut String) {
 }
 
 /// `ROLE`.
-pub(super) fn role(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn role(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let (op, backups) = (visit.hall.facts.op, visit.hall.facts.backups.clone());
     visit.say(|out| {
         out.array(3);
@@ -165,7 +165,7 @@ pub(super) fn role(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `SENTINEL`: every door says where a living door is, and that is itself.
-pub(super) fn sentinel(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn sentinel(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let (ip, port) = (visit.me.local.ip().to_string(), visit.me.local.port().to_string());
     let name = visit.words.get(2).map_or_else(|| MASTER_NAME.into(), Clone::clone);
     let backups = visit.hall.facts.backups.len().to_string();

@@ -4,7 +4,7 @@ use super::connection::{Connection, Id, Replies};
 use super::hall::{Shape, Then};
 use super::pubsub;
 use super::resp::Version;
-use super::rows::{Answer, Visit};
+use super::rows::{DoorAnswer, Visit};
 use crate::core::store::commands::parse_in;
 use crate::core::store::{Bytes, Db};
 
@@ -36,7 +36,7 @@ fn let_in(visit: &mut Visit<'_>, user: Option<&Bytes>, password: &Bytes) -> Resu
 }
 
 /// `AUTH`.
-pub(super) fn auth(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn auth(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let (user, password) = match visit.args().to_vec().as_slice() {
         [password] => (None, password.clone()),
         [user, password] => (Some(user.clone()), password.clone()),
@@ -52,7 +52,7 @@ pub(super) fn auth(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `HELLO`.
-pub(super) fn hello(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn hello(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let mut version = visit.me.version;
     if let Some(word) = visit.words.get(1) {
         version = match &word[..] {
@@ -107,7 +107,7 @@ pub(super) fn hello(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `SELECT`.
-pub(super) fn select(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn select(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let number = visit.text(1).parse::<i64>().map_err(|_| "ERR value is not an integer or out of range")?;
     let db = u64::try_from(number).ok().and_then(Db::new).ok_or("ERR DB index is out of range")?;
     visit.me.db = db;
@@ -115,7 +115,7 @@ pub(super) fn select(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `PING`.
-pub(super) fn ping(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn ping(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     if visit.words.len() > 2 {
         return Err(wrong_number("ping"));
     }
@@ -133,19 +133,19 @@ pub(super) fn ping(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `ECHO`.
-pub(super) fn echo(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn echo(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let said = visit.words[1].clone();
     visit.say(|out| out.bulk(said))
 }
 
 /// `QUIT`.
-pub(super) fn quit(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn quit(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     visit.me.closing = true;
     visit.ok()
 }
 
 /// `RESET`.
-pub(super) fn reset(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn reset(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     pubsub::forget_all(visit.hall, visit.me);
     visit.me.reset();
     let trusted = visit.hall.settings.password.is_none();
@@ -154,7 +154,7 @@ pub(super) fn reset(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `WAIT`: a write is answered when all backups have it.
-pub(super) fn wait(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn wait(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     if visit.text(1).parse::<i64>().is_err() {
         return Err("ERR value is not an integer or out of range".into());
     }
@@ -168,7 +168,7 @@ pub(super) fn wait(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `TIME`.
-pub(super) fn time(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn time(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let wall = visit.hall.facts.wall;
     visit.say(|out| {
         out.array(2);
@@ -178,14 +178,14 @@ pub(super) fn time(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `LASTSAVE`.
-pub(super) fn last_save(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn last_save(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let open_for = visit.now.since(visit.hall.counters.opened);
     let opened = visit.hall.facts.wall.saturating_sub(open_for).as_secs();
     visit.say(|out| out.integer(i64::try_from(opened).unwrap_or(i64::MAX)))
 }
 
 /// What there is not, and will not be.
-pub(super) fn refused(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn refused(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let name = visit.text(0).to_ascii_uppercase();
     Err(match name.as_str() {
         "REPLICAOF" | "SLAVEOF" | "PSYNC" => {
@@ -198,12 +198,12 @@ pub(super) fn refused(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `CLUSTER`.
-pub(super) fn cluster(_: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn cluster(_: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     Err("ERR This instance has cluster support disabled".into())
 }
 
 /// `DEBUG`.
-pub(super) fn debug(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn debug(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     if visit.is(1, "sleep") {
         return Err("ERR DEBUG SLEEP is refused: the console's PAUSE holds one server up, and the store goes on".into());
     }
@@ -211,7 +211,7 @@ pub(super) fn debug(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `LATENCY`.
-pub(super) fn latency(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn latency(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     if visit.is(1, "reset") {
         return visit.say(|out| out.integer(0));
     }
@@ -222,21 +222,21 @@ pub(super) fn latency(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `MEMORY`.
-pub(super) fn memory(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn memory(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     if visit.is(1, "doctor") {
         return visit.say(|out| out.verbatim("The console's STATUS tells how the servers are."));
     }
     if visit.is(1, "usage") && visit.words.len() >= 3 {
         let words = ["exists".into(), visit.words[2].clone()];
         let command = parse_in(visit.me.db, &words).map_err(|error| error.redis_text().into_owned())?;
-        return Ok(Answer::Ask(command, Then::Shape(Shape::Room(visit.words[2].len()))));
+        return Ok(DoorAnswer::Ask(command, Then::Shape(Shape::Room(visit.words[2].len()))));
     }
     Err("ERR MEMORY is not supported here, but for USAGE and DOCTOR: the data is in the servers, not in the door"
         .into())
 }
 
 /// `SLOWLOG`.
-pub(super) fn slowlog(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn slowlog(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     match visit.text(1).to_ascii_lowercase().as_str() {
         "get" => visit.say(|out| out.array(0)),
         "len" => visit.say(|out| out.integer(0)),
@@ -290,7 +290,7 @@ fn line(connection: &Connection, visit: &Visit<'_>) -> String {
 }
 
 /// `CLIENT`.
-pub(super) fn client(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn client(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let sub = visit.text(1).to_ascii_lowercase();
     match (sub.as_str(), visit.words.len()) {
         ("id", 2) => {
@@ -330,7 +330,7 @@ pub(super) fn client(visit: &mut Visit<'_>) -> Result<Answer, String> {
     }
 }
 
-fn set_info(visit: &mut Visit<'_>) -> Result<Answer, String> {
+fn set_info(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let attribute = visit.text(2).to_ascii_lowercase();
     let value = visit.words[3].clone();
     match attribute.as_str() {
@@ -341,7 +341,7 @@ fn set_info(visit: &mut Visit<'_>) -> Result<Answer, String> {
     visit.ok()
 }
 
-fn list(visit: &mut Visit<'_>) -> Result<Answer, String> {
+fn list(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let mut ids: Option<Vec<Id>> = None;
     let is_kind = |kind: &str| ["normal", "master", "replica", "slave", "pubsub"].contains(&kind);
     let mut kind = None;
@@ -377,7 +377,7 @@ fn list(visit: &mut Visit<'_>) -> Result<Answer, String> {
     visit.say(|out| out.verbatim(&lines))
 }
 
-fn reply(visit: &mut Visit<'_>) -> Result<Answer, String> {
+fn reply(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     match visit.text(2).to_ascii_lowercase().as_str() {
         "on" => {
             visit.me.replies = Replies::On;
@@ -385,13 +385,13 @@ fn reply(visit: &mut Visit<'_>) -> Result<Answer, String> {
         }
         "off" => {
             visit.me.replies = Replies::Off;
-            Ok(Answer::Silent)
+            Ok(DoorAnswer::Silent)
         }
         "skip" => {
             if visit.me.replies == Replies::On {
                 visit.me.replies = Replies::Skip;
             }
-            Ok(Answer::Silent)
+            Ok(DoorAnswer::Silent)
         }
         _ => Err("ERR syntax error".into()),
     }
@@ -448,7 +448,7 @@ impl Meant {
     }
 }
 
-fn kill(visit: &mut Visit<'_>) -> Result<Answer, String> {
+fn kill(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let is_old_form = visit.words.len() == 3;
     let meant =
         if is_old_form { Meant { address: Some(visit.text(2)), ..Meant::default() } } else { Meant::read(visit)? };
@@ -470,7 +470,7 @@ fn kill(visit: &mut Visit<'_>) -> Result<Answer, String> {
     }
 }
 
-fn unblock(visit: &mut Visit<'_>) -> Result<Answer, String> {
+fn unblock(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let id: Id = visit.text(2).parse().map_err(|_| "ERR value is not an integer or out of range")?;
     let with_error = match visit.words.len() {
         3 => false,

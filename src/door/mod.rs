@@ -58,7 +58,7 @@ use crate::core::store::{Bytes, Command, Seq};
 use hall::{Hall, Ticket};
 use rustix::fd::OwnedFd;
 use settings::Settings;
-use sockets::Sockets;
+use sockets::DoorSockets;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -68,7 +68,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Door {
     hall: Hall,
-    sockets: Sockets,
+    sockets: DoorSockets,
     address: SocketAddr,
     under_way: BTreeMap<Seq, Ticket>,
 }
@@ -79,7 +79,7 @@ impl Door {
     /// # Errors
     /// When nobody can listen there.
     pub fn open(address: SocketAddr, password: Option<Bytes>, now: Time) -> io::Result<Self> {
-        let sockets = Sockets::listen(address)?;
+        let sockets = DoorSockets::listen(address)?;
         let address = sockets.address()?;
         let settings = Settings::new(password, address.port(), &address.ip().to_string());
         Ok(Self { hall: Hall::new(settings, now), sockets, address, under_way: BTreeMap::new() })

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Id};
 use super::hall::{Hall, forget};
 use super::resp::Writer;
-use super::rows::{Answer, Visit};
+use super::rows::{DoorAnswer, Visit};
 use crate::core::store::{Bytes, KeyPattern};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +12,12 @@ const SUBSCRIPTIONS_MAX: usize = 16_384;
 
 /// What is listened to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
+enum SubscribedBy {
     Channel,
     Pattern,
 }
 
-impl By {
+impl SubscribedBy {
     fn register(self, hall: &mut Hall) -> &mut BTreeMap<Bytes, BTreeSet<Id>> {
         match self {
             Self::Channel => &mut hall.channels,
@@ -47,7 +47,7 @@ fn told(visit: &mut Visit<'_>, write: impl FnOnce(&mut Writer<'_>)) {
     if visit.in_exec { write(&mut visit.writer()) } else { visit.me.push(write) }
 }
 
-fn begin(visit: &mut Visit<'_>, by: By) -> Result<Answer, String> {
+fn begin(visit: &mut Visit<'_>, by: SubscribedBy) -> Result<DoorAnswer, String> {
     if visit.me.subscriptions() + visit.args().len() > SUBSCRIPTIONS_MAX {
         return Err(format!("ERR a connection listens to at most {SUBSCRIPTIONS_MAX} channels and patterns"));
     }
@@ -62,10 +62,10 @@ fn begin(visit: &mut Visit<'_>, by: By) -> Result<Answer, String> {
             out.integer(count as i64);
         });
     }
-    Ok(if visit.in_exec { Answer::Said } else { Answer::Silent })
+    Ok(if visit.in_exec { DoorAnswer::Said } else { DoorAnswer::Silent })
 }
 
-fn end(visit: &mut Visit<'_>, by: By) -> Result<Answer, String> {
+fn end(visit: &mut Visit<'_>, by: SubscribedBy) -> Result<DoorAnswer, String> {
     let named = visit.words[1..].to_vec();
     let names: Vec<Bytes> = if named.is_empty() { by.own(visit.me).iter().cloned().collect() } else { named };
     for name in &names {
@@ -89,7 +89,7 @@ fn end(visit: &mut Visit<'_>, by: By) -> Result<Answer, String> {
             out.integer(count as i64);
         });
     }
-    Ok(if visit.in_exec { Answer::Said } else { Answer::Silent })
+    Ok(if visit.in_exec { DoorAnswer::Said } else { DoorAnswer::Silent })
 }
 
 /// Listens to nothing any more, without a word.
@@ -103,23 +103,23 @@ pub(super) fn forget_all(hall: &mut Hall, me: &mut Connection) {
 }
 
 /// `SUBSCRIBE`.
-pub(super) fn subscribe(visit: &mut Visit<'_>) -> Result<Answer, String> {
-    begin(visit, By::Channel)
+pub(super) fn subscribe(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
+    begin(visit, SubscribedBy::Channel)
 }
 
 /// `PSUBSCRIBE`.
-pub(super) fn psubscribe(visit: &mut Visit<'_>) -> Result<Answer, String> {
-    begin(visit, By::Pattern)
+pub(super) fn psubscribe(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
+    begin(visit, SubscribedBy::Pattern)
 }
 
 /// `UNSUBSCRIBE`.
-pub(super) fn unsubscribe(visit: &mut Visit<'_>) -> Result<Answer, String> {
-    end(visit, By::Channel)
+pub(super) fn unsubscribe(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
+    end(visit, SubscribedBy::Channel)
 }
 
 /// `PUNSUBSCRIBE`.
-pub(super) fn punsubscribe(visit: &mut Visit<'_>) -> Result<Answer, String> {
-    end(visit, By::Pattern)
+pub(super) fn punsubscribe(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
+    end(visit, SubscribedBy::Pattern)
 }
 
 /// Hands a message to one listener, who may be the publisher.
@@ -134,7 +134,7 @@ fn hand(visit: &mut Visit<'_>, to: Id, write: impl Fn(&mut Writer<'_>)) {
 }
 
 /// `PUBLISH`.
-pub(super) fn publish(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn publish(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let (channel, message) = (visit.words[1].clone(), visit.words[2].clone());
     let listeners: Vec<Id> = visit.hall.channels.get(&channel).into_iter().flatten().copied().collect();
     let matching: Vec<(Bytes, Id)> = visit
@@ -167,7 +167,7 @@ pub(super) fn publish(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `PUBSUB`.
-pub(super) fn pubsub(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn pubsub(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let sub = visit.text(1).to_ascii_lowercase();
     match (sub.as_str(), visit.words.len()) {
         ("channels", 2 | 3) => {

@@ -12,7 +12,7 @@ use crate::core::store::{Bytes, Command};
 
 /// What has become of a request.
 #[derive(Debug)]
-pub enum Answer {
+pub enum DoorAnswer {
     /// It is answered.
     Said,
     /// There is nothing to be said.
@@ -66,22 +66,22 @@ impl Visit<'_> {
     ///
     /// # Errors
     /// Never: so that it can be the last word of a command.
-    pub fn ok(&mut self) -> Result<Answer, String> {
+    pub fn ok(&mut self) -> Result<DoorAnswer, String> {
         self.writer().ok();
-        Ok(Answer::Said)
+        Ok(DoorAnswer::Said)
     }
 
     /// Answers in a few words.
     ///
     /// # Errors
     /// Never, as [`Visit::ok`].
-    pub fn say(&mut self, write: impl FnOnce(&mut Writer<'_>)) -> Result<Answer, String> {
+    pub fn say(&mut self, write: impl FnOnce(&mut Writer<'_>)) -> Result<DoorAnswer, String> {
         write(&mut self.writer());
-        Ok(Answer::Said)
+        Ok(DoorAnswer::Said)
     }
 }
 
-type Act = fn(&mut Visit<'_>) -> Result<Answer, String>;
+type Perform = fn(&mut Visit<'_>) -> Result<DoorAnswer, String>;
 
 /// A command of the door.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub struct Own {
     pub group: &'static str,
     /// A sentence.
     pub summary: &'static str,
-    act: Act,
+    act: Perform,
     when: When,
 }
 
@@ -115,14 +115,14 @@ enum When {
 
 /// A command of either table.
 #[derive(Debug, Clone, Copy)]
-pub enum Row {
+pub enum DoorRow {
     /// The door's.
     Own(&'static Own),
     /// The store's.
     Store(RowId),
 }
 
-impl Row {
+impl DoorRow {
     /// In small letters.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -253,22 +253,22 @@ pub const OWN: &[Own] = &[
 ///
 /// # Errors
 /// An unknown name or a wrong number of arguments, in the words of Redis.
-pub fn find(name: &[u8], words: &[Bytes]) -> Result<Row, String> {
+pub fn find(name: &[u8], words: &[Bytes]) -> Result<DoorRow, String> {
     let mut small = [0; NAME_BYTES_MAX];
     let known = small.get_mut(..name.len()).and_then(|small| {
         small.copy_from_slice(name);
         small.make_ascii_lowercase();
         let small: &[u8] = small;
-        let own = OWN.binary_search_by(|own| own.name.as_bytes().cmp(small)).ok().map(|at| Row::Own(&OWN[at]));
-        own.or_else(|| RowId::of(std::str::from_utf8(small).ok()?).map(Row::Store))
+        let own = OWN.binary_search_by(|own| own.name.as_bytes().cmp(small)).ok().map(|at| DoorRow::Own(&OWN[at]));
+        own.or_else(|| RowId::of(std::str::from_utf8(small).ok()?).map(DoorRow::Store))
     });
     let Some(row) = known else { return Err(commands::parse(words).err().map_or_else(String::new, said)) };
     let accepts = match row {
-        Row::Own(own) => {
+        DoorRow::Own(own) => {
             let arity = usize::from(own.arity.unsigned_abs());
             if own.arity < 0 { words.len() >= arity } else { words.len() == arity }
         }
-        Row::Store(id) => id.row().accepts(words.len()),
+        DoorRow::Store(id) => id.row().accepts(words.len()),
     };
     if accepts { Ok(row) } else { Err(format!("ERR wrong number of arguments for '{}' command", row.name())) }
 }
@@ -285,12 +285,12 @@ fn said(error: crate::core::store::StoreError) -> String {
 ///
 /// # Errors
 /// Why not, in the words of Redis.
-pub fn may(me: &Connection, row: Row) -> Result<(), String> {
+pub fn may(me: &Connection, row: DoorRow) -> Result<(), String> {
     let name = row.name();
     if !me.trusted && !matches!(name, "auth" | "hello" | "quit" | "reset") {
         return Err("NOAUTH Authentication required.".into());
     }
-    if let (Row::Own(own), true) = (row, me.transaction.is_some())
+    if let (DoorRow::Own(own), true) = (row, me.transaction.is_some())
         && own.flags.contains(&"no_multi")
     {
         return Err("ERR Command not allowed inside a transaction".into());
@@ -311,12 +311,12 @@ pub fn may(me: &Connection, row: Row) -> Result<(), String> {
 ///
 /// # Errors
 /// Why not, in the words of Redis.
-pub fn act(visit: &mut Visit<'_>, row: Row) -> Result<Answer, String> {
+pub fn act(visit: &mut Visit<'_>, row: DoorRow) -> Result<DoorAnswer, String> {
     match row {
-        Row::Own(own) => (own.act)(visit),
-        Row::Store(_) => {
+        DoorRow::Own(own) => (own.act)(visit),
+        DoorRow::Store(_) => {
             let command = commands::parse_in(visit.me.db, visit.words).map_err(said)?;
-            Ok(Answer::Ask(command, Then::Reply))
+            Ok(DoorAnswer::Ask(command, Then::Reply))
         }
     }
 }

@@ -10,7 +10,7 @@
 use super::connection::Id;
 use super::hall::{Hall, Then};
 use super::resp::Writer;
-use super::rows::{Answer, Visit};
+use super::rows::{DoorAnswer, Visit};
 use super::sha1::sha1_hex;
 use crate::core::protocol::Time;
 use crate::core::store::commands::parse_in;
@@ -27,7 +27,7 @@ const TRIES_MAX: u32 = 16;
 
 /// A script that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Script {
+enum KnownScript {
     /// rate-limit-redis: counts a hit; the window begins with the first.
     RateIncrement,
     /// The same in older versions: the window may begin anew with every hit.
@@ -49,30 +49,30 @@ enum Script {
 }
 
 /// The digests of the scripts as the libraries send them.
-const KNOWN: &[(&str, Script)] = &[
+const KNOWN: &[(&str, KnownScript)] = &[
     // rate-limit-redis 6
-    ("895b92e1712734e1b464999be23953485475357b", Script::RateIncrement),
+    ("895b92e1712734e1b464999be23953485475357b", KnownScript::RateIncrement),
     // rate-limit-redis 4 and 5
-    ("81dbecea94d2d10514719b20ed51faf711529d9d", Script::RateIncrementOrReset),
+    ("81dbecea94d2d10514719b20ed51faf711529d9d", KnownScript::RateIncrementOrReset),
     // rate-limit-redis 4 to 6
-    ("6aeb97ed6086dcdeafdc6fda3999a0d0e38ec96a", Script::RateGet),
+    ("6aeb97ed6086dcdeafdc6fda3999a0d0e38ec96a", KnownScript::RateGet),
     // rate-limiter-flexible 5 to 11
-    ("a1de965f42e177aa339706bd580f049065eca79a", Script::FlexibleTake),
+    ("a1de965f42e177aa339706bd580f049065eca79a", KnownScript::FlexibleTake),
     // @fastify/rate-limit 10 and 11
-    ("b8a19d47785922bb04e7a9fdb49e90d89be1b8af", Script::FastifyIncrement),
+    ("b8a19d47785922bb04e7a9fdb49e90d89be1b8af", KnownScript::FastifyIncrement),
     // @fastify/rate-limit 11
-    ("4c7d9ef62b3d4f8efd8d11d5d2fd1a56b1e723bc", Script::FastifyRead),
+    ("4c7d9ef62b3d4f8efd8d11d5d2fd1a56b1e723bc", KnownScript::FastifyRead),
     // redlock 4
-    ("e5a322e2634ef59a516e8ea150cb085afafee684", Script::Lock),
-    ("0f0f23b9048b36752b5be114f357ba083449f908", Script::Unlock),
-    ("ce46f80993d5dac20dd066eb301a4e37994bdbed", Script::Extend),
+    ("e5a322e2634ef59a516e8ea150cb085afafee684", KnownScript::Lock),
+    ("0f0f23b9048b36752b5be114f357ba083449f908", KnownScript::Unlock),
+    ("ce46f80993d5dac20dd066eb301a4e37994bdbed", KnownScript::Extend),
     // redlock 5 (beta)
-    ("96da70f7716f27d278a5218544df37fd8b0a5e4c", Script::Lock),
-    ("e4612211c9f8f51c257e26e056b0a654b3187242", Script::Unlock),
-    ("aed6f382e410db8ba7926d4e5e9aab410bf2a78a", Script::Extend),
+    ("96da70f7716f27d278a5218544df37fd8b0a5e4c", KnownScript::Lock),
+    ("e4612211c9f8f51c257e26e056b0a654b3187242", KnownScript::Unlock),
+    ("aed6f382e410db8ba7926d4e5e9aab410bf2a78a", KnownScript::Extend),
 ];
 
-fn known(digest: &str) -> Option<Script> {
+fn known(digest: &str) -> Option<KnownScript> {
     let digest = digest.to_ascii_lowercase();
     KNOWN.iter().find(|(known, _)| *known == digest).map(|(_, script)| *script)
 }
@@ -93,7 +93,7 @@ pub enum Answering {
 /// A script that reads first.
 #[derive(Debug, Clone)]
 pub struct Step {
-    script: Script,
+    script: KnownScript,
     db: Db,
     keys: Vec<Bytes>,
     args: Vec<Bytes>,
@@ -114,7 +114,7 @@ fn words<const N: usize>(words: [&Bytes; N]) -> Vec<Bytes> {
 }
 
 /// Runs a script that is known.
-fn run(visit: &Visit<'_>, script: Script) -> Result<Answer, String> {
+fn run(visit: &Visit<'_>, script: KnownScript) -> Result<DoorAnswer, String> {
     let count: usize = visit.text(2).parse().map_err(|_| wrong("value is not an integer or out of range"))?;
     if count > visit.words.len() - 3 {
         return Err(wrong("Number of keys can't be greater than number of args"));
@@ -127,8 +127,8 @@ fn run(visit: &Visit<'_>, script: Script) -> Result<Answer, String> {
     let key = keys.first().ok_or_else(lacks)?;
     let arg = |at: usize| args.get(at).ok_or_else(lacks);
     let (lines, answering) = match script {
-        Script::RateIncrement | Script::RateIncrementOrReset => {
-            let is_older = script == Script::RateIncrementOrReset;
+        KnownScript::RateIncrement | KnownScript::RateIncrementOrReset => {
+            let is_older = script == KnownScript::RateIncrementOrReset;
             let window = arg(usize::from(is_older))?;
             let pexpire = Bytes::from("pexpire");
             let again = is_older && arg(0)?.as_ref() == b"1";
@@ -137,11 +137,11 @@ fn run(visit: &Visit<'_>, script: Script) -> Result<Answer, String> {
                 vec![words([&set, key, &zero, &px, window, &nx]), words([&incr, key]), expire, words([&pttl, key])];
             (lines, Answering::Picked(&[1, 3]))
         }
-        Script::RateGet | Script::FastifyRead => {
-            let picked = if script == Script::RateGet { Answering::Picked(&[0, 1]) } else { Answering::Read };
+        KnownScript::RateGet | KnownScript::FastifyRead => {
+            let picked = if script == KnownScript::RateGet { Answering::Picked(&[0, 1]) } else { Answering::Read };
             (vec![words([&get, key]), words([&pttl, key])], picked)
         }
-        Script::FlexibleTake => {
+        KnownScript::FlexibleTake => {
             let (points, seconds) = (arg(0)?, arg(1)?);
             let (incrby, expire) = (Bytes::from("incrby"), Bytes::from("expire"));
             let lines = vec![
@@ -152,18 +152,18 @@ fn run(visit: &Visit<'_>, script: Script) -> Result<Answer, String> {
             ];
             (lines, Answering::Picked(&[1, 3]))
         }
-        Script::FastifyIncrement if arg(2)?.as_ref() != b"true" && arg(3)?.as_ref() != b"true" => {
+        KnownScript::FastifyIncrement if arg(2)?.as_ref() != b"true" && arg(3)?.as_ref() != b"true" => {
             let window = arg(0)?;
             let lines = vec![words([&set, key, &zero, &px, window, &nx]), words([&incr, key]), words([&pttl, key])];
             (lines, Answering::Picked(&[1, 2]))
         }
-        Script::FastifyIncrement | Script::Lock | Script::Unlock | Script::Extend => {
+        KnownScript::FastifyIncrement | KnownScript::Lock | KnownScript::Unlock | KnownScript::Extend => {
             let step = Step { script, db, keys: keys.to_vec(), args: args.to_vec(), tries: 0 };
-            return Ok(Answer::Ask(step.reading()?, Then::Script(Answering::Step(Box::new(step)))));
+            return Ok(DoorAnswer::Ask(step.reading()?, Then::Script(Answering::Step(Box::new(step)))));
         }
     };
     let commands: Result<Vec<Command>, String> = lines.into_iter().map(|line| command(db, line)).collect();
-    Ok(Answer::Ask(Command::multi(commands?, Vec::new()), Then::Script(answering)))
+    Ok(DoorAnswer::Ask(Command::multi(commands?, Vec::new()), Then::Script(answering)))
 }
 
 /// A reply as a whole number.
@@ -195,12 +195,12 @@ impl Step {
             Ok(words([&set, key, arg(0)?, &px, arg(1)?]))
         };
         match self.script {
-            Script::Lock if values.iter().any(|value| *value != Reply::Nil) => Ok((Vec::new(), 0)),
-            Script::Extend if !values.iter().all(|value| arg(0).is_ok_and(|mine| is_mine(value, mine))) => {
+            KnownScript::Lock if values.iter().any(|value| *value != Reply::Nil) => Ok((Vec::new(), 0)),
+            KnownScript::Extend if !values.iter().all(|value| arg(0).is_ok_and(|mine| is_mine(value, mine))) => {
                 Ok((Vec::new(), 0))
             }
-            Script::Lock | Script::Extend => Ok((self.keys.iter().map(take).collect::<Result<_, _>>()?, count)),
-            Script::Unlock => {
+            KnownScript::Lock | KnownScript::Extend => Ok((self.keys.iter().map(take).collect::<Result<_, _>>()?, count)),
+            KnownScript::Unlock => {
                 let mine = arg(0)?;
                 let del = Bytes::from("del");
                 let own = self.keys.iter().zip(values).filter(|(_, value)| is_mine(value, mine));
@@ -289,7 +289,7 @@ impl Hall {
                 }
             }
             Answering::Count(step, count) => self.say_in(id, slot, |out| {
-                if step.script != Script::FastifyIncrement {
+                if step.script != KnownScript::FastifyIncrement {
                     return out.integer(count);
                 }
                 out.array(2);
@@ -331,14 +331,14 @@ impl Hall {
 }
 
 /// `EVAL`.
-pub(super) fn eval(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn eval(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let script = known(&sha1_hex(&visit.words[1])).ok_or(UNKNOWN)?;
     outside_of_exec(visit)?;
     run(visit, script)
 }
 
 /// `EVALSHA`.
-pub(super) fn evalsha(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn evalsha(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let script = known(&visit.text(1)).ok_or(NO_SCRIPT)?;
     outside_of_exec(visit)?;
     run(visit, script)
@@ -350,7 +350,7 @@ fn outside_of_exec(visit: &Visit<'_>) -> Result<(), String> {
 }
 
 /// `SCRIPT`.
-pub(super) fn script(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn script(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     match (visit.text(1).to_ascii_lowercase().as_str(), visit.words.len()) {
         ("flush", _) => visit.ok(),
         ("load", 3) => {
@@ -371,7 +371,7 @@ pub(super) fn script(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `FUNCTION`.
-pub(super) fn function(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn function(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     match visit.text(1).to_ascii_lowercase().as_str() {
         "flush" => visit.ok(),
         "list" => visit.say(|out| out.array(0)),

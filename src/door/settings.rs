@@ -3,7 +3,7 @@
 //! Most of it is only remembered: it is there so that a program that sets `save ""` or asks for `appendonly` goes on.
 //! What a door obeys is said beside it.
 
-use super::rows::{Answer, Visit};
+use super::rows::{DoorAnswer, Visit};
 use crate::core::store::{Bytes, DATABASES, KeyPattern};
 
 use std::collections::BTreeMap;
@@ -144,7 +144,7 @@ impl Settings {
 }
 
 /// `CONFIG`.
-pub(super) fn config(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn config(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let sub = visit.text(1).to_ascii_lowercase();
     match (sub.as_str(), visit.words.len()) {
         ("get", 3..) => get(visit),
@@ -162,7 +162,7 @@ pub(super) fn config(visit: &mut Visit<'_>) -> Result<Answer, String> {
     }
 }
 
-fn get(visit: &mut Visit<'_>) -> Result<Answer, String> {
+fn get(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let patterns: Vec<KeyPattern> =
         visit.words[2..].iter().map(|pattern| KeyPattern::new(&Bytes::from(pattern.to_ascii_lowercase()))).collect();
     let is_asked = |name: &str| patterns.iter().any(|pattern| pattern.matches(&Bytes::from(name)));
@@ -182,7 +182,7 @@ fn get(visit: &mut Visit<'_>) -> Result<Answer, String> {
     })
 }
 
-fn set(visit: &mut Visit<'_>) -> Result<Answer, String> {
+fn set(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let pairs: Vec<(String, String)> =
         (2..visit.words.len()).step_by(2).map(|at| (visit.text(at).to_ascii_lowercase(), visit.text(at + 1))).collect();
     for (at, (name, value)) in pairs.iter().enumerate() {

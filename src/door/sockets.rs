@@ -1,7 +1,7 @@
 //! The sockets of a door: they accept, read and write when they can, and never wait.
 //!
 //! They are looked at in the loop of the rank, once a turn; a loop that sleeps waits at the doorbell and at
-//! [`Sockets::bell`] together. Whoever is not to be read from is taken out of the set, so that a flood does not keep
+//! [`DoorSockets::bell`] together. Whoever is not to be read from is taken out of the set, so that a flood does not keep
 //! the loop awake.
 
 use super::connection::Id;
@@ -40,7 +40,7 @@ struct Socket {
 
 /// All of them.
 #[derive(Debug)]
-pub struct Sockets {
+pub struct DoorSockets {
     set: Arc<OwnedFd>,
     listener: TcpListener,
     by_id: BTreeMap<Id, Socket>,
@@ -49,7 +49,7 @@ pub struct Sockets {
     accept_after: Time,
 }
 
-impl Sockets {
+impl DoorSockets {
     /// Listens at this address.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 use super::connection::{Connection, Hold};
 use super::hall::{Hall, Shape, Then};
 use super::resp::Writer;
-use super::rows::{self, Answer, Visit};
+use super::rows::{self, DoorAnswer, Visit};
 use crate::core::store::{Bytes, Command, OpNumber, Reply, Watched};
 
 /// The most commands of a transaction.
@@ -19,7 +19,7 @@ const WATCHED_MAX: usize = 16_384;
 
 /// What a client has queued.
 #[derive(Debug, Clone, Default)]
-pub struct Transaction {
+pub struct DoorTransaction {
     queued: Vec<Vec<Bytes>>,
     bytes: usize,
     /// Something was refused: the rest will not be carried out either.
@@ -50,16 +50,16 @@ pub fn queue(_hall: &mut Hall, me: &mut Connection, words: Vec<Bytes>) {
 }
 
 /// `MULTI`.
-pub(super) fn multi(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn multi(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     if visit.me.transaction.is_some() {
         return Err("ERR MULTI calls can not be nested".into());
     }
-    visit.me.transaction = Some(Transaction::default());
+    visit.me.transaction = Some(DoorTransaction::default());
     visit.ok()
 }
 
 /// `DISCARD`.
-pub(super) fn discard(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn discard(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     if visit.me.transaction.take().is_none() {
         return Err("ERR DISCARD without MULTI".into());
     }
@@ -68,13 +68,13 @@ pub(super) fn discard(visit: &mut Visit<'_>) -> Result<Answer, String> {
 }
 
 /// `UNWATCH`.
-pub(super) fn unwatch(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn unwatch(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     visit.me.watched.clear();
     visit.ok()
 }
 
 /// `WATCH`: the client goes on when the versions of the keys are known.
-pub(super) fn watch(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn watch(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     if visit.me.transaction.is_some() {
         return Err("ERR WATCH inside MULTI is not allowed".into());
     }
@@ -85,10 +85,10 @@ pub(super) fn watch(visit: &mut Visit<'_>) -> Result<Answer, String> {
     let db = visit.me.db;
     visit.me.hold = Hold::Watch;
     if let [key] = keys.as_slice() {
-        return Ok(Answer::Ask(Command::version(db, key.clone()), Then::Watch(keys)));
+        return Ok(DoorAnswer::Ask(Command::version(db, key.clone()), Then::Watch(keys)));
     }
     let questions = keys.iter().map(|key| Command::version(db, key.clone())).collect();
-    Ok(Answer::Ask(Command::multi(questions, Vec::new()), Then::Watch(keys)))
+    Ok(DoorAnswer::Ask(Command::multi(questions, Vec::new()), Then::Watch(keys)))
 }
 
 /// The versions of the watched keys have come.
@@ -111,7 +111,7 @@ pub(super) fn watched(me: &mut Connection, slot: u64, keys: Vec<Bytes>, reply: &
 }
 
 /// `EXEC`.
-pub(super) fn exec(visit: &mut Visit<'_>) -> Result<Answer, String> {
+pub(super) fn exec(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let Some(transaction) = visit.me.transaction.take() else { return Err("ERR EXEC without MULTI".into()) };
     let watched = std::mem::take(&mut visit.me.watched);
     if transaction.is_spoilt {
@@ -124,11 +124,11 @@ pub(super) fn exec(visit: &mut Visit<'_>) -> Result<Answer, String> {
         let mut inner = Visit { now: visit.now, hall: visit.hall, me: visit.me, words, out: &mut bytes, in_exec: true };
         let answer = rows::find(&words[0], words).and_then(|row| rows::act(&mut inner, row));
         plan.push(match answer {
-            Ok(Answer::Ask(command, then)) => {
+            Ok(DoorAnswer::Ask(command, then)) => {
                 commands.push(command);
                 Planned::Asked(if let Then::Shape(shape) = then { shape } else { Shape::Same })
             }
-            Ok(Answer::Said | Answer::Silent) => Planned::Said(bytes),
+            Ok(DoorAnswer::Said | DoorAnswer::Silent) => Planned::Said(bytes),
             Err(why) => {
                 Writer::new(&mut bytes, version).error(&why);
                 Planned::Said(bytes)
@@ -137,9 +137,9 @@ pub(super) fn exec(visit: &mut Visit<'_>) -> Result<Answer, String> {
     }
     if commands.is_empty() && watched.is_empty() {
         finish(&mut visit.writer(), &plan, &Reply::Array(Vec::new()));
-        return Ok(Answer::Said);
+        return Ok(DoorAnswer::Said);
     }
-    Ok(Answer::Ask(Command::multi(commands, watched), Then::Exec(plan)))
+    Ok(DoorAnswer::Ask(Command::multi(commands, watched), Then::Exec(plan)))
 }
 
 /// All replies of an `EXEC`, in order.
@@ -159,7 +159,7 @@ pub(super) fn finish(out: &mut Writer<'_>, plan: &[Planned], reply: &Reply) {
     }
 }
 
-impl Transaction {
+impl DoorTransaction {
     /// How many commands are queued.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -1,7 +1,7 @@
 //! The launcher's wait: what can happen, and the one way out.
 //!
 //! Threads turn everything that can happen (a signal, rank 0's words, a closed socket, mpirun's end) into a
-//! [`Notice`] on one channel. The main thread reads them one by one, and leaves through [`Launcher::close`].
+//! [`LauncherNotice`] on one channel. The main thread reads them one by one, and leaves through [`Launcher::close`].
 
 use super::lifeline::{self, LIFELINE_VARIABLE, PrivateDir, SHARED_VARIABLE, Said, Told};
 use super::mpirun::Mpirun;
@@ -44,7 +44,7 @@ const SIGNAL_EXIT_BASE: i32 = 128;
 
 /// Something that happened.
 #[derive(Debug)]
-enum Notice {
+enum LauncherNotice {
     /// A signal came.
     Signal(i32),
     /// Rank 0 has connected.
@@ -93,7 +93,7 @@ struct Launcher {
     shared: Option<PrivateDir>,
     /// The socket's path: the mark in the environment of all processes of this job.
     mark: OsString,
-    notices: Receiver<Notice>,
+    notices: Receiver<LauncherNotice>,
     mpirun: Pid,
     mpirun_lives: bool,
     rank_zero: Option<(UnixStream, Pid)>,
@@ -219,25 +219,25 @@ impl Launcher {
                         return Farewell::Broken(reason);
                     }
                 }
-                Some(Notice::Connected(stream, pid)) => {
+                Some(LauncherNotice::Connected(stream, pid)) => {
                     if let Err(error) = self.hand_over(stream, pid) {
                         return Farewell::Broken(format!("cannot hand the terminal to rank 0: {error}"));
                     }
                 }
-                Some(Notice::Said(Said::Exit(code))) => return Farewell::Said(code, End::Orderly),
-                Some(Notice::Said(Said::BreakOff(code))) => return self.broke_off(code),
-                Some(Notice::Said(Said::Pids(pids))) => {
+                Some(LauncherNotice::Said(Said::Exit(code))) => return Farewell::Said(code, End::Orderly),
+                Some(LauncherNotice::Said(Said::BreakOff(code))) => return self.broke_off(code),
+                Some(LauncherNotice::Said(Said::Pids(pids))) => {
                     self.starting = None;
                     self.reported = to_pids(&pids);
                 }
-                Some(Notice::HungUp) => return Farewell::Broken(self.rank_zero_died()),
-                Some(Notice::MpirunEnded(status)) => {
+                Some(LauncherNotice::HungUp) => return Farewell::Broken(self.rank_zero_died()),
+                Some(LauncherNotice::MpirunEnded(status)) => {
                     self.mpirun_lives = false;
                     return self.last_words().unwrap_or_else(|| Farewell::Broken(self.mpirun_ended(&status)));
                 }
-                Some(Notice::Signal(SIGWINCH)) => self.tell(Told::Window),
-                Some(Notice::Signal(SIGINT)) if self.must_forward_interrupt() => self.tell(Told::Interrupt),
-                Some(Notice::Signal(signal)) => {
+                Some(LauncherNotice::Signal(SIGWINCH)) => self.tell(Told::Window),
+                Some(LauncherNotice::Signal(SIGINT)) if self.must_forward_interrupt() => self.tell(Told::Interrupt),
+                Some(LauncherNotice::Signal(signal)) => {
                     self.tell(Told::Leave);
                     let (end, code) = match self.rank_zero {
                         Some(_) => self.rank_zero_leaves(),
@@ -300,9 +300,9 @@ impl Launcher {
         let deadline = Instant::now() + Duration::from_millis(LEAVE_PATIENCE_MS);
         loop {
             match self.notices.recv_deadline(deadline) {
-                Ok(Notice::Said(Said::Exit(code))) => return (End::Orderly, Some(code)),
-                Ok(Notice::Said(Said::BreakOff(_)) | Notice::HungUp) | Err(_) => return (End::Broken, None),
-                Ok(Notice::MpirunEnded(_)) => self.mpirun_lives = false,
+                Ok(LauncherNotice::Said(Said::Exit(code))) => return (End::Orderly, Some(code)),
+                Ok(LauncherNotice::Said(Said::BreakOff(_)) | LauncherNotice::HungUp) | Err(_) => return (End::Broken, None),
+                Ok(LauncherNotice::MpirunEnded(_)) => self.mpirun_lives = false,
                 Ok(_) => {}
             }
         }
@@ -313,9 +313,9 @@ impl Launcher {
         let deadline = Instant::now() + Duration::from_millis(LAST_WORDS_MS);
         loop {
             match self.notices.recv_deadline(deadline).ok()? {
-                Notice::Said(Said::Exit(code)) => return Some(Farewell::Said(code, End::Orderly)),
-                Notice::Said(Said::BreakOff(code)) => return Some(self.broke_off(code)),
-                Notice::HungUp => return None,
+                LauncherNotice::Said(Said::Exit(code)) => return Some(Farewell::Said(code, End::Orderly)),
+                LauncherNotice::Said(Said::BreakOff(code)) => return Some(self.broke_off(code)),
+                LauncherNotice::HungUp => return None,
                 _ => {}
             }
         }
@@ -331,7 +331,7 @@ impl Launcher {
         let deadline = Instant::now() + Duration::from_millis(LAST_WORDS_MS);
         loop {
             match self.notices.recv_deadline(deadline) {
-                Ok(Notice::Signal(signal)) if signal != SIGWINCH => {
+                Ok(LauncherNotice::Signal(signal)) if signal != SIGWINCH => {
                     return Farewell::Signal { signal, end: End::Broken };
                 }
                 Ok(_) => {}
@@ -428,7 +428,7 @@ impl Launcher {
         let deadline = Instant::now() + Duration::from_millis(patience_ms);
         while self.mpirun_lives {
             match self.notices.recv_deadline(deadline) {
-                Ok(Notice::MpirunEnded(_)) => self.mpirun_lives = false,
+                Ok(LauncherNotice::MpirunEnded(_)) => self.mpirun_lives = false,
                 Ok(_) => {}
                 Err(_) => return,
             }
@@ -493,18 +493,18 @@ fn numbers(signals: &[i32]) -> String {
     signals.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn notice_signals(tell: Sender<Notice>, ignored: &[i32]) -> Result<(), String> {
+fn notice_signals(tell: Sender<LauncherNotice>, ignored: &[i32]) -> Result<(), String> {
     let heeded = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH].into_iter().filter(|signal| !ignored.contains(signal));
     let mut signals =
         signal_hook::iterator::Signals::new(heeded).map_err(|error| format!("cannot handle signals: {error}"))?;
     thread("signals", move || {
         for signal in &mut signals {
-            let _ = tell.send(Notice::Signal(signal));
+            let _ = tell.send(LauncherNotice::Signal(signal));
         }
     })
 }
 
-fn notice_rank_zero(listener: UnixListener, tell: Sender<Notice>) -> Result<(), String> {
+fn notice_rank_zero(listener: UnixListener, tell: Sender<LauncherNotice>) -> Result<(), String> {
     thread("lifeline", move || {
         for stream in listener.incoming().flatten() {
             // The directory is private already; this also tells who rank 0 is.
@@ -513,17 +513,17 @@ fn notice_rank_zero(listener: UnixListener, tell: Sender<Notice>) -> Result<(), 
             if peer.uid != getuid() && !peer.uid.is_root() {
                 continue;
             }
-            let _ = tell.send(Notice::Connected(writer, peer.pid));
+            let _ = tell.send(LauncherNotice::Connected(writer, peer.pid));
             drop(listener);
-            lifeline::listen_to_rank_zero(stream, |said| drop(tell.send(Notice::Said(said))));
-            let _ = tell.send(Notice::HungUp);
+            lifeline::listen_to_rank_zero(stream, |said| drop(tell.send(LauncherNotice::Said(said))));
+            let _ = tell.send(LauncherNotice::HungUp);
             return;
         }
     })
 }
 
-fn notice_mpirun(mut child: Child, tell: Sender<Notice>) -> Result<(), String> {
-    thread("mpirun", move || drop(tell.send(Notice::MpirunEnded(child.wait()))))
+fn notice_mpirun(mut child: Child, tell: Sender<LauncherNotice>) -> Result<(), String> {
+    thread("mpirun", move || drop(tell.send(LauncherNotice::MpirunEnded(child.wait()))))
 }
 
 #[cfg(test)]

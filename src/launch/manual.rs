@@ -13,9 +13,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// What is typed and what for; or a name and what it means.
-type Table = &'static [(&'static str, &'static str)];
+type ManualTable = &'static [(&'static str, &'static str)];
 
-const EXAMPLES: Table = &[
+const EXAMPLES: ManualTable = &[
     ("understudy", "the console: two servers, and dice"),
     ("understudy --servers 5 --failure-rate 0", "five, which fail only when told to"),
     ("understudy --clients 3", "three more clients, for LOAD"),
@@ -32,7 +32,7 @@ const EXAMPLES: Table = &[
     ("understudy completions bash > FILE", "Tab completes options: see README.md"),
 ];
 
-const ENVIRONMENT: Table = &[
+const ENVIRONMENT: ManualTable = &[
     ("UNDERSTUDY_MPIRUN", "the mpirun to use, not the first one in PATH"),
     ("OMPI_MCA_…", "settings of Open MPI, handed on to it"),
     ("XDG_STATE_HOME", "where logs and history are, not ~/.local/state"),
@@ -42,7 +42,7 @@ const ENVIRONMENT: Table = &[
     ("TERM", "`dumb`: as --plain; `linux`: as --ascii"),
 ];
 
-const EXIT_STATUSES: Table = &[
+const EXIT_STATUSES: ManualTable = &[
     ("0", "all was answered; (nil) and (unknown) are answers too"),
     ("1", "an answer was an error; the cluster did not start, or broke;"),
     ("", "fuzz: a property was violated"),
@@ -73,7 +73,7 @@ fn serve_last(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
 
 /// The command line with everything that its help says, when logs and history are kept in `folder`.
 fn command(folder: &str) -> Command {
-    let table = |title: &str, rows: Table| {
+    let table = |title: &str, rows: ManualTable| {
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let row = |(name, meaning): &(&str, &str)| format!("  {name:width$}  {meaning}\n");
         format!("{title}:\n{}", rows.iter().map(row).collect::<String>())

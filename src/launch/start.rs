@@ -37,12 +37,12 @@ pub(super) struct StartWatch {
     ranks: u32,
     /// Whether all ranks are on this machine.
     local: bool,
-    seen: BTreeMap<u32, Seen>,
+    seen: BTreeMap<u32, StartSeen>,
     first: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct StartSeen {
     pid: Pid,
     last: Instant,
 }
@@ -69,7 +69,7 @@ impl StartWatch {
     fn note(&mut self, now: Instant, here: impl Iterator<Item = (u32, Pid)>) -> Option<Missing> {
         for (rank, pid) in here.filter(|(rank, _)| *rank < self.ranks) {
             self.first.get_or_insert(now);
-            self.seen.entry(rank).or_insert(Seen { pid, last: now }).last = now;
+            self.seen.entry(rank).or_insert(StartSeen { pid, last: now }).last = now;
         }
         let gone = self.seen.iter().find(|(_, seen)| now.duration_since(seen.last) >= GONE_AFTER);
         let gone = gone.map(|(rank, seen)| Missing { rank: *rank, pid: Some(seen.pid) });

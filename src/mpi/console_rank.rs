@@ -6,7 +6,7 @@
 use super::clock;
 use super::link::Link;
 use super::log::Log;
-use super::ranks::{Fate, Ranks};
+use super::ranks::{ProcessFate, Ranks};
 use super::succession::Respawn;
 use super::turn::{self, Acted, Hull, Node};
 use crate::cluster::{Ask, Facts, Lodger, News, Peer, Service};
@@ -101,8 +101,8 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
     fn hear(&mut self, now: Time, whole: bool) {
         for fate in self.ranks.take_fates() {
             match fate {
-                Fate::Lost { rank, pid } => self.service.lost(rank, pid),
-                Fate::Stopped { rank, stopped } => self.service.tell(News::Stopped { rank, stopped }),
+                ProcessFate::Lost { rank, pid } => self.service.lost(rank, pid),
+                ProcessFate::Stopped { rank, stopped } => self.service.tell(News::Stopped { rank, stopped }),
             }
         }
         let finished = self.ranks.take_finished();

@@ -1,6 +1,6 @@
 //! The ranks as rank 0 knows and governs them: their processes, their last reports, who takes whose place.
 //!
-//! This is the [`Cluster`] over MPI that the service of rank 0 serves. What happens by itself ([`Fate`]) is not told by
+//! This is the [`Cluster`] over MPI that the service of rank 0 serves. What happens by itself ([`ProcessFate`]) is not told by
 //! callbacks: whoever runs the loop takes it away after each step.
 
 use super::processes::{ProcessState, process_state, signal};
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// What has become of a rank's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ProcessFate {
     /// It has ended.
     Lost { rank: Rank, pid: u32 },
     /// It was stopped, or goes on.
@@ -35,7 +35,7 @@ pub(super) enum Fate {
 
 /// How a rank's process is, and what it last said.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
+pub(super) struct KnownRank {
     process: Process,
     /// Where it listens, if it came later and there are several hosts.
     addresses: Vec<SocketAddr>,
@@ -50,7 +50,7 @@ pub(super) struct Known {
     began: Incarnation,
 }
 
-impl Known {
+impl KnownRank {
     /// A process that has said nothing yet.
     pub(super) fn new(process: Process, pid: u32, local: bool, began: Incarnation) -> Self {
         let (addresses, status, turns) = (Vec::new(), None, None);
@@ -70,8 +70,8 @@ pub(super) struct Ranks<'a, T> {
     start: Start,
     respawn: Respawn,
     succession: Succession,
-    known: BTreeMap<Rank, Known>,
-    fates: Vec<Fate>,
+    known: BTreeMap<Rank, KnownRank>,
+    fates: Vec<ProcessFate>,
     last_order: u64,
     /// The rules that an operator has set: a successor follows them too.
     rules: Option<Rules>,
@@ -107,7 +107,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
     }
 
     /// What has become of processes since the last call.
-    pub(super) fn take_fates(&mut self) -> Vec<Fate> {
+    pub(super) fn take_fates(&mut self) -> Vec<ProcessFate> {
         std::mem::take(&mut self.fates)
     }
 
@@ -175,8 +175,8 @@ impl<'a, T: Transport> Ranks<'a, T> {
             return;
         }
         let process = self.succession.under_way(from).map_or(Process(from.0), |under_way| under_way.process);
-        let known = Known::new(process, pid, local, self.succession.given(from));
-        self.known.insert(from, Known { addresses, ..known });
+        let known = KnownRank::new(process, pid, local, self.succession.given(from));
+        self.known.insert(from, KnownRank { addresses, ..known });
         self.welcome_successor(now, from);
     }
 
@@ -215,7 +215,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
             && known.stopped != stopped
         {
             known.stopped = stopped;
-            self.fates.push(Fate::Stopped { rank, stopped });
+            self.fates.push(ProcessFate::Stopped { rank, stopped });
         }
     }
 
@@ -254,7 +254,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
         self.hull.log.line(now, &format!("server {rank}: process {pid} is gone"));
         self.dismiss(process);
         self.front.note_gone(rank);
-        self.fates.push(Fate::Lost { rank, pid });
+        self.fates.push(ProcessFate::Lost { rank, pid });
         // A new process would count its requests from one again, and be taken for a client that repeats itself.
         let is_client = self.front.metadata().is_some_and(|metadata| metadata.is_client(rank));
         if self.succession.under_way(rank).is_some() {
@@ -272,7 +272,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
             match change {
                 Change::Started { process, pid } => {
                     if let Some(rank) = self.succession.rank_of(process) {
-                        self.known.insert(rank, Known::new(process, pid, true, self.succession.given(rank)));
+                        self.known.insert(rank, KnownRank::new(process, pid, true, self.succession.given(rank)));
                     }
                 }
                 Change::Ended { process, end } => self.child_ended(now, process, end),
@@ -292,7 +292,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
         let incarnation = self.next_life(rank);
         let process = match self.succession.spares.pop_first() {
             Some((process, spare)) => {
-                self.known.insert(rank, Known::new(process, spare.pid, spare.local, incarnation));
+                self.known.insert(rank, KnownRank::new(process, spare.pid, spare.local, incarnation));
                 process
             }
             None => {
@@ -429,7 +429,7 @@ impl<T: Transport> Cluster for Ranks<'_, T> {
     }
 
     fn ranks(&self) -> Vec<Seen> {
-        let seen = |(rank, known): (&Rank, &Known)| Seen {
+        let seen = |(rank, known): (&Rank, &KnownRank)| Seen {
             rank: *rank,
             pid: known.pid,
             better: known.gone.then_some(Standing::Dead).or(known.stopped.then_some(Standing::Paused)),

@@ -17,13 +17,13 @@ const BUCKETS: usize = 64 * STEPS as usize;
 
 /// The turns of some seconds.
 #[derive(Debug, Clone)]
-struct Window {
+struct TurnWindow {
     longest: Duration,
     /// Turns in which something was done, by how long they took.
     counts: [u32; BUCKETS],
 }
 
-impl Default for Window {
+impl Default for TurnWindow {
     fn default() -> Self {
         Self { longest: Duration::ZERO, counts: [0; BUCKETS] }
     }
@@ -34,8 +34,8 @@ impl Default for Window {
 pub struct Turns {
     begun: Time,
     ends: Time,
-    window: Box<Window>,
-    before: Box<Window>,
+    window: Box<TurnWindow>,
+    before: Box<TurnWindow>,
 }
 
 impl Turns {
@@ -57,7 +57,7 @@ impl Turns {
         if now >= self.ends {
             self.ends = now + WINDOW;
             std::mem::swap(&mut self.window, &mut self.before);
-            *self.window = Window::default();
+            *self.window = TurnWindow::default();
         }
         self.window.longest = self.window.longest.max(took);
         if busy {

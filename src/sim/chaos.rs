@@ -109,7 +109,7 @@ pub enum Outcome {
 
 /// What is known after a run.
 #[derive(Debug)]
-pub struct Report {
+pub struct RunReport {
     /// Good or bad.
     pub outcome: Outcome,
     /// Operations that clients finished.
@@ -142,7 +142,7 @@ const RESET_DEADLINE: Duration = Duration::from_secs(2);
 const LOAD: [u64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 /// What the seed alone decides.
-struct Weather {
+struct ChaosWeather {
     failure_rate: f64,
     recover_after: Duration,
     one_idle: bool,
@@ -156,7 +156,7 @@ struct Weather {
     memory: Duration,
 }
 
-impl Weather {
+impl ChaosWeather {
     fn of(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(1);
@@ -185,16 +185,16 @@ pub struct Flaw {
 
 /// One run.
 #[must_use]
-pub fn run(seed: u64, chaos: &Chaos) -> Report {
+pub fn run(seed: u64, chaos: &Chaos) -> RunReport {
     run_flawed(seed, chaos, Flaw::default())
 }
 
 /// One run of a protocol that has a flaw.
 #[must_use]
-pub fn run_flawed(seed: u64, chaos: &Chaos, flaw: Flaw) -> Report {
+pub fn run_flawed(seed: u64, chaos: &Chaos, flaw: Flaw) -> RunReport {
     let mut world = start_flawed(seed, chaos, flaw, false);
     let outcome = drive(&mut world, seed, chaos);
-    Report {
+    RunReport {
         operations: world.history().len(),
         coverage: world.invariants().coverage.clone(),
         outcome: outcome.map_or_else(Outcome::Violated, |()| Outcome::Clean),
@@ -217,7 +217,7 @@ pub fn start(seed: u64, chaos: &Chaos, observe: bool) -> World {
 }
 
 fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
-    let weather = Weather::of(seed);
+    let weather = ChaosWeather::of(seed);
     let mut config = Config::new(chaos.servers);
     config.clients = chaos.clients.saturating_sub(1);
     config.rules = chaos.rules;
@@ -251,7 +251,7 @@ impl Script {
     /// The script of a seed, for a world that begins now.
     #[must_use]
     pub fn new(seed: u64, chaos: &Chaos, now: Time) -> Self {
-        let Weather { resets, big_values, .. } = Weather::of(seed);
+        let ChaosWeather { resets, big_values, .. } = ChaosWeather::of(seed);
         let mut monkey =
             Monkey { rng: ChaCha8Rng::seed_from_u64(!seed), faults_left: chaos.faults, paused: Vec::new(), resets };
         let next_fault = now + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
@@ -295,7 +295,7 @@ impl Script {
 }
 
 fn drive(world: &mut World, seed: u64, chaos: &Chaos) -> Result<(), Violation> {
-    let load = chaos.load && Weather::of(seed).load;
+    let load = chaos.load && ChaosWeather::of(seed).load;
     let mut pulse = load.then(|| Pulse::begin(world, chaos.window)).transpose()?;
     let mut script = Script::new(seed, chaos, world.now());
     while let Some(mut next) = script.next() {

@@ -37,7 +37,7 @@ mod trouble;
 pub mod work;
 pub mod world;
 
-pub use chaos::{Chaos, Flaw, Outcome, Report, Script, replay, run, run_flawed};
+pub use chaos::{Chaos, Flaw, Outcome, RunReport, Script, replay, run, run_flawed};
 pub use coverage::{Coverage, Fault, Situation};
 pub use happening::{Happening, Record, What};
 pub use stage::{SimStage, VirtualClock};

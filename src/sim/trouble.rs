@@ -39,7 +39,7 @@ const LATE: [u32; 3] = [0, 50, 300];
 
 /// A kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TroubleKind {
     Stall,
     Hold,
     Slow,
@@ -48,14 +48,14 @@ enum Kind {
 }
 
 /// Each kind with its weight.
-const KINDS: [(Kind, usize); 5] =
-    [(Kind::Stall, 6), (Kind::Hold, 6), (Kind::Slow, 2), (Kind::Sleep, 1), (Kind::Stray, 2)];
+const KINDS: [(TroubleKind, usize); 5] =
+    [(TroubleKind::Stall, 6), (TroubleKind::Hold, 6), (TroubleKind::Slow, 2), (TroubleKind::Sleep, 1), (TroubleKind::Stray, 2)];
 
 /// Makes trouble.
 pub(super) struct Gremlin {
     rng: ChaCha8Rng,
     /// Those that this run meets, each as often as it weighs.
-    kinds: Vec<Kind>,
+    kinds: Vec<TroubleKind>,
     gap: std::ops::Range<u64>,
     left: u32,
     next: Time,
@@ -102,30 +102,30 @@ impl Gremlin {
         let kinds = self.kinds.clone();
         let (kind, rank) = (self.pick(&kinds), self.pick(&ranks));
         // One trouble at a time for a rank: they would add up to a rank that is gone.
-        if kind != Kind::Stray && !world.machine_mut(rank).is_free(now) {
+        if kind != TroubleKind::Stray && !world.machine_mut(rank).is_free(now) {
             return;
         }
         let fault = match kind {
-            Kind::Stall => {
+            TroubleKind::Stall => {
                 let wait = self.duration(&STALL_US);
                 world.note(format!("no turn for {rank}, {wait:?}"));
                 world.stall(rank, wait);
                 Fault::Stall
             }
-            Kind::Hold => {
+            TroubleKind::Hold => {
                 let wait = self.duration(&HOLD_US);
                 world.note(format!("next turn of {rank} held up in its middle, {wait:?}"));
                 world.machine_mut(rank).hold(wait);
                 Fault::Hold
             }
-            Kind::Slow => {
+            TroubleKind::Slow => {
                 let (every, wait) = (self.duration(&[SLOW_EVERY_US]), self.duration(&[SLOW_FOR_US]));
                 world.note(format!("a turn for {rank} only every {every:?}, {wait:?}"));
                 world.slow(rank, every, wait);
                 Fault::Slow
             }
-            Kind::Sleep => self.sleep(world, rank),
-            Kind::Stray => {
+            TroubleKind::Sleep => self.sleep(world, rank),
+            TroubleKind::Stray => {
                 let [again, late] = [self.pick(&AGAIN), self.pick(&LATE)].map(|share| f64::from(share) / 10_000.0);
                 let stray = if self.rng.random_range(0..3) == 0 { Stray::default() } else { Stray { again, late } };
                 world.note(format!("astray: {} again, {} late", stray.again, stray.late));

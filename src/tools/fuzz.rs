@@ -6,7 +6,7 @@
 
 use crate::launch::args::FuzzArgs;
 use crate::sim::invariants::Violation;
-use crate::sim::{Chaos, Coverage, Happening, Outcome, Record, Report, replay, run};
+use crate::sim::{Chaos, Coverage, Happening, Outcome, Record, RunReport, replay, run};
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -121,8 +121,8 @@ pub fn fuzz(options: &FuzzOptions, progress: &mut dyn FnMut(Progress)) -> FuzzRe
 }
 
 /// A run; an assertion of the protocol that fails is a finding like any other.
-fn run_or_panic(seed: u64, chaos: &Chaos) -> Report {
-    catch_unwind(AssertUnwindSafe(|| run(seed, chaos))).unwrap_or_else(|panic| Report {
+fn run_or_panic(seed: u64, chaos: &Chaos) -> RunReport {
+    catch_unwind(AssertUnwindSafe(|| run(seed, chaos))).unwrap_or_else(|panic| RunReport {
         outcome: Outcome::Violated(Violation::new("panic", words(&*panic))),
         operations: 0,
         coverage: Coverage::default(),
@@ -216,14 +216,14 @@ fn tell(args: &FuzzArgs, chaos: Chaos) -> io::Result<ExitCode> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let seeds = if args.duration.is_some() { fresh_seeds() } else { args.seeds.clone() };
     let options = FuzzOptions { seeds, duration: args.duration, chaos, threads };
-    let mut bar = Bar::new(&options);
+    let mut bar = FuzzBar::new(&options);
     let report = fuzz(&options, &mut |progress| bar.show(progress));
     bar.end();
     let mut out = io::stdout().lock();
     let Progress { seeds, operations, elapsed } = report.progress;
     let (rate, seconds) = (report.progress.rate(), elapsed.as_secs_f64());
     writeln!(out, "{seeds} seeds, {operations} operations in {seconds:.1} s: {rate:.0} a second on {threads} cores")?;
-    write!(out, "{}", Table(&report.coverage))?;
+    write!(out, "{}", CoverageTable(&report.coverage))?;
     match report.failure {
         None => {
             writeln!(out, "\nall clean")?;
@@ -254,9 +254,9 @@ impl std::fmt::Display for Failure {
 }
 
 /// Faults and situations with their counts.
-struct Table<'a>(&'a Coverage);
+struct CoverageTable<'a>(&'a Coverage);
 
-impl std::fmt::Display for Table<'_> {
+impl std::fmt::Display for CoverageTable<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let row = |f: &mut std::fmt::Formatter<'_>, name: &str, count: u64| match count {
             0 => writeln!(f, "{:>10} {name}", "never"),
@@ -271,14 +271,14 @@ impl std::fmt::Display for Table<'_> {
 }
 
 /// The progress, on standard error.
-struct Bar {
+struct FuzzBar {
     total: Option<u64>,
     limit: Option<Duration>,
     terminal: bool,
     shown: Option<Instant>,
 }
 
-impl Bar {
+impl FuzzBar {
     fn new(options: &FuzzOptions) -> Self {
         let total = options.duration.is_none().then(|| options.seeds.end - options.seeds.start);
         Self { total, limit: options.duration, terminal: io::stderr().is_terminal(), shown: None }

@@ -26,11 +26,11 @@ const ANSWERS_MAX: usize = 256;
 pub struct Expected {
     /// Which state of the world: before or after a `RESET`.
     world: u32,
-    what: What,
+    what: Asked,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Asked {
     Read { key: u64, floor: u64 },
     Write { key: u64, number: u64 },
     Count { index: u64 },
@@ -87,7 +87,7 @@ impl Checker {
     /// Reads the key of this number, below [`KEYS`].
     pub fn read(&self, key: u64) -> (Command, Expected) {
         let floor = self.registers[key as usize].known;
-        (Command::Get { key: self.key(key) }, self.expect(What::Read { key, floor }))
+        (Command::Get { key: self.key(key) }, self.expect(Asked::Read { key, floor }))
     }
 
     /// Writes the next value of the key of this number, below [`KEYS`].
@@ -96,7 +96,7 @@ impl Checker {
         register.asked += 1;
         let number = register.asked;
         let value = Bytes::from(number.to_string());
-        (Command::Put { key: self.key(key), value }, self.expect(What::Write { key, number }))
+        (Command::Put { key: self.key(key), value }, self.expect(Asked::Write { key, number }))
     }
 
     /// Counts.
@@ -104,10 +104,10 @@ impl Checker {
         self.counted += 1;
         let index = self.counted;
         let key = Bytes::from(format!("{}counter", self.prefix));
-        (Command::Incr { key }, self.expect(What::Count { index }))
+        (Command::Incr { key }, self.expect(Asked::Count { index }))
     }
 
-    fn expect(&self, what: What) -> Expected {
+    fn expect(&self, what: Asked) -> Expected {
         Expected { world: self.world, what }
     }
 
@@ -122,17 +122,17 @@ impl Checker {
         }
         let wrong = |why: String| format!("{} answered {reply}: {why}", completion.command);
         match (expected.what, reply) {
-            (What::Read { key, floor }, Reply::Nil) => self.see(key, floor, 0, wrong),
-            (What::Read { key, floor }, Reply::Value(value)) => match number(value) {
+            (Asked::Read { key, floor }, Reply::Nil) => self.see(key, floor, 0, wrong),
+            (Asked::Read { key, floor }, Reply::Value(value)) => match number(value) {
                 Some(number) => self.see(key, floor, number, wrong),
                 None => Finding::Duplicated(wrong("nobody wrote that".to_owned())),
             },
-            (What::Write { key, number }, Reply::Ok) => {
+            (Asked::Write { key, number }, Reply::Ok) => {
                 let register = &mut self.registers[key as usize];
                 register.known = register.known.max(number);
                 Finding::Fine
             }
-            (What::Count { index }, Reply::Integer(answer)) => self.see_count(index, *answer, wrong),
+            (Asked::Count { index }, Reply::Integer(answer)) => self.see_count(index, *answer, wrong),
             _ => Finding::Duplicated(wrong("that is no answer to it".to_owned())),
         }
     }

@@ -22,11 +22,11 @@ use super::Bytes;
 /// A glob, ready to be compared with keys.
 #[derive(Debug, Clone)]
 pub struct KeyPattern {
-    pieces: Vec<Piece>,
+    pieces: Vec<GlobPiece>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum GlobPiece {
     /// Any bytes; never two of them in a row.
     Any,
     /// Any one byte.
@@ -92,19 +92,19 @@ impl KeyPattern {
         while let Some((first, after)) = rest.split_first() {
             rest = after;
             match first {
-                b'*' if pieces.last() == Some(&Piece::Any) => {}
-                b'*' => pieces.push(Piece::Any),
-                b'?' => pieces.push(Piece::One),
+                b'*' if pieces.last() == Some(&GlobPiece::Any) => {}
+                b'*' => pieces.push(GlobPiece::Any),
+                b'?' => pieces.push(GlobPiece::One),
                 b'[' => {
                     let (class, after) = Class::read(rest);
                     rest = after;
-                    pieces.push(Piece::Class(Box::new(class)));
+                    pieces.push(GlobPiece::Class(Box::new(class)));
                 }
                 b'\\' if !rest.is_empty() => {
-                    pieces.push(Piece::Byte(rest[0]));
+                    pieces.push(GlobPiece::Byte(rest[0]));
                     rest = &rest[1..];
                 }
-                byte => pieces.push(Piece::Byte(*byte)),
+                byte => pieces.push(GlobPiece::Byte(*byte)),
             }
         }
         Self { pieces }
@@ -130,7 +130,7 @@ impl KeyPattern {
             looks += 1;
             let matched = match (self.pieces.get(piece), key.get(byte)) {
                 (None, None) => return (true, looks),
-                (Some(Piece::Any), _) => {
+                (Some(GlobPiece::Any), _) => {
                     if piece + 1 == self.pieces.len() {
                         return (true, looks);
                     }
@@ -140,9 +140,9 @@ impl KeyPattern {
                 }
                 (Some(_), None) => return (false, looks),
                 (None, Some(_)) => false,
-                (Some(Piece::One), Some(_)) => true,
-                (Some(Piece::Byte(wanted)), Some(found)) => wanted == found,
-                (Some(Piece::Class(class)), Some(found)) => class.contains(*found),
+                (Some(GlobPiece::One), Some(_)) => true,
+                (Some(GlobPiece::Byte(wanted)), Some(found)) => wanted == found,
+                (Some(GlobPiece::Class(class)), Some(found)) => class.contains(*found),
             };
             if matched {
                 (piece, byte) = (piece + 1, byte + 1);

@@ -36,7 +36,7 @@ const DIRTY_PASSES_MAX: usize = 8;
 const NEWEST_MAX: usize = 32;
 
 /// Where a key is.
-type Place = (Db, Bytes);
+type KeyPlace = (Db, Bytes);
 
 /// Some of the store: replace this, remove that.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -196,10 +196,10 @@ struct Inside {
 #[derive(Debug, Clone, Default)]
 pub struct Exporter {
     /// The last key sent, or begun; `None` before the first.
-    position: Option<Place>,
+    position: Option<KeyPlace>,
     inside: Option<Inside>,
     /// Which stretch of a large list's elements has been sent.
-    lists: BTreeMap<Place, (i64, i64)>,
+    lists: BTreeMap<KeyPlace, (i64, i64)>,
     /// The walk over all keys is over; only dirty ones are left.
     walked: bool,
     flushed: BTreeSet<Db>,

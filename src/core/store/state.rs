@@ -2,7 +2,7 @@
 
 use super::commands::Run;
 use super::entries::{Database, Stored, Touch};
-use super::transaction::{Transaction, View};
+use super::transaction::{Transaction, StoreView};
 use super::value::Value;
 use super::work::WRITE_UNITS;
 use super::{Bytes, ClientId, Command, DATABASES, Db, Multi, OpNumber, Reply, Scan, Seq, Sessions};
@@ -231,7 +231,7 @@ impl Store {
     /// When `command` is a write: a programming error.
     #[must_use]
     pub fn read_at(&self, command: &Command, stamp: Stamp) -> Reply {
-        let view = View::new(self, Db::default(), stamp);
+        let view = StoreView::new(self, Db::default(), stamp);
         match command {
             Command::Get { key } => match view.get(key).map(|stored| &stored.value) {
                 None => Reply::Nil,
@@ -241,7 +241,7 @@ impl Store {
             Command::Count => Reply::count(self.len_of(Db::default())),
             Command::Keys { pattern } => self.keys_of(Db::default(), pattern),
             Command::Call(call) => match call.row().run {
-                Run::Read(run) => run(&View::new(self, call.db, stamp), &call.args).into(),
+                Run::Read(run) => run(&StoreView::new(self, call.db, stamp), &call.args).into(),
                 Run::Write(_) => panic!("{} is a write and needs a place in the log", call.row().name),
             },
             write => panic!("{} is a write and needs a place in the log", write.name()),
@@ -279,7 +279,7 @@ impl Store {
             }
             Command::Call(mut call) => match call.row().run {
                 Run::Write(run) => run(&mut Transaction::new(self, call.db, stamp), &mut call.args).into(),
-                Run::Read(run) => run(&View::new(self, call.db, stamp), &call.args).into(),
+                Run::Read(run) => run(&StoreView::new(self, call.db, stamp), &call.args).into(),
             },
             Command::Multi(multi) => self.execute_all(*multi, stamp),
             Command::Expire(keys) => {
@@ -297,7 +297,7 @@ impl Store {
     /// `EXEC`: all of them, unless a watched key has changed.
     fn execute_all(&mut self, multi: Multi, stamp: Stamp) -> Reply {
         let has_changed = |watched: &super::Watched| {
-            let view = View::new(self, watched.db, stamp);
+            let view = StoreView::new(self, watched.db, stamp);
             view.get(&watched.key).map_or(OpNumber(0), |stored| stored.op) != watched.op
         };
         if multi.watched.iter().any(has_changed) {

@@ -1,6 +1,6 @@
 //! What a command sees of the store while it is carried out: its database, at its time.
 
-use super::commands::{Answer, strings};
+use super::commands::{CommandResult, strings};
 use super::entries::{Edit, Stored};
 use super::state::{Stamp, UnixMs};
 use super::table::Chance;
@@ -9,7 +9,7 @@ use super::{Bytes, Command, Db, Reply, Store, StoreError};
 
 /// The store as a read sees it.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
+pub struct StoreView<'a> {
     /// All of it.
     pub store: &'a Store,
     /// The database.
@@ -17,7 +17,7 @@ pub struct View<'a> {
     stamp: Stamp,
 }
 
-impl<'a> View<'a> {
+impl<'a> StoreView<'a> {
     pub(super) fn new(store: &'a Store, db: Db, stamp: Stamp) -> Self {
         Self { store, db, stamp }
     }
@@ -54,7 +54,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// When it is of another kind; so with those below.
-    pub fn string(&self, key: &[u8]) -> Answer<Option<&'a Bytes>> {
+    pub fn string(&self, key: &[u8]) -> CommandResult<Option<&'a Bytes>> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::String(bytes)) => Ok(Some(bytes)),
@@ -66,7 +66,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// When it is of another kind.
-    pub fn hash(&self, key: &[u8]) -> Answer<Option<&'a Fields>> {
+    pub fn hash(&self, key: &[u8]) -> CommandResult<Option<&'a Fields>> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::Hash(fields)) => Ok(Some(fields)),
@@ -78,7 +78,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// When it is of another kind.
-    pub fn set(&self, key: &[u8]) -> Answer<Option<&'a Fields>> {
+    pub fn set(&self, key: &[u8]) -> CommandResult<Option<&'a Fields>> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::Set(fields)) => Ok(Some(fields)),
@@ -90,7 +90,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// When it is of another kind.
-    pub fn list(&self, key: &[u8]) -> Answer<Option<&'a List>> {
+    pub fn list(&self, key: &[u8]) -> CommandResult<Option<&'a List>> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::List(list)) => Ok(Some(list)),
@@ -102,7 +102,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// When it is of another kind.
-    pub fn zset(&self, key: &[u8]) -> Answer<Option<&'a Zset>> {
+    pub fn zset(&self, key: &[u8]) -> CommandResult<Option<&'a Zset>> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::Zset(zset)) => Ok(Some(zset)),
@@ -129,8 +129,8 @@ impl<'a> Transaction<'a> {
 
     /// The store as a read would see it now.
     #[must_use]
-    pub fn view(&self) -> View<'_> {
-        View::new(self.store, self.db, self.stamp)
+    pub fn view(&self) -> StoreView<'_> {
+        StoreView::new(self.store, self.db, self.stamp)
     }
 
     /// The time.
@@ -202,7 +202,7 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// When the key holds something else; so with those below.
-    pub fn edit_hash<R>(&mut self, key: &Bytes, change: impl FnOnce(&mut Fields, &mut Edit) -> R) -> Answer<R> {
+    pub fn edit_hash<R>(&mut self, key: &Bytes, change: impl FnOnce(&mut Fields, &mut Edit) -> R) -> CommandResult<R> {
         self.view().hash(key)?;
         Ok(self.edit_fields(key, ValueKind::Hash, change))
     }
@@ -211,7 +211,7 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// When the key holds something else.
-    pub fn edit_set<R>(&mut self, key: &Bytes, change: impl FnOnce(&mut Fields, &mut Edit) -> R) -> Answer<R> {
+    pub fn edit_set<R>(&mut self, key: &Bytes, change: impl FnOnce(&mut Fields, &mut Edit) -> R) -> CommandResult<R> {
         self.view().set(key)?;
         Ok(self.edit_fields(key, ValueKind::Set, change))
     }
@@ -228,7 +228,7 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// When the key holds something else.
-    pub fn edit_list<R>(&mut self, key: &Bytes, change: impl FnOnce(&mut List, &mut Edit) -> R) -> Answer<R> {
+    pub fn edit_list<R>(&mut self, key: &Bytes, change: impl FnOnce(&mut List, &mut Edit) -> R) -> CommandResult<R> {
         self.view().list(key)?;
         self.expire(key);
         Ok(self.store.edit(self.db, key, ValueKind::List, |value, edit| match value {
@@ -241,7 +241,7 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// When the key holds something else.
-    pub fn edit_zset<R>(&mut self, key: &Bytes, change: impl FnOnce(&mut Zset, &mut Edit) -> R) -> Answer<R> {
+    pub fn edit_zset<R>(&mut self, key: &Bytes, change: impl FnOnce(&mut Zset, &mut Edit) -> R) -> CommandResult<R> {
         self.view().zset(key)?;
         self.expire(key);
         Ok(self.store.edit(self.db, key, ValueKind::Zset, |value, edit| match value {

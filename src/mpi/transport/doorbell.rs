@@ -28,13 +28,13 @@ pub struct Doorbell {
     job: u64,
     socket: Arc<OwnedFd>,
     /// By rank.
-    peers: Vec<Peer>,
+    peers: Vec<RungPeer>,
     /// What else wakes the sleeper, when it can be read.
     also: Option<Arc<OwnedFd>>,
 }
 
 #[derive(Debug)]
-struct Peer {
+struct RungPeer {
     address: SocketAddrUnix,
     /// The last ring did not reach it: it has no bell yet, or sleeps on another host and cannot ring us either.
     out_of_reach: bool,
@@ -75,7 +75,7 @@ impl Doorbell {
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
         bind(&socket, &address(job, process)?)?;
-        let peer = |peer| Ok(Peer { address: address(job, Process(peer))?, out_of_reach: false });
+        let peer = |peer| Ok(RungPeer { address: address(job, Process(peer))?, out_of_reach: false });
         let peers = (0..ranks).map(peer).collect::<io::Result<_>>()?;
         Ok(Self { job, socket: Arc::new(socket), peers, also: None })
     }
@@ -96,7 +96,7 @@ impl Doorbell {
     /// From now on that rank is that process.
     pub fn place(&mut self, rank: Rank, process: Process) {
         if let (Some(peer), Ok(address)) = (self.peers.get_mut(rank.0 as usize), address(self.job, process)) {
-            *peer = Peer { address, out_of_reach: false };
+            *peer = RungPeer { address, out_of_reach: false };
         }
     }
 

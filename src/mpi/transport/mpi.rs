@@ -129,7 +129,7 @@ enum Receiving {
 
 /// One process of the world.
 #[derive(Default)]
-struct Peer {
+struct MpiPeer {
     is_dead: bool,
     sending: VecDeque<Sending>,
     /// Frames that have been announced but not fully received, and those behind them, oldest first.
@@ -140,7 +140,7 @@ struct Peer {
 pub struct World {
     world: SimpleCommunicator,
     universe: Option<mpi::environment::Universe>,
-    peers: Vec<Peer>,
+    peers: Vec<MpiPeer>,
     /// Receives for short frames, in the order in which they were posted.
     posted: VecDeque<Posted>,
     arriving: usize,
@@ -167,7 +167,7 @@ impl World {
         // the end of the job.
         unsafe { ffi::MPI_Comm_set_errhandler(world.as_raw(), ffi::RSMPI_ERRORS_RETURN) };
         let mut world = Self {
-            peers: (0..world.size()).map(|_| Peer::default()).collect(),
+            peers: (0..world.size()).map(|_| MpiPeer::default()).collect(),
             world,
             universe: Some(universe),
             posted: VecDeque::with_capacity(POSTED),
@@ -451,7 +451,7 @@ impl World {
     }
 }
 
-impl Peer {
+impl MpiPeer {
     /// Buffers that MPI may still use must outlive it. Returns how many frames will never arrive.
     fn leak(&mut self) -> usize {
         for sending in self.sending.drain(..) {

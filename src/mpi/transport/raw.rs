@@ -42,7 +42,7 @@ pub trait RawWire {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Play {
     /// Its part.
-    pub part: Part,
+    pub part: RawPart,
     /// The client's rank.
     pub client: Rank,
     /// Bytes of a message away from the client.
@@ -53,7 +53,7 @@ pub struct Play {
 
 /// A part in the play.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
+pub enum RawPart {
     /// Answers the client at once.
     Echo,
     /// Hands everything on to all `backups`, and answers the client when all of them have answered.
@@ -69,10 +69,10 @@ pub fn play(wire: &mut dyn RawWire, play: &Play) {
     let longest = play.forward_bytes.max(play.back_bytes).max(1) as usize;
     let mut buffer = vec![GO_ON; longest];
     match &play.part {
-        Part::Echo => answer(wire, play.client, play.back_bytes, &mut buffer),
-        Part::Backup { relay } => answer(wire, *relay, play.back_bytes, &mut buffer),
-        Part::Relay { backups } => relay(wire, play, backups, &mut buffer),
-        Part::Rest => {
+        RawPart::Echo => answer(wire, play.client, play.back_bytes, &mut buffer),
+        RawPart::Backup { relay } => answer(wire, *relay, play.back_bytes, &mut buffer),
+        RawPart::Relay { backups } => relay(wire, play, backups, &mut buffer),
+        RawPart::Rest => {
             while !wire.has_arrived() {
                 std::thread::sleep(REST_NAP);
             }
@@ -162,9 +162,9 @@ mod tests {
         let mut client = wires.next().unwrap();
         let backups = vec![Rank(2), Rank(3)];
         let parts = [
-            Part::Relay { backups: backups.clone() },
-            Part::Backup { relay: Rank(1) },
-            Part::Backup { relay: Rank(1) },
+            RawPart::Relay { backups: backups.clone() },
+            RawPart::Backup { relay: Rank(1) },
+            RawPart::Backup { relay: Rank(1) },
         ];
         let servers: Vec<_> = wires
             .zip(parts)

@@ -55,13 +55,13 @@ pub struct Sockets {
     me: Process,
     job: Job,
     listener: Option<OwnedFd>,
-    lines: BTreeMap<Process, Line>,
+    lines: BTreeMap<Process, SocketLine>,
     strangers: Vec<Stranger>,
 }
 
 /// The way to one process.
 #[derive(Debug, Default)]
-struct Line {
+struct SocketLine {
     stream: Option<Stream>,
     /// `None`: it comes to us.
     dial: Option<Dial>,
@@ -134,7 +134,7 @@ impl Sockets {
     /// Goes to `process`, which listens at one of these addresses, or at its local name.
     pub fn go_to(&mut self, process: Process, addresses: &[SocketAddr]) {
         let dial = Dial { addresses: addresses.to_vec(), tries: 0, again_at: Instant::now(), under_way: None };
-        self.lines.insert(process, Line { stream: None, dial: Some(dial) });
+        self.lines.insert(process, SocketLine { stream: None, dial: Some(dial) });
         self.seek();
     }
 

@@ -429,12 +429,12 @@ mod tests {
     }
 
     /// A network that takes frames only while its window is open.
-    struct Window {
+    struct SendWindow {
         open: usize,
         taken: Vec<Vec<u8>>,
     }
 
-    impl Transport for Window {
+    impl Transport for SendWindow {
         fn rank(&self) -> Rank {
             Rank(0)
         }
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_slow_receiver_comes_in_order_and_in_frames_that_it_can_bear() {
-        let mut window = Window { open: 3, taken: Vec::new() };
+        let mut window = SendWindow { open: 3, taken: Vec::new() };
         let mut outgoing = Outgoing::new(2);
         let packet = |number: u64| {
             let command = Command::Get { key: Bytes::from("k".repeat(500)) };
@@ -489,7 +489,7 @@ mod tests {
         }
         assert!(outgoing.dropped() > 0);
         outgoing.forget(Rank(1));
-        window = Window { open: 1, taken: Vec::new() };
+        window = SendWindow { open: 1, taken: Vec::new() };
         outgoing.flush(&mut window);
         assert_eq!(window.taken.len(), 0, "nothing waits for the dead");
         outgoing.push(&mut window, Rank(1), &packet(0));

@@ -8,7 +8,7 @@ use crate::core::node::{FrontHost, Outputs};
 use crate::core::protocol::{Config, Event, METADATA, Outcome, Rank, Time, View};
 use crate::core::store::{Command, Reply};
 use crate::mpi::log::Log;
-use crate::mpi::transport::raw::{GO_ON, Part, Play, STOP};
+use crate::mpi::transport::raw::{GO_ON, RawPart, Play, STOP};
 use crate::mpi::transport::{Packet, Transport};
 use crate::mpi::turn::{self, Acted, Hull, Node};
 use crate::mpi::{Link, clock};
@@ -80,7 +80,7 @@ impl<'a, T: Transport + 'a> Node<'a> for Refilled<'_, 'a, T> {
 
 /// How a load is run.
 #[derive(Debug, Clone, Copy)]
-pub struct Run {
+pub struct BenchRun {
     /// So many requests are outstanding at any time.
     pub window: usize,
     /// For so long nothing counts.
@@ -204,7 +204,7 @@ impl<'a, T: Transport> Front<'a, T> {
     }
 
     /// Runs a load and measures it.
-    pub fn measure(&mut self, load: &mut Load, run: Run) -> Samples {
+    pub fn measure(&mut self, load: &mut Load, run: BenchRun) -> Samples {
         let mut samples = Samples::default();
         let from = clock::now() + run.warm;
         let until = from + run.counted;
@@ -222,7 +222,7 @@ impl<'a, T: Transport> Front<'a, T> {
     ///
     /// # Errors
     /// When this transport has no wire below.
-    pub fn measure_raw(&mut self, path: Path, forward: u32, back: u32, run: Run) -> Result<Samples, String> {
+    pub fn measure_raw(&mut self, path: Path, forward: u32, back: u32, run: BenchRun) -> Result<Samples, String> {
         let view = self.view().cloned().ok_or("there is no view")?;
         let primary = view.primary.rank;
         let backups: Vec<Rank> = view.backups.iter().map(|member| member.rank).collect();
@@ -230,12 +230,12 @@ impl<'a, T: Transport> Front<'a, T> {
         let mut resting = Vec::new();
         for rank in self.config.server_ranks() {
             let part = match path {
-                Path::PingPong if rank == primary => Part::Echo,
-                Path::Relay if rank == primary => Part::Relay { backups: backups.clone() },
-                Path::Relay if backups.contains(&rank) => Part::Backup { relay: primary },
+                Path::PingPong if rank == primary => RawPart::Echo,
+                Path::Relay if rank == primary => RawPart::Relay { backups: backups.clone() },
+                Path::Relay if backups.contains(&rank) => RawPart::Backup { relay: primary },
                 _ => {
                     resting.push(rank);
-                    Part::Rest
+                    RawPart::Rest
                 }
             };
             self.hull.link.push(rank, &Packet::Play(Box::new(play(part))));
@@ -249,7 +249,7 @@ impl<'a, T: Transport> Front<'a, T> {
         Ok(samples)
     }
 
-    fn raw_client(&mut self, primary: Rank, forward: u32, back: u32, run: Run) -> Result<Samples, String> {
+    fn raw_client(&mut self, primary: Rank, forward: u32, back: u32, run: BenchRun) -> Result<Samples, String> {
         let message = vec![GO_ON; forward.max(1) as usize];
         let mut buffer = vec![GO_ON; back.max(1) as usize];
         let wire = self.hull.link.raw().ok_or("this transport has no wire below")?;

@@ -1,7 +1,7 @@
 //! What an idle cluster costs: the real program, with and without its screen, watched from outside.
 
 use super::processes::{Usage, ranks_under, usage};
-use super::report::{Row, Target};
+use super::report::{BenchRow, Target};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const WINDOW: &str = "stty rows 40 cols 140";
 ///
 /// # Errors
 /// When the program cannot be started, or not in a terminal.
-pub fn measure(servers: u32, quick: bool, row: &mut dyn FnMut(Row)) -> Result<(), String> {
+pub fn measure(servers: u32, quick: bool, row: &mut dyn FnMut(BenchRow)) -> Result<(), String> {
     let plain = watch(servers, false, quick)?;
     let dashboard = watch(servers, true, quick)?;
     let seconds = if quick { WATCH_QUICK } else { WATCH }.as_secs_f64();
@@ -30,12 +30,12 @@ pub fn measure(servers: u32, quick: bool, row: &mut dyn FnMut(Row)) -> Result<()
         let percent = used.cpu.as_secs_f64() / seconds * 100.0;
         let what = format!("CPU of all ranks of an idle cluster {how}, in % of one core");
         let against = format!("wanted: {most} % of one core");
-        row(Row::new(&format!("{base}_cpu{suffix}"), &what, percent, most, "%", &against).wanted(Target::AtMost(1.0)));
+        row(BenchRow::new(&format!("{base}_cpu{suffix}"), &what, percent, most, "%", &against).wanted(Target::AtMost(1.0)));
         let what = format!("context switches of all ranks of an idle cluster {how}");
         // A heartbeat and its answer wake two ranks a hundred times a second.
         let least = 200.0;
         let name = format!("{base}_switches{suffix}");
-        row(Row::new(
+        row(BenchRow::new(
             &name,
             &what,
             used.switches as f64 / seconds,
@@ -48,9 +48,9 @@ pub fn measure(servers: u32, quick: bool, row: &mut dyn FnMut(Row)) -> Result<()
 }
 
 /// Ends the program however this ends.
-struct Running(Child);
+struct RunningCluster(Child);
 
-impl Drop for Running {
+impl Drop for RunningCluster {
     fn drop(&mut self) {
         // It ends by itself when its input does.
         if let Some(mut input) = self.0.stdin.take() {
@@ -83,7 +83,7 @@ fn watch(servers: u32, screen: bool, quick: bool) -> Result<Usage, String> {
         plain
     };
     let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let running = Running(child.map_err(|error| format!("cannot watch an idle cluster: {error}"))?);
+    let running = RunningCluster(child.map_err(|error| format!("cannot watch an idle cluster: {error}"))?);
     let until = Instant::now() + START_DEADLINE;
     while ranks_under(running.0.id()).len() <= servers as usize {
         if Instant::now() > until {

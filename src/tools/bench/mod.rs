@@ -53,11 +53,11 @@ pub mod rank;
 
 pub use crate::launch::args::BenchArgs;
 pub use crate::launch::args::bench::Part;
-pub use report::{Report, Row};
+pub use report::{BenchReport, BenchRow};
 
 use crate::launch::args::Args;
 use crate::launch::fail;
-use report::{Failover, Line, Target};
+use report::{FailoverPhases, ReportLine, Target};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -90,19 +90,19 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     }
 }
 
-fn read_report(path: &std::path::Path) -> Result<Report, String> {
+fn read_report(path: &std::path::Path) -> Result<BenchReport, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     serde_json::from_str(&text).map_err(|error| format!("{} is no report of this program: {error}", path.display()))
 }
 
-fn measured(args: &Args, wanted: &BenchArgs) -> Result<Report, String> {
+fn measured(args: &Args, wanted: &BenchArgs) -> Result<BenchReport, String> {
     match &wanted.plot {
         Some(path) => read_report(path),
         None => Bench::new(args, wanted).run(),
     }
 }
 
-fn publish(report: &Report, wanted: &BenchArgs, ascii: bool) -> Result<(), String> {
+fn publish(report: &BenchReport, wanted: &BenchArgs, ascii: bool) -> Result<(), String> {
     let baseline = wanted.baseline.as_deref().map(read_report).transpose()?;
     let mut out = io::stdout().lock();
     let mut text = format!(
@@ -131,7 +131,7 @@ fn publish(report: &Report, wanted: &BenchArgs, ascii: bool) -> Result<(), Strin
 }
 
 /// One cluster to start.
-struct Plan {
+struct BenchPlan {
     part: Part,
     servers: u32,
     keys: u32,
@@ -140,8 +140,8 @@ struct Plan {
 struct Bench<'a> {
     args: &'a Args,
     wanted: BenchArgs,
-    report: Report,
-    bar: Bar,
+    report: BenchReport,
+    bar: BenchBar,
 }
 
 impl<'a> Bench<'a> {
@@ -151,28 +151,28 @@ impl<'a> Bench<'a> {
             wanted.seconds = wanted.seconds.min(QUICK_SECONDS);
             wanted.failover = wanted.failover.min(QUICK_KILLS);
         }
-        let report = Report {
+        let report = BenchReport {
             program: format!("understudy {}", env!("CARGO_PKG_VERSION")),
             machine: processes::machine(),
             load_before: processes::load_average(),
             quick: wanted.quick,
-            ..Report::default()
+            ..BenchReport::default()
         };
-        Self { args, wanted, report, bar: Bar::new() }
+        Self { args, wanted, report, bar: BenchBar::new() }
     }
 
-    fn plans(&self) -> Vec<Plan> {
+    fn plans(&self) -> Vec<BenchPlan> {
         let wanted = &self.wanted;
         let parts = Part::ALL.into_iter().filter(|part| wanted.only.is_empty() || wanted.only.contains(part));
-        let plan = |part| Plan { part, servers: wanted.servers, keys: wanted.keys };
+        let plan = |part| BenchPlan { part, servers: wanted.servers, keys: wanted.keys };
         let mut plans = Vec::new();
         for part in parts {
             match part {
-                Part::Servers => plans.extend(SERVERS.map(|servers| Plan { servers, ..plan(part) })),
+                Part::Servers => plans.extend(SERVERS.map(|servers| BenchPlan { servers, ..plan(part) })),
                 Part::Failover => plans.extend((0..wanted.failover).map(|_| plan(part))),
                 Part::Bulk => {
                     let counts = if wanted.quick { BULK_KEYS_QUICK } else { BULK_KEYS };
-                    plans.extend(counts.map(|keys| Plan { keys, ..plan(part) }));
+                    plans.extend(counts.map(|keys| BenchPlan { keys, ..plan(part) }));
                 }
                 part => plans.push(plan(part)),
             }
@@ -180,7 +180,7 @@ impl<'a> Bench<'a> {
         plans
     }
 
-    fn run(mut self) -> Result<Report, String> {
+    fn run(mut self) -> Result<BenchReport, String> {
         let plans = self.plans();
         for (at, plan) in plans.iter().enumerate() {
             self.bar.range = (at as f64 / plans.len() as f64, (at + 1) as f64 / plans.len() as f64);
@@ -213,7 +213,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Starts the cluster of one part and listens to it.
-    fn cluster(&mut self, plan: &Plan) -> Result<(), String> {
+    fn cluster(&mut self, plan: &BenchPlan) -> Result<(), String> {
         let program =
             std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
         let mut command = Command::new(program);
@@ -247,13 +247,13 @@ impl<'a> Bench<'a> {
         if status.success() { Ok(()) } else { Err(format!("its cluster ended with {status}")) }
     }
 
-    fn hear(&mut self, line: Line) {
+    fn hear(&mut self, line: ReportLine) {
         match line {
-            Line::Progress { done, now } => self.bar.show(done, &now),
-            Line::Row(row) => self.report.rows.push(*row),
-            Line::Failover(failover) => self.report.failovers.push(failover),
-            Line::Mpi(mpi) => self.report.mpi = mpi,
-            Line::Note(note) => self.report.notes.push(note),
+            ReportLine::Progress { done, now } => self.bar.show(done, &now),
+            ReportLine::BenchRow(row) => self.report.rows.push(*row),
+            ReportLine::FailoverPhases(failover) => self.report.failovers.push(failover),
+            ReportLine::Mpi(mpi) => self.report.mpi = mpi,
+            ReportLine::Note(note) => self.report.notes.push(note),
         }
     }
 
@@ -273,9 +273,9 @@ impl<'a> Bench<'a> {
             let what = format!("outage after SIGKILL of the primary under load, {word} of {count}");
             let name = format!("failover_{word}");
             let against = format!("wanted: {most} ms (a backup may only suspect after 50 ms of silence)");
-            Row::new(&name, &what, quantile(&outages, share), most, "ms", &against).wanted(Target::AtMost(1.0))
+            BenchRow::new(&name, &what, quantile(&outages, share), most, "ms", &against).wanted(Target::AtMost(1.0))
         });
-        type Phase = fn(&Failover) -> f64;
+        type Phase = fn(&FailoverPhases) -> f64;
         let phases: [(&str, Phase); 4] = [
             ("noticed", |f| f.suspected_ms),
             ("view changed", |f| f.view_ms - f.suspected_ms),
@@ -295,7 +295,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn sorted(failovers: &[Failover], pick: fn(&Failover) -> f64) -> Vec<f64> {
+fn sorted(failovers: &[FailoverPhases], pick: fn(&FailoverPhases) -> f64) -> Vec<f64> {
     let mut all: Vec<f64> = failovers.iter().map(pick).collect();
     all.sort_by(f64::total_cmp);
     all
@@ -332,13 +332,13 @@ impl Drop for Hogs {
 }
 
 /// The progress, on stderr when that is a terminal.
-struct Bar {
+struct BenchBar {
     visible: bool,
     /// The share of everything that the present plan begins and ends with.
     range: (f64, f64),
 }
 
-impl Bar {
+impl BenchBar {
     fn new() -> Self {
         Self { visible: io::stderr().is_terminal(), range: (0.0, 1.0) }
     }

@@ -1,10 +1,10 @@
 //! The measurements, one function each.
 
-use super::front::{Front, Path, Run};
+use super::front::{Front, Path, BenchRun};
 use super::measure::{Samples, Tail};
 use super::processes::resident_bytes;
 use super::rank::say;
-use super::report::{Failover, Line, Row, Target};
+use super::report::{FailoverPhases, ReportLine, BenchRow, Target};
 use super::{BULK_KEYS, BULK_KEYS_QUICK, BenchArgs, MIX_CLIENTS, Part};
 use crate::core::fault::Control;
 use crate::core::load::loader::WINDOW as LOAD_WINDOW;
@@ -57,7 +57,7 @@ pub fn measure<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Re
         Part::Idle => return Err("an idle cluster is not measured from within".to_owned()),
     }
     if front.failed > 0 {
-        say(&Line::Note(format!("{}: {} requests were refused or never answered", part.word(), front.failed)));
+        say(&ReportLine::Note(format!("{}: {} requests were refused or never answered", part.word(), front.failed)));
     }
     Ok(dead)
 }
@@ -104,7 +104,7 @@ impl Duel {
         let mut load = Load::new(7, keys, self.reads, self.value_bytes);
         let (mut ours, mut limit) = (Samples::default(), Samples::default());
         let mut slice = Duration::from_secs_f64(self.seconds / f64::from(2 * TURNS));
-        let run = |window, slice: Duration| Run {
+        let run = |window, slice: Duration| BenchRun {
             window,
             warm: slice.mul_f64(WARM_SHARE),
             counted: slice.mul_f64(1.0 - WARM_SHARE),
@@ -173,19 +173,19 @@ fn speed<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(
     ];
     let count = plans.len() as f64;
     for (at, (name, what, duel, against, target)) in plans.into_iter().enumerate() {
-        say(&Line::Progress { done: at as f64 / count, now: what.to_owned() });
+        say(&ReportLine::Progress { done: at as f64 / count, now: what.to_owned() });
         let (ours, limit) = duel.fight(front, wanted)?;
-        say(&Line::Row(Box::new(compare(name, what, &ours, &limit, &against).wanted(target))));
+        say(&ReportLine::BenchRow(Box::new(compare(name, what, &ours, &limit, &against).wanted(target))));
     }
     Ok(())
 }
 
 /// Durations for one at a time, rates for many.
-fn compare(name: &str, what: &str, ours: &Samples, limit: &Samples, against: &str) -> Row {
+fn compare(name: &str, what: &str, ours: &Samples, limit: &Samples, against: &str) -> BenchRow {
     let row = if name.ends_with("rate") {
-        Row::new(name, what, ours.rate(), limit.rate(), "/s", against)
+        BenchRow::new(name, what, ours.rate(), limit.rate(), "/s", against)
     } else {
-        Row::new(name, what, ours.quantile_us(0.5), limit.quantile_us(0.5), "us", against)
+        BenchRow::new(name, what, ours.quantile_us(0.5), limit.quantile_us(0.5), "us", against)
     };
     row.with_tails(ours.tail(), Some(limit.tail()))
 }
@@ -193,12 +193,12 @@ fn compare(name: &str, what: &str, ours: &Samples, limit: &Samples, against: &st
 fn sizes<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(), String> {
     for (at, value_bytes) in SIZES.into_iter().enumerate() {
         let what = format!("PUT of {value_bytes} bytes, one at a time");
-        say(&Line::Progress { done: at as f64 / SIZES.len() as f64, now: what.clone() });
+        say(&ReportLine::Progress { done: at as f64 / SIZES.len() as f64, now: what.clone() });
         let seconds = wanted.seconds / 2.0;
         let duel = Duel { reads: 0.0, value_bytes, window: 1, raw_window: 1, seconds };
         let (ours, limit) = duel.fight(front, wanted)?;
         let against = format!("raw MPI relay of {value_bytes} bytes");
-        say(&Line::Row(Box::new(compare(&format!("put_{value_bytes}b_p50"), &what, &ours, &limit, &against))));
+        say(&ReportLine::BenchRow(Box::new(compare(&format!("put_{value_bytes}b_p50"), &what, &ours, &limit, &against))));
     }
     Ok(())
 }
@@ -208,12 +208,12 @@ fn servers<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result
     let plans = [("p50", 1, "one at a time"), ("256_rate", WINDOW, "256 outstanding")];
     for (at, (unit, window, how)) in plans.into_iter().enumerate() {
         let what = format!("PUT with {count} servers, {how}");
-        say(&Line::Progress { done: at as f64 / 2.0, now: what.clone() });
+        say(&ReportLine::Progress { done: at as f64 / 2.0, now: what.clone() });
         let seconds = wanted.seconds / 2.0;
         let duel = Duel { reads: 0.0, value_bytes: wanted.value_size, window, raw_window: window, seconds };
         let (ours, limit) = duel.fight(front, wanted)?;
         let against = format!("raw MPI over {count} ranks, {window} in flight");
-        say(&Line::Row(Box::new(compare(&format!("put_{count}_servers_{unit}"), &what, &ours, &limit, &against))));
+        say(&ReportLine::BenchRow(Box::new(compare(&format!("put_{count}_servers_{unit}"), &what, &ours, &limit, &against))));
     }
     Ok(())
 }
@@ -230,7 +230,7 @@ fn mixes<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(
     for (at, (workload, how)) in plans.into_iter().enumerate() {
         let what =
             format!("YCSB {workload}, {how}, Zipf keys, {MIX_CLIENTS} clients with {LOAD_WINDOW} outstanding each");
-        say(&Line::Progress { done: at as f64 / 3.0, now: what.clone() });
+        say(&ReportLine::Progress { done: at as f64 / 3.0, now: what.clone() });
         front.order_clients(Some(LoadOrder { workload, per_second: None }))?;
         front.idle(counted.mul_f64(WARM_SHARE));
         let (from, before) = (clock::now(), front.clients_report()?);
@@ -245,8 +245,8 @@ fn mixes<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(
         let count = after.operations;
         let tail = Tail { p50_us, p99_us, p999_us, max_us, count, per_second: rate };
         let name = format!("ycsb_{}_rate", workload.to_string().to_lowercase());
-        let row = Row::new(&name, &what, rate, best, "/s", reads_only);
-        say(&Line::Row(Box::new(row.with_tails(tail, None))));
+        let row = BenchRow::new(&name, &what, rate, best, "/s", reads_only);
+        say(&ReportLine::BenchRow(Box::new(row.with_tails(tail, None))));
     }
     Ok(())
 }
@@ -288,7 +288,7 @@ fn failover<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Resul
     let first = |pick: &dyn Fn(&Event) -> bool| {
         front.events.iter().find(|(at, _, event)| *at >= killed && pick(event)).map(|(at, _, _)| *at)
     };
-    say(&Line::Failover(Failover {
+    say(&ReportLine::FailoverPhases(FailoverPhases {
         suspected_ms: after(first(&|event| matches!(event, Event::Suspected { .. }))),
         view_ms: after(first(&|event| matches!(event, Event::ViewChanged { .. }))),
         serving_ms: after(first(&|event| matches!(event, Event::Serving { .. }))),
@@ -309,7 +309,7 @@ fn calm<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) {
     let until = clock::now() + long;
     while clock::now() < until {
         let left = until.since(clock::now()).as_secs_f64() / long.as_secs_f64();
-        say(&Line::Progress { done: 1.0 - left, now: "calm, with two CPU hogs".to_owned() });
+        say(&ReportLine::Progress { done: 1.0 - left, now: "calm, with two CPU hogs".to_owned() });
         front.idle((long / 20).min(until.since(clock::now())));
     }
     let false_alarm = |event: &Event| {
@@ -318,8 +318,8 @@ fn calm<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) {
     };
     let count = front.events.iter().filter(|(_, rank, event)| *rank == METADATA && false_alarm(event)).count();
     let what = format!("living servers suspected in {} s of calm, two CPU hogs on two cores", long.as_secs());
-    let row = Row::new("false_suspicions", &what, count as f64, 0.0, "", "none is right");
-    say(&Line::Row(Box::new(row.wanted(Target::AtMost(0.0)))));
+    let row = BenchRow::new("false_suspicions", &what, count as f64, 0.0, "", "none is right");
+    say(&ReportLine::BenchRow(Box::new(row.wanted(Target::AtMost(0.0)))));
 }
 
 // ---- many keys ---------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ fn bulk<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<()
     let resident = |front: &Front<'_, T>| -> Vec<u64> {
         members.iter().map(|rank| front.pids.get(rank).map_or(0, |pid| resident_bytes(*pid))).collect()
     };
-    say(&Line::Progress { done: 0.0, now: format!("{keys} keys") });
+    say(&ReportLine::Progress { done: 0.0, now: format!("{keys} keys") });
     front.idle(SETTLE);
     let before = resident(front);
     let begun = clock::now();
@@ -354,9 +354,9 @@ fn bulk<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<()
     let what =
         format!("memory per key of {keys} (16 B + 64 B), the worst server ({per_key:.0?}); filled in {filled:.1} s");
     let against = "wanted: 200 B (80 B of them are key and value)";
-    let row = Row::new(&format!("memory_per_key{suffix}"), &what, worst, BYTES_PER_KEY_MAX, "B", against);
-    say(&Line::Row(Box::new(row.wanted(Target::AtMost(1.0)))));
-    say(&Line::Progress { done: 0.5, now: format!("transfer of {keys} keys") });
+    let row = BenchRow::new(&format!("memory_per_key{suffix}"), &what, worst, BYTES_PER_KEY_MAX, "B", against);
+    say(&ReportLine::BenchRow(Box::new(row.wanted(Target::AtMost(1.0)))));
+    say(&ReportLine::Progress { done: 0.5, now: format!("transfer of {keys} keys") });
     transfer(front, keys, last)
 }
 
@@ -392,10 +392,10 @@ fn transfer<T: Transport>(front: &mut Front<'_, T>, keys: u32, last: bool) -> Re
     let pause = slowest.as_secs_f64() * 1e3;
     let suffix = if last { "1m".to_owned() } else { keys.to_string() };
     let what = format!("transfer of {keys} keys while a client goes on asking");
-    let row = Row::new(&format!("transfer_{suffix}"), &what, took, TRANSFER_SECONDS_MAX, "s", "wanted: 3 s");
-    say(&Line::Row(Box::new(row.wanted(Target::AtMost(1.0)))));
+    let row = BenchRow::new(&format!("transfer_{suffix}"), &what, took, TRANSFER_SECONDS_MAX, "s", "wanted: 3 s");
+    say(&ReportLine::BenchRow(Box::new(row.wanted(Target::AtMost(1.0)))));
     let what = format!("the slowest request during the transfer of {keys} keys");
-    let row = Row::new(&format!("transfer_{suffix}_pause"), &what, pause, PAUSE_MS_MAX, "ms", "wanted: 50 ms");
-    say(&Line::Row(Box::new(row.wanted(Target::AtMost(1.0)))));
+    let row = BenchRow::new(&format!("transfer_{suffix}_pause"), &what, pause, PAUSE_MS_MAX, "ms", "wanted: 50 ms");
+    say(&ReportLine::BenchRow(Box::new(row.wanted(Target::AtMost(1.0)))));
     Ok(())
 }

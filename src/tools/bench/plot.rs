@@ -12,7 +12,7 @@
 //! Every figure is there once, with the limit under it. Plain SVG that reads on light and on dark pages.
 
 use super::quantile;
-use super::report::{Failover, Report, Row};
+use super::report::{FailoverPhases, BenchReport, BenchRow};
 use std::fmt::Write;
 
 const WIDTH: f64 = 990.0;
@@ -57,7 +57,7 @@ struct Column {
 
 /// Draws `report`.
 #[must_use]
-pub fn svg(report: &Report) -> String {
+pub fn svg(report: &BenchReport) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
          font-size=\"13\" fill=\"{TEXT}\">\n<title>Understudy against raw MPI</title>\n"
@@ -103,7 +103,7 @@ fn rate(per_second: f64) -> String {
     if per_second >= 1e6 { format!("{:.2} M/s", per_second / 1e6) } else { format!("{:.0} k/s", per_second / 1e3) }
 }
 
-fn draw_bars(out: &mut String, column: Column, title: &str, rows: &[(&str, &Row)], say: fn(f64) -> String) {
+fn draw_bars(out: &mut String, column: Column, title: &str, rows: &[(&str, &BenchRow)], say: fn(f64) -> String) {
     if rows.is_empty() {
         return;
     }
@@ -122,7 +122,7 @@ fn draw_bars(out: &mut String, column: Column, title: &str, rows: &[(&str, &Row)
 }
 
 /// Every kill is a dot on a scale of time.
-fn draw_kills(out: &mut String, failovers: &[Failover]) {
+fn draw_kills(out: &mut String, failovers: &[FailoverPhases]) {
     let mut waits: Vec<f64> = failovers.iter().map(|failover| failover.outage_ms).collect();
     waits.sort_by(f64::total_cmp);
     let Some(longest) = waits.last().copied() else { return };
@@ -171,13 +171,13 @@ fn scale(longest: f64) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    fn report() -> Report {
-        let wait = |outage_ms| Failover { outage_ms, ..Failover::default() };
-        let row = |name: &str, unit: &str| Row::new(name, "", 3.0, 2.0, unit, "raw");
-        Report {
+    fn report() -> BenchReport {
+        let wait = |outage_ms| FailoverPhases { outage_ms, ..FailoverPhases::default() };
+        let row = |name: &str, unit: &str| BenchRow::new(name, "", 3.0, 2.0, unit, "raw");
+        BenchReport {
             rows: vec![row("get_1_p50", "us"), row("put_64k_p50", "us"), row("put_65536b_p50", "us"), row("n", "/s")],
             failovers: vec![wait(50.0), wait(57.3), wait(52.0)],
-            ..Report::default()
+            ..BenchReport::default()
         }
     }
 
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn an_empty_report_is_a_picture_too() {
-        let picture = svg(&Report::default());
+        let picture = svg(&BenchReport::default());
         assert!(picture.ends_with("</svg>\n") && !picture.contains("NaN") && !picture.contains("inf"), "{picture}");
     }
 

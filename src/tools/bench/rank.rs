@@ -2,7 +2,7 @@
 
 use super::front::Front;
 use super::parts;
-use super::report::Line;
+use super::report::ReportLine;
 use super::{BenchArgs, Part};
 use crate::app::{Begun, begin, end_world, exit_soon, setup};
 use crate::core::node::FrontHost;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 const SEED: u64 = 5;
 
 /// Tells the process that started this cluster something.
-pub(super) fn say(line: &Line) {
+pub(super) fn say(line: &ReportLine) {
     let text = serde_json::to_string(line).unwrap_or_default();
     // A reader that is gone is no reason to go on: the lifeline will say so.
     let _ = writeln!(io::stdout(), "{text}");
@@ -47,7 +47,7 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
         Err(why) => return fail(&why),
     };
     attached.report_pids(&[std::process::id()]);
-    say(&Line::Mpi(World::library().lines().next().unwrap_or_default().split(',').next().unwrap_or("").into()));
+    say(&ReportLine::Mpi(World::library().lines().next().unwrap_or_default().split(',').next().unwrap_or("").into()));
     let setup = setup(args, start.ranks, start.seed, start.observe);
     let host = FrontHost::new(METADATA, std::process::id(), &setup);
     let mut link = Link::new(mesh, doorbell);
@@ -56,7 +56,7 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     let code = match &measured {
         Ok(_) => 0,
         Err(why) => {
-            say(&Line::Note(why.clone()));
+            say(&ReportLine::Note(why.clone()));
             1
         }
     };

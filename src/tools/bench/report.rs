@@ -13,7 +13,7 @@ const NOISE: f64 = 0.1;
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct BenchRow {
     /// Its name, for machines.
     pub name: String,
     /// What was measured, in words.
@@ -56,7 +56,7 @@ impl Target {
     }
 }
 
-impl Row {
+impl BenchRow {
     /// A figure against its limit.
     #[must_use]
     pub fn new(name: &str, what: &str, ours: f64, limit: f64, unit: &str, against: &str) -> Self {
@@ -98,7 +98,7 @@ impl Row {
 
 /// One failover as the client saw it, in milliseconds after the primary was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Failover {
+pub struct FailoverPhases {
     /// The backup suspects the primary.
     pub suspected_ms: f64,
     /// The view is changed.
@@ -113,7 +113,7 @@ pub struct Failover {
 
 /// Everything that one run measured.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Report {
+pub struct BenchReport {
     /// Which program.
     pub program: String,
     /// Which machine.
@@ -125,23 +125,23 @@ pub struct Report {
     /// Everything was very short: good for nothing but a look.
     pub quick: bool,
     /// The figures.
-    pub rows: Vec<Row>,
+    pub rows: Vec<BenchRow>,
     /// The failovers one by one.
-    pub failovers: Vec<Failover>,
+    pub failovers: Vec<FailoverPhases>,
     /// What could not be measured, and why; what else should be known.
     pub notes: Vec<String>,
 }
 
-impl Report {
+impl BenchReport {
     /// The row of this name.
     #[must_use]
-    pub fn row(&self, name: &str) -> Option<&Row> {
+    pub fn row(&self, name: &str) -> Option<&BenchRow> {
         self.rows.iter().find(|row| row.name == name)
     }
 
     /// The one table.
     #[must_use]
-    pub fn table(&self, baseline: Option<&Report>) -> String {
+    pub fn table(&self, baseline: Option<&BenchReport>) -> String {
         let mut cells = vec![columns(baseline.is_some()).map(str::to_owned).to_vec()];
         cells.extend(self.rows.iter().map(|row| line(row, baseline)));
         let used = if baseline.is_some() { cells[0].len() } else { cells[0].len() - 1 };
@@ -198,7 +198,7 @@ fn columns(compared: bool) -> [&'static str; 11] {
     ["measured", "ours", "limit", "unit", "ratio", "p99", "p99.9", "", "wanted", "the limit is", last]
 }
 
-fn line(row: &Row, baseline: Option<&Report>) -> Vec<String> {
+fn line(row: &BenchRow, baseline: Option<&BenchReport>) -> Vec<String> {
     let tail = |pick: fn(&Tail) -> f64| row.ours_tail.as_ref().map_or(String::new(), |tail| number(pick(tail)));
     let (verdict, wanted) = match row.target {
         None => (String::new(), String::new()),
@@ -227,7 +227,7 @@ fn line(row: &Row, baseline: Option<&Report>) -> Vec<String> {
 }
 
 /// Compares the ratios, which a slower day slows on both sides.
-fn change(row: &Row, old: &Row) -> String {
+fn change(row: &BenchRow, old: &BenchRow) -> String {
     if old.ratio == 0.0 {
         return String::new();
     }
@@ -254,13 +254,13 @@ fn number(value: f64) -> String {
 
 /// What a part's cluster tells the process that started it: one line of JSON each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Line {
+pub enum ReportLine {
     /// This share of the part is done (0 to 1), and what is being done now.
     Progress { done: f64, now: String },
     /// A figure.
-    Row(Box<Row>),
+    BenchRow(Box<BenchRow>),
     /// A failover.
-    Failover(Failover),
+    FailoverPhases(FailoverPhases),
     /// Which MPI.
     Mpi(String),
     /// Something to know.
@@ -271,10 +271,10 @@ pub enum Line {
 mod tests {
     use super::*;
 
-    fn report() -> Report {
-        let get = Row::new("get_1_p50", "GET", 3.0, 2.0, "us", "raw ping-pong").wanted(Target::AtMost(1.5));
-        let put = Row::new("put_256_rate", "PUT", 900.0, 1000.0, "/s", "raw relay").wanted(Target::AtLeast(1.5));
-        Report { rows: vec![get, put], ..Report::default() }
+    fn report() -> BenchReport {
+        let get = BenchRow::new("get_1_p50", "GET", 3.0, 2.0, "us", "raw ping-pong").wanted(Target::AtMost(1.5));
+        let put = BenchRow::new("put_256_rate", "PUT", 900.0, 1000.0, "/s", "raw relay").wanted(Target::AtLeast(1.5));
+        BenchReport { rows: vec![get, put], ..BenchReport::default() }
     }
 
     #[test]

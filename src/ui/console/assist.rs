@@ -24,7 +24,7 @@ pub struct Completion {
 }
 
 /// Where in a line a person is typing.
-struct Place {
+struct CursorPlace {
     /// The words before the unfinished one, without a leading repeat number.
     words: Vec<Token>,
     /// The unfinished word; empty after a blank.
@@ -33,7 +33,7 @@ struct Place {
     start: usize,
 }
 
-impl Place {
+impl CursorPlace {
     fn at_end_of(line: &str) -> Self {
         let (mut words, error) = lex(line.as_bytes());
         let open = error.is_some() || words.last().is_some_and(|word| word.end == line.len());
@@ -59,7 +59,7 @@ impl Place {
 #[must_use]
 pub fn complete(line: &str, pos: usize, knowledge: &dyn Knowledge) -> (usize, Vec<Completion>) {
     let Some(line) = line.get(..pos) else { return (pos, Vec::new()) };
-    let place = Place::at_end_of(line);
+    let place = CursorPlace::at_end_of(line);
     let completions = if place.words.is_empty() {
         complete_command(&place.partial)
     } else {
@@ -130,7 +130,7 @@ pub fn hint(line: &str, pos: usize) -> Option<String> {
     if pos != line.len() || line.trim().is_empty() {
         return None;
     }
-    let place = Place::at_end_of(line);
+    let place = CursorPlace::at_end_of(line);
     // A word that is being typed counts as there.
     let given = place.words.len() + usize::from(!place.partial.is_empty() || place.start < line.len());
     let name = place.words.first().map_or(&place.partial, |word| &word.bytes);

@@ -8,7 +8,7 @@ use super::answer::Palette;
 use super::ascii::ascii;
 use super::assist;
 use super::row::{self, Line};
-use super::session::Session;
+use super::session::ConsoleSession;
 use rustix::termios::tcgetwinsize;
 use std::fs::File;
 use std::io::{self, Write};
@@ -23,12 +23,12 @@ const PASTE_OFF: &str = "\x1b[?2004l";
 /// The foot of the screen. Clones share it.
 #[derive(Clone)]
 pub struct Foot {
-    session: Arc<Session>,
+    session: Arc<ConsoleSession>,
     palette: Palette,
-    writer: Arc<Mutex<Writer>>,
+    writer: Arc<Mutex<FootWriter>>,
 }
 
-struct Writer {
+struct FootWriter {
     out: File,
     /// What is being edited, if something is.
     edited: Option<Edited>,
@@ -47,8 +47,8 @@ struct Edited {
 impl Foot {
     /// Writes to `out`, which is a terminal.
     #[must_use]
-    pub fn new(session: Arc<Session>, palette: Palette, out: File) -> Self {
-        Self { session, palette, writer: Arc::new(Mutex::new(Writer { out, edited: None, row: String::new() })) }
+    pub fn new(session: Arc<ConsoleSession>, palette: Palette, out: File) -> Self {
+        Self { session, palette, writer: Arc::new(Mutex::new(FootWriter { out, edited: None, row: String::new() })) }
     }
 
     /// A line is edited from now on.
@@ -107,7 +107,7 @@ impl Foot {
     }
 
     /// Changes what is edited, and draws the row if it looks different then.
-    fn change(&self, before: &str, change: impl FnOnce(&mut Writer)) {
+    fn change(&self, before: &str, change: impl FnOnce(&mut FootWriter)) {
         let state = self.state();
         let mut writer = self.lock();
         change(&mut writer);
@@ -148,7 +148,7 @@ impl Foot {
         format!("\r\x1b[K{text}\r{forward}")
     }
 
-    fn lock(&self) -> MutexGuard<'_, Writer> {
+    fn lock(&self) -> MutexGuard<'_, FootWriter> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

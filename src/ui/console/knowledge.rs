@@ -95,11 +95,11 @@ pub trait Knowledge: Send + Sync {
 /// Knowledge that is told what it knows: for tests, and for line mode without a model.
 #[derive(Debug, Default)]
 pub struct FixedKnowledge {
-    told: Mutex<Told>,
+    told: Mutex<KnownFacts>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct KnownFacts {
     picture: Picture,
     keys: Vec<Bytes>,
     events: Vec<String>,
@@ -109,7 +109,7 @@ impl FixedKnowledge {
     /// Knows this picture and nothing else.
     #[must_use]
     pub fn new(picture: Picture) -> Self {
-        Self { told: Mutex::new(Told { picture, ..Told::default() }) }
+        Self { told: Mutex::new(KnownFacts { picture, ..KnownFacts::default() }) }
     }
 
     /// From now on, this is how the cluster looks.
@@ -129,7 +129,7 @@ impl FixedKnowledge {
         self.lock().events.push(line.into());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, KnownFacts> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@
 
 use super::ExitStatus;
 use super::answer::Answer;
-use super::session::Session;
+use super::session::ConsoleSession;
 use crate::ui::commands::parse;
 use std::io::{self, BufRead, ErrorKind, Write};
 
@@ -24,7 +24,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 ///
 /// # Errors
 /// When `input` cannot be read or `output` cannot be written for any reason but a broken pipe.
-pub fn run_lines(mut input: impl BufRead, mut output: impl Write, session: &Session) -> io::Result<ExitStatus> {
+pub fn run_lines(mut input: impl BufRead, mut output: impl Write, session: &ConsoleSession) -> io::Result<ExitStatus> {
     let mut status = ExitStatus::Success;
     match run_all(&mut input, &mut output, session, &mut status) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(status),
@@ -37,7 +37,7 @@ pub fn run_lines(mut input: impl BufRead, mut output: impl Write, session: &Sess
 ///
 /// # Errors
 /// As [`run_lines`].
-pub fn run_commands<C: AsRef<[u8]>>(commands: &[C], output: impl Write, session: &Session) -> io::Result<ExitStatus> {
+pub fn run_commands<C: AsRef<[u8]>>(commands: &[C], output: impl Write, session: &ConsoleSession) -> io::Result<ExitStatus> {
     let lines: Vec<&[u8]> = commands.iter().map(AsRef::as_ref).collect();
     run_lines(&*lines.join(&b'\n'), output, session)
 }
@@ -45,7 +45,7 @@ pub fn run_commands<C: AsRef<[u8]>>(commands: &[C], output: impl Write, session:
 fn run_all(
     input: &mut impl BufRead,
     output: &mut impl Write,
-    session: &Session,
+    session: &ConsoleSession,
     status: &mut ExitStatus,
 ) -> io::Result<()> {
     let mut line = Vec::new();
@@ -54,12 +54,12 @@ fn run_all(
         number += 1;
         let mut answers = Answers { output, status, failed: None };
         match read_line(input, &mut line)? {
-            Line::End => return Ok(()),
-            Line::TooLong(bytes) => {
+            InputLine::End => return Ok(()),
+            InputLine::TooLong(bytes) => {
                 let why = format!("line {number} has {bytes} bytes and was skipped: at most {LINE_BYTES_MAX} bytes");
                 answers.tell(&Answer::Error(why));
             }
-            Line::Whole => match parse::request(without_mark(&line, number)) {
+            InputLine::Whole => match parse::request(without_mark(&line, number)) {
                 Ok(None) => {}
                 Err(why) => {
                     answers.tell(&session.worded(Answer::Error(why)));
@@ -111,7 +111,7 @@ impl<W: Write> Answers<'_, W> {
 }
 
 /// What [`read_line`] found.
-enum Line {
+enum InputLine {
     /// The line is in the buffer, without its newline.
     Whole,
     /// The line had so many bytes, more than the limit.
@@ -121,7 +121,7 @@ enum Line {
 }
 
 /// Reads the next line, keeping at most [`LINE_BYTES_MAX`] of it. The last line needs no newline.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<InputLine> {
     line.clear();
     let mut length: u64 = 0;
     let mut any = false;
@@ -147,14 +147,14 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
         }
     }
     if !any {
-        return Ok(Line::End);
+        return Ok(InputLine::End);
     }
     // A giant line must not leave its giant buffer behind.
     if length > LINE_BYTES_MAX as u64 {
         *line = Vec::new();
-        return Ok(Line::TooLong(length));
+        return Ok(InputLine::TooLong(length));
     }
-    Ok(Line::Whole)
+    Ok(InputLine::Whole)
 }
 
 #[cfg(test)]
@@ -167,7 +167,7 @@ mod tests {
         let mut input = &b"a\n\nb\0c"[..];
         let mut line = Vec::new();
         let mut lines = Vec::new();
-        while let Line::Whole = read_line(&mut input, &mut line).expect("reading memory works") {
+        while let InputLine::Whole = read_line(&mut input, &mut line).expect("reading memory works") {
             lines.push(line.clone());
         }
         assert_eq!(lines, [&b"a"[..], b"", b"b\0c"]);
@@ -178,9 +178,9 @@ mod tests {
         let long = LINE_BYTES_MAX as u64 + 1;
         let mut input = BufReader::new(io::repeat(b'x').take(long).chain(&b"\nb\n"[..]));
         let mut line = Vec::new();
-        assert!(matches!(read_line(&mut input, &mut line), Ok(Line::TooLong(bytes)) if bytes == long));
+        assert!(matches!(read_line(&mut input, &mut line), Ok(InputLine::TooLong(bytes)) if bytes == long));
         assert_eq!(line.capacity(), 0);
-        assert!(matches!(read_line(&mut input, &mut line), Ok(Line::Whole)));
+        assert!(matches!(read_line(&mut input, &mut line), Ok(InputLine::Whole)));
         assert_eq!(line, b"b");
     }
 }

@@ -1,7 +1,7 @@
 //! The console: what a person types and presses, and what comes back.
 //!
 //! A line of input becomes a [`Request`](crate::ui::commands::Request), a key press becomes the very same
-//! [`Action`](crate::ui::commands::Action), a [`Session`] carries it out at the cluster's
+//! [`Action`](crate::ui::commands::Action), a [`ConsoleSession`] carries it out at the cluster's
 //! [`Desk`](crate::cluster::Desk), and an [`Answer`] says what became of it. How an
 //! answer looks is decided last: with types on the prompt, raw in line mode.
 //!
@@ -40,7 +40,7 @@ pub use answer::Answer;
 pub use knowledge::{Knowledge, Picture, ServerPicture};
 pub use line_mode::{run_commands, run_lines};
 pub use prompt::{Pager, PrintHandle, PromptConfig, run_prompt};
-pub use session::{Session, Sight};
+pub use session::{ConsoleSession, Sight};
 
 /// How a console ends: the exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,7 +31,7 @@ use super::ascii::ascii;
 use super::assist;
 use super::foot::Foot;
 use super::private::PrivateTerminal;
-use super::session::Session;
+use super::session::ConsoleSession;
 use crate::ui::commands::action::Action;
 use crate::ui::commands::keys::{KEYS, KeySpec};
 use crate::ui::commands::parse;
@@ -81,7 +81,7 @@ const TITLE_CHARS_MAX: usize = 40;
 /// What a prompt needs.
 pub struct PromptConfig {
     /// Where commands and keys are carried out.
-    pub session: Arc<Session>,
+    pub session: Arc<ConsoleSession>,
     /// Where the history is kept; `None`: only in memory.
     pub history_path: Option<PathBuf>,
     /// The colours, and whether there is more than ASCII.
@@ -193,7 +193,7 @@ pub fn run_prompt(config: PromptConfig) -> io::Result<ExitStatus> {
 /// The prompt and its threads.
 struct Prompt {
     editor: Editor<Assistant, FileHistory>,
-    session: Arc<Session>,
+    session: Arc<ConsoleSession>,
     history_path: Option<PathBuf>,
     palette: Palette,
     handle: PrintHandle,
@@ -215,7 +215,7 @@ impl Prompt {
         let printing = foot.clone();
         spawn("prints", move || print_all(&queued, &printing))?;
         let (presses, pressed) = bounded(PRESSES_MAX);
-        let keys = Keys { session: Arc::clone(&session), handle: handle.clone(), pager: pager.clone(), palette };
+        let keys = PromptKeys { session: Arc::clone(&session), handle: handle.clone(), pager: pager.clone(), palette };
         spawn("keys", move || pressed.into_iter().for_each(|key| keys.press(key)))?;
         bind(&mut editor, &presses, &config.redraw, &handle, pager.as_ref());
         let done = Arc::new(AtomicBool::new(false));
@@ -462,14 +462,14 @@ impl ConditionalEventHandler for OnPage {
 }
 
 /// Carries out what keys ask for.
-struct Keys {
-    session: Arc<Session>,
+struct PromptKeys {
+    session: Arc<ConsoleSession>,
     handle: PrintHandle,
     pager: Option<Arc<dyn Pager>>,
     palette: Palette,
 }
 
-impl Keys {
+impl PromptKeys {
     fn press(&self, key: &KeySpec) {
         // Help, pressed again, goes away.
         if matches!(key.action, Action::Help(_)) && self.pager.as_ref().is_some_and(|pager| pager.close()) {
@@ -512,7 +512,7 @@ fn watch_state(done: &AtomicBool, foot: &Foot) {
 /// What rustyline asks: completions, hints; and, each time it draws, how the line should look. That is the moment to
 /// draw it.
 struct Assistant {
-    session: Arc<Session>,
+    session: Arc<ConsoleSession>,
     foot: Foot,
     palette: Palette,
     /// The prompt of a search or of a numeric argument, while there is one.

@@ -136,7 +136,7 @@ fn cell<'a>(c: char, text: &'a str, style: &'static str, only_ascii: bool) -> Ce
 
 /// Which cells are shown: `start..end`, and whether a mark stands before and behind them.
 #[derive(Debug, PartialEq, Eq)]
-struct Window {
+struct RowWindow {
     start: usize,
     end: usize,
     before: bool,
@@ -145,9 +145,9 @@ struct Window {
 
 /// As many cells as `room` holds, the one at `cursor` and some behind it among them. The cursor may also stand behind
 /// the last cell, on a column of its own.
-fn window(widths: &[usize], cursor: usize, room: usize) -> Window {
+fn window(widths: &[usize], cursor: usize, room: usize) -> RowWindow {
     if widths.iter().sum::<usize>() <= room {
-        return Window { start: 0, end: widths.len(), before: false, after: false };
+        return RowWindow { start: 0, end: widths.len(), before: false, after: false };
     }
     let marks = if room > 4 { 2 } else { 0 };
     let room = room - marks;
@@ -168,7 +168,7 @@ fn window(widths: &[usize], cursor: usize, room: usize) -> Window {
         used += widths[end];
         end += 1;
     }
-    Window { start, end, before: marks > 0 && start > 0, after: marks > 0 && end < widths.len() }
+    RowWindow { start, end, before: marks > 0 && start > 0, after: marks > 0 && end < widths.len() }
 }
 
 #[cfg(test)]

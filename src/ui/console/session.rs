@@ -6,7 +6,7 @@
 //! # The last copy
 //!
 //! Two crashes within a few seconds lose everything, and a key is pressed quickly. So a key that would take the only
-//! copy of the data says so, and must be pressed again ([`Session::press`]). A command that is typed does as it is
+//! copy of the data says so, and must be pressed again ([`ConsoleSession::press`]). A command that is typed does as it is
 //! told, and its answer says what was lost.
 //!
 //! # Who is meant
@@ -51,7 +51,7 @@ pub enum Sight {
 pub type Kill = Box<dyn Fn(Rank) -> Result<(), String> + Send + Sync>;
 
 /// Where actions are carried out.
-pub struct Session {
+pub struct ConsoleSession {
     desk: Desk,
     knowledge: Arc<dyn Knowledge>,
     sight: Sight,
@@ -89,7 +89,7 @@ impl fmt::Display for LastCopy {
     }
 }
 
-impl Session {
+impl ConsoleSession {
     /// A session at this desk.
     #[must_use]
     pub fn new(desk: Desk, knowledge: Arc<dyn Knowledge>, sight: Sight) -> Self {

@@ -29,7 +29,7 @@ const PASTE_END: &[u8] = b"\x1b[201~";
 /// Lets keys through, byte by byte.
 #[derive(Debug, Default)]
 pub struct Sieve {
-    state: State,
+    state: SieveState,
     /// What has come of a sequence whose end has not.
     held: Vec<u8>,
     /// How much of a string has been swallowed.
@@ -37,7 +37,7 @@ pub struct Sieve {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum State {
+enum SieveState {
     #[default]
     Text,
     /// After `ESC`.
@@ -68,22 +68,22 @@ impl Sieve {
     #[must_use]
     pub fn waits(&self) -> Option<Duration> {
         match self.state {
-            State::Text | State::Paste => None,
-            State::Escape => Some(ESCAPE_MAX),
+            SieveState::Text | SieveState::Paste => None,
+            SieveState::Escape => Some(ESCAPE_MAX),
             _ => Some(REST_MAX),
         }
     }
 
     /// The rest has not come: a lone Escape was a key, anything else was not.
     pub fn give_up(&mut self, keys: &mut Vec<u8>) {
-        if self.state == State::Escape {
+        if self.state == SieveState::Escape {
             keys.push(ESCAPE);
         }
         self.end();
     }
 
     fn end(&mut self) {
-        self.state = State::Text;
+        self.state = SieveState::Text;
         self.held.clear();
         self.swallowed = 0;
     }
@@ -95,17 +95,17 @@ impl Sieve {
 
     fn take(&mut self, byte: u8, keys: &mut Vec<u8>) {
         match self.state {
-            State::Text if byte == ESCAPE => {
+            SieveState::Text if byte == ESCAPE => {
                 self.held.push(byte);
-                self.state = State::Escape;
+                self.state = SieveState::Escape;
             }
-            State::Text => keys.push(byte),
-            State::Escape => self.after_escape(byte, keys),
-            State::Sequence => self.in_sequence(byte, keys),
-            State::Console | State::Shift => {
+            SieveState::Text => keys.push(byte),
+            SieveState::Escape => self.after_escape(byte, keys),
+            SieveState::Sequence => self.in_sequence(byte, keys),
+            SieveState::Console | SieveState::Shift => {
                 self.held.push(byte);
                 let is_key = match self.state {
-                    State::Console => byte.is_ascii_uppercase(),
+                    SieveState::Console => byte.is_ascii_uppercase(),
                     _ => matches!(byte, b'A'..=b'D' | b'F' | b'H' | b'M' | b'P'..=b'S'),
                 };
                 if is_key {
@@ -114,15 +114,15 @@ impl Sieve {
                     self.end();
                 }
             }
-            State::String => self.in_string(byte, keys),
-            State::StringEscape if byte == b'\\' => self.end(),
-            State::StringEscape => {
+            SieveState::String => self.in_string(byte, keys),
+            SieveState::StringEscape if byte == b'\\' => self.end(),
+            SieveState::StringEscape => {
                 self.end();
                 self.held.push(ESCAPE);
-                self.state = State::Escape;
+                self.state = SieveState::Escape;
                 self.take(byte, keys);
             }
-            State::Paste => {
+            SieveState::Paste => {
                 keys.push(byte);
                 if self.ends_paste(byte) {
                     self.end();
@@ -133,14 +133,14 @@ impl Sieve {
 
     fn after_escape(&mut self, byte: u8, keys: &mut Vec<u8>) {
         self.state = match byte {
-            b'[' => State::Sequence,
-            b'O' => State::Shift,
-            b']' | b'P' | b'X' | b'^' | b'_' => State::String,
+            b'[' => SieveState::Sequence,
+            b'O' => SieveState::Shift,
+            b']' | b'P' | b'X' | b'^' | b'_' => SieveState::String,
             ESCAPE => {
                 // Some terminals send Alt with an arrow as two of them; the editor knows that.
                 self.held.clear();
                 keys.push(ESCAPE);
-                State::Escape
+                SieveState::Escape
             }
             _ => {
                 self.held.push(byte);
@@ -155,7 +155,7 @@ impl Sieve {
         match byte {
             b'[' if self.held.len() == 2 => {
                 self.held.push(byte);
-                self.state = State::Console;
+                self.state = SieveState::Console;
             }
             0x20..=0x3f if self.held.len() < SEQUENCE_BYTES_MAX => self.held.push(byte),
             0x40..=0x7e => {
@@ -168,7 +168,7 @@ impl Sieve {
                     self.end();
                 }
                 if pastes {
-                    self.state = State::Paste;
+                    self.state = SieveState::Paste;
                 }
             }
             // Whatever this was, it ends here, and a key was pressed.
@@ -183,7 +183,7 @@ impl Sieve {
         self.swallowed += 1;
         match byte {
             BELL => self.end(),
-            ESCAPE => self.state = State::StringEscape,
+            ESCAPE => self.state = SieveState::StringEscape,
             // No answer has these in it: somebody is typing.
             b'\r' | 0x03 | 0x04 => {
                 self.end();

@@ -219,7 +219,7 @@ impl Model {
 
         lively |= self.compare();
         for flight in flights {
-            lively |= !flights::Kind::of(&flight.name).is_background();
+            lively |= !flights::FlightKind::of(&flight.name).is_background();
             if flight.name == "Reply" && flight.to != METADATA {
                 // Our own client says itself when it was answered.
                 self.stopwatch.mark(trusted(now, flight.at), Mark::Answer { asked: None });

@@ -5,7 +5,7 @@
 //! sign. The mono theme therefore loses nothing but comfort, and [`plain`] makes sure that it holds no
 //! colour at all.
 
-use super::model::flights::Kind;
+use super::model::flights::FlightKind;
 use super::model::story::Tone;
 use crate::cluster::Standing;
 use ratatui::buffer::Buffer;
@@ -64,15 +64,15 @@ pub struct Theme {
     pub link: Style,
     /// Messages by kind.
     pub request: Style,
-    /// See [`Kind::Prepare`].
+    /// See [`FlightKind::Prepare`].
     pub prepare: Style,
-    /// See [`Kind::Ok`].
+    /// See [`FlightKind::Ok`].
     pub ok: Style,
-    /// See [`Kind::Reply`].
+    /// See [`FlightKind::Reply`].
     pub reply: Style,
-    /// See [`Kind::State`].
+    /// See [`FlightKind::State`].
     pub state: Style,
-    /// See [`Kind::View`].
+    /// See [`FlightKind::View`].
     pub view: Style,
     /// The key bar: keys.
     pub bar_key: Style,
@@ -119,15 +119,15 @@ pub struct Glyphs {
     pub legs: [&'static str; 3],
     /// Messages by kind.
     pub request: &'static str,
-    /// See [`Kind::Prepare`].
+    /// See [`FlightKind::Prepare`].
     pub prepare: &'static str,
-    /// See [`Kind::Ok`].
+    /// See [`FlightKind::Ok`].
     pub ok: &'static str,
-    /// See [`Kind::Reply`].
+    /// See [`FlightKind::Reply`].
     pub reply: &'static str,
-    /// See [`Kind::State`].
+    /// See [`FlightKind::State`].
     pub state: &'static str,
-    /// See [`Kind::View`].
+    /// See [`FlightKind::View`].
     pub view: &'static str,
     /// A heartbeat passes.
     pub tick: &'static str,
@@ -235,7 +235,7 @@ pub static ASCII: Glyphs = Glyphs {
 };
 
 /// The colours of one theme, by the number of the palette.
-struct Palette {
+struct Shades {
     faint: u8,
     brand: u8,
     primary: u8,
@@ -260,7 +260,7 @@ struct Palette {
     bar_off: u8,
 }
 
-const DARK: Palette = Palette {
+const DARK: Shades = Shades {
     faint: 245,
     brand: 255,
     primary: 84,
@@ -284,7 +284,7 @@ const DARK: Palette = Palette {
     bar_off: 241,
 };
 
-const LIGHT: Palette = Palette {
+const LIGHT: Shades = Shades {
     faint: 242,
     brand: 16,
     primary: 28,
@@ -309,7 +309,7 @@ const LIGHT: Palette = Palette {
 };
 
 /// Blue and orange only, after Okabe and Ito: told apart by every eye, on dark and on light ground.
-const COLOR_BLIND: Palette = Palette {
+const COLOR_BLIND: Shades = Shades {
     faint: 245,
     brand: 250,
     primary: 39,
@@ -347,7 +347,7 @@ impl Theme {
         Self { ascii, ..theme }
     }
 
-    fn coloured(palette: &Palette, glyphs: &'static Glyphs) -> Self {
+    fn coloured(palette: &Shades, glyphs: &'static Glyphs) -> Self {
         let fg = |number| Style::new().fg(Color::Indexed(number));
         let on = |(front, back)| Style::new().fg(Color::Indexed(front)).bg(Color::Indexed(back));
         let bar = |number| fg(number).bg(Color::Indexed(palette.bar.1));
@@ -438,16 +438,16 @@ impl Theme {
 
     /// The look of a message.
     #[must_use]
-    pub fn flight(&self, kind: Kind) -> (Style, &'static str) {
+    pub fn flight(&self, kind: FlightKind) -> (Style, &'static str) {
         let g = self.glyphs;
         match kind {
-            Kind::Request => (self.request, g.request),
-            Kind::Prepare => (self.prepare, g.prepare),
-            Kind::Ok => (self.ok, g.ok),
-            Kind::Reply => (self.reply, g.reply),
-            Kind::State => (self.state, g.state),
-            Kind::View => (self.view, g.view),
-            Kind::Heartbeat => (self.faint, g.tick),
+            FlightKind::Request => (self.request, g.request),
+            FlightKind::Prepare => (self.prepare, g.prepare),
+            FlightKind::Ok => (self.ok, g.ok),
+            FlightKind::Reply => (self.reply, g.reply),
+            FlightKind::State => (self.state, g.state),
+            FlightKind::View => (self.view, g.view),
+            FlightKind::Heartbeat => (self.faint, g.tick),
         }
     }
 

@@ -7,7 +7,7 @@ use super::recording::Recording;
 use crate::cluster::News;
 use crate::core::protocol::{Event, Time};
 use crate::ui::dashboard::Model;
-use crate::ui::dashboard::model::flights::Kind;
+use crate::ui::dashboard::model::flights::FlightKind;
 use std::time::Duration;
 
 /// A model is kept every so many pieces.
@@ -146,7 +146,7 @@ fn is_telling(news: &News) -> bool {
     match news {
         News::Observation(observation) => {
             !observation.events.is_empty()
-                || observation.flights.iter().any(|flight| !Kind::of(&flight.name).is_background())
+                || observation.flights.iter().any(|flight| !FlightKind::of(&flight.name).is_background())
         }
         News::Asked { .. }
         | News::Answered { .. }

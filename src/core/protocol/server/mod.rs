@@ -230,7 +230,7 @@ pub(super) struct Proposal {
 
 /// The role, and what only that role needs.
 #[derive(Debug, Clone)]
-enum State {
+enum RoleState {
     Joining(Joining),
     Backup(Backup),
     Primary(Box<Primary>),
@@ -240,7 +240,7 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct Server {
     core: Core,
-    state: State,
+    state: RoleState,
     last_turn: Option<Time>,
     next_announce: Time,
     /// The next client request that arrives meets this fate.
@@ -270,7 +270,7 @@ impl Server {
                 born: Time::default(),
                 crashed: None,
             },
-            state: State::Joining(Joining::default()),
+            state: RoleState::Joining(Joining::default()),
             last_turn: None,
             next_announce: Time::default(),
             armed: None,
@@ -287,10 +287,10 @@ impl Server {
     #[must_use]
     pub fn role(&self) -> Role {
         match &self.state {
-            State::Joining(joining) if !joining.is_recruited() => Role::Idle,
-            State::Joining(_) => Role::Joining,
-            State::Backup(_) => Role::Backup,
-            State::Primary(_) => Role::Primary,
+            RoleState::Joining(joining) if !joining.is_recruited() => Role::Idle,
+            RoleState::Joining(_) => Role::Joining,
+            RoleState::Backup(_) => Role::Backup,
+            RoleState::Primary(_) => Role::Primary,
         }
     }
 
@@ -326,21 +326,21 @@ impl Server {
     /// True when this server holds the data of the current view: it is a member and up to date.
     #[must_use]
     pub fn holds_data(&self) -> bool {
-        matches!(self.state, State::Backup(_) | State::Primary(_))
+        matches!(self.state, RoleState::Backup(_) | RoleState::Primary(_))
     }
 
     /// True while this server answers clients as primary, reads included.
     #[must_use]
     pub fn serves_reads(&self, now: Time) -> bool {
         let leads = |primary: &Primary| primary.is_serving() && primary.has_leases(&self.core, now);
-        self.core.retired.is_none() && matches!(&self.state, State::Primary(primary) if leads(primary))
+        self.core.retired.is_none() && matches!(&self.state, RoleState::Primary(primary) if leads(primary))
     }
 
     /// The state of the primary, if this is one.
     #[must_use]
     pub fn as_primary(&self) -> Option<&Primary> {
         match &self.state {
-            State::Primary(primary) => Some(primary),
+            RoleState::Primary(primary) => Some(primary),
             _ => None,
         }
     }
@@ -350,9 +350,9 @@ impl Server {
     #[must_use]
     pub fn silence(&self, now: Time) -> Option<Duration> {
         match &self.state {
-            State::Joining(_) => None,
-            State::Backup(backup) => Some(backup.silence(&self.core, now)),
-            State::Primary(primary) => primary.silence(&self.core, now),
+            RoleState::Joining(_) => None,
+            RoleState::Backup(backup) => Some(backup.silence(&self.core, now)),
+            RoleState::Primary(primary) => primary.silence(&self.core, now),
         }
     }
 
@@ -360,7 +360,7 @@ impl Server {
     #[must_use]
     pub fn receiving(&self) -> Option<(u64, u64)> {
         match &self.state {
-            State::Joining(joining) => joining.progress(),
+            RoleState::Joining(joining) => joining.progress(),
             _ => None,
         }
     }
@@ -388,9 +388,9 @@ impl Server {
     #[must_use]
     pub fn has_proposed(&self) -> bool {
         match &self.state {
-            State::Joining(_) => false,
-            State::Backup(backup) => backup.has_proposed(),
-            State::Primary(primary) => primary.has_given_up_a_peer(),
+            RoleState::Joining(_) => false,
+            RoleState::Backup(backup) => backup.has_proposed(),
+            RoleState::Primary(primary) => primary.has_given_up_a_peer(),
         }
     }
 
@@ -399,9 +399,9 @@ impl Server {
     #[must_use]
     pub fn confirmed(&self) -> Option<&Arc<View>> {
         match &self.state {
-            State::Joining(_) => None,
-            State::Backup(backup) => backup.confirmed(),
-            State::Primary(primary) => primary.confirmed(),
+            RoleState::Joining(_) => None,
+            RoleState::Backup(backup) => backup.confirmed(),
+            RoleState::Primary(primary) => primary.confirmed(),
         }
     }
 
@@ -421,7 +421,7 @@ impl Server {
     /// When this server is not primary, or there is no backup.
     pub fn swap(&mut self, now: Time) -> Result<(), String> {
         match &mut self.state {
-            State::Primary(primary) => primary.start_handover(&self.core, now),
+            RoleState::Primary(primary) => primary.start_handover(&self.core, now),
             _ => Err(format!("server {} is not primary: SWAP is for the primary", self.core.me.rank)),
         }
     }
@@ -447,7 +447,7 @@ impl Server {
                 if let Some(view) = view {
                     self.learn(now, view, out);
                 }
-                if let State::Joining(joining) = &mut self.state {
+                if let RoleState::Joining(joining) = &mut self.state {
                     joining.set_recruited(&self.core, recruit, out);
                 }
             }
@@ -463,15 +463,15 @@ impl Server {
             Message::Confirm { to, asked } => {
                 let next = to.number == self.core.view_number().next() && to.primary == self.core.me;
                 match &mut self.state {
-                    State::Backup(backup) if next => backup.confirm(&to, asked, out),
-                    State::Primary(primary) if next => primary.confirm(to, asked, out),
+                    RoleState::Backup(backup) if next => backup.confirm(&to, asked, out),
+                    RoleState::Primary(primary) if next => primary.confirm(to, asked, out),
                     _ => {}
                 }
             }
             Message::StartView { view, commit, tail, sent } => {
                 self.learn(now, Arc::clone(&view), out);
                 if self.is_current(now, from, view.number, out)
-                    && let State::Backup(backup) = &mut self.state
+                    && let RoleState::Backup(backup) = &mut self.state
                 {
                     backup.on_start_view(&mut self.core, now, commit, tail, sent, out);
                 }
@@ -479,28 +479,28 @@ impl Server {
             Message::Prepare { view, commit, entry } => {
                 if self.is_current(now, from, view, out) {
                     match &mut self.state {
-                        State::Backup(backup) => backup.on_prepare(&mut self.core, now, commit, entry, out),
-                        State::Joining(joining) => joining.on_prepare(&mut self.core, now, from, commit, entry, out),
-                        State::Primary(_) => {}
+                        RoleState::Backup(backup) => backup.on_prepare(&mut self.core, now, commit, entry, out),
+                        RoleState::Joining(joining) => joining.on_prepare(&mut self.core, now, from, commit, entry, out),
+                        RoleState::Primary(_) => {}
                     }
                 }
             }
             Message::Heartbeat { view, commit, sent, round_trip } => {
                 if self.is_current(now, from, view, out) {
                     match &mut self.state {
-                        State::Backup(backup) => {
+                        RoleState::Backup(backup) => {
                             backup.on_heartbeat(&mut self.core, now, commit, sent, round_trip, out);
                         },
-                        State::Joining(joining) => {
+                        RoleState::Joining(joining) => {
                             joining.on_heartbeat(&mut self.core, now, from, commit, sent, round_trip, out);
                         },
-                        State::Primary(_) => {}
+                        RoleState::Primary(_) => {}
                     }
                 }
             }
             Message::Handover { view, op } => {
                 if self.is_current(now, from, view, out)
-                    && let State::Backup(backup) = &mut self.state
+                    && let RoleState::Backup(backup) = &mut self.state
                 {
                     backup.on_handover(&mut self.core, now, from, op, out);
                 }
@@ -508,7 +508,7 @@ impl Server {
             Message::Snapshot { view, to, transfer, index, part } => {
                 if self.is_current(now, from, view, out)
                     && to == self.core.me.incarnation
-                    && let State::Joining(joining) = &mut self.state
+                    && let RoleState::Joining(joining) = &mut self.state
                     && joining.on_snapshot(&mut self.core, now, from, transfer, index, part, out) == Next::StartOver
                 {
                     self.forget(now, false, out);
@@ -517,7 +517,7 @@ impl Server {
             Message::StartOver { view, incarnation } => {
                 if self.is_current(now, from, view, out)
                     && incarnation == self.core.me.incarnation
-                    && matches!(self.state, State::Joining(_))
+                    && matches!(self.state, RoleState::Joining(_))
                 {
                     self.forget(now, false, out);
                 }
@@ -545,7 +545,7 @@ impl Server {
             Message::Join { member } => {
                 if member.rank == from {
                     match &mut self.state {
-                        State::Primary(primary) => primary.on_join(&mut self.core, now, member, out),
+                        RoleState::Primary(primary) => primary.on_join(&mut self.core, now, member, out),
                         _ => self.point_to_view(from, out),
                     }
                 }
@@ -573,7 +573,7 @@ impl Server {
             self.say_retired(now, out);
         }
         if now >= self.next_announce {
-            let eager = self.core.view.is_none() || matches!(self.state, State::Joining(_));
+            let eager = self.core.view.is_none() || matches!(self.state, RoleState::Joining(_));
             self.next_announce = now + if eager { timing.retry } else { timing.announce };
             let (member, role, view, op) = (self.core.me, self.role(), self.core.view_number(), self.core.op());
             out.send(METADATA, Message::Announce { member, role, view, op });
@@ -582,9 +582,9 @@ impl Server {
             return;
         }
         match &mut self.state {
-            State::Joining(joining) => joining.tick(&mut self.core, now, out),
-            State::Backup(backup) => backup.tick(&mut self.core, now, missed, out),
-            State::Primary(primary) => primary.tick(&mut self.core, now, missed, out),
+            RoleState::Joining(joining) => joining.tick(&mut self.core, now, out),
+            RoleState::Backup(backup) => backup.tick(&mut self.core, now, missed, out),
+            RoleState::Primary(primary) => primary.tick(&mut self.core, now, missed, out),
         }
     }
 
@@ -594,9 +594,9 @@ impl Server {
         let timing = &self.core.config.timing;
         let own = match &self.state {
             _ if self.core.retired.is_some() => Time::NEVER,
-            State::Joining(joining) => joining.deadline(&self.core),
-            State::Backup(backup) => backup.deadline(&self.core, self.last_turn.unwrap_or_default()),
-            State::Primary(primary) => primary.deadline(),
+            RoleState::Joining(joining) => joining.deadline(&self.core),
+            RoleState::Backup(backup) => backup.deadline(&self.core, self.last_turn.unwrap_or_default()),
+            RoleState::Primary(primary) => primary.deadline(),
         };
         // Turns must come often enough that an ordinary one is not taken for a stall.
         let turn = self.last_turn.map_or(Time::default(), |last| last + timing.heartbeat);
@@ -623,7 +623,7 @@ impl Server {
     }
 
     fn on_request(&mut self, now: Time, from: Rank, request: Request, doom: Option<Doom>, out: &mut Outbox) {
-        if let State::Primary(primary) = &mut self.state {
+        if let RoleState::Primary(primary) = &mut self.state {
             primary.on_request(&mut self.core, now, request, doom, out);
         } else {
             let (client, seq) = (request.client, request.seq);
@@ -641,7 +641,7 @@ impl Server {
         then: impl FnOnce(&mut Primary, &mut Core, Member, &mut Outbox),
     ) {
         if self.is_current(now, from, view, out)
-            && let State::Primary(primary) = &mut self.state
+            && let RoleState::Primary(primary) = &mut self.state
         {
             then(primary, &mut self.core, Member { rank: from, incarnation }, out);
         }
@@ -677,7 +677,7 @@ impl Server {
         let member = self.core.is_member(&view);
         // A transfer under way goes on when the view changed but not the primary.
         let (blank, receiving) = match &self.state {
-            State::Joining(joining) => (joining.is_blank(), joining.receives_from(view.primary)),
+            RoleState::Joining(joining) => (joining.is_blank(), joining.receives_from(view.primary)),
             _ => (false, false),
         };
         if !blank && (fresh || !(member || receiving)) {
@@ -688,7 +688,7 @@ impl Server {
         self.core.retired = None;
         if member {
             self.take_role(now, &view, same_primary, out);
-        } else if let State::Joining(joining) = &mut self.state {
+        } else if let RoleState::Joining(joining) = &mut self.state {
             joining.ask_soon(self.core.next_join());
         }
         let after = self.role();
@@ -705,11 +705,11 @@ impl Server {
             out.tell(Event::Forgot { incarnation: self.core.me.incarnation });
         }
         self.core.install(Store::default(), out);
-        let recruited = matches!(&self.state, State::Joining(joining) if joining.is_recruited());
+        let recruited = matches!(&self.state, RoleState::Joining(joining) if joining.is_recruited());
         self.core.begin_life(now);
         let joining = Joining::new(recruited, self.core.next_join());
-        let before = std::mem::replace(&mut self.state, State::Joining(joining));
-        if let State::Joining(joining) = before {
+        let before = std::mem::replace(&mut self.state, RoleState::Joining(joining));
+        if let RoleState::Joining(joining) = before {
             out.rubbish.extend(joining.into_rest());
         }
         self.next_announce = Time::default();
@@ -719,7 +719,7 @@ impl Server {
         let mine = view.primary == self.core.me
             || (!self.core.rule(Rule::Incarnation) && view.primary.rank == self.core.me.rank);
         if mine {
-            if let State::Primary(primary) = &mut self.state {
+            if let RoleState::Primary(primary) = &mut self.state {
                 primary.on_own_view(&mut self.core, now, view, out);
             } else {
                 if !self.core.rule(Rule::Tail) {
@@ -727,21 +727,21 @@ impl Server {
                 }
                 self.core.ahead.clear();
                 let primary = Primary::take_over(&mut self.core, now, view, out);
-                self.state = State::Primary(Box::new(primary));
+                self.state = RoleState::Primary(Box::new(primary));
             }
             return;
         }
         // A primary that becomes backup has handed over: what it did not serve goes to the new one.
-        if let State::Primary(primary) = &mut self.state {
+        if let RoleState::Primary(primary) = &mut self.state {
             for request in primary.take_held() {
                 out.send(view.primary.rank, Message::Request(request));
             }
         }
         let spoke = match &self.state {
-            State::Backup(backup) if same_primary => backup.spoke(),
-            State::Joining(joining) => joining.spoke(view.primary),
+            RoleState::Backup(backup) if same_primary => backup.spoke(),
+            RoleState::Joining(joining) => joining.spoke(view.primary),
             _ => None,
         };
-        self.state = State::Backup(Backup::new(now, spoke));
+        self.state = RoleState::Backup(Backup::new(now, spoke));
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) member: Member,
-    pub(super) standing: Standing,
+    pub(super) standing: PeerStanding,
     /// It has everything up to this write.
     pub(super) acked: OpNumber,
     /// It will not ask for another primary before this.
@@ -40,7 +40,7 @@ pub(super) struct Peer {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Standing {
+pub(super) enum PeerStanding {
     /// Receives the state; counts for nothing.
     Receiving(Box<Transfer>),
     /// The last part of the state is on its way, and the log follows: commits wait for it, but it may
@@ -55,7 +55,7 @@ pub(super) enum Standing {
 }
 
 impl Peer {
-    pub(super) fn new(member: Member, standing: Standing, now: Time, retry: Duration) -> Self {
+    pub(super) fn new(member: Member, standing: PeerStanding, now: Time, retry: Duration) -> Self {
         let (acked, lease_until) = (OpNumber(0), Time::default());
         Self {
             member,
@@ -101,16 +101,16 @@ impl Peer {
 
     /// Commits wait for it.
     pub(super) fn is_required(&self) -> bool {
-        !matches!(self.standing, Standing::Receiving(_))
+        !matches!(self.standing, PeerStanding::Receiving(_))
     }
 
     /// It could become primary without this server's consent, so reads need its lease.
     pub(super) fn could_replace(&self) -> bool {
-        matches!(self.standing, Standing::Counted | Standing::Starting | Standing::Started)
+        matches!(self.standing, PeerStanding::Counted | PeerStanding::Starting | PeerStanding::Started)
     }
 
     pub(super) fn is_backup(&self) -> bool {
-        matches!(self.standing, Standing::Starting | Standing::Started)
+        matches!(self.standing, PeerStanding::Starting | PeerStanding::Started)
     }
 
     /// If this primary crashed now, and this server lives, the data would survive.

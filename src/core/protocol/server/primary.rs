@@ -1,7 +1,7 @@
 //! The primary: orders writes, answers clients, and looks after its peers.
 
 use super::held::{Doomed, Early, Held};
-use super::peer::{Peer, Standing};
+use super::peer::{Peer, PeerStanding};
 use super::scans::Scans;
 use super::transfer::Transfer;
 use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal};
@@ -80,7 +80,7 @@ impl Primary {
     /// A member becomes the primary of a view that it asked for, or of the first view.
     pub(super) fn take_over(core: &mut Core, now: Time, view: &Arc<View>, out: &mut Outbox) -> Self {
         let retry = core.config.timing.retry;
-        let peer = |member: &Member| (member.rank, Peer::new(*member, Standing::Starting, now, retry));
+        let peer = |member: &Member| (member.rank, Peer::new(*member, PeerStanding::Starting, now, retry));
         let mut primary = Self {
             phase: Phase::TakingOver,
             peers: view.backups.iter().map(peer).collect(),
@@ -122,19 +122,19 @@ impl Primary {
                 .entry(backup.rank)
                 .and_modify(|peer| {
                     if peer.member != *backup {
-                        *peer = Peer::new(*backup, Standing::Starting, now, retry);
+                        *peer = Peer::new(*backup, PeerStanding::Starting, now, retry);
                     }
                 })
-                .or_insert_with(|| Peer::new(*backup, Standing::Starting, now, retry));
-            peer.standing = Standing::Starting;
+                .or_insert_with(|| Peer::new(*backup, PeerStanding::Starting, now, retry));
+            peer.standing = PeerStanding::Starting;
             peer.given_up = false;
             peer.resend = Backoff::new(now, peer.retry(core));
         }
         // Whoever was asked for but not accepted: in this view nobody has been asked for yet.
-        for peer in self.peers.values_mut().filter(|peer| matches!(peer.standing, Standing::Counted)) {
+        for peer in self.peers.values_mut().filter(|peer| matches!(peer.standing, PeerStanding::Counted)) {
             let (parts, id) = (VecDeque::new(), u64::MAX);
             let transfer = Transfer { id, exporter: None, parts, acked: id, progress: now };
-            peer.standing = Standing::CatchingUp(Box::new(transfer));
+            peer.standing = PeerStanding::CatchingUp(Box::new(transfer));
         }
         if matches!(self.phase, Phase::HandingOver { .. }) {
             self.phase = Phase::Serving;
@@ -149,7 +149,7 @@ impl Primary {
     /// Sends the view and the uncommitted log to all backups, or to one.
     fn start_view(&self, core: &Core, now: Time, only: Option<Rank>, out: &mut Outbox) {
         let view = core.view.as_ref().expect("a primary has a view");
-        let starting = self.peers.values().filter(|peer| matches!(peer.standing, Standing::Starting));
+        let starting = self.peers.values().filter(|peer| matches!(peer.standing, PeerStanding::Starting));
         for peer in starting.filter(|peer| only.is_none_or(|rank| rank == peer.member.rank)) {
             let tail = core.log.iter().cloned().collect();
             let (view, commit) = (Arc::clone(view), core.store.op());
@@ -209,7 +209,7 @@ impl Primary {
     /// The servers that are receiving the state now, with the number of keys sent.
     pub fn transfers(&self) -> impl Iterator<Item = (Member, u64)> + '_ {
         self.peers.values().filter_map(|peer| match &peer.standing {
-            Standing::Receiving(transfer) => {
+            PeerStanding::Receiving(transfer) => {
                 Some((peer.member, transfer.exporter.as_ref().map_or(0, Exporter::keys_sent)))
             }
             _ => None,
@@ -477,7 +477,7 @@ impl Primary {
     /// Those who read the store for a server that receives it.
     fn exporters(&mut self) -> impl Iterator<Item = &mut Exporter> {
         self.peers.values_mut().filter_map(|peer| match &mut peer.standing {
-            Standing::Receiving(transfer) => transfer.exporter.as_mut(),
+            PeerStanding::Receiving(transfer) => transfer.exporter.as_mut(),
             _ => None,
         })
     }
@@ -485,7 +485,7 @@ impl Primary {
     fn step_phase(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
         let patience = self.handover_patience(core, now);
         let settled =
-            core.log.is_empty() && self.peers.values().all(|peer| !matches!(peer.standing, Standing::Starting));
+            core.log.is_empty() && self.peers.values().all(|peer| !matches!(peer.standing, PeerStanding::Starting));
         match &mut self.phase {
             Phase::TakingOver if settled => {
                 self.phase = Phase::Serving;
@@ -568,7 +568,7 @@ impl Primary {
         if let Some((sent, lease)) = granted {
             core.weather.note_round_trip(&core.config.timing, now, member.rank, now.since(sent));
             (peer.lease, peer.lease_until) = (lease, peer.lease_until.max(sent + lease));
-            let proves = matches!(peer.standing, Standing::Started) && peer.is_sure_backup();
+            let proves = matches!(peer.standing, PeerStanding::Started) && peer.is_sure_backup();
             if let Some(Doomed { request, doom, .. }) = self.doomed.take_if(|doomed| proves && sent >= doomed.since) {
                 self.carry_out(core, now, request, Some(doom), out);
                 if core.crashed.is_some() {
@@ -577,7 +577,7 @@ impl Primary {
             }
         }
         let Some(peer) = self.peer_mut(member) else { return };
-        if matches!(peer.standing, Standing::Receiving(_) | Standing::Starting) {
+        if matches!(peer.standing, PeerStanding::Receiving(_) | PeerStanding::Starting) {
             return;
         }
         if op > peer.acked {
@@ -586,9 +586,9 @@ impl Primary {
         }
         // The last part must be acknowledged in this very transfer: a lease alone may come from a server that
         // still has the state of an earlier one.
-        let installed = matches!(&peer.standing, Standing::CatchingUp(transfer) if transfer.parts.is_empty());
+        let installed = matches!(&peer.standing, PeerStanding::CatchingUp(transfer) if transfer.parts.is_empty());
         if installed && peer.lease_until > now {
-            peer.standing = Standing::Counted;
+            peer.standing = PeerStanding::Counted;
             out.tell(Event::TransferDone { to: member, keys: core.store.len() as u64, op: core.store.op() });
             self.next_proposal = now;
             self.propose(core, now, out);
@@ -606,9 +606,9 @@ impl Primary {
         out: &mut Outbox,
     ) {
         if let Some(peer) = self.peer_mut(member)
-            && matches!(peer.standing, Standing::Starting)
+            && matches!(peer.standing, PeerStanding::Starting)
         {
-            peer.standing = Standing::Started;
+            peer.standing = PeerStanding::Started;
         }
         self.on_ack(core, now, member, op, Some(granted), out);
     }
@@ -644,7 +644,7 @@ impl Primary {
                 }
                 Reason::BackupSilent { backup, silent_ms }
             }
-        } else if let Some(peer) = candidates().find(|peer| matches!(peer.standing, Standing::Counted)) {
+        } else if let Some(peer) = candidates().find(|peer| matches!(peer.standing, PeerStanding::Counted)) {
             Reason::Joined { member: peer.member }
         } else if undecided {
             Reason::Handover
@@ -686,7 +686,7 @@ impl Primary {
         if self.phase != Phase::Serving {
             return Err("the primary is busy taking over or handing over: try again".into());
         }
-        let started = self.peers.values().find(|peer| matches!(peer.standing, Standing::Started));
+        let started = self.peers.values().find(|peer| matches!(peer.standing, PeerStanding::Started));
         let Some(backup) = started else {
             return Err("there is no backup to hand over to: RECOVER one first".into());
         };
@@ -747,10 +747,10 @@ impl Primary {
     fn let_go(&mut self, core: &Core, now: Time) {
         let timing = &core.config.timing;
         self.peers.retain(|rank, peer| match peer.standing {
-            Standing::Receiving(_) => {
+            PeerStanding::Receiving(_) => {
                 now.since(peer.heard) <= core.weather.silence(timing, now, *rank) * JOINER_SILENCES
             }
-            Standing::CatchingUp(_) => !peer.is_silent(core, now),
+            PeerStanding::CatchingUp(_) => !peer.is_silent(core, now),
             _ => true,
         });
     }
@@ -760,15 +760,15 @@ impl Primary {
         let mut starting = Vec::new();
         for peer in self.peers.values_mut().filter(|peer| now >= peer.resend.at) {
             let is_missing_something = match &mut peer.standing {
-                Standing::Starting => {
+                PeerStanding::Starting => {
                     starting.push(peer.member.rank);
                     true
                 }
-                Standing::Receiving(transfer) | Standing::CatchingUp(transfer) if !transfer.parts.is_empty() => {
+                PeerStanding::Receiving(transfer) | PeerStanding::CatchingUp(transfer) if !transfer.parts.is_empty() => {
                     transfer.resend(peer.member, view, out);
                     true
                 }
-                Standing::Receiving(_) => false,
+                PeerStanding::Receiving(_) => false,
                 _ => {
                     Self::repeat_prepares(core, peer, out);
                     peer.acked < core.op()

@@ -3,7 +3,7 @@
 //! The newcomer's side is [`super::joining`]; how a live store is read in parts is [`crate::core::store::snapshot`].
 
 use super::Core;
-use super::peer::{Peer, Standing};
+use super::peer::{Peer, PeerStanding};
 use super::primary::{Phase, Primary};
 use crate::core::protocol::message::{Message, Reason, SnapshotPart};
 use crate::core::protocol::view::{Member, Rank, ViewNumber};
@@ -55,19 +55,19 @@ impl Primary {
         if let Some(peer) = self.peers.get_mut(&member.rank) {
             let newer = member.incarnation > peer.member.incarnation;
             match peer.standing {
-                Standing::Starting | Standing::Started if !core.rule(Rule::Incarnation) => return,
+                PeerStanding::Starting | PeerStanding::Started if !core.rule(Rule::Incarnation) => return,
                 // A newer life of a backup: the older one is gone for certain.
-                Standing::Starting | Standing::Started | Standing::Counted if newer => {
+                PeerStanding::Starting | PeerStanding::Started | PeerStanding::Counted if newer => {
                     peer.restarted = true;
                     self.propose(core, now, out);
                     return;
                 }
-                Standing::Receiving(_) | Standing::CatchingUp(_) if newer => {}
+                PeerStanding::Receiving(_) | PeerStanding::CatchingUp(_) if newer => {}
                 // It waits for its turn, or for a part that was lost: that one is sent again now, for the patience of
                 // this side may have grown with a bad network that is gone.
-                Standing::Receiving(_) | Standing::CatchingUp(_) if member == peer.member => {
+                PeerStanding::Receiving(_) | PeerStanding::CatchingUp(_) if member == peer.member => {
                     peer.hear(core, now);
-                    if let Standing::Receiving(transfer) | Standing::CatchingUp(transfer) = &mut peer.standing {
+                    if let PeerStanding::Receiving(transfer) | PeerStanding::CatchingUp(transfer) = &mut peer.standing {
                         transfer.resend(member, view.number, out);
                     }
                     return;
@@ -92,7 +92,7 @@ impl Primary {
         let id = self.transfers;
         let transfer = Box::new(Transfer { id, exporter, parts: VecDeque::new(), acked: 0, progress: now });
         let early = !core.rule(Rule::JoinBeforeCount);
-        let peer = Peer::new(member, Standing::Receiving(transfer), now, core.config.timing.retry);
+        let peer = Peer::new(member, PeerStanding::Receiving(transfer), now, core.config.timing.retry);
         self.peers.insert(member.rank, peer);
         if early {
             let backups = self.peers.values().map(|peer| peer.member).collect();
@@ -107,12 +107,12 @@ impl Primary {
         let patience = core.config.timing.first_word;
         let mut next: Option<&Peer> = None;
         for peer in self.peers.values() {
-            let Standing::Receiving(transfer) = &peer.standing else { continue };
+            let PeerStanding::Receiving(transfer) = &peer.standing else { continue };
             if !transfer.waits() && now.since(transfer.progress) <= patience {
                 return;
             }
             let is_before =
-                |next: &Peer| matches!(&next.standing, Standing::Receiving(other) if transfer.id < other.id);
+                |next: &Peer| matches!(&next.standing, PeerStanding::Receiving(other) if transfer.id < other.id);
             if transfer.waits() && next.is_none_or(is_before) {
                 next = Some(peer);
             }
@@ -134,7 +134,7 @@ impl Primary {
     ) {
         let Some(peer) = self.peer_mut(member) else { return };
         peer.hear(core, now);
-        let (Standing::Receiving(running) | Standing::CatchingUp(running)) = &mut peer.standing else { return };
+        let (PeerStanding::Receiving(running) | PeerStanding::CatchingUp(running)) = &mut peer.standing else { return };
         if running.id != transfer || next > running.next_index() || next <= running.acked {
             return;
         }
@@ -156,7 +156,7 @@ impl Primary {
     /// Keeps the window of a transfer full. With the last part the log begins to follow.
     fn fill_window(&mut self, core: &Core, now: Time, rank: Rank, out: &mut Outbox) {
         let Some(peer) = self.peers.get_mut(&rank) else { return };
-        let Standing::Receiving(transfer) = &mut peer.standing else { return };
+        let PeerStanding::Receiving(transfer) = &mut peer.standing else { return };
         let view = core.view_number();
         while (transfer.parts.len() as u64) < TRANSFER_WINDOW {
             let exporter = transfer.exporter.as_mut().expect("a receiving peer has not got its last part");
@@ -175,7 +175,7 @@ impl Primary {
             out.send(rank, Message::Snapshot { view, to, transfer: transfer_id, index, part });
             if last {
                 let done = Transfer { exporter: None, parts: std::mem::take(&mut transfer.parts), ..**transfer };
-                peer.standing = Standing::CatchingUp(Box::new(done));
+                peer.standing = PeerStanding::CatchingUp(Box::new(done));
                 peer.acked = core.store.op();
                 Self::repeat_prepares(core, peer, out);
                 return;

@@ -2,22 +2,22 @@
 
 use super::super::state::parse_integer;
 use super::super::{Bytes, Double, StoreError};
-use super::Answer;
+use super::CommandResult;
 
 /// An integer of 64 bits.
-pub(super) fn integer(bytes: &[u8]) -> Answer<i64> {
+pub(super) fn integer(bytes: &[u8]) -> CommandResult<i64> {
     parse_integer(bytes).ok_or(StoreError::NO_INTEGER)
 }
 
 /// The number of things that are asked for.
-pub(super) fn positive(bytes: &[u8]) -> Answer<usize> {
+pub(super) fn positive(bytes: &[u8]) -> CommandResult<usize> {
     let out_of_range = || StoreError::said("ERR value is out of range, must be positive");
     let number = parse_integer(bytes).ok_or_else(out_of_range)?;
     usize::try_from(number).map_err(|_| out_of_range())
 }
 
 /// A number with a fraction.
-pub(super) fn float(bytes: &[u8]) -> Answer<f64> {
+pub(super) fn float(bytes: &[u8]) -> CommandResult<f64> {
     parse_float(bytes).ok_or(StoreError::NO_FLOAT)
 }
 
@@ -44,7 +44,7 @@ pub(super) fn printed(number: f64) -> Bytes {
 }
 
 /// The sum of two decimal numbers, exactly: as Redis gives it, whose long doubles hide what binary fractions do.
-pub(super) fn add_decimals(one: &[u8], two: &[u8]) -> Answer<Bytes> {
+pub(super) fn add_decimals(one: &[u8], two: &[u8]) -> CommandResult<Bytes> {
     let not = || StoreError::NO_FLOAT;
     let (a, b) = (parse_float(one).ok_or_else(not)?, parse_float(two).ok_or_else(not)?);
     if !(a + b).is_finite() {

@@ -3,12 +3,12 @@
 use super::super::command::VALUE_BYTES_MAX;
 use super::super::state::parse_integer;
 use super::super::value::Fields;
-use super::super::{Bytes, Reply, StoreError, Transaction, View};
+use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
 use super::args::{add_decimals, integer, is, parse_float};
 use super::keys::{Scanning, scanning};
-use super::{Answer, Line, ONE_KEY, Run::Read, Run::Write};
+use super::{CommandResult, TableLine, ONE_KEY, Run::Read, Run::Write};
 
-pub(super) const ROWS: &[Line] = &[
+pub(super) const ROWS: &[TableLine] = &[
     ("HSET", -4, Write(hset), "denyoom fast", ONE_KEY, "key field value [field value ...]", "Set fields of a hash"),
     ("HMSET", -4, Write(hmset), "denyoom fast", ONE_KEY, "key field value [field value ...]", "Set fields of a hash"),
     ("HSETNX", 4, Write(hsetnx), "denyoom fast", ONE_KEY, "key field value", "Set a field only if it is not there"),
@@ -42,7 +42,7 @@ fn value(bytes: &[u8]) -> Reply {
     Reply::Value(bytes.into())
 }
 
-fn set_all(run: &mut Transaction<'_>, args: &mut [Bytes], name: &str) -> Answer<usize> {
+fn set_all(run: &mut Transaction<'_>, args: &mut [Bytes], name: &str) -> CommandResult<usize> {
     let (key, fields) = args.split_at_mut(1);
     if !fields.len().is_multiple_of(2) {
         return Err(StoreError::told(format!("ERR wrong number of arguments for '{name}' command")));
@@ -57,32 +57,32 @@ fn set_all(run: &mut Transaction<'_>, args: &mut [Bytes], name: &str) -> Answer<
     })
 }
 
-fn hset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn hset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     set_all(run, args, "hset").map(Reply::count)
 }
 
-fn hmset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn hmset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     set_all(run, args, "hmset").map(|_| Reply::Ok)
 }
 
-fn hsetnx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn hsetnx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     if run.view().hash(&args[0])?.is_some_and(|hash| hash.contains(&args[1])) {
         return Ok(Reply::Integer(0));
     }
     set_all(run, args, "hsetnx").map(Reply::count)
 }
 
-fn hget(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hget(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(view.hash(&args[0])?.and_then(|hash| hash.get(&args[1])).map_or(Reply::Nil, value))
 }
 
-fn hmget(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hmget(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let hash = view.hash(&args[0])?;
     let values = args[1..].iter().map(|field| hash.and_then(|hash| hash.get(field)).map_or(Reply::Nil, value));
     Ok(Reply::Array(values.collect()))
 }
 
-fn hdel(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn hdel(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let removed = run.edit_hash(&args[0], |hash, edit| {
         let gone = |field: &&Bytes| {
             let gone = hash.remove(field).is_some();
@@ -96,34 +96,34 @@ fn hdel(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::count(removed))
 }
 
-fn hgetall(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hgetall(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let all = view.hash(&args[0])?.into_iter().flat_map(Fields::iter);
     Ok(Reply::Map(all.map(|(field, own)| (value(field), value(own))).collect()))
 }
 
-fn hkeys(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hkeys(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let all = view.hash(&args[0])?.into_iter().flat_map(Fields::iter);
     Ok(Reply::Array(all.map(|(field, _)| value(field)).collect()))
 }
 
-fn hvals(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hvals(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let all = view.hash(&args[0])?.into_iter().flat_map(Fields::iter);
     Ok(Reply::Array(all.map(|(_, own)| value(own)).collect()))
 }
 
-fn hlen(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hlen(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::count(view.hash(&args[0])?.map_or(0, Fields::len)))
 }
 
-fn hexists(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hexists(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::Integer(i64::from(view.hash(&args[0])?.is_some_and(|hash| hash.contains(&args[1])))))
 }
 
-fn hstrlen(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hstrlen(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::count(view.hash(&args[0])?.and_then(|hash| hash.get(&args[1])).map_or(0, <[u8]>::len)))
 }
 
-fn hincrby(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn hincrby(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let by = integer(&args[2])?;
     let current = match run.view().hash(&args[0])?.and_then(|hash| hash.get(&args[1])) {
         None => 0,
@@ -134,7 +134,7 @@ fn hincrby(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Integer(number))
 }
 
-fn set_one(run: &mut Transaction<'_>, args: &[Bytes], value: Bytes) -> Answer<()> {
+fn set_one(run: &mut Transaction<'_>, args: &[Bytes], value: Bytes) -> CommandResult<()> {
     if value.len() > VALUE_BYTES_MAX {
         return Err(StoreError::ValueTooLong(value.len() as u64));
     }
@@ -144,7 +144,7 @@ fn set_one(run: &mut Transaction<'_>, args: &[Bytes], value: Bytes) -> Answer<()
     })
 }
 
-fn hincrbyfloat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn hincrbyfloat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     if parse_float(&args[2]).ok_or(StoreError::NO_FLOAT)?.is_infinite() {
         return Err(StoreError::said("ERR value is NaN or Infinity"));
     }
@@ -158,7 +158,7 @@ fn hincrbyfloat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Value(sum))
 }
 
-fn hscan(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hscan(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let scan = scanning(&args[1..], false)?;
     let Some(hash) = view.hash(&args[0])? else { return Scanning::answer(0, Vec::new()) };
     let (next, found) = hash.scan(scan.cursor, scan.count);
@@ -167,7 +167,7 @@ fn hscan(view: &View<'_>, args: &[Bytes]) -> Answer {
 }
 
 /// How many are to be chosen, and whether the same may be chosen twice.
-pub(super) fn chosen(count: &[u8]) -> Answer<(u64, bool)> {
+pub(super) fn chosen(count: &[u8]) -> CommandResult<(u64, bool)> {
     let count = integer(count)?;
     let out_of_range = StoreError::said("ERR value is out of range");
     if count < 0 && count.unsigned_abs() > CHOSEN_MAX {
@@ -176,7 +176,7 @@ pub(super) fn chosen(count: &[u8]) -> Answer<(u64, bool)> {
     Ok((count.unsigned_abs(), count < 0))
 }
 
-fn hrandfield(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn hrandfield(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let with_values = match &args[1..] {
         [] | [_] => false,
         [_, word] if is(word, "WITHVALUES") => true,

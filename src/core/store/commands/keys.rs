@@ -2,11 +2,11 @@
 
 use super::super::state::UnixMs;
 use super::super::value::ValueKind;
-use super::super::{Bytes, Db, KeyPattern, Reply, StoreError, Transaction, View};
+use super::super::{Bytes, Db, KeyPattern, Reply, StoreError, Transaction, StoreView};
 use super::args::{integer, is};
-use super::{ALL_KEYS, Answer, Line, NO_KEY, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
+use super::{ALL_KEYS, CommandResult, TableLine, NO_KEY, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
 
-pub(super) const ROWS: &[Line] = &[
+pub(super) const ROWS: &[TableLine] = &[
     ("DEL", -2, Write(del), "", ALL_KEYS, "key [key ...]", "Remove keys"),
     ("DELETE", 2, Write(del), "", ONE_KEY, "key", "Remove a key"),
     ("UNLINK", -2, Write(del), "fast", ALL_KEYS, "key [key ...]", "Remove keys"),
@@ -40,19 +40,19 @@ pub(super) const ROWS: &[Line] = &[
 /// A scan looks at no more keys at once.
 const SCAN_COUNT_MAX: usize = 20_000;
 
-fn del(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn del(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     Ok(Reply::count(args.iter().filter(|key| run.remove(key)).count()))
 }
 
-fn exists(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn exists(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::count(args.iter().filter(|key| view.get(key).is_some()).count()))
 }
 
-fn type_of(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn type_of(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::status(view.get(&args[0]).map_or("none", |stored| stored.value.kind().word())))
 }
 
-fn object(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn object(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let [what, key] = args else {
         let what = args[0].preview(64);
         return Err(StoreError::told(format!(
@@ -72,13 +72,13 @@ fn object(view: &View<'_>, args: &[Bytes]) -> Answer {
     }
 }
 
-fn version(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn version(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let op = view.get(&args[0]).map_or(0, |stored| stored.op.0);
     Ok(Reply::Integer(i64::try_from(op).unwrap_or(i64::MAX)))
 }
 
 /// `EXPIRE` and its like.
-fn expire_at(run: &mut Transaction<'_>, args: &[Bytes], seconds: bool, relative: bool, name: &str) -> Answer {
+fn expire_at(run: &mut Transaction<'_>, args: &[Bytes], seconds: bool, relative: bool, name: &str) -> CommandResult {
     let (mut nx, mut xx, mut gt, mut lt) = (false, false, false, false);
     for option in &args[2..] {
         match () {
@@ -114,23 +114,23 @@ fn expire_at(run: &mut Transaction<'_>, args: &[Bytes], seconds: bool, relative:
     Ok(Reply::Integer(1))
 }
 
-fn expire(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn expire(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     expire_at(run, args, true, true, "expire")
 }
 
-fn pexpire(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn pexpire(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     expire_at(run, args, false, true, "pexpire")
 }
 
-fn expireat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn expireat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     expire_at(run, args, true, false, "expireat")
 }
 
-fn pexpireat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn pexpireat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     expire_at(run, args, false, false, "pexpireat")
 }
 
-fn persist(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn persist(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let expires = run.view().get(&args[0]).is_some_and(|stored| stored.expires != 0);
     if expires {
         run.set_expiry(&args[0], 0);
@@ -139,7 +139,7 @@ fn persist(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
 }
 
 /// -2 without a key, -1 when it does not expire.
-fn expiry(view: &View<'_>, key: &[u8], shown: impl Fn(i64, i64) -> i64) -> Answer {
+fn expiry(view: &StoreView<'_>, key: &[u8], shown: impl Fn(i64, i64) -> i64) -> CommandResult {
     let ms = |ms: UnixMs| i64::try_from(ms).unwrap_or(i64::MAX);
     Ok(Reply::Integer(match view.get(key).map(|stored| stored.expires) {
         None => -2,
@@ -148,30 +148,30 @@ fn expiry(view: &View<'_>, key: &[u8], shown: impl Fn(i64, i64) -> i64) -> Answe
     }))
 }
 
-fn ttl(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn ttl(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     expiry(view, &args[0], |at, now| ((at - now).max(0) + 500) / 1000)
 }
 
-fn pttl(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn pttl(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     expiry(view, &args[0], |at, now| (at - now).max(0))
 }
 
-fn expiretime(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn expiretime(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     expiry(view, &args[0], |at, _| (at + 500) / 1000)
 }
 
-fn pexpiretime(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn pexpiretime(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     expiry(view, &args[0], |at, _| at)
 }
 
-fn rename(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn rename(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let Some(stored) = run.take(&args[0]) else { return Err(StoreError::said("ERR no such key")) };
     run.remove(&args[1]);
     run.put_with(&args[1], stored.value, stored.expires);
     Ok(Reply::Ok)
 }
 
-fn renamenx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn renamenx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     if run.view().get(&args[0]).is_none() {
         return Err(StoreError::said("ERR no such key"));
     }
@@ -182,13 +182,13 @@ fn renamenx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Integer(1))
 }
 
-fn database(number: &[u8]) -> Answer<Db> {
+fn database(number: &[u8]) -> CommandResult<Db> {
     let number = integer(number)?;
     let known = u64::try_from(number).ok().and_then(Db::new);
     known.ok_or(StoreError::said("ERR DB index is out of range"))
 }
 
-fn copy(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn copy(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let (mut db, mut replace) = (run.view().db, false);
     let here = db;
     let mut at = 2;
@@ -216,7 +216,7 @@ fn copy(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Integer(1))
 }
 
-fn move_to(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn move_to(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let db = database(&args[1])?;
     if db == run.view().db {
         return Err(StoreError::said("ERR source and destination objects are the same"));
@@ -231,16 +231,16 @@ fn move_to(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Integer(1))
 }
 
-fn randomkey(view: &View<'_>, _: &[Bytes]) -> Answer {
+fn randomkey(view: &StoreView<'_>, _: &[Bytes]) -> CommandResult {
     let mut chance = view.chance();
     Ok(view.store.any_key(view.db, view.now(), &mut chance).map_or(Reply::Nil, Reply::Value))
 }
 
-fn keys(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn keys(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(view.store.keys_of(view.db, &args[0]))
 }
 
-fn dbsize(view: &View<'_>, _: &[Bytes]) -> Answer {
+fn dbsize(view: &StoreView<'_>, _: &[Bytes]) -> CommandResult {
     Ok(Reply::count(view.store.len_of(view.db)))
 }
 
@@ -253,7 +253,7 @@ pub(super) struct Scanning {
 }
 
 /// Reads cursor and options.
-pub(super) fn scanning(args: &[Bytes], takes_kind: bool) -> Answer<Scanning> {
+pub(super) fn scanning(args: &[Bytes], takes_kind: bool) -> CommandResult<Scanning> {
     let cursor = std::str::from_utf8(&args[0]).ok().and_then(|text| text.parse().ok());
     let cursor = cursor.ok_or(StoreError::said("ERR invalid cursor"))?;
     let mut scan = Scanning { cursor, pattern: None, count: 10, kind: None };
@@ -281,12 +281,12 @@ impl Scanning {
     }
 
     /// The answer: where to go on, and what was found.
-    pub(super) fn answer(next: u64, found: Vec<Reply>) -> Answer {
+    pub(super) fn answer(next: u64, found: Vec<Reply>) -> CommandResult {
         Ok(Reply::Array(vec![Reply::Value(next.to_string().into()), Reply::Array(found)]))
     }
 }
 
-fn scan(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn scan(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let scan = scanning(args, true)?;
     let is_asked_for = |kind: ValueKind| scan.kind.as_ref().is_none_or(|word| is(word, kind.word()));
     let (next, found) = view.store.scan_keys(view.db, scan.cursor, scan.count);
@@ -296,7 +296,7 @@ fn scan(view: &View<'_>, args: &[Bytes]) -> Answer {
     Scanning::answer(next, found.map(|(key, _)| Reply::Value(key.clone())).collect())
 }
 
-fn flush_mode(args: &[Bytes]) -> Answer<()> {
+fn flush_mode(args: &[Bytes]) -> CommandResult<()> {
     match args {
         [] => Ok(()),
         [word] if is(word, "ASYNC") || is(word, "SYNC") => Ok(()),
@@ -304,14 +304,14 @@ fn flush_mode(args: &[Bytes]) -> Answer<()> {
     }
 }
 
-fn flushdb(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn flushdb(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     flush_mode(args)?;
     let db = run.view().db;
     run.flush(db);
     Ok(Reply::Ok)
 }
 
-fn flushall(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn flushall(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     flush_mode(args)?;
     Db::all().for_each(|db| run.flush(db));
     Ok(Reply::Ok)

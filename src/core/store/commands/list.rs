@@ -1,11 +1,11 @@
 //! Lists. What takes from them is in [`super::list_pops`].
 
 use super::super::value::List;
-use super::super::{Bytes, Reply, StoreError, Transaction, View};
+use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
 use super::args::{integer, is, range};
-use super::{Answer, Line, ONE_KEY, Run::Read, Run::Write};
+use super::{CommandResult, TableLine, ONE_KEY, Run::Read, Run::Write};
 
-pub(super) const ROWS: &[Line] = &[
+pub(super) const ROWS: &[TableLine] = &[
     ("LPUSH", -3, Write(lpush), "denyoom fast", ONE_KEY, "key element [element ...]", "Push at the head of a list"),
     ("RPUSH", -3, Write(rpush), "denyoom fast", ONE_KEY, "key element [element ...]", "Push at the tail of a list"),
     (
@@ -43,11 +43,11 @@ pub(super) fn end_number(list: &List, at_head: bool) -> i64 {
 }
 
 /// Pushes one element.
-pub(super) fn push_one(run: &mut Transaction<'_>, key: &Bytes, item: Bytes, at_head: bool) -> Answer<usize> {
+pub(super) fn push_one(run: &mut Transaction<'_>, key: &Bytes, item: Bytes, at_head: bool) -> CommandResult<usize> {
     push_all(run, key, &mut [item], at_head)
 }
 
-fn push_all(run: &mut Transaction<'_>, key: &Bytes, items: &mut [Bytes], at_head: bool) -> Answer<usize> {
+fn push_all(run: &mut Transaction<'_>, key: &Bytes, items: &mut [Bytes], at_head: bool) -> CommandResult<usize> {
     run.edit_list(key, |list, edit| {
         for item in items {
             list.push(std::mem::take(item), at_head);
@@ -57,7 +57,7 @@ fn push_all(run: &mut Transaction<'_>, key: &Bytes, items: &mut [Bytes], at_head
     })
 }
 
-fn push(run: &mut Transaction<'_>, args: &mut [Bytes], at_head: bool, must_exist: bool) -> Answer {
+fn push(run: &mut Transaction<'_>, args: &mut [Bytes], at_head: bool, must_exist: bool) -> CommandResult {
     let (key, items) = args.split_at_mut(1);
     if run.view().list(&key[0])?.is_none() && must_exist {
         return Ok(Reply::Integer(0));
@@ -65,27 +65,27 @@ fn push(run: &mut Transaction<'_>, args: &mut [Bytes], at_head: bool, must_exist
     push_all(run, &key[0], items, at_head).map(Reply::count)
 }
 
-fn lpush(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn lpush(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     push(run, args, true, false)
 }
 
-fn rpush(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn rpush(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     push(run, args, false, false)
 }
 
-fn lpushx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn lpushx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     push(run, args, true, true)
 }
 
-fn rpushx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn rpushx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     push(run, args, false, true)
 }
 
-fn llen(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn llen(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::count(view.list(&args[0])?.map_or(0, List::len)))
 }
 
-fn lrange(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn lrange(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let (start, stop) = (integer(&args[1])?, integer(&args[2])?);
     let Some(list) = view.list(&args[0])? else { return Ok(Reply::Array(Vec::new())) };
     let (from, count) = range(start, stop, list.len());
@@ -98,14 +98,14 @@ fn place(index: i64, length: usize) -> Option<usize> {
     usize::try_from(index).ok().filter(|at| *at < length)
 }
 
-fn lindex(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn lindex(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let Some(list) = view.list(&args[0])? else { return Ok(Reply::Nil) };
     let index = integer(&args[1])?;
     let item = place(index, list.len()).and_then(|at| list.get(at));
     Ok(item.map_or(Reply::Nil, |item| Reply::Value(item.into())))
 }
 
-fn lset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn lset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let length = run.view().list(&args[0])?.map(List::len).ok_or(StoreError::said("ERR no such key"))?;
     let index = integer(&args[1])?;
     let at = place(index, length).ok_or(StoreError::said("ERR index out of range"))?;
@@ -117,7 +117,7 @@ fn lset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Ok)
 }
 
-fn linsert(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn linsert(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let after = match () {
         () if is(&args[1], "AFTER") => 1,
         () if is(&args[1], "BEFORE") => 0,
@@ -134,7 +134,7 @@ fn linsert(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::count(length))
 }
 
-fn ltrim(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn ltrim(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let (start, stop) = (integer(&args[1])?, integer(&args[2])?);
     let Some(length) = run.view().list(&args[0])?.map(List::len) else { return Ok(Reply::Ok) };
     let (from, count) = range(start, stop, length);
@@ -153,7 +153,7 @@ fn ltrim(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Ok)
 }
 
-fn lrem(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn lrem(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let count = integer(&args[1])?;
     let most = if count == 0 { usize::MAX } else { usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX) };
     let removed = run.edit_list(&args[0], |list, edit| {
@@ -166,7 +166,7 @@ fn lrem(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::count(removed))
 }
 
-fn lpos(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn lpos(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let (mut rank, mut count, mut most) = (1, None, usize::MAX);
     if !args.len().is_multiple_of(2) {
         return Err(StoreError::SYNTAX);

@@ -5,9 +5,9 @@
 use super::super::{Bytes, Reply, StoreError, Transaction};
 use super::args::{integer, is, positive};
 use super::list::{end_number, push_one};
-use super::{Answer, Line, ONE_KEY, Run::Write, TWO_KEYS};
+use super::{CommandResult, TableLine, ONE_KEY, Run::Write, TWO_KEYS};
 
-pub(super) const ROWS: &[Line] = &[
+pub(super) const ROWS: &[TableLine] = &[
     ("LPOP", -2, Write(lpop), "fast", ONE_KEY, "key [count]", "Take from the head of a list"),
     ("RPOP", -2, Write(rpop), "fast", ONE_KEY, "key [count]", "Take from the tail of a list"),
     (
@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Line] = &[
 ];
 
 /// Takes up to `count` elements.
-fn take(run: &mut Transaction<'_>, key: &Bytes, count: usize, at_head: bool) -> Answer<Vec<Bytes>> {
+fn take(run: &mut Transaction<'_>, key: &Bytes, count: usize, at_head: bool) -> CommandResult<Vec<Bytes>> {
     run.edit_list(key, |list, edit| {
         let mut taken = Vec::new();
         while taken.len() < count {
@@ -45,7 +45,7 @@ fn take(run: &mut Transaction<'_>, key: &Bytes, count: usize, at_head: bool) -> 
     })
 }
 
-fn pop(run: &mut Transaction<'_>, args: &[Bytes], at_head: bool) -> Answer {
+fn pop(run: &mut Transaction<'_>, args: &[Bytes], at_head: bool) -> CommandResult {
     let count = match args {
         [_] => None,
         [_, count] => Some(positive(count)?),
@@ -62,16 +62,16 @@ fn pop(run: &mut Transaction<'_>, args: &[Bytes], at_head: bool) -> Answer {
     }
 }
 
-fn lpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn lpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     pop(run, args, true)
 }
 
-fn rpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn rpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     pop(run, args, false)
 }
 
 /// `LEFT` or `RIGHT`.
-fn is_head(word: &[u8]) -> Answer<bool> {
+fn is_head(word: &[u8]) -> CommandResult<bool> {
     match () {
         () if is(word, "LEFT") => Ok(true),
         () if is(word, "RIGHT") => Ok(false),
@@ -79,7 +79,7 @@ fn is_head(word: &[u8]) -> Answer<bool> {
     }
 }
 
-fn move_one(run: &mut Transaction<'_>, from: &Bytes, to: &Bytes, from_head: bool, to_head: bool) -> Answer {
+fn move_one(run: &mut Transaction<'_>, from: &Bytes, to: &Bytes, from_head: bool, to_head: bool) -> CommandResult {
     if run.view().list(from)?.is_none() {
         return Ok(Reply::Nil);
     }
@@ -89,17 +89,17 @@ fn move_one(run: &mut Transaction<'_>, from: &Bytes, to: &Bytes, from_head: bool
     Ok(Reply::Value(item))
 }
 
-fn lmove(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn lmove(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let (from, to) = (is_head(&args[2])?, is_head(&args[3])?);
     move_one(run, &args[0], &args[1], from, to)
 }
 
-fn rpoplpush(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn rpoplpush(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     move_one(run, &args[0], &args[1], false, true)
 }
 
 /// The keys and the rest of `numkeys key [key ...] …`.
-pub(super) fn counted_keys(args: &[Bytes]) -> Answer<(&[Bytes], &[Bytes])> {
+pub(super) fn counted_keys(args: &[Bytes]) -> CommandResult<(&[Bytes], &[Bytes])> {
     let positive = || StoreError::said("ERR numkeys should be greater than 0");
     let count = integer(&args[0]).map_err(|_| positive())?;
     let count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(positive)?;
@@ -107,7 +107,7 @@ pub(super) fn counted_keys(args: &[Bytes]) -> Answer<(&[Bytes], &[Bytes])> {
 }
 
 /// The count of `COUNT n` at the end of the arguments.
-pub(super) fn count_option(rest: &[Bytes]) -> Answer<usize> {
+pub(super) fn count_option(rest: &[Bytes]) -> CommandResult<usize> {
     match rest {
         [] => Ok(1),
         [word, count] if is(word, "COUNT") => {
@@ -119,7 +119,7 @@ pub(super) fn count_option(rest: &[Bytes]) -> Answer<usize> {
     }
 }
 
-fn lmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn lmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let (keys, rest) = counted_keys(args)?;
     let (side, rest) = rest.split_first().ok_or(StoreError::SYNTAX)?;
     let (at_head, count) = (is_head(side)?, count_option(rest)?);

@@ -20,21 +20,21 @@ mod zset;
 mod zset_algebra;
 mod zset_ranges;
 
-use super::transaction::{Transaction, View};
+use super::transaction::{Transaction, StoreView};
 use super::{Bytes, Call, Command, Db, Reply, StoreError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::LazyLock;
 
 /// What a command comes to, or one of its steps.
-pub type Answer<T = Reply> = Result<T, StoreError>;
+pub type CommandResult<T = Reply> = Result<T, StoreError>;
 
 /// What carries a command out.
 #[derive(Debug, Clone, Copy)]
 pub enum Run {
     /// It is answered from what is there.
-    Read(fn(&View<'_>, &[Bytes]) -> Answer),
+    Read(fn(&StoreView<'_>, &[Bytes]) -> CommandResult),
     /// It has a place in the order of writes. It may take its arguments away.
-    Write(fn(&mut Transaction<'_>, &mut [Bytes]) -> Answer),
+    Write(fn(&mut Transaction<'_>, &mut [Bytes]) -> CommandResult),
 }
 
 /// Whether a command changes something.
@@ -76,7 +76,7 @@ pub struct Row {
 pub type Keys = (i16, i16, i16);
 
 /// A row as it is written down: name, arity, what carries it out, flags, keys, syntax, summary.
-type Line = (&'static str, i16, Run, &'static str, Keys, &'static str, &'static str);
+type TableLine = (&'static str, i16, Run, &'static str, Keys, &'static str, &'static str);
 
 /// No key.
 const NO_KEY: Keys = (0, 0, 0);
@@ -201,7 +201,7 @@ const NAME_BYTES_MAX: usize = 24;
 
 /// All commands, by name: so that a number means the same on every server of one version.
 static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    let groups: [(&str, &[&[Line]]); 6] = [
+    let groups: [(&str, &[&[TableLine]]); 6] = [
         ("generic", &[keys::ROWS]),
         ("string", &[strings::ROWS]),
         ("hash", &[hash::ROWS]),
@@ -209,7 +209,7 @@ static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
         ("set", &[set::ROWS]),
         ("sorted-set", &[zset::ROWS, zset_ranges::ROWS, zset_algebra::ROWS]),
     ];
-    let row = |group: &'static str, line: &Line| {
+    let row = |group: &'static str, line: &TableLine| {
         let (shown, arity, run, flags, keys, syntax, summary) = *line;
         // Made once, for as long as the program runs.
         let name: &'static str = Box::leak(shown.to_lowercase().into_boxed_str());

@@ -1,15 +1,15 @@
 //! Sets: members, and what two or more of them have in common.
 
 use super::super::value::{Fields, Value};
-use super::super::{Bytes, Reply, StoreError, Transaction, View};
+use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
 use super::args::{integer, is, positive};
 use super::hash::{choose_some, chosen};
 use super::keys::{Scanning, scanning};
 use super::list_pops::counted_keys;
-use super::{ALL_KEYS, Answer, Line, NO_KEY, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
+use super::{ALL_KEYS, CommandResult, TableLine, NO_KEY, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
 use std::collections::BTreeSet;
 
-pub(super) const ROWS: &[Line] = &[
+pub(super) const ROWS: &[TableLine] = &[
     ("SADD", -3, Write(sadd), "denyoom fast", ONE_KEY, "key member [member ...]", "Add members to a set"),
     ("SREM", -3, Write(srem), "fast", ONE_KEY, "key member [member ...]", "Remove members from a set"),
     ("SISMEMBER", 3, Read(sismember), "fast", ONE_KEY, "key member", "Whether it is a member"),
@@ -69,7 +69,7 @@ fn members(set: &Fields) -> impl Iterator<Item = &[u8]> {
     set.iter().map(|(member, _)| member)
 }
 
-fn add_all(run: &mut Transaction<'_>, key: &Bytes, all: &[Bytes]) -> Answer<usize> {
+fn add_all(run: &mut Transaction<'_>, key: &Bytes, all: &[Bytes]) -> CommandResult<usize> {
     run.edit_set(key, |set, edit| {
         let is_new = |member: &&Bytes| {
             let is_new = !set.contains(member) && set.set(member, Bytes::default());
@@ -82,7 +82,7 @@ fn add_all(run: &mut Transaction<'_>, key: &Bytes, all: &[Bytes]) -> Answer<usiz
     })
 }
 
-fn remove_all<M: AsRef<[u8]>>(run: &mut Transaction<'_>, key: &Bytes, all: &[M]) -> Answer<usize> {
+fn remove_all<M: AsRef<[u8]>>(run: &mut Transaction<'_>, key: &Bytes, all: &[M]) -> CommandResult<usize> {
     run.edit_set(key, |set, edit| {
         let gone = |member: &&M| {
             let gone = set.remove(member.as_ref()).is_some();
@@ -95,33 +95,33 @@ fn remove_all<M: AsRef<[u8]>>(run: &mut Transaction<'_>, key: &Bytes, all: &[M])
     })
 }
 
-fn sadd(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn sadd(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     add_all(run, &args[0], &args[1..]).map(Reply::count)
 }
 
-fn srem(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn srem(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     remove_all(run, &args[0], &args[1..]).map(Reply::count)
 }
 
-fn sismember(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn sismember(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::Integer(i64::from(view.set(&args[0])?.is_some_and(|set| set.contains(&args[1])))))
 }
 
-fn smismember(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn smismember(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let set = view.set(&args[0])?;
     let is_member = |member: &Bytes| Reply::Integer(i64::from(set.is_some_and(|set| set.contains(member))));
     Ok(Reply::Array(args[1..].iter().map(is_member).collect()))
 }
 
-fn smembers(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn smembers(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::Set(view.set(&args[0])?.into_iter().flat_map(members).map(value).collect()))
 }
 
-fn scard(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn scard(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::count(view.set(&args[0])?.map_or(0, Fields::len)))
 }
 
-fn spop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn spop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let count = match &*args {
         [_] => None,
         [_, count] => Some(positive(count)?),
@@ -144,7 +144,7 @@ fn spop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     })
 }
 
-fn srandmember(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn srandmember(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let mut chance = view.chance();
     match args {
         [key] => {
@@ -161,7 +161,7 @@ fn srandmember(view: &View<'_>, args: &[Bytes]) -> Answer {
     }
 }
 
-fn smove(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn smove(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let Some(is_member) = run.view().set(&args[0])?.map(|set| set.contains(&args[2])) else {
         return Ok(Reply::Integer(0));
     };
@@ -184,8 +184,8 @@ enum Together {
     FirstOnly,
 }
 
-fn together<'a>(view: &View<'a>, keys: &[Bytes], what: Together, limit: usize) -> Answer<Vec<&'a [u8]>> {
-    let sets: Vec<Option<&Fields>> = keys.iter().map(|key| view.set(key)).collect::<Answer<_>>()?;
+fn together<'a>(view: &StoreView<'a>, keys: &[Bytes], what: Together, limit: usize) -> CommandResult<Vec<&'a [u8]>> {
+    let sets: Vec<Option<&Fields>> = keys.iter().map(|key| view.set(key)).collect::<CommandResult<_>>()?;
     match what {
         Together::Any => {
             let mut seen = BTreeSet::new();
@@ -205,11 +205,11 @@ fn together<'a>(view: &View<'a>, keys: &[Bytes], what: Together, limit: usize) -
     }
 }
 
-fn answer(view: &View<'_>, keys: &[Bytes], what: Together) -> Answer {
+fn answer(view: &StoreView<'_>, keys: &[Bytes], what: Together) -> CommandResult {
     Ok(Reply::Set(together(view, keys, what, usize::MAX)?.into_iter().map(value).collect()))
 }
 
-fn store(run: &mut Transaction<'_>, args: &[Bytes], what: Together) -> Answer {
+fn store(run: &mut Transaction<'_>, args: &[Bytes], what: Together) -> CommandResult {
     let mut set = Fields::default();
     for member in together(&run.view(), &args[1..], what, usize::MAX)? {
         set.set(&member.into(), Bytes::default());
@@ -219,32 +219,32 @@ fn store(run: &mut Transaction<'_>, args: &[Bytes], what: Together) -> Answer {
     Ok(Reply::count(count))
 }
 
-fn sunion(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn sunion(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     answer(view, args, Together::Any)
 }
 
-fn sinter(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn sinter(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     answer(view, args, Together::All)
 }
 
-fn sdiff(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn sdiff(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     answer(view, args, Together::FirstOnly)
 }
 
-fn sunionstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn sunionstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     store(run, args, Together::Any)
 }
 
-fn sinterstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn sinterstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     store(run, args, Together::All)
 }
 
-fn sdiffstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn sdiffstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     store(run, args, Together::FirstOnly)
 }
 
 /// The limit of `LIMIT n` (0: none).
-pub(super) fn limit_option(rest: &[Bytes]) -> Answer<usize> {
+pub(super) fn limit_option(rest: &[Bytes]) -> CommandResult<usize> {
     match rest {
         [] => Ok(usize::MAX),
         [word, limit] if is(word, "LIMIT") => {
@@ -257,18 +257,18 @@ pub(super) fn limit_option(rest: &[Bytes]) -> Answer<usize> {
 }
 
 /// As [`counted_keys`], with the words that Redis has for too many.
-pub(super) fn counted_keys_of(args: &[Bytes]) -> Answer<(&[Bytes], &[Bytes])> {
+pub(super) fn counted_keys_of(args: &[Bytes]) -> CommandResult<(&[Bytes], &[Bytes])> {
     let too_many = || StoreError::said("ERR Number of keys can't be greater than number of args");
     counted_keys(args).map_err(|error| if error == StoreError::SYNTAX { too_many() } else { error })
 }
 
-fn sintercard(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn sintercard(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let (keys, rest) = counted_keys_of(args)?;
     let limit = limit_option(rest)?;
     Ok(Reply::count(together(view, keys, Together::All, limit)?.len()))
 }
 
-fn sscan(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn sscan(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let scan = scanning(&args[1..], false)?;
     let Some(set) = view.set(&args[0])? else { return Scanning::answer(0, Vec::new()) };
     let (next, found) = set.scan(scan.cursor, scan.count);

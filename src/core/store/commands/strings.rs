@@ -2,11 +2,11 @@
 
 use super::super::command::VALUE_BYTES_MAX;
 use super::super::state::{UnixMs, parse_integer};
-use super::super::{Bytes, Reply, StoreError, Transaction, Value, View};
+use super::super::{Bytes, Reply, StoreError, Transaction, Value, StoreView};
 use super::args::{add_decimals, integer, is, range};
-use super::{ALL_KEYS, Answer, Line, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
+use super::{ALL_KEYS, CommandResult, TableLine, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
 
-pub(super) const ROWS: &[Line] = &[
+pub(super) const ROWS: &[TableLine] = &[
     ("GET", 2, Read(get), "fast", ONE_KEY, "key", "The value of a key"),
     (
         "SET",
@@ -62,12 +62,12 @@ fn value_or_nil(value: Option<&Bytes>) -> Reply {
     value.map_or(Reply::Nil, |value| Reply::Value(value.clone()))
 }
 
-fn get(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn get(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     view.string(&args[0]).map(value_or_nil)
 }
 
 /// When something expires that is given in these units, from now on or since 1970.
-pub(super) fn moment(now: UnixMs, number: &[u8], unit: &str, command: &str) -> Answer<UnixMs> {
+pub(super) fn moment(now: UnixMs, number: &[u8], unit: &str, command: &str) -> CommandResult<UnixMs> {
     let invalid = || StoreError::told(format!("ERR invalid expire time in '{command}' command"));
     let number = integer(number)?;
     let (is_seconds, is_relative) = match unit {
@@ -88,7 +88,7 @@ const UNITS: [&str; 4] = ["EX", "PX", "EXAT", "PXAT"];
 
 /// The options of a `SET`.
 #[derive(Default)]
-struct Options {
+struct SetOptions {
     only_new: bool,
     only_old: bool,
     get: bool,
@@ -96,8 +96,8 @@ struct Options {
     expires: Option<(usize, &'static str)>,
 }
 
-fn set_options(args: &[Bytes]) -> Answer<Options> {
-    let mut options = Options::default();
+fn set_options(args: &[Bytes]) -> CommandResult<SetOptions> {
+    let mut options = SetOptions::default();
     let mut at = 2;
     while let Some(arg) = args.get(at) {
         let unit = UNITS.into_iter().find(|unit| is(arg, unit));
@@ -120,7 +120,7 @@ fn set_options(args: &[Bytes]) -> Answer<Options> {
     Ok(options)
 }
 
-fn set(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn set(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let options = set_options(args)?;
     let expires = match options.expires {
         Some((at, unit)) => moment(run.now(), &args[at], unit, "set")?,
@@ -142,51 +142,51 @@ fn set(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(answer.unwrap_or(Reply::Ok))
 }
 
-fn put(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn put(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let value = Value::String(std::mem::take(&mut args[1]));
     run.put(&args[0], value);
     Ok(Reply::Ok)
 }
 
-fn add(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn add(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     if run.view().get(&args[0]).is_some() { Ok(Reply::Nil) } else { put(run, args) }
 }
 
-fn update(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn update(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     if run.view().get(&args[0]).is_none() { Ok(Reply::Nil) } else { put(run, args) }
 }
 
-fn setnx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn setnx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     Ok(Reply::Integer(i64::from(add(run, args)? == Reply::Ok)))
 }
 
-fn setex(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn setex(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let expires = moment(run.now(), &args[1], "EX", "setex")?;
     let value = Value::String(std::mem::take(&mut args[2]));
     run.put_with(&args[0], value, expires);
     Ok(Reply::Ok)
 }
 
-fn psetex(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn psetex(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let expires = moment(run.now(), &args[1], "PX", "psetex")?;
     let value = Value::String(std::mem::take(&mut args[2]));
     run.put_with(&args[0], value, expires);
     Ok(Reply::Ok)
 }
 
-fn getset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn getset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let old = value_or_nil(run.view().string(&args[0])?);
     put(run, args)?;
     Ok(old)
 }
 
-fn getdel(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn getdel(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let old = value_or_nil(run.view().string(&args[0])?);
     run.remove(&args[0]);
     Ok(old)
 }
 
-fn getex(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn getex(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let unit = match &*args {
         [_] => None,
         [_, word] if is(word, "PERSIST") => Some("PERSIST"),
@@ -210,12 +210,12 @@ fn getex(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(value)
 }
 
-fn mget(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn mget(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let values = args.iter().map(|key| view.string(key).ok().flatten());
     Ok(Reply::Array(values.map(value_or_nil).collect()))
 }
 
-fn mset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn mset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     if !args.len().is_multiple_of(2) {
         return Err(StoreError::said("ERR wrong number of arguments for 'mset' command"));
     }
@@ -225,7 +225,7 @@ fn mset(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Ok)
 }
 
-fn msetnx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn msetnx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     if !args.len().is_multiple_of(2) {
         return Err(StoreError::said("ERR wrong number of arguments for 'msetnx' command"));
     }
@@ -236,12 +236,12 @@ fn msetnx(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Integer(1))
 }
 
-fn append(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn append(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     append_to(run, &args[0], &args[1])
 }
 
 /// `APPEND`
-pub(in super::super) fn append_to(run: &mut Transaction<'_>, key: &Bytes, tail: &[u8]) -> Answer {
+pub(in super::super) fn append_to(run: &mut Transaction<'_>, key: &Bytes, tail: &[u8]) -> CommandResult {
     let view = run.view();
     let head: &[u8] = view.string(key)?.map_or(&[], |value| value);
     let length = head.len() + tail.len();
@@ -253,12 +253,12 @@ pub(in super::super) fn append_to(run: &mut Transaction<'_>, key: &Bytes, tail: 
     Ok(Reply::count(length))
 }
 
-fn strlen(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn strlen(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::count(view.string(&args[0])?.map_or(0, |value| value.len())))
 }
 
 /// Adds to the number that a key holds.
-pub(in super::super) fn increment(run: &mut Transaction<'_>, key: &Bytes, by: i64) -> Answer {
+pub(in super::super) fn increment(run: &mut Transaction<'_>, key: &Bytes, by: i64) -> CommandResult {
     let current = match run.view().string(key)? {
         None => 0,
         Some(value) => parse_integer(value).ok_or(StoreError::NotAnInteger)?,
@@ -268,26 +268,26 @@ pub(in super::super) fn increment(run: &mut Transaction<'_>, key: &Bytes, by: i6
     Ok(Reply::Integer(number))
 }
 
-fn incr(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn incr(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     increment(run, &args[0], 1)
 }
 
-fn decr(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn decr(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     increment(run, &args[0], -1)
 }
 
-fn incrby(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn incrby(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let by = integer(&args[1])?;
     increment(run, &args[0], by)
 }
 
-fn decrby(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn decrby(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let by = integer(&args[1])?;
     let by = by.checked_neg().ok_or(StoreError::said("ERR decrement would overflow"))?;
     increment(run, &args[0], by)
 }
 
-fn incrbyfloat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn incrbyfloat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let sum = {
         let view = run.view();
         let current: &[u8] = view.string(&args[0])?.map_or(b"0", |value| value);
@@ -297,7 +297,7 @@ fn incrbyfloat(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::Value(sum))
 }
 
-fn getrange(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn getrange(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let (start, end) = (integer(&args[1])?, integer(&args[2])?);
     let value: &[u8] = view.string(&args[0])?.map_or(&[], |value| value);
     if start < 0 && end < 0 && start > end {
@@ -309,7 +309,7 @@ fn getrange(view: &View<'_>, args: &[Bytes]) -> Answer {
     Ok(Reply::Value(value[from..from + count].into()))
 }
 
-fn setrange(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn setrange(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let offset = integer(&args[1])?;
     let offset = usize::try_from(offset).map_err(|_| StoreError::said("ERR offset is out of range"))?;
     let view = run.view();
@@ -332,7 +332,7 @@ fn setrange(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
 /// The most comparisons of one `LCS`: some milliseconds.
 const LCS_STEPS_MAX: usize = 1 << 22;
 
-fn lcs(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn lcs(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let not_strings = |_| StoreError::said("ERR The specified keys must contain string values");
     let empty = Bytes::default();
     let one = view.string(&args[0]).map_err(not_strings)?.unwrap_or(&empty);

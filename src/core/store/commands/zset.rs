@@ -1,14 +1,14 @@
 //! Sorted sets, member by member. Ranges are in [`super::zset_ranges`].
 
 use super::super::value::Zset;
-use super::super::{Bytes, Double, Reply, StoreError, Transaction, View};
+use super::super::{Bytes, Double, Reply, StoreError, Transaction, StoreView};
 use super::args::{float, is, positive};
 use super::hash::chosen;
 use super::keys::{Scanning, scanning};
 use super::list_pops::{count_option, counted_keys};
-use super::{Answer, Line, NO_KEY, ONE_KEY, Run::Read, Run::Write};
+use super::{CommandResult, TableLine, NO_KEY, ONE_KEY, Run::Read, Run::Write};
 
-pub(super) const ROWS: &[Line] = &[
+pub(super) const ROWS: &[TableLine] = &[
     (
         "ZADD",
         -4,
@@ -46,7 +46,7 @@ pub(super) fn pair((member, score): (&[u8], f64)) -> (Reply, Reply) {
 }
 
 #[derive(Default)]
-struct Options {
+struct AddOptions {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -55,7 +55,7 @@ struct Options {
     incr: bool,
 }
 
-impl Options {
+impl AddOptions {
     /// Reads them; returns how many there are.
     fn read(args: &[Bytes]) -> (Self, usize) {
         let mut options = Self::default();
@@ -73,7 +73,7 @@ impl Options {
         (options, args.len())
     }
 
-    fn check(&self, pairs: usize) -> Answer<()> {
+    fn check(&self, pairs: usize) -> CommandResult<()> {
         match () {
             () if self.nx && self.xx => {
                 Err(StoreError::said("ERR XX and NX options at the same time are not compatible"))
@@ -97,8 +97,8 @@ impl Options {
     }
 }
 
-fn zadd(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    let (options, count) = Options::read(&args[1..]);
+fn zadd(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
+    let (options, count) = AddOptions::read(&args[1..]);
     let (key, rest) = (&args[0], &args[1 + count..]);
     if rest.is_empty() || !rest.len().is_multiple_of(2) {
         return Err(StoreError::SYNTAX);
@@ -107,9 +107,9 @@ fn zadd(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     add_all(run, key, rest, &options)
 }
 
-fn add_all(run: &mut Transaction<'_>, key: &Bytes, rest: &[Bytes], options: &Options) -> Answer {
+fn add_all(run: &mut Transaction<'_>, key: &Bytes, rest: &[Bytes], options: &AddOptions) -> CommandResult {
     let pairs: Vec<(f64, &Bytes)> =
-        rest.chunks_exact(2).map(|pair| Ok((float(&pair[0])?, &pair[1]))).collect::<Answer<_>>()?;
+        rest.chunks_exact(2).map(|pair| Ok((float(&pair[0])?, &pair[1]))).collect::<CommandResult<_>>()?;
     if options.incr {
         let old = run.view().zset(key)?.and_then(|zset| zset.score(pairs[0].1));
         if old.is_some_and(|old| (old + pairs[0].0).is_nan()) {
@@ -136,16 +136,16 @@ fn add_all(run: &mut Transaction<'_>, key: &Bytes, rest: &[Bytes], options: &Opt
     })
 }
 
-fn zincrby(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    add_all(run, &args[0], &args[1..], &Options { incr: true, ..Options::default() })
+fn zincrby(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
+    add_all(run, &args[0], &args[1..], &AddOptions { incr: true, ..AddOptions::default() })
 }
 
-fn zscore(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn zscore(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let score = view.zset(&args[0])?.and_then(|zset| zset.score(&args[1]));
     Ok(score.map_or(Reply::Nil, |score| Reply::Double(Double(score))))
 }
 
-fn zmscore(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn zmscore(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let zset = view.zset(&args[0])?;
     let score = |member: &Bytes| zset.and_then(|zset| zset.score(member));
     let scores = args[1..].iter().map(|member| score(member).map_or(Reply::Nil, |score| Reply::Double(Double(score))));
@@ -153,7 +153,7 @@ fn zmscore(view: &View<'_>, args: &[Bytes]) -> Answer {
 }
 
 /// Removes members; returns how many there were.
-pub(super) fn remove_all<M: AsRef<[u8]>>(run: &mut Transaction<'_>, key: &Bytes, all: &[M]) -> Answer<usize> {
+pub(super) fn remove_all<M: AsRef<[u8]>>(run: &mut Transaction<'_>, key: &Bytes, all: &[M]) -> CommandResult<usize> {
     run.edit_zset(key, |zset, edit| {
         let gone = |member: &&M| {
             let gone = zset.remove(member.as_ref()).is_some();
@@ -166,26 +166,26 @@ pub(super) fn remove_all<M: AsRef<[u8]>>(run: &mut Transaction<'_>, key: &Bytes,
     })
 }
 
-fn zrem(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn zrem(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     remove_all(run, &args[0], &args[1..]).map(Reply::count)
 }
 
-fn zcard(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn zcard(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::count(view.zset(&args[0])?.map_or(0, Zset::len)))
 }
 
-fn zrank(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn zrank(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let rank = view.zset(&args[0])?.and_then(|zset| zset.rank_of(&args[1]));
     Ok(rank.map_or(Reply::Nil, Reply::count))
 }
 
-fn zrevrank(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn zrevrank(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let Some(zset) = view.zset(&args[0])? else { return Ok(Reply::Nil) };
     Ok(zset.rank_of(&args[1]).map_or(Reply::Nil, |rank| Reply::count(zset.len() - 1 - rank)))
 }
 
 /// Takes up to `count` members from one end.
-fn take(run: &mut Transaction<'_>, key: &Bytes, count: usize, lowest: bool) -> Answer<Vec<(Bytes, f64)>> {
+fn take(run: &mut Transaction<'_>, key: &Bytes, count: usize, lowest: bool) -> CommandResult<Vec<(Bytes, f64)>> {
     let taken: Vec<(Bytes, f64)> = {
         let Some(zset) = run.view().zset(key)? else { return Ok(Vec::new()) };
         let members = if lowest { zset.upwards(0) } else { zset.downwards(zset.len() - 1) };
@@ -196,7 +196,7 @@ fn take(run: &mut Transaction<'_>, key: &Bytes, count: usize, lowest: bool) -> A
     Ok(taken)
 }
 
-fn pop(run: &mut Transaction<'_>, args: &[Bytes], lowest: bool) -> Answer {
+fn pop(run: &mut Transaction<'_>, args: &[Bytes], lowest: bool) -> CommandResult {
     let count = match args {
         [_] => None,
         [_, count] => Some(positive(count)?),
@@ -210,15 +210,15 @@ fn pop(run: &mut Transaction<'_>, args: &[Bytes], lowest: bool) -> Answer {
     })
 }
 
-fn zpopmin(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn zpopmin(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     pop(run, args, true)
 }
 
-fn zpopmax(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn zpopmax(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     pop(run, args, false)
 }
 
-fn zmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
+fn zmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
     let (keys, rest) = counted_keys(args)?;
     let (end, rest) = rest.split_first().ok_or(StoreError::SYNTAX)?;
     let lowest = match () {
@@ -238,7 +238,7 @@ fn zmpop(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::NilArray)
 }
 
-fn zrandmember(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn zrandmember(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let with_scores = match &args[1..] {
         [] | [_] => false,
         [_, word] if is(word, "WITHSCORES") => true,
@@ -271,7 +271,7 @@ fn zrandmember(view: &View<'_>, args: &[Bytes]) -> Answer {
     Ok(Reply::Array(found.into_iter().map(|(member, _)| Reply::Value(member.into())).collect()))
 }
 
-fn zscan(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn zscan(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let scan = scanning(&args[1..], false)?;
     let Some(zset) = view.zset(&args[0])? else { return Scanning::answer(0, Vec::new()) };
     let (next, found) = zset.scan(scan.cursor, scan.count);

@@ -1,14 +1,14 @@
 //! What several sorted sets have together. Plain sets count as well, with a score of 1 for every member.
 
 use super::super::value::{Fields, Value, Zset};
-use super::super::{Bytes, Reply, StoreError, Transaction, View};
+use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
 use super::args::{integer, is, parse_float};
 use super::set::limit_option;
 use super::zset::pair;
-use super::{Answer, Line, NO_KEY, ONE_KEY, Run::Read, Run::Write};
+use super::{CommandResult, TableLine, NO_KEY, ONE_KEY, Run::Read, Run::Write};
 use std::collections::BTreeMap;
 
-pub(super) const ROWS: &[Line] = &[
+pub(super) const ROWS: &[TableLine] = &[
     (
         "ZUNION",
         -3,
@@ -75,7 +75,7 @@ pub(super) const ROWS: &[Line] = &[
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Algebra {
     Union,
     Inter,
     Diff,
@@ -108,7 +108,7 @@ enum Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn of(view: &View<'a>, key: &Bytes) -> Answer<Option<Self>> {
+    fn of(view: &StoreView<'a>, key: &Bytes) -> CommandResult<Option<Self>> {
         match view.get(key).map(|stored| &stored.value) {
             None => Ok(None),
             Some(Value::Set(set)) => Ok(Some(Self::Set(set))),
@@ -148,7 +148,7 @@ struct Question<'k> {
 }
 
 /// The keys that a number says how many they are, and what follows them.
-fn split<'k>(args: &'k [Bytes], name: &str) -> Answer<(&'k [Bytes], &'k [Bytes])> {
+fn split<'k>(args: &'k [Bytes], name: &str) -> CommandResult<(&'k [Bytes], &'k [Bytes])> {
     let count = integer(&args[0])?;
     if count < 1 {
         return Err(StoreError::told(format!("ERR at least 1 input key is needed for '{name}' command")));
@@ -156,7 +156,7 @@ fn split<'k>(args: &'k [Bytes], name: &str) -> Answer<(&'k [Bytes], &'k [Bytes])
     args[1..].split_at_checked(usize::try_from(count).unwrap_or(usize::MAX)).ok_or(StoreError::SYNTAX)
 }
 
-fn question<'k>(view: &View<'_>, args: &'k [Bytes], what: What, stores: bool, name: &str) -> Answer<Question<'k>> {
+fn question<'k>(view: &StoreView<'_>, args: &'k [Bytes], what: Algebra, stores: bool, name: &str) -> CommandResult<Question<'k>> {
     let (keys, rest) = split(args, name)?;
     inputs(view, keys)?;
     let mut question = Question { keys, weights: vec![1.0; keys.len()], aggregate: Aggregate::Sum, with_scores: false };
@@ -164,13 +164,13 @@ fn question<'k>(view: &View<'_>, args: &'k [Bytes], what: What, stores: bool, na
     while let Some(arg) = rest.get(at) {
         let left = rest.len() - at - 1;
         match () {
-            () if what != What::Diff && is(arg, "WEIGHTS") && left >= keys.len() => {
+            () if what != Algebra::Diff && is(arg, "WEIGHTS") && left >= keys.len() => {
                 let not_float = || StoreError::said("ERR weight value is not a float");
                 let weights = rest[at + 1..=at + keys.len()].iter();
-                question.weights = weights.map(|w| parse_float(w).ok_or_else(not_float)).collect::<Answer<_>>()?;
+                question.weights = weights.map(|w| parse_float(w).ok_or_else(not_float)).collect::<CommandResult<_>>()?;
                 at += keys.len();
             }
-            () if what != What::Diff && is(arg, "AGGREGATE") && left >= 1 => {
+            () if what != Algebra::Diff && is(arg, "AGGREGATE") && left >= 1 => {
                 question.aggregate = match &rest[at + 1] {
                     word if is(word, "SUM") => Aggregate::Sum,
                     word if is(word, "MIN") => Aggregate::Min,
@@ -187,7 +187,7 @@ fn question<'k>(view: &View<'_>, args: &'k [Bytes], what: What, stores: bool, na
     Ok(question)
 }
 
-fn inputs<'a>(view: &View<'a>, keys: &[Bytes]) -> Answer<Vec<Option<Input<'a>>>> {
+fn inputs<'a>(view: &StoreView<'a>, keys: &[Bytes]) -> CommandResult<Vec<Option<Input<'a>>>> {
     keys.iter().map(|key| Input::of(view, key)).collect()
 }
 
@@ -197,12 +197,12 @@ fn weighed(weight: f64, score: f64) -> f64 {
 }
 
 impl Question<'_> {
-    fn answer(&self, view: &View<'_>, what: What) -> Answer<Zset> {
+    fn answer(&self, view: &StoreView<'_>, what: Algebra) -> CommandResult<Zset> {
         let inputs = inputs(view, self.keys)?;
         let found = match what {
-            What::Union => self.union(&inputs),
-            What::Inter => self.inter(&inputs),
-            What::Diff => difference(&inputs),
+            Algebra::Union => self.union(&inputs),
+            Algebra::Inter => self.inter(&inputs),
+            Algebra::Diff => difference(&inputs),
         };
         let mut zset = Zset::default();
         for (member, score) in found {
@@ -240,7 +240,7 @@ fn difference<'a>(inputs: &[Option<Input<'a>>]) -> Vec<(&'a [u8], f64)> {
     first.iter().filter(|(member, _)| in_none(member)).collect()
 }
 
-fn answer(view: &View<'_>, args: &[Bytes], what: What, name: &str) -> Answer {
+fn answer(view: &StoreView<'_>, args: &[Bytes], what: Algebra, name: &str) -> CommandResult {
     let question = question(view, args, what, false, name)?;
     let found = question.answer(view, what)?;
     if question.with_scores {
@@ -249,7 +249,7 @@ fn answer(view: &View<'_>, args: &[Bytes], what: What, name: &str) -> Answer {
     Ok(Reply::Array(found.iter().map(|(member, _)| Reply::Value(member.into())).collect()))
 }
 
-fn store(run: &mut Transaction<'_>, args: &[Bytes], what: What, name: &str) -> Answer {
+fn store(run: &mut Transaction<'_>, args: &[Bytes], what: Algebra, name: &str) -> CommandResult {
     let view = run.view();
     let zset = question(&view, &args[1..], what, true, name)?.answer(&view, what)?;
     let count = zset.len();
@@ -257,31 +257,31 @@ fn store(run: &mut Transaction<'_>, args: &[Bytes], what: What, name: &str) -> A
     Ok(Reply::count(count))
 }
 
-fn zunion(view: &View<'_>, args: &[Bytes]) -> Answer {
-    answer(view, args, What::Union, "zunion")
+fn zunion(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    answer(view, args, Algebra::Union, "zunion")
 }
 
-fn zinter(view: &View<'_>, args: &[Bytes]) -> Answer {
-    answer(view, args, What::Inter, "zinter")
+fn zinter(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    answer(view, args, Algebra::Inter, "zinter")
 }
 
-fn zdiff(view: &View<'_>, args: &[Bytes]) -> Answer {
-    answer(view, args, What::Diff, "zdiff")
+fn zdiff(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    answer(view, args, Algebra::Diff, "zdiff")
 }
 
-fn zunionstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    store(run, args, What::Union, "zunionstore")
+fn zunionstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
+    store(run, args, Algebra::Union, "zunionstore")
 }
 
-fn zinterstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    store(run, args, What::Inter, "zinterstore")
+fn zinterstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
+    store(run, args, Algebra::Inter, "zinterstore")
 }
 
-fn zdiffstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    store(run, args, What::Diff, "zdiffstore")
+fn zdiffstore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
+    store(run, args, Algebra::Diff, "zdiffstore")
 }
 
-fn zintercard(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn zintercard(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let (keys, rest) = split(args, "zintercard")?;
     let inputs = inputs(view, keys)?;
     let limit = limit_option(rest)?;

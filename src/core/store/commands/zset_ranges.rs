@@ -1,12 +1,12 @@
 //! Ranges of sorted sets: by rank, by score, and by member.
 
 use super::super::value::{Value, Zset};
-use super::super::{Bytes, Reply, StoreError, Transaction, View};
+use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
 use super::args::{integer, is, parse_float, range};
 use super::zset::{pair, remove_all};
-use super::{Answer, Line, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
+use super::{CommandResult, TableLine, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
 
-pub(super) const ROWS: &[Line] = &[
+pub(super) const ROWS: &[TableLine] = &[
     (
         "ZRANGE",
         -4,
@@ -71,7 +71,7 @@ pub(super) const ROWS: &[Line] = &[
 
 /// What a range is given by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+enum RangeBy {
     Rank,
     Score,
     Lex,
@@ -79,7 +79,7 @@ enum By {
 
 /// A range and what is to be shown of it.
 struct Range {
-    by: By,
+    by: RangeBy,
     reverse: bool,
     offset: usize,
     /// `None`: an offset that lies nowhere.
@@ -88,12 +88,12 @@ struct Range {
 }
 
 impl Range {
-    fn new(by: By, reverse: bool) -> Self {
+    fn new(by: RangeBy, reverse: bool) -> Self {
         Self { by, reverse, offset: 0, count: Some(usize::MAX), with_scores: false }
     }
 
     /// Reads the options after start and stop.
-    fn options(mut self, args: &[Bytes], general: bool, takes_scores: bool) -> Answer<Self> {
+    fn options(mut self, args: &[Bytes], general: bool, takes_scores: bool) -> CommandResult<Self> {
         let (mut at, mut limited) = (0, false);
         while let Some(arg) = args.get(at) {
             match () {
@@ -105,35 +105,35 @@ impl Range {
                     limited |= count != -1;
                     at += 2;
                 }
-                () if general && is(arg, "BYSCORE") && self.by == By::Rank => self.by = By::Score,
-                () if general && is(arg, "BYLEX") && self.by == By::Rank => self.by = By::Lex,
+                () if general && is(arg, "BYSCORE") && self.by == RangeBy::Rank => self.by = RangeBy::Score,
+                () if general && is(arg, "BYLEX") && self.by == RangeBy::Rank => self.by = RangeBy::Lex,
                 () if general && is(arg, "REV") => self.reverse = true,
                 () => return Err(StoreError::SYNTAX),
             }
             at += 1;
         }
-        if limited && self.by == By::Rank {
+        if limited && self.by == RangeBy::Rank {
             return Err(StoreError::said(
                 "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
             ));
         }
-        if self.with_scores && self.by == By::Lex {
+        if self.with_scores && self.by == RangeBy::Lex {
             return Err(StoreError::said("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
         }
         Ok(self)
     }
 
     /// What start and stop mean, before a set is looked at.
-    fn bounds(&self, start: &Bytes, stop: &Bytes) -> Answer<Bounds> {
+    fn bounds(&self, start: &Bytes, stop: &Bytes) -> CommandResult<Bounds> {
         let (low, high) = if self.reverse { (stop, start) } else { (start, stop) };
         Ok(match self.by {
-            By::Rank => Bounds::Rank(integer(start)?, integer(stop)?, self.reverse),
-            By::Score => {
+            RangeBy::Rank => Bounds::Rank(integer(start)?, integer(stop)?, self.reverse),
+            RangeBy::Score => {
                 let not_float = || StoreError::said("ERR min or max is not a float");
                 let (low, high) = (score_bound(low), score_bound(high));
                 Bounds::Score(low.ok_or_else(not_float)?, high.ok_or_else(not_float)?)
             }
-            By::Lex => {
+            RangeBy::Lex => {
                 let not_valid = || StoreError::said("ERR min or max not valid string range item");
                 let (low, high) = (lex_bound(low), lex_bound(high));
                 Bounds::Lex(low.ok_or_else(not_valid)?, high.ok_or_else(not_valid)?)
@@ -221,7 +221,7 @@ impl Bounds {
     }
 }
 
-fn answer(view: &View<'_>, args: &[Bytes], range: &Range) -> Answer {
+fn answer(view: &StoreView<'_>, args: &[Bytes], range: &Range) -> CommandResult {
     let bounds = range.bounds(&args[1], &args[2])?;
     let found = view.zset(&args[0])?.map(|zset| range.members(zset, &bounds)).unwrap_or_default();
     if range.with_scores {
@@ -230,13 +230,13 @@ fn answer(view: &View<'_>, args: &[Bytes], range: &Range) -> Answer {
     Ok(Reply::Array(found.into_iter().map(|(member, _)| Reply::Value(member.into())).collect()))
 }
 
-fn zrange(view: &View<'_>, args: &[Bytes]) -> Answer {
-    let range = Range::new(By::Rank, false).options(&args[3..], true, true)?;
+fn zrange(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    let range = Range::new(RangeBy::Rank, false).options(&args[3..], true, true)?;
     answer(view, args, &range)
 }
 
-fn zrangestore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    let range = Range::new(By::Rank, false).options(&args[4..], true, false)?;
+fn zrangestore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
+    let range = Range::new(RangeBy::Rank, false).options(&args[4..], true, false)?;
     let bounds = range.bounds(&args[2], &args[3])?;
     let mut new = Zset::default();
     for (member, score) in run.view().zset(&args[1])?.map(|zset| range.members(zset, &bounds)).unwrap_or_default() {
@@ -247,50 +247,50 @@ fn zrangestore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
     Ok(Reply::count(count))
 }
 
-fn zrevrange(view: &View<'_>, args: &[Bytes]) -> Answer {
+fn zrevrange(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let range = match &args[3..] {
-        [] => Range::new(By::Rank, true),
-        [word] if is(word, "WITHSCORES") => Range { with_scores: true, ..Range::new(By::Rank, true) },
+        [] => Range::new(RangeBy::Rank, true),
+        [word] if is(word, "WITHSCORES") => Range { with_scores: true, ..Range::new(RangeBy::Rank, true) },
         _ => return Err(StoreError::SYNTAX),
     };
     answer(view, args, &range)
 }
 
-fn zrangebyscore(view: &View<'_>, args: &[Bytes]) -> Answer {
-    let range = Range::new(By::Score, false).options(&args[3..], false, true)?;
+fn zrangebyscore(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    let range = Range::new(RangeBy::Score, false).options(&args[3..], false, true)?;
     answer(view, args, &range)
 }
 
-fn zrevrangebyscore(view: &View<'_>, args: &[Bytes]) -> Answer {
-    let range = Range::new(By::Score, true).options(&args[3..], false, true)?;
+fn zrevrangebyscore(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    let range = Range::new(RangeBy::Score, true).options(&args[3..], false, true)?;
     answer(view, args, &range)
 }
 
-fn zrangebylex(view: &View<'_>, args: &[Bytes]) -> Answer {
-    let range = Range::new(By::Lex, false).options(&args[3..], false, false)?;
+fn zrangebylex(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    let range = Range::new(RangeBy::Lex, false).options(&args[3..], false, false)?;
     answer(view, args, &range)
 }
 
-fn zrevrangebylex(view: &View<'_>, args: &[Bytes]) -> Answer {
-    let range = Range::new(By::Lex, true).options(&args[3..], false, false)?;
+fn zrevrangebylex(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    let range = Range::new(RangeBy::Lex, true).options(&args[3..], false, false)?;
     answer(view, args, &range)
 }
 
-fn count(view: &View<'_>, args: &[Bytes], by: By) -> Answer {
+fn count(view: &StoreView<'_>, args: &[Bytes], by: RangeBy) -> CommandResult {
     let bounds = Range::new(by, false).bounds(&args[1], &args[2])?;
     let (from, end) = view.zset(&args[0])?.map_or((0, 0), |zset| bounds.ranks(zset));
     Ok(Reply::count(end - from))
 }
 
-fn zcount(view: &View<'_>, args: &[Bytes]) -> Answer {
-    count(view, args, By::Score)
+fn zcount(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    count(view, args, RangeBy::Score)
 }
 
-fn zlexcount(view: &View<'_>, args: &[Bytes]) -> Answer {
-    count(view, args, By::Lex)
+fn zlexcount(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
+    count(view, args, RangeBy::Lex)
 }
 
-fn remove(run: &mut Transaction<'_>, args: &[Bytes], by: By) -> Answer {
+fn remove(run: &mut Transaction<'_>, args: &[Bytes], by: RangeBy) -> CommandResult {
     let range = Range::new(by, false);
     let bounds = range.bounds(&args[1], &args[2])?;
     let gone: Vec<Bytes> = {
@@ -300,14 +300,14 @@ fn remove(run: &mut Transaction<'_>, args: &[Bytes], by: By) -> Answer {
     remove_all(run, &args[0], &gone).map(Reply::count)
 }
 
-fn zremrangebyrank(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    remove(run, args, By::Rank)
+fn zremrangebyrank(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
+    remove(run, args, RangeBy::Rank)
 }
 
-fn zremrangebyscore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    remove(run, args, By::Score)
+fn zremrangebyscore(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
+    remove(run, args, RangeBy::Score)
 }
 
-fn zremrangebylex(run: &mut Transaction<'_>, args: &mut [Bytes]) -> Answer {
-    remove(run, args, By::Lex)
+fn zremrangebylex(run: &mut Transaction<'_>, args: &mut [Bytes]) -> CommandResult {
+    remove(run, args, RangeBy::Lex)
 }

@@ -12,10 +12,10 @@ pub type Field<'a> = (&'a [u8], &'a [u8]);
 
 /// A hash or a set.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fields(Form);
+pub struct Fields(FieldsForm);
 
 #[derive(Debug, Clone, PartialEq)]
-enum Form {
+enum FieldsForm {
     /// Field, value, field, value …
     Packed(Bytes),
     Table(Box<Summed>),
@@ -57,27 +57,27 @@ impl Summed {
 
 impl Default for Fields {
     fn default() -> Self {
-        Self(Form::Packed(Bytes::default()))
+        Self(FieldsForm::Packed(Bytes::default()))
     }
 }
 
 impl Fields {
     /// An empty table, to be filled with what was no longer packed elsewhere.
     pub(in crate::core::store) fn unpacked() -> Self {
-        Self(Form::Table(Box::default()))
+        Self(FieldsForm::Table(Box::default()))
     }
 
     /// What was packed elsewhere; `None` when it cannot have been.
     pub(in crate::core::store) fn from_packed(packed: Bytes) -> Option<Self> {
         let count = packed::count(&packed)?;
-        (count.is_multiple_of(2) && count <= PACKED_ELEMENTS_MAX).then_some(Self(Form::Packed(packed)))
+        (count.is_multiple_of(2) && count <= PACKED_ELEMENTS_MAX).then_some(Self(FieldsForm::Packed(packed)))
     }
 
     /// The packed elements, while they are.
     pub(in crate::core::store) fn packed(&self) -> Option<&Bytes> {
         match &self.0 {
-            Form::Packed(packed) => Some(packed),
-            Form::Table(_) => None,
+            FieldsForm::Packed(packed) => Some(packed),
+            FieldsForm::Table(_) => None,
         }
     }
 
@@ -85,8 +85,8 @@ impl Fields {
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
-            Form::Packed(packed) => packed::iter(packed).count() / 2,
-            Form::Table(summed) => summed.table.len(),
+            FieldsForm::Packed(packed) => packed::iter(packed).count() / 2,
+            FieldsForm::Table(summed) => summed.table.len(),
         }
     }
 
@@ -94,8 +94,8 @@ impl Fields {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match &self.0 {
-            Form::Packed(packed) => packed.is_empty(),
-            Form::Table(summed) => summed.table.is_empty(),
+            FieldsForm::Packed(packed) => packed.is_empty(),
+            FieldsForm::Table(summed) => summed.table.is_empty(),
         }
     }
 
@@ -103,16 +103,16 @@ impl Fields {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         match &self.0 {
-            Form::Packed(packed) => packed.len(),
-            Form::Table(summed) => summed.bytes + summed.table.len() * super::ELEMENT_COST_BYTES,
+            FieldsForm::Packed(packed) => packed.len(),
+            FieldsForm::Table(summed) => summed.bytes + summed.table.len() * super::ELEMENT_COST_BYTES,
         }
     }
 
     /// What the digest of the store knows of it: O(1) for a table.
     pub(in crate::core::store) fn digest(&self) -> u64 {
         match &self.0 {
-            Form::Packed(packed) => xxh3_64(packed),
-            Form::Table(summed) => summed.sum ^ (summed.table.len() as u64).rotate_left(40),
+            FieldsForm::Packed(packed) => xxh3_64(packed),
+            FieldsForm::Table(summed) => summed.sum ^ (summed.table.len() as u64).rotate_left(40),
         }
     }
 
@@ -120,8 +120,8 @@ impl Fields {
     #[must_use]
     pub fn get(&self, field: &[u8]) -> Option<&[u8]> {
         match &self.0 {
-            Form::Packed(packed) => pairs(packed).find(|(own, _)| *own == field).map(|(_, value)| value),
-            Form::Table(summed) => summed.table.get(field).map(|value| &**value),
+            FieldsForm::Packed(packed) => pairs(packed).find(|(own, _)| *own == field).map(|(_, value)| value),
+            FieldsForm::Table(summed) => summed.table.get(field).map(|value| &**value),
         }
     }
 
@@ -133,49 +133,49 @@ impl Fields {
 
     /// Sets a field; true when it is new.
     pub fn set(&mut self, field: &Bytes, value: Bytes) -> bool {
-        if let Form::Packed(packed) = &self.0 {
+        if let FieldsForm::Packed(packed) = &self.0 {
             let fits = field.len() <= PACKED_ELEMENT_BYTES_MAX && value.len() <= PACKED_ELEMENT_BYTES_MAX;
             if fits && let Some((new, is_new)) = with(packed, field, &value) {
-                self.0 = Form::Packed(new);
+                self.0 = FieldsForm::Packed(new);
                 return is_new;
             }
             self.unpack();
         }
         match &mut self.0 {
-            Form::Table(summed) => summed.insert(field.clone(), value).is_none(),
-            Form::Packed(_) => unreachable!("it has just been unpacked"),
+            FieldsForm::Table(summed) => summed.insert(field.clone(), value).is_none(),
+            FieldsForm::Packed(_) => unreachable!("it has just been unpacked"),
         }
     }
 
     fn unpack(&mut self) {
-        if let Form::Packed(packed) = &self.0 {
+        if let FieldsForm::Packed(packed) = &self.0 {
             let mut summed = Box::<Summed>::default();
             for (field, value) in pairs(packed) {
                 summed.insert(field.into(), value.into());
             }
-            self.0 = Form::Table(summed);
+            self.0 = FieldsForm::Table(summed);
         }
     }
 
     /// Removes a field; returns its value.
     pub fn remove(&mut self, field: &[u8]) -> Option<Bytes> {
         match &mut self.0 {
-            Form::Packed(packed) => {
+            FieldsForm::Packed(packed) => {
                 let old = pairs(packed).find(|(own, _)| *own == field)?.1.into();
                 let kept: Vec<&[u8]> =
                     pairs(packed).filter(|(own, _)| *own != field).flat_map(|(own, value)| [own, value]).collect();
                 *packed = packed::pack(&kept);
                 Some(old)
             }
-            Form::Table(summed) => summed.remove(field),
+            FieldsForm::Table(summed) => summed.remove(field),
         }
     }
 
     /// All fields and values.
     pub fn iter(&self) -> Box<dyn Iterator<Item = Field<'_>> + '_> {
         match &self.0 {
-            Form::Packed(packed) => Box::new(pairs(packed)),
-            Form::Table(summed) => Box::new(summed.table.iter().map(|(field, value)| (&**field, &**value))),
+            FieldsForm::Packed(packed) => Box::new(pairs(packed)),
+            FieldsForm::Table(summed) => Box::new(summed.table.iter().map(|(field, value)| (&**field, &**value))),
         }
     }
 
@@ -185,8 +185,8 @@ impl Fields {
         field: Option<&'a Bytes>,
     ) -> impl Iterator<Item = (&'a Bytes, &'a Bytes)> {
         let table = match &self.0 {
-            Form::Packed(_) => None,
-            Form::Table(summed) => Some(&summed.table),
+            FieldsForm::Packed(_) => None,
+            FieldsForm::Table(summed) => Some(&summed.table),
         };
         table.into_iter().flat_map(move |table| table.after(field))
     }
@@ -195,8 +195,8 @@ impl Fields {
     #[must_use]
     pub fn scan(&self, from: u64, count: usize) -> (u64, Vec<Field<'_>>) {
         match &self.0 {
-            Form::Packed(packed) => (0, pairs(packed).collect()),
-            Form::Table(summed) => {
+            FieldsForm::Packed(packed) => (0, pairs(packed).collect()),
+            FieldsForm::Table(summed) => {
                 let (next, found) = summed.table.scan(from, count);
                 (next, found.into_iter().map(|(field, value)| (&**field, &**value)).collect())
             }
@@ -207,16 +207,16 @@ impl Fields {
     #[must_use]
     pub fn choose(&self, chance: &mut Chance) -> Option<Field<'_>> {
         match &self.0 {
-            Form::Packed(packed) => pairs(packed).nth(usize::try_from(chance.below(self.len() as u64)).ok()?),
-            Form::Table(summed) => summed.table.choose(chance).map(|(field, value)| (&**field, &**value)),
+            FieldsForm::Packed(packed) => pairs(packed).nth(usize::try_from(chance.below(self.len() as u64)).ok()?),
+            FieldsForm::Table(summed) => summed.table.choose(chance).map(|(field, value)| (&**field, &**value)),
         }
     }
 
     /// Forgets up to `count` fields; true when none is left.
     pub(in crate::core::store) fn forget(&mut self, count: u64) -> bool {
         match &mut self.0 {
-            Form::Packed(_) => true,
-            Form::Table(summed) => {
+            FieldsForm::Packed(_) => true,
+            FieldsForm::Table(summed) => {
                 (0..count).all(|_| summed.table.pop_first().is_some());
                 summed.table.is_empty()
             }

@@ -47,10 +47,10 @@ fn power(mut exponent: usize) -> u64 {
 
 /// A list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct List(Form);
+pub struct List(ListForm);
 
 #[derive(Debug, Clone, PartialEq)]
-enum Form {
+enum ListForm {
     Packed(Bytes),
     Deque(Box<Deque>),
 }
@@ -108,34 +108,34 @@ impl Deque {
 
 impl Default for List {
     fn default() -> Self {
-        Self(Form::Packed(Bytes::default()))
+        Self(ListForm::Packed(Bytes::default()))
     }
 }
 
 impl List {
     /// An empty deque whose first element will have this number.
     pub(in crate::core::store) fn unpacked(first: i64) -> Self {
-        Self(Form::Deque(Box::new(Deque { first, ..Deque::default() })))
+        Self(ListForm::Deque(Box::new(Deque { first, ..Deque::default() })))
     }
 
     /// What was packed elsewhere; `None` when it cannot have been.
     pub(in crate::core::store) fn from_packed(packed: Bytes) -> Option<Self> {
-        packed::count(&packed).filter(|count| *count <= LIST_PACKED_MAX).map(|_| Self(Form::Packed(packed)))
+        packed::count(&packed).filter(|count| *count <= LIST_PACKED_MAX).map(|_| Self(ListForm::Packed(packed)))
     }
 
     /// The packed elements, while they are.
     pub(in crate::core::store) fn packed(&self) -> Option<&Bytes> {
         match &self.0 {
-            Form::Packed(packed) => Some(packed),
-            Form::Deque(_) => None,
+            ListForm::Packed(packed) => Some(packed),
+            ListForm::Deque(_) => None,
         }
     }
 
     /// The number of a deque's first element.
     pub(in crate::core::store) fn first(&self) -> i64 {
         match &self.0 {
-            Form::Packed(_) => 0,
-            Form::Deque(deque) => deque.first,
+            ListForm::Packed(_) => 0,
+            ListForm::Deque(deque) => deque.first,
         }
     }
 
@@ -143,8 +143,8 @@ impl List {
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
-            Form::Packed(packed) => packed::iter(packed).count(),
-            Form::Deque(deque) => deque.items.len(),
+            ListForm::Packed(packed) => packed::iter(packed).count(),
+            ListForm::Deque(deque) => deque.items.len(),
         }
     }
 
@@ -152,8 +152,8 @@ impl List {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match &self.0 {
-            Form::Packed(packed) => packed.is_empty(),
-            Form::Deque(deque) => deque.items.is_empty(),
+            ListForm::Packed(packed) => packed.is_empty(),
+            ListForm::Deque(deque) => deque.items.is_empty(),
         }
     }
 
@@ -161,16 +161,16 @@ impl List {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         match &self.0 {
-            Form::Packed(packed) => packed.len(),
-            Form::Deque(deque) => deque.bytes + deque.items.len() * super::ELEMENT_COST_BYTES,
+            ListForm::Packed(packed) => packed.len(),
+            ListForm::Deque(deque) => deque.bytes + deque.items.len() * super::ELEMENT_COST_BYTES,
         }
     }
 
     /// What the digest of the store knows of it: O(1) for a deque.
     pub(in crate::core::store) fn digest(&self) -> u64 {
         match &self.0 {
-            Form::Packed(packed) => xxh3_64(packed),
-            Form::Deque(deque) => deque.sum ^ (deque.items.len() as u64).rotate_left(40),
+            ListForm::Packed(packed) => xxh3_64(packed),
+            ListForm::Deque(deque) => deque.sum ^ (deque.items.len() as u64).rotate_left(40),
         }
     }
 
@@ -178,16 +178,16 @@ impl List {
     #[must_use]
     pub fn get(&self, at: usize) -> Option<&[u8]> {
         match &self.0 {
-            Form::Packed(packed) => packed::iter(packed).nth(at),
-            Form::Deque(deque) => deque.items.get(at).map(|item| &**item),
+            ListForm::Packed(packed) => packed::iter(packed).nth(at),
+            ListForm::Deque(deque) => deque.items.get(at).map(|item| &**item),
         }
     }
 
     /// Elements from `from` on, `count` of them.
     pub fn range(&self, from: usize, count: usize) -> Box<dyn Iterator<Item = &[u8]> + '_> {
         match &self.0 {
-            Form::Packed(packed) => Box::new(packed::iter(packed).skip(from).take(count)),
-            Form::Deque(deque) => {
+            ListForm::Packed(packed) => Box::new(packed::iter(packed).skip(from).take(count)),
+            ListForm::Deque(deque) => {
                 let end = from.saturating_add(count).min(deque.items.len());
                 Box::new(deque.items.range(from.min(end)..end).map(|item| &**item))
             }
@@ -197,7 +197,7 @@ impl List {
     /// Adds an element at the head or at the tail.
     pub fn push(&mut self, item: Bytes, at_head: bool) {
         let fits = item.len() <= PACKED_ELEMENT_BYTES_MAX;
-        if let Form::Packed(packed) = &self.0
+        if let ListForm::Packed(packed) = &self.0
             && fits
             && packed::iter(packed).count() < LIST_PACKED_MAX
         {
@@ -209,7 +209,7 @@ impl List {
                 new.extend_from_slice(packed);
                 packed::push(&mut new, &item);
             }
-            self.0 = Form::Packed(new.into());
+            self.0 = ListForm::Packed(new.into());
             return;
         }
         let deque = self.deque();
@@ -218,21 +218,21 @@ impl List {
 
     /// Unpacks it, if need be.
     fn deque(&mut self) -> &mut Deque {
-        if let Form::Packed(packed) = &self.0 {
+        if let ListForm::Packed(packed) = &self.0 {
             let mut deque = Box::<Deque>::default();
             packed::iter(packed).for_each(|item| deque.push_back(item.into()));
-            self.0 = Form::Deque(deque);
+            self.0 = ListForm::Deque(deque);
         }
         match &mut self.0 {
-            Form::Deque(deque) => deque,
-            Form::Packed(_) => unreachable!("it has just been unpacked"),
+            ListForm::Deque(deque) => deque,
+            ListForm::Packed(_) => unreachable!("it has just been unpacked"),
         }
     }
 
     /// Takes an element away from the head or from the tail.
     pub fn pop(&mut self, at_head: bool) -> Option<Bytes> {
         match &mut self.0 {
-            Form::Packed(packed) => {
+            ListForm::Packed(packed) => {
                 let mut items: Vec<&[u8]> = packed::iter(packed).collect();
                 let item = if items.is_empty() {
                     return None;
@@ -243,15 +243,15 @@ impl List {
                 *packed = packed::pack(&items);
                 Some(item)
             }
-            Form::Deque(deque) if at_head => deque.pop_front(),
-            Form::Deque(deque) => deque.pop_back(),
+            ListForm::Deque(deque) if at_head => deque.pop_front(),
+            ListForm::Deque(deque) => deque.pop_back(),
         }
     }
 
     /// Keeps `count` elements from `from` on. The rest goes element by element.
     pub fn trim(&mut self, from: usize, count: usize) {
         let after = self.len().saturating_sub(from.saturating_add(count));
-        if let Form::Packed(packed) = &mut self.0 {
+        if let ListForm::Packed(packed) = &mut self.0 {
             let items: Vec<&[u8]> = packed::iter(packed).skip(from).take(count).collect();
             *packed = packed::pack(&items);
             return;
@@ -273,7 +273,7 @@ impl List {
 
     /// Puts another element in the place of one.
     pub fn set(&mut self, at: usize, item: Bytes) {
-        if let Form::Packed(packed) = &mut self.0
+        if let ListForm::Packed(packed) = &mut self.0
             && item.len() <= PACKED_ELEMENT_BYTES_MAX
         {
             let mut items: Vec<&[u8]> = packed::iter(packed).collect();
@@ -290,7 +290,7 @@ impl List {
 
     /// Puts an element before the one at this place. Moves elements.
     pub fn insert(&mut self, at: usize, item: Bytes) {
-        if let Form::Packed(packed) = &mut self.0 {
+        if let ListForm::Packed(packed) = &mut self.0 {
             let mut items: Vec<&[u8]> = packed::iter(packed).collect();
             if item.len() <= PACKED_ELEMENT_BYTES_MAX && items.len() < LIST_PACKED_MAX {
                 items.insert(at, &item);
@@ -313,7 +313,7 @@ impl List {
             goes
         };
         match &mut self.0 {
-            Form::Packed(packed) => {
+            ListForm::Packed(packed) => {
                 let mut items: Vec<&[u8]> = packed::iter(packed).collect();
                 if from_tail {
                     items.reverse();
@@ -324,7 +324,7 @@ impl List {
                 }
                 *packed = packed::pack(&items);
             }
-            Form::Deque(deque) => {
+            ListForm::Deque(deque) => {
                 if from_tail {
                     let mut kept = VecDeque::new();
                     while let Some(own) = deque.items.pop_back() {
@@ -347,8 +347,8 @@ impl List {
     /// Forgets up to `count` elements; true when none is left.
     pub(in crate::core::store) fn forget(&mut self, count: u64) -> bool {
         match &mut self.0 {
-            Form::Packed(_) => true,
-            Form::Deque(deque) => {
+            ListForm::Packed(_) => true,
+            ListForm::Deque(deque) => {
                 (0..count).all(|_| deque.items.pop_back().is_some());
                 deque.items.is_empty()
             }

@@ -14,10 +14,10 @@ const BLOCK_MEMBERS_MAX: usize = 512;
 
 /// A sorted set.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Zset(Form);
+pub struct Zset(ZsetForm);
 
 #[derive(Debug, Clone, PartialEq)]
-enum Form {
+enum ZsetForm {
     /// Member, score (8 bytes), member, score …
     Packed(Bytes),
     Sorted(Box<Sorted>),
@@ -137,28 +137,28 @@ impl Sorted {
 
 impl Default for Zset {
     fn default() -> Self {
-        Self(Form::Packed(Bytes::default()))
+        Self(ZsetForm::Packed(Bytes::default()))
     }
 }
 
 impl Zset {
     /// An empty one, to be filled with what was no longer packed elsewhere.
     pub(in crate::core::store) fn unpacked() -> Self {
-        Self(Form::Sorted(Box::default()))
+        Self(ZsetForm::Sorted(Box::default()))
     }
 
     /// What was packed elsewhere; `None` when it cannot have been.
     pub(in crate::core::store) fn from_packed(packed: Bytes) -> Option<Self> {
         let count = packed::count(&packed)?;
         let scores = packed::iter(&packed).skip(1).step_by(2).all(|score| score.len() == size_of::<f64>());
-        (scores && count.is_multiple_of(2) && count <= PACKED_ELEMENTS_MAX).then_some(Self(Form::Packed(packed)))
+        (scores && count.is_multiple_of(2) && count <= PACKED_ELEMENTS_MAX).then_some(Self(ZsetForm::Packed(packed)))
     }
 
     /// The packed elements, while they are.
     pub(in crate::core::store) fn packed(&self) -> Option<&Bytes> {
         match &self.0 {
-            Form::Packed(packed) => Some(packed),
-            Form::Sorted(_) => None,
+            ZsetForm::Packed(packed) => Some(packed),
+            ZsetForm::Sorted(_) => None,
         }
     }
 
@@ -166,8 +166,8 @@ impl Zset {
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
-            Form::Packed(packed) => packed::iter(packed).count() / 2,
-            Form::Sorted(sorted) => sorted.scores.len(),
+            ZsetForm::Packed(packed) => packed::iter(packed).count() / 2,
+            ZsetForm::Sorted(sorted) => sorted.scores.len(),
         }
     }
 
@@ -175,8 +175,8 @@ impl Zset {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match &self.0 {
-            Form::Packed(packed) => packed.is_empty(),
-            Form::Sorted(sorted) => sorted.scores.is_empty(),
+            ZsetForm::Packed(packed) => packed.is_empty(),
+            ZsetForm::Sorted(sorted) => sorted.scores.is_empty(),
         }
     }
 
@@ -184,16 +184,16 @@ impl Zset {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         match &self.0 {
-            Form::Packed(packed) => packed.len(),
-            Form::Sorted(sorted) => sorted.bytes + 2 * sorted.scores.len() * super::ELEMENT_COST_BYTES,
+            ZsetForm::Packed(packed) => packed.len(),
+            ZsetForm::Sorted(sorted) => sorted.bytes + 2 * sorted.scores.len() * super::ELEMENT_COST_BYTES,
         }
     }
 
     /// What the digest of the store knows of it: O(1) when it is not packed.
     pub(in crate::core::store) fn digest(&self) -> u64 {
         match &self.0 {
-            Form::Packed(packed) => xxh3_64(packed),
-            Form::Sorted(sorted) => sorted.sum ^ (sorted.scores.len() as u64).rotate_left(40),
+            ZsetForm::Packed(packed) => xxh3_64(packed),
+            ZsetForm::Sorted(sorted) => sorted.sum ^ (sorted.scores.len() as u64).rotate_left(40),
         }
     }
 
@@ -201,46 +201,46 @@ impl Zset {
     #[must_use]
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         match &self.0 {
-            Form::Packed(packed) => pairs(packed).find(|(own, _)| *own == member).map(|(_, score)| score),
-            Form::Sorted(sorted) => sorted.scores.get(member).copied(),
+            ZsetForm::Packed(packed) => pairs(packed).find(|(own, _)| *own == member).map(|(_, score)| score),
+            ZsetForm::Sorted(sorted) => sorted.scores.get(member).copied(),
         }
     }
 
     /// Gives a member a score; returns the one it had.
     pub fn set(&mut self, member: &Bytes, score: f64) -> Option<f64> {
-        if let Form::Packed(packed) = &self.0 {
+        if let ZsetForm::Packed(packed) = &self.0 {
             let mut all: Vec<(&[u8], f64)> = pairs(packed).collect();
             let old = all.iter().position(|(own, _)| *own == &**member).map(|at| all.remove(at).1);
             let count = 2 * (all.len() + 1);
             if member.len() <= PACKED_ELEMENT_BYTES_MAX && count <= PACKED_ELEMENTS_MAX {
                 let at = all.partition_point(|(m, s)| compare((*s, m), (score, member)).is_lt());
                 all.insert(at, (member, score));
-                self.0 = Form::Packed(pack(&all));
+                self.0 = ZsetForm::Packed(pack(&all));
                 return old;
             }
             let mut sorted = Box::<Sorted>::default();
             for (member, score) in pairs(packed) {
                 sorted.set(&member.into(), score);
             }
-            self.0 = Form::Sorted(sorted);
+            self.0 = ZsetForm::Sorted(sorted);
         }
         match &mut self.0 {
-            Form::Sorted(sorted) => sorted.set(member, score),
-            Form::Packed(_) => unreachable!("it has just been unpacked"),
+            ZsetForm::Sorted(sorted) => sorted.set(member, score),
+            ZsetForm::Packed(_) => unreachable!("it has just been unpacked"),
         }
     }
 
     /// Removes a member; returns its score.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         match &mut self.0 {
-            Form::Packed(packed) => {
+            ZsetForm::Packed(packed) => {
                 let mut all: Vec<(&[u8], f64)> = pairs(packed).collect();
                 let at = all.iter().position(|(own, _)| *own == member)?;
                 let (_, score) = all.remove(at);
                 *packed = pack(&all);
                 Some(score)
             }
-            Form::Sorted(sorted) => sorted.remove(member),
+            ZsetForm::Sorted(sorted) => sorted.remove(member),
         }
     }
 
@@ -248,8 +248,8 @@ impl Zset {
     #[must_use]
     pub fn rank(&self, is_before: impl Fn(f64, &[u8]) -> bool) -> usize {
         match &self.0 {
-            Form::Packed(packed) => pairs(packed).take_while(|(member, score)| is_before(*score, member)).count(),
-            Form::Sorted(sorted) => sorted.order.rank(is_before),
+            ZsetForm::Packed(packed) => pairs(packed).take_while(|(member, score)| is_before(*score, member)).count(),
+            ZsetForm::Sorted(sorted) => sorted.order.rank(is_before),
         }
     }
 
@@ -263,19 +263,19 @@ impl Zset {
     /// Members from this rank on, upwards.
     pub fn upwards(&self, rank: usize) -> Box<dyn Iterator<Item = (&[u8], f64)> + '_> {
         match &self.0 {
-            Form::Packed(packed) => Box::new(pairs(packed).skip(rank)),
-            Form::Sorted(sorted) => Box::new(sorted.order.upwards(rank)),
+            ZsetForm::Packed(packed) => Box::new(pairs(packed).skip(rank)),
+            ZsetForm::Sorted(sorted) => Box::new(sorted.order.upwards(rank)),
         }
     }
 
     /// Members from this rank on, downwards.
     pub fn downwards(&self, rank: usize) -> Box<dyn Iterator<Item = (&[u8], f64)> + '_> {
         match &self.0 {
-            Form::Packed(packed) => {
+            ZsetForm::Packed(packed) => {
                 let all: Vec<_> = pairs(packed).take(rank.saturating_add(1)).collect();
                 Box::new(all.into_iter().rev())
             }
-            Form::Sorted(sorted) => Box::new(sorted.order.downwards(rank, sorted.scores.len())),
+            ZsetForm::Sorted(sorted) => Box::new(sorted.order.downwards(rank, sorted.scores.len())),
         }
     }
 
@@ -290,8 +290,8 @@ impl Zset {
         member: Option<&'a Bytes>,
     ) -> impl Iterator<Item = (&'a Bytes, f64)> {
         let table = match &self.0 {
-            Form::Packed(_) => None,
-            Form::Sorted(sorted) => Some(&sorted.scores),
+            ZsetForm::Packed(_) => None,
+            ZsetForm::Sorted(sorted) => Some(&sorted.scores),
         };
         table.into_iter().flat_map(move |table| table.after(member)).map(|(member, score)| (member, *score))
     }
@@ -300,8 +300,8 @@ impl Zset {
     #[must_use]
     pub fn scan(&self, from: u64, count: usize) -> (u64, Vec<(&[u8], f64)>) {
         match &self.0 {
-            Form::Packed(packed) => (0, pairs(packed).collect()),
-            Form::Sorted(sorted) => {
+            ZsetForm::Packed(packed) => (0, pairs(packed).collect()),
+            ZsetForm::Sorted(sorted) => {
                 let (next, found) = sorted.scores.scan(from, count);
                 (next, found.into_iter().map(|(member, score)| (&**member, *score)).collect())
             }
@@ -318,8 +318,8 @@ impl Zset {
     /// Forgets up to `count` members; true when none is left.
     pub(in crate::core::store) fn forget(&mut self, count: u64) -> bool {
         match &mut self.0 {
-            Form::Packed(_) => true,
-            Form::Sorted(sorted) => {
+            ZsetForm::Packed(_) => true,
+            ZsetForm::Sorted(sorted) => {
                 let blocks = count.div_ceil(BLOCK_MEMBERS_MAX as u64);
                 (0..blocks).all(|_| sorted.order.0.pop().is_some());
                 (0..count).all(|_| sorted.scores.pop_first().is_some());

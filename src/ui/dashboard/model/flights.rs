@@ -30,7 +30,7 @@ const TICK_EVERY: Duration = Duration::from_secs(1);
 
 /// What sort of message: gives it its sign and its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum FlightKind {
     /// Client → primary.
     Request,
     /// Primary → backup: a write.
@@ -47,7 +47,7 @@ pub enum Kind {
     Heartbeat,
 }
 
-impl Kind {
+impl FlightKind {
     /// The kind of the message with this name.
     #[must_use]
     pub fn of(name: &str) -> Self {
@@ -77,7 +77,7 @@ pub struct Flying {
     /// To where.
     pub to: Rank,
     /// What sort.
-    pub kind: Kind,
+    pub kind: FlightKind,
     /// A word or two to fly beside it where there is room.
     pub label: String,
     /// A fault swallowed it.
@@ -121,7 +121,7 @@ impl Flights {
     }
 
     pub(super) fn launch(&mut self, now: Time, from: Rank, flight: &Flight) {
-        let kind = Kind::of(&flight.name);
+        let kind = FlightKind::of(&flight.name);
         if kind.is_background() && !flight.lost {
             self.heard.insert((from, flight.to), now);
             return;
@@ -153,13 +153,13 @@ impl Flights {
     }
 
     /// How long a message waits for those that it follows from.
-    fn stage(&self, now: Time, from: Rank, kind: Kind, name: &str) -> Duration {
+    fn stage(&self, now: Time, from: Rank, kind: FlightKind, name: &str) -> Duration {
         match (kind, name) {
-            (Kind::Prepare, _) | (_, "StartView" | "Refused" | "NotPrimary" | "Snapshot" | "ViewIs") => STAGE,
-            (Kind::Ok, _) | (_, "StartViewOk") => STAGE * 2,
-            (Kind::Reply, _) => {
+            (FlightKind::Prepare, _) | (_, "StartView" | "Refused" | "NotPrimary" | "Snapshot" | "ViewIs") => STAGE,
+            (FlightKind::Ok, _) | (_, "StartViewOk") => STAGE * 2,
+            (FlightKind::Reply, _) => {
                 let wrote = self.flying.iter().any(|f| {
-                    f.kind == Kind::Prepare && f.from == from && now.since(f.starts) < STAGE && f.starts + STAGE > now
+                    f.kind == FlightKind::Prepare && f.from == from && now.since(f.starts) < STAGE && f.starts + STAGE > now
                 });
                 if wrote { STAGE * 3 } else { STAGE }
             }
@@ -204,10 +204,10 @@ fn phase(now: Time, started: Time) -> Duration {
 }
 
 /// What flies beside the sign: the name, and the op number if there is one.
-fn label(kind: Kind, flight: &Flight) -> String {
+fn label(kind: FlightKind, flight: &Flight) -> String {
     let op = flight.text.split(' ').find(|word| word.starts_with("op=")).unwrap_or("");
     match kind {
-        Kind::Prepare | Kind::Ok if !op.is_empty() => format!("{} {op}", flight.name),
+        FlightKind::Prepare | FlightKind::Ok if !op.is_empty() => format!("{} {op}", flight.name),
         _ => flight.name.clone(),
     }
 }
