@@ -14,7 +14,7 @@ use understudy::core::protocol::{Outcome, ViewRecord};
 use understudy::core::store::{ClientId, LogEntry, Seq, Stamp, Store};
 use understudy::ui::commands::{keys, parse};
 use understudy::ui::console::knowledge::{FixedKnowledge, Picture, ServerPicture};
-use understudy::ui::console::{Answer, ExitStatus, Knowledge, ConsoleSession, Sight, run_commands, run_lines};
+use understudy::ui::console::{Answer, ConsoleSession, ExitStatus, Knowledge, Sight, run_commands, run_lines};
 
 /// How long commands on keys that start with `slow` take.
 const SLOW: Duration = Duration::from_millis(600);

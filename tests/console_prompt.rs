@@ -17,7 +17,7 @@ use understudy::core::protocol::Outcome;
 use understudy::core::protocol::{Incarnation, Member, Rank, View, ViewNumber};
 use understudy::core::store::{Bytes, ClientId, LogEntry, OpNumber, Seq, Stamp, Store};
 use understudy::ui::console::answer::Palette;
-use understudy::ui::console::{Knowledge, Picture, PromptConfig, ConsoleSession, Sight, run_prompt};
+use understudy::ui::console::{ConsoleSession, Knowledge, Picture, PromptConfig, Sight, run_prompt};
 
 /// Where the prompt in the terminal keeps its history.
 const HISTORY: &str = "UNDERSTUDY_TEST_HISTORY";
@@ -140,6 +140,7 @@ fn prompt_in_a_terminal() {
         }),
         redraw,
         pager: None,
+        stage: None,
     })
     .expect("the terminal works");
 }

@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
+use understudy::ui::commands::moves::Move;
 use understudy::ui::dashboard::{Theme, ThemeName, view};
 use understudy::ui::stage::recording::RecordingError;
-use understudy::ui::stage::replay::{Move, Replay};
+use understudy::ui::stage::replay::Replay;
 use understudy::ui::stage::{Player, Recording};
 
 /// A failover, as a script.

@@ -29,15 +29,17 @@ use crate::launch::args::{Args, RecoverAfter};
 use crate::launch::{self, complain, fail};
 use crate::mpi::clock;
 use crate::ui::commands::keys::KEYS;
+use crate::ui::commands::moves::Move;
 use crate::ui::console::answer::Palette;
 use crate::ui::console::ascii::ascii;
 use crate::ui::console::{
-    ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, ConsoleSession, Sight, run_commands,
-    run_lines, run_prompt,
+    ConsoleSession, ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, Sight, Stagehand,
+    run_commands, run_lines, run_prompt,
 };
 use crate::ui::dashboard::ThemeName;
 use crate::ui::dashboard::model::page::Page;
-use crate::ui::dashboard::{self, KeyHint, Model, Notice, Painter, Stage, Theme, layout, lock};
+use crate::ui::dashboard::{self, KeyHint, Lookback, Model, Notice, Painter, Stage, Theme, layout, lock};
+use crate::ui::stage::LiveStage;
 use crossbeam_channel::Sender;
 use outpour::Outpour;
 use rustix::fd::AsFd;
@@ -89,6 +91,8 @@ struct Play<'a> {
     painter: Option<Painter<File>>,
     court: Court,
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
+    /// Its time is virtual, and can stand.
+    is_simulated: bool,
 }
 
 impl Play<'_> {
@@ -101,7 +105,7 @@ impl Play<'_> {
             Err(why) => return complain(&why),
         };
         let console = Console {
-            desk: self.desk,
+            desk: self.desk.clone(),
             knowledge: Arc::new(ModelKnowledge { model: Arc::clone(&self.model), court: self.court.clone() }),
             history: launch::state_dir(self.args).join("history"),
             palette: palette(self.args),
@@ -138,10 +142,19 @@ impl Play<'_> {
             Err(error) => return complain(&format!("the terminal cannot be drawn on: {error}")),
         };
         let clock = Arc::clone(&self.clock);
-        let stage = stage(self.args, self.model, region_ready, pages.size(), Box::new(move || (self.clock)()));
+        let simulator = self.is_simulated.then(|| self.desk.clone());
+        let hand = Hand {
+            notices: notices.clone(),
+            on: AtomicBool::new(false),
+            desk: simulator.clone(),
+            stands: Arc::default(),
+        };
+        let lookback = LiveStage::new(&lock(&self.model), clock(), simulator, ascii);
+        let drawn = (Box::new(lookback) as Box<dyn Lookback>, region_ready);
+        let stage = stage(self.args, self.model, drawn, pages.size(), Box::new(move || (self.clock)()));
         let drawing =
             thread::Builder::new().name("dashboard".into()).spawn(move || dashboard::run(&noticed, stage, painter));
-        let prompting = console.start_prompt(region, notices.clone(), pages);
+        let prompting = console.start_prompt(region, notices.clone(), pages, hand);
         cluster(Box::new(forward(notices.clone(), self.court.clone(), tape.clone(), clock)), true);
         let mut trouble = None;
         let whole = self.court.close(|why| trouble = Some(why.to_owned()));
@@ -241,10 +254,37 @@ impl Pager for Pages {
     }
 }
 
+/// From the prompt to the stage.
+struct Hand {
+    notices: Sender<Notice>,
+    on: AtomicBool,
+    /// The desk of a cluster whose time can stand, and whether it does.
+    desk: Option<Desk>,
+    stands: Arc<AtomicBool>,
+}
+
+impl Stagehand for Hand {
+    fn is_on(&self) -> bool {
+        self.on.load(Ordering::SeqCst)
+    }
+
+    fn go(&self, wanted: Move) {
+        if let Move::Enter | Move::Leave = wanted {
+            let on = wanted == Move::Enter;
+            self.on.store(on, Ordering::SeqCst);
+            if let Some(desk) = &self.desk {
+                self.stands.store(on, Ordering::SeqCst);
+                desk.stand(on);
+            }
+        }
+        let _ = self.notices.send(Notice::Move(wanted));
+    }
+}
+
 fn stage(
     args: &Args,
     model: Arc<Mutex<Model>>,
-    printer: crossbeam_channel::Receiver<PrintHandle>,
+    (lookback, printer): (Box<dyn Lookback>, crossbeam_channel::Receiver<PrintHandle>),
     size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
     clock: Box<dyn Fn() -> Time + Send>,
 ) -> Stage {
@@ -256,6 +296,7 @@ fn stage(
         keys: Box::new(key_bar),
         clock,
         size,
+        lookback: Some(lookback),
         region: Box::new(move |text| {
             print = print.take().or_else(|| printer.try_recv().ok());
             if let Some(print) = &print {
@@ -308,6 +349,7 @@ impl Console {
         region: Sender<PrintHandle>,
         notices: Sender<Notice>,
         pages: Pages,
+        hand: Hand,
     ) -> io::Result<thread::JoinHandle<u8>> {
         let (redraw, redraws) = crossbeam_channel::bounded(4);
         let redrawing = notices.clone();
@@ -318,7 +360,7 @@ impl Console {
         });
         thread::Builder::new().name("prompt".into()).spawn(move || {
             let desk = self.desk.clone();
-            let session = self.session(Sight::Screen);
+            let session = self.session(Sight::Screen).with_stands(Arc::clone(&hand.stands));
             let status = run_prompt(PromptConfig {
                 session: Arc::new(session),
                 history_path: Some(self.history),
@@ -328,6 +370,7 @@ impl Console {
                 }),
                 redraw,
                 pager: Some(Arc::new(pages)),
+                stage: Some(Arc::new(hand)),
             });
             desk.quit();
             exit_code(status)

@@ -49,7 +49,7 @@ fn play<'a>(args: &Args, seed: u64, world: World, prepare: impl FnOnce(SimStage<
     let (model, telling) = (new_model(args, seed, clock.now()), clock.clone());
     // Who types sees time pass; a file or a pipe has none.
     let scripted = !args.command.is_empty() || !isatty(io::stdin());
-    let play = Play { args, desk, model, painter, court, clock: Arc::new(move || telling.now()) };
+    let play = Play { args, desk, model, painter, court, clock: Arc::new(move || telling.now()), is_simulated: true };
     let code = play.run(|news, _| prepare(SimStage::new(world, clock, asks, news).scripted(scripted)).run());
     let _ = io::stdout().flush();
     ExitCode::from(code)

@@ -19,7 +19,7 @@
 
 use super::Operation;
 use super::model::{self, Act, Answer, State};
-use super::search::{SearchAction, Found, Item, Search};
+use super::search::{Found, Item, Search, SearchAction};
 use super::stored;
 use crate::core::protocol::{Outcome, Time};
 use crate::core::store::{Bytes, Command, Db, KeyPattern, Reply};

@@ -269,7 +269,9 @@ impl Act {
                 State::Present(*tail)
             }
             (Self::Append(tail), Answer::Integer(length)) if *length > tail.bytes.cast_signed() => State::Any,
-            (Self::Incr, Answer::Integer(number)) if *number > i64::MIN => State::Present(ModelValue::of_integer(*number)),
+            (Self::Incr, Answer::Integer(number)) if *number > i64::MIN => {
+                State::Present(ModelValue::of_integer(*number))
+            }
             (Self::Incr, Answer::Overflow) => State::Present(ModelValue::of_integer(i64::MAX)),
             (Self::Add(_), Answer::Nil)
             | (Self::Append(_), Answer::TooLong(_))

@@ -30,6 +30,12 @@ pub enum Ask {
     Note { event: Event },
     /// Let so much virtual time pass, where time is virtual and waits to be told; else the answer is dropped.
     Pass { duration: Duration, answer: Sender<()> },
+    /// Run a command on the store, and never mind the answer: the news tell it.
+    Submit { command: Command },
+    /// Virtual time stands, or goes on. Where time passes by itself, nothing comes of it.
+    Stand { stands: bool },
+    /// While virtual time stands: let the next thing happen that is worth a look.
+    Step,
     /// End the cluster.
     Quit,
 }
@@ -203,6 +209,21 @@ impl Desk {
     #[must_use]
     pub fn pass(&self, duration: Duration) -> bool {
         self.ask(|answer| Ask::Pass { duration, answer }).is_some()
+    }
+
+    /// Asks for one command and does not wait: what becomes of it is among the news.
+    pub fn submit(&self, command: Command) {
+        self.hand_in(Ask::Submit { command });
+    }
+
+    /// Lets virtual time stand, or go on.
+    pub fn stand(&self, stands: bool) {
+        self.hand_in(Ask::Stand { stands });
+    }
+
+    /// While virtual time stands: lets the next thing happen that is worth a look.
+    pub fn step(&self) {
+        self.hand_in(Ask::Step);
     }
 
     /// Ends the cluster.

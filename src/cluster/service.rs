@@ -167,7 +167,13 @@ impl<'a> Service<'a> {
     /// True while somebody waits for an answer.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
-        !(self.executing.is_empty() && self.orders.is_empty() && self.statuses.is_empty() && self.resets.is_empty())
+        self.owes_an_order() || !self.executing.is_empty()
+    }
+
+    /// The same, but for commands on the store.
+    #[must_use]
+    pub fn owes_an_order(&self) -> bool {
+        !(self.orders.is_empty() && self.statuses.is_empty() && self.resets.is_empty())
     }
 
     /// When [`Service::tend`] has something to do.
@@ -181,7 +187,8 @@ impl<'a> Service<'a> {
 
     // ---- what is asked -------------------------------------------------------------------------
 
-    /// Carries out a wish. ([`Ask::Quit`] is for whoever runs the cluster.)
+    /// Carries out a wish. ([`Ask::Stand`], [`Ask::Step`] and [`Ask::Quit`] are for whoever runs the
+    /// cluster.)
     pub fn on_ask<C: Cluster>(&mut self, cluster: &mut C, ask: Ask) {
         match ask {
             Ask::Execute { command, answer } => self.execute(cluster, command, answer),
@@ -198,7 +205,9 @@ impl<'a> Service<'a> {
             }
             Ask::Note { event } => cluster.note(event),
             Ask::Pass { duration, answer } => cluster.pass(duration, answer),
-            Ask::Quit => {}
+            // Nobody waits at the other end.
+            Ask::Submit { command } => self.execute(cluster, command, crossbeam_channel::bounded(1).0),
+            Ask::Stand { .. } | Ask::Step | Ask::Quit => {}
         }
     }
 

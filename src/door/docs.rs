@@ -1,7 +1,7 @@
 //! `COMMAND`: what there is, made from the two tables of commands, so that redis-cli can complete and hint our own.
 
 use super::resp::Writer;
-use super::rows::{self, DoorAnswer, OWN, DoorRow, Visit};
+use super::rows::{self, DoorAnswer, DoorRow, OWN, Visit};
 use crate::core::store::Bytes;
 use crate::core::store::commands::{self, RowId};
 

@@ -199,7 +199,9 @@ impl Step {
             KnownScript::Extend if !values.iter().all(|value| arg(0).is_ok_and(|mine| is_mine(value, mine))) => {
                 Ok((Vec::new(), 0))
             }
-            KnownScript::Lock | KnownScript::Extend => Ok((self.keys.iter().map(take).collect::<Result<_, _>>()?, count)),
+            KnownScript::Lock | KnownScript::Extend => {
+                Ok((self.keys.iter().map(take).collect::<Result<_, _>>()?, count))
+            }
             KnownScript::Unlock => {
                 let mine = arg(0)?;
                 let del = Bytes::from("del");

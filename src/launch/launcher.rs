@@ -301,7 +301,9 @@ impl Launcher {
         loop {
             match self.notices.recv_deadline(deadline) {
                 Ok(LauncherNotice::Said(Said::Exit(code))) => return (End::Orderly, Some(code)),
-                Ok(LauncherNotice::Said(Said::BreakOff(_)) | LauncherNotice::HungUp) | Err(_) => return (End::Broken, None),
+                Ok(LauncherNotice::Said(Said::BreakOff(_)) | LauncherNotice::HungUp) | Err(_) => {
+                    return (End::Broken, None);
+                }
                 Ok(LauncherNotice::MpirunEnded(_)) => self.mpirun_lives = false,
                 Ok(_) => {}
             }

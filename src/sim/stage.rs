@@ -7,6 +7,10 @@
 //! A script is played in its own time ([`SimStage::scripted`]): a command takes the virtual time that it needs,
 //! `SLEEP` lets virtual time pass at once, and between two commands the clock stands. So the same seed and the
 //! same script always end the same way, however busy the machine is.
+//!
+//! While somebody looks closely ([`Ask::Stand`]) time stands, and each [`Ask::Step`] lets one thing happen that is
+//! worth a look: a message that is no heartbeat leaves or is lost, an event, an answer. What is asked meanwhile is
+//! on its way, and waits for the next step as everything else does.
 
 use super::World;
 use super::chaos::{self, Script};
@@ -55,6 +59,9 @@ const SCRIPT_START: Duration = Duration::from_millis(50);
 /// The most virtual time that passes between two looks at what happened.
 const STEP: Duration = Duration::from_millis(1);
 
+/// If nothing happens that is worth a look, so much time passes with a step.
+const STEP_IDLE: Duration = Duration::from_secs(1);
+
 /// A world with an audience.
 pub struct SimStage<'a> {
     scene: Scene,
@@ -75,6 +82,8 @@ struct Scene {
     world: World,
     clock: VirtualClock,
     scripted: bool,
+    /// Somebody looks closely: time passes by steps only.
+    stands: bool,
     /// When something was last asked.
     asked: Instant,
     /// Virtual time that is to pass now, and who waits for it.
@@ -89,7 +98,7 @@ impl<'a> SimStage<'a> {
         // Who switches a rule off wants to see what comes of it.
         world.go_on();
         let service = Service::new(news, true, world.now());
-        let scene = Scene { world, clock, scripted: false, asked: Instant::now(), to_pass: None };
+        let scene = Scene { world, clock, scripted: false, stands: false, asked: Instant::now(), to_pass: None };
         Self {
             scene,
             service,
@@ -131,6 +140,11 @@ impl<'a> SimStage<'a> {
             self.after_turn();
             match self.asks.recv_timeout(TURN) {
                 Ok(Ask::Quit) | Err(RecvTimeoutError::Disconnected) => return self.tell_the_rest(),
+                Ok(Ask::Stand { stands }) => {
+                    self.scene.stands = stands;
+                    self.look();
+                }
+                Ok(Ask::Step) => self.step(),
                 Ok(ask) => {
                     self.scene.asked = Instant::now();
                     self.service.on_ask(&mut self.scene, ask);
@@ -140,7 +154,11 @@ impl<'a> SimStage<'a> {
                     }
                     self.scene.asked = Instant::now();
                     // A request takes microseconds of virtual time: do not make its sender wait a turn.
-                    self.settle();
+                    if self.scene.stands {
+                        self.look();
+                    } else {
+                        self.settle();
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -164,6 +182,34 @@ impl<'a> SimStage<'a> {
         }
         while self.scene.world.step(until) {}
         self.judge_when_healed();
+    }
+
+    /// Lets time pass until something happens that is worth a look.
+    fn step(&mut self) {
+        let until = self.scene.world.now() + STEP_IDLE;
+        let worth_a_look = |world: &World, before: usize| world.has_news() || world.history().len() > before;
+        let before = self.scene.world.history().len();
+        while !worth_a_look(&self.scene.world, before) {
+            let acts = self.script.as_mut().and_then(|script| script.next()).filter(|next| *next <= until);
+            if self.scene.world.step(acts.unwrap_or(until)) {
+                continue;
+            }
+            match &mut self.script {
+                Some(script) if acts.is_some() => script.act(&mut self.scene.world),
+                _ => break,
+            }
+        }
+        self.look();
+    }
+
+    /// Everybody tells at once how it is; whoever waits for an order gets to know what became of it.
+    fn look(&mut self) {
+        let until = self.scene.world.now() + STEP_IDLE;
+        while self.service.owes_an_order() && self.scene.world.now() < until {
+            self.pass(STEP);
+        }
+        self.scene.clock.set(self.scene.world.now());
+        self.tell(true);
     }
 
     /// Everything was asked: the faults end, and the cluster must heal.
@@ -233,11 +279,16 @@ impl<'a> SimStage<'a> {
     }
 
     fn after_turn(&mut self) {
+        self.tell(false);
+    }
+
+    /// Tells what there is to tell; `at_once`: also what could wait.
+    fn tell(&mut self, at_once: bool) {
         self.tell_finished();
         let world = &mut self.scene.world;
         let servers: Vec<Rank> = world.servers().keys().copied().collect();
         for rank in servers.into_iter().chain(world.clients()) {
-            if let Some(observation) = world.report(rank) {
+            if let Some(observation) = world.report(rank, at_once) {
                 world.front_mut(METADATA).note_report(&observation);
                 self.service.reported(Box::new(observation));
             }
@@ -297,7 +348,7 @@ fn told(operation: &crate::check::Operation, now: Time) -> Completion {
 
 impl Scene {
     fn clock_stands(&self) -> bool {
-        self.scripted && self.asked.elapsed() < SCRIPT_PAUSE_MAX
+        self.stands || self.scripted && self.asked.elapsed() < SCRIPT_PAUSE_MAX
     }
 }
 

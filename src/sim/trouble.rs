@@ -48,8 +48,13 @@ enum TroubleKind {
 }
 
 /// Each kind with its weight.
-const KINDS: [(TroubleKind, usize); 5] =
-    [(TroubleKind::Stall, 6), (TroubleKind::Hold, 6), (TroubleKind::Slow, 2), (TroubleKind::Sleep, 1), (TroubleKind::Stray, 2)];
+const KINDS: [(TroubleKind, usize); 5] = [
+    (TroubleKind::Stall, 6),
+    (TroubleKind::Hold, 6),
+    (TroubleKind::Slow, 2),
+    (TroubleKind::Sleep, 1),
+    (TroubleKind::Stray, 2),
+];
 
 /// Makes trouble.
 pub(super) struct Gremlin {

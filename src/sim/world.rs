@@ -609,11 +609,19 @@ impl World {
         }
     }
 
-    /// The rank's report that is due, if one is, by the time of this world.
-    pub fn report(&mut self, rank: Rank) -> Option<Observation> {
+    /// True when something has happened to some rank, since its last report, that is worth a look.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.servers.values().any(|server| server.outlet().has_news())
+            || self.fronts.values().any(|front| front.outlet().has_news())
+    }
+
+    /// The rank's report that is due, if one is (with `at_once`, in any case), by the time of this world.
+    pub fn report(&mut self, rank: Rank, at_once: bool) -> Option<Observation> {
         let now = self.local(rank);
         let report = match self.servers.get_mut(&rank) {
-            Some(server) => server.report(now, false),
+            Some(server) => server.report(now, at_once),
+            None if at_once => Some(self.front_mut(rank).report_at_once(now)),
             None => self.front_mut(rank).report(now),
         };
         let clock = self.machines[&rank].clock;

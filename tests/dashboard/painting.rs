@@ -267,6 +267,7 @@ fn the_thread_follows_and_rests() {
         }),
         clock: Box::new(clock),
         size: Box::new(|| Some((100, 30))),
+        lookback: None,
         region: Box::new(|_| ()),
     };
     let painter = Painter::enter(tape.clone(), 100, 30).unwrap();

@@ -121,6 +121,12 @@ impl ServerHost {
         self.outbox.detail = detail;
     }
 
+    /// The way out.
+    #[must_use]
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
     /// The way out, for those who want to know what was lost.
     pub fn outlet_mut(&mut self) -> &mut Outlet {
         &mut self.outlet
@@ -465,6 +471,12 @@ impl FrontHost {
     #[must_use]
     pub fn next_seq(&self) -> Seq {
         self.client.next_seq()
+    }
+
+    /// The way out.
+    #[must_use]
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
     }
 
     /// The way out, for those who want to know what was lost.

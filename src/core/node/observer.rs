@@ -88,6 +88,12 @@ impl Observer {
         self.flights.push(Flight { at: now, to, name: message.name().to_owned(), text, lost });
     }
 
+    /// True when something has happened since the last report that is worth a look.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.news
+    }
+
     /// Something outside changed that the next report should show soon.
     pub fn touch(&mut self) {
         self.news = true;

@@ -38,6 +38,12 @@ impl Outlet {
         self.lost.get_or_insert_default();
     }
 
+    /// True when something has happened since the last report that is worth a look.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.observer.has_news()
+    }
+
     /// What was lost on purpose since the last call, each with the number of messages that left before it
     /// since this rank began, and that number now.
     pub fn take_lost(&mut self) -> (Vec<(u64, Rank, Message)>, u64) {

@@ -53,5 +53,5 @@ pub use session::{SESSION_REPLIES_MAX, SESSIONS_MAX, Session, Sessions};
 pub use snapshot::{Chunk, Exporter, Finale, Importer, SnapshotError};
 pub use state::{EXPIRED_KEYS_MAX, LogEntry, Stamp, Store, UnixMs};
 pub use table::{Chance, Table};
-pub use transaction::{Transaction, StoreView};
+pub use transaction::{StoreView, Transaction};
 pub use value::{Value, ValueKind};

@@ -2,7 +2,7 @@
 
 use super::commands::Run;
 use super::entries::{Database, Stored, Touch};
-use super::transaction::{Transaction, StoreView};
+use super::transaction::{StoreView, Transaction};
 use super::value::Value;
 use super::work::WRITE_UNITS;
 use super::{Bytes, ClientId, Command, DATABASES, Db, Multi, OpNumber, Reply, Scan, Seq, Sessions};

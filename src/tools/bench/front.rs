@@ -8,7 +8,7 @@ use crate::core::node::{FrontHost, Outputs};
 use crate::core::protocol::{Config, Event, METADATA, Outcome, Rank, Time, View};
 use crate::core::store::{Command, Reply};
 use crate::mpi::log::Log;
-use crate::mpi::transport::raw::{GO_ON, RawPart, Play, STOP};
+use crate::mpi::transport::raw::{GO_ON, Play, RawPart, STOP};
 use crate::mpi::transport::{Packet, Transport};
 use crate::mpi::turn::{self, Acted, Hull, Node};
 use crate::mpi::{Link, clock};

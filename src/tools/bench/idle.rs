@@ -30,7 +30,8 @@ pub fn measure(servers: u32, quick: bool, row: &mut dyn FnMut(BenchRow)) -> Resu
         let percent = used.cpu.as_secs_f64() / seconds * 100.0;
         let what = format!("CPU of all ranks of an idle cluster {how}, in % of one core");
         let against = format!("wanted: {most} % of one core");
-        row(BenchRow::new(&format!("{base}_cpu{suffix}"), &what, percent, most, "%", &against).wanted(Target::AtMost(1.0)));
+        row(BenchRow::new(&format!("{base}_cpu{suffix}"), &what, percent, most, "%", &against)
+            .wanted(Target::AtMost(1.0)));
         let what = format!("context switches of all ranks of an idle cluster {how}");
         // A heartbeat and its answer wake two ranks a hundred times a second.
         let least = 200.0;

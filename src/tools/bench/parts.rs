@@ -1,10 +1,10 @@
 //! The measurements, one function each.
 
-use super::front::{Front, Path, BenchRun};
+use super::front::{BenchRun, Front, Path};
 use super::measure::{Samples, Tail};
 use super::processes::resident_bytes;
 use super::rank::say;
-use super::report::{FailoverPhases, ReportLine, BenchRow, Target};
+use super::report::{BenchRow, FailoverPhases, ReportLine, Target};
 use super::{BULK_KEYS, BULK_KEYS_QUICK, BenchArgs, MIX_CLIENTS, Part};
 use crate::core::fault::Control;
 use crate::core::load::loader::WINDOW as LOAD_WINDOW;
@@ -198,7 +198,13 @@ fn sizes<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<(
         let duel = Duel { reads: 0.0, value_bytes, window: 1, raw_window: 1, seconds };
         let (ours, limit) = duel.fight(front, wanted)?;
         let against = format!("raw MPI relay of {value_bytes} bytes");
-        say(&ReportLine::BenchRow(Box::new(compare(&format!("put_{value_bytes}b_p50"), &what, &ours, &limit, &against))));
+        say(&ReportLine::BenchRow(Box::new(compare(
+            &format!("put_{value_bytes}b_p50"),
+            &what,
+            &ours,
+            &limit,
+            &against,
+        ))));
     }
     Ok(())
 }
@@ -213,7 +219,13 @@ fn servers<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result
         let duel = Duel { reads: 0.0, value_bytes: wanted.value_size, window, raw_window: window, seconds };
         let (ours, limit) = duel.fight(front, wanted)?;
         let against = format!("raw MPI over {count} ranks, {window} in flight");
-        say(&ReportLine::BenchRow(Box::new(compare(&format!("put_{count}_servers_{unit}"), &what, &ours, &limit, &against))));
+        say(&ReportLine::BenchRow(Box::new(compare(
+            &format!("put_{count}_servers_{unit}"),
+            &what,
+            &ours,
+            &limit,
+            &against,
+        ))));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@
 //! Every figure is there once, with the limit under it. Plain SVG that reads on light and on dark pages.
 
 use super::quantile;
-use super::report::{FailoverPhases, BenchReport, BenchRow};
+use super::report::{BenchReport, BenchRow, FailoverPhases};
 use std::fmt::Write;
 
 const WIDTH: f64 = 990.0;

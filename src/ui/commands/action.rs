@@ -90,6 +90,8 @@ pub enum Action {
     Sleep(Duration),
     /// Leave.
     Quit,
+    /// A key: on the stage, or off it.
+    Stage,
     /// A key: cut the link between primary and backup, or heal what is cut.
     ToggleLink,
     /// A key: pause the primary, or resume who is paused.

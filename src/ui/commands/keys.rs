@@ -35,6 +35,14 @@ pub static KEYS: &[KeySpec] = &[
         action: Action::Help(None),
     },
     KeySpec {
+        function: 2,
+        chord: 's',
+        label: "stage",
+        brief: "stage",
+        help: "the stage: freezes the picture, to go back and forth in it",
+        action: Action::Stage,
+    },
+    KeySpec {
         function: 3,
         chord: 'k',
         label: "kill primary",
@@ -62,7 +70,7 @@ pub static KEYS: &[KeySpec] = &[
         function: 6,
         chord: 'b',
         label: "crash backup",
-        brief: "crash backup",
+        brief: "backup",
         help: "the backup loses its memory and falls silent",
         action: Action::Crash(Who::Backup),
     },

@@ -37,7 +37,11 @@ pub fn run_lines(mut input: impl BufRead, mut output: impl Write, session: &Cons
 ///
 /// # Errors
 /// As [`run_lines`].
-pub fn run_commands<C: AsRef<[u8]>>(commands: &[C], output: impl Write, session: &ConsoleSession) -> io::Result<ExitStatus> {
+pub fn run_commands<C: AsRef<[u8]>>(
+    commands: &[C],
+    output: impl Write,
+    session: &ConsoleSession,
+) -> io::Result<ExitStatus> {
     let lines: Vec<&[u8]> = commands.iter().map(AsRef::as_ref).collect();
     run_lines(&*lines.join(&b'\n'), output, session)
 }

@@ -12,6 +12,7 @@
 //! | [`answer`] | what comes back, and its two ways of being written |
 //! | [`assist`] | completion, hints and highlighting as plain functions |
 //! | [`prompt`] | the interactive prompt at the foot of the dashboard |
+//! | `bindings` | what keys do there |
 //! | [`private`] | the terminal that the line editor believes to sit at |
 //! | [`sieve`] | what of the terminal's words are keys |
 //! | [`foot`] | the rows below the dashboard: what is printed, and the row that is edited |
@@ -27,6 +28,7 @@
 pub mod answer;
 pub mod ascii;
 pub mod assist;
+mod bindings;
 pub mod foot;
 pub mod knowledge;
 pub mod line_mode;
@@ -39,7 +41,7 @@ pub mod sieve;
 pub use answer::Answer;
 pub use knowledge::{Knowledge, Picture, ServerPicture};
 pub use line_mode::{run_commands, run_lines};
-pub use prompt::{Pager, PrintHandle, PromptConfig, run_prompt};
+pub use prompt::{Pager, PrintHandle, PromptConfig, Stagehand, run_prompt};
 pub use session::{ConsoleSession, Sight};
 
 /// How a console ends: the exit status of the program.

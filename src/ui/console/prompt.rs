@@ -29,11 +29,13 @@ use super::ExitStatus;
 use super::answer::{Answer, Palette};
 use super::ascii::ascii;
 use super::assist;
+use super::bindings;
 use super::foot::Foot;
 use super::private::PrivateTerminal;
 use super::session::ConsoleSession;
 use crate::ui::commands::action::Action;
-use crate::ui::commands::keys::{KEYS, KeySpec};
+use crate::ui::commands::keys::KeySpec;
+use crate::ui::commands::moves::Move;
 use crate::ui::commands::parse;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustyline::completion::{Completer, Pair};
@@ -43,10 +45,7 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{
-    Cmd, ConditionalEventHandler, Config, Context, Editor, Event, EventContext, EventHandler, Helper, KeyCode,
-    KeyEvent, Modifiers, RepeatCount,
-};
+use rustyline::{Config, Context, Editor, Helper};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -92,6 +91,16 @@ pub struct PromptConfig {
     pub redraw: Sender<()>,
     /// Shows what is too long for the prompt's rows; `None`: it is printed all the same.
     pub pager: Option<Arc<dyn Pager>>,
+    /// Lets the picture be frozen and gone back over; `None`: nobody can.
+    pub stage: Option<Arc<dyn Stagehand>>,
+}
+
+/// The stage above the prompt.
+pub trait Stagehand: Send + Sync {
+    /// True while one is on it.
+    fn is_on(&self) -> bool;
+    /// Goes there. [`Move::Enter`] and [`Move::Leave`] lead onto it and off it.
+    fn go(&self, wanted: Move);
 }
 
 /// Shows long texts somewhere else than in the prompt's few rows.
@@ -199,6 +208,7 @@ struct Prompt {
     handle: PrintHandle,
     foot: Foot,
     pager: Option<Arc<dyn Pager>>,
+    stage: Option<Arc<dyn Stagehand>>,
     /// A line is being edited.
     editing: Arc<AtomicBool>,
     /// The prompt is gone.
@@ -207,7 +217,7 @@ struct Prompt {
 
 impl Prompt {
     fn new(config: PromptConfig, foot: Foot, editing: Arc<AtomicBool>) -> io::Result<Self> {
-        let PromptConfig { session, history_path, palette, pager, .. } = config;
+        let PromptConfig { session, history_path, palette, pager, stage, .. } = config;
         let assistant =
             Assistant { session: Arc::clone(&session), foot: foot.clone(), palette, prompt: Mutex::default() };
         let mut editor = editor(assistant).map_err(io::Error::other)?;
@@ -215,14 +225,27 @@ impl Prompt {
         let printing = foot.clone();
         spawn("prints", move || print_all(&queued, &printing))?;
         let (presses, pressed) = bounded(PRESSES_MAX);
-        let keys = PromptKeys { session: Arc::clone(&session), handle: handle.clone(), pager: pager.clone(), palette };
+        let keys = PromptKeys {
+            session: Arc::clone(&session),
+            handle: handle.clone(),
+            pager: pager.clone(),
+            stage: stage.clone(),
+            palette,
+        };
         spawn("keys", move || pressed.into_iter().for_each(|key| keys.press(key)))?;
-        bind(&mut editor, &presses, &config.redraw, &handle, pager.as_ref());
+        let bound = bindings::Bound {
+            presses,
+            redraw: config.redraw,
+            handle: handle.clone(),
+            pager: pager.clone(),
+            stage: stage.clone(),
+        };
+        bound.bind(&mut editor);
         let done = Arc::new(AtomicBool::new(false));
         let (ended, watching) = (Arc::clone(&done), foot.clone());
         spawn("prompt state", move || watch_state(&ended, &watching))?;
         (config.printer_ready)(handle.clone());
-        let mut prompt = Self { editor, session, history_path, palette, handle, foot, pager, editing, done };
+        let mut prompt = Self { editor, session, history_path, palette, handle, foot, pager, stage, editing, done };
         prompt.load_history();
         Ok(prompt)
     }
@@ -242,6 +265,9 @@ impl Prompt {
                     self.keep_in_history(&line);
                     if let Some(pager) = &self.pager {
                         pager.close();
+                    }
+                    if !line.trim().is_empty() {
+                        to_now(self.stage.as_ref());
                     }
                     // A pasted text may be several lines.
                     for line in line.lines() {
@@ -335,6 +361,13 @@ impl Drop for Prompt {
     }
 }
 
+/// Whoever acts, acts now: what is frozen jumps there.
+fn to_now(stage: Option<&Arc<dyn Stagehand>>) {
+    if let Some(stage) = stage.filter(|stage| stage.is_on()) {
+        stage.go(Move::End);
+    }
+}
+
 /// Puts a long answer on a page; answers what is left to say below.
 fn on_page(pager: Option<&Arc<dyn Pager>>, line: &str, answer: &Answer, palette: &Palette) -> Option<String> {
     let pager = pager.filter(|_| matches!(answer, Answer::Text(_) | Answer::List(_) | Answer::Value(_)))?;
@@ -370,102 +403,12 @@ fn editor(assistant: Assistant) -> Result<Editor<Assistant, FileHistory>, Readli
     Ok(editor)
 }
 
-/// Binds the table of keys and takes back what would break the screen.
-fn bind(
-    editor: &mut Editor<Assistant, FileHistory>,
-    presses: &Sender<&'static KeySpec>,
-    redraw: &Sender<()>,
-    handle: &PrintHandle,
-    pager: Option<&Arc<dyn Pager>>,
-) {
-    for key in KEYS {
-        let press = || EventHandler::Conditional(Box::new(Press { key, presses: presses.clone() }));
-        editor.bind_sequence(KeyEvent(KeyCode::F(key.function), Modifiers::NONE), press());
-        let chord = vec![KeyEvent::ctrl('X'), KeyEvent(KeyCode::Char(key.chord), Modifiers::NONE)];
-        editor.bind_sequence(Event::KeySeq(chord), press());
-    }
-    // By default Ctrl-L wipes the whole screen, dashboard included.
-    let redraw = Redraw { redraw: redraw.clone() };
-    editor.bind_sequence(KeyEvent::ctrl('L'), EventHandler::Conditional(Box::new(redraw)));
-    // By default Ctrl-Z stops this process, and the cluster believes that it died.
-    let stop = NoStop { handle: handle.clone() };
-    editor.bind_sequence(KeyEvent::ctrl('Z'), EventHandler::Conditional(Box::new(stop)));
-    if let Some(pager) = pager {
-        let turns =
-            [(KeyCode::PageUp, Turn::Pages(-1)), (KeyCode::PageDown, Turn::Pages(1)), (KeyCode::Esc, Turn::Close)];
-        for (key, turn) in turns {
-            let page = OnPage { pager: Arc::clone(pager), turn };
-            editor.bind_sequence(KeyEvent(key, Modifiers::NONE), EventHandler::Conditional(Box::new(page)));
-        }
-    }
-    // The character of a switched-off control character: rustyline would take it for Ctrl-Z.
-    editor.bind_sequence(KeyEvent::ctrl('@'), EventHandler::Simple(Cmd::Noop));
-}
-
-/// A key of the table: told to the thread that carries it out.
-struct Press {
-    key: &'static KeySpec,
-    presses: Sender<&'static KeySpec>,
-}
-
-impl ConditionalEventHandler for Press {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
-        // Somebody leaning on a key: presses beyond the queue are dropped.
-        let _ = self.presses.try_send(self.key);
-        Some(Cmd::Noop)
-    }
-}
-
-/// Ctrl-L.
-struct Redraw {
-    redraw: Sender<()>,
-}
-
-impl ConditionalEventHandler for Redraw {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
-        let _ = self.redraw.try_send(());
-        Some(Cmd::Repaint)
-    }
-}
-
-/// Ctrl-Z.
-struct NoStop {
-    handle: PrintHandle,
-}
-
-impl ConditionalEventHandler for NoStop {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
-        self.handle.tell("Ctrl-Z cannot stop a cluster that lives in this terminal: F8 pauses a server, Ctrl-D leaves");
-        Some(Cmd::Noop)
-    }
-}
-
-/// A key that does something to the page while there is one; else what it always does.
-struct OnPage {
-    pager: Arc<dyn Pager>,
-    turn: Turn,
-}
-
-enum Turn {
-    Pages(isize),
-    Close,
-}
-
-impl ConditionalEventHandler for OnPage {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
-        let is_for_page = match self.turn {
-            Turn::Pages(pages) => self.pager.turn(pages),
-            Turn::Close => self.pager.close(),
-        };
-        is_for_page.then_some(Cmd::Noop)
-    }
-}
-
 /// Carries out what keys ask for.
 struct PromptKeys {
     session: Arc<ConsoleSession>,
     handle: PrintHandle,
     pager: Option<Arc<dyn Pager>>,
+    stage: Option<Arc<dyn Stagehand>>,
     palette: Palette,
 }
 
@@ -475,6 +418,10 @@ impl PromptKeys {
         if matches!(key.action, Action::Help(_)) && self.pager.as_ref().is_some_and(|pager| pager.close()) {
             return;
         }
+        if let (Action::Stage, Some(stage)) = (&key.action, &self.stage) {
+            return stage.go(if stage.is_on() { Move::Leave } else { Move::Enter });
+        }
+        to_now(self.stage.as_ref());
         let answer = self.session.press(key, Instant::now());
         let text = on_page(self.pager.as_ref(), key.label, &answer, &self.palette)
             .unwrap_or_else(|| key_answer(key, &answer, &self.palette));
@@ -511,7 +458,7 @@ fn watch_state(done: &AtomicBool, foot: &Foot) {
 
 /// What rustyline asks: completions, hints; and, each time it draws, how the line should look. That is the moment to
 /// draw it.
-struct Assistant {
+pub(super) struct Assistant {
     session: Arc<ConsoleSession>,
     foot: Foot,
     palette: Palette,
@@ -568,6 +515,7 @@ impl Highlighter for Assistant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ui::commands::keys::KEYS;
 
     #[test]
     fn the_transcript_is_bounded_and_prints_never_wait() {
@@ -586,7 +534,7 @@ mod tests {
 
     #[test]
     fn a_key_that_can_do_nothing_says_why() {
-        let key = &KEYS[3];
+        let key = KEYS.iter().find(|key| key.function == 5).expect("it is in the table");
         let why = Answer::Error("server 1 is already down".into());
         assert_eq!(key_answer(key, &why, &Palette::MONO), "F5 crash primary: server 1 is already down");
         assert!(key_answer(key, &Answer::Ok, &Palette::MONO).contains("F5 crash primary: OK"));

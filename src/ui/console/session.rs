@@ -58,6 +58,8 @@ pub struct ConsoleSession {
     kill: Option<Kill>,
     ascii: bool,
     interrupted: Arc<AtomicBool>,
+    /// Virtual time stands: whoever waited for an answer would wait for ever.
+    stands: Arc<AtomicBool>,
     memory: Mutex<Memory>,
 }
 
@@ -94,13 +96,28 @@ impl ConsoleSession {
     #[must_use]
     pub fn new(desk: Desk, knowledge: Arc<dyn Knowledge>, sight: Sight) -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
-        Self { desk, knowledge, sight, kill: None, ascii: false, interrupted, memory: Mutex::default() }
+        Self {
+            desk,
+            knowledge,
+            sight,
+            kill: None,
+            ascii: false,
+            interrupted,
+            stands: Arc::default(),
+            memory: Mutex::default(),
+        }
     }
 
     /// The same, able to kill processes. Without this, `KILL` is refused with the reason.
     #[must_use]
     pub fn with_kill(self, kill: Kill) -> Self {
         Self { kill: Some(kill), ..self }
+    }
+
+    /// The same, over a cluster whose time stands while this is set.
+    #[must_use]
+    pub fn with_stands(self, stands: Arc<AtomicBool>) -> Self {
+        Self { stands, ..self }
     }
 
     /// The same, with nothing beyond ASCII in its own words.
@@ -225,6 +242,7 @@ impl ConsoleSession {
             Action::Help(topic) => commands::help(topic.as_deref()).map_or_else(Answer::Error, Answer::Text),
             Action::Sleep(duration) => self.sleep(*duration),
             Action::Quit => Answer::Quit,
+            Action::Stage => Answer::Error("the stage is part of the dashboard, and there is none here".into()),
             Action::ToggleLink => self.toggle_link().into(),
             Action::TogglePause => self.toggle_pause().into(),
             Action::ToggleDice => self.toggle_dice().into(),
@@ -233,6 +251,10 @@ impl ConsoleSession {
 
     fn execute(&self, command: Command) -> Answer {
         match command.check_limits() {
+            Ok(()) if self.stands.load(Ordering::SeqCst) => {
+                self.desk.submit(command);
+                Answer::Text("asked; time stands: → lets it travel, Esc lets time go on".into())
+            }
             Ok(()) => self.desk.execute(command).into(),
             Err(too_long) => Answer::Error(too_long.to_string()),
         }

@@ -42,13 +42,15 @@ pub use view::KeyHint;
 
 use crate::cluster::News;
 use crate::core::protocol::Time;
+use crate::ui::commands::moves::Move;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use ratatui::Frame;
 use rustix::fd::AsFd;
 use rustix::termios::tcgetwinsize;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// At most this many notices wait to be folded. Who must not wait uses `try_send`.
 pub const NOTICES_MAX: usize = 1_024;
@@ -72,10 +74,24 @@ pub enum Notice {
     Page(Option<model::page::Page>),
     /// Turn so many pages of it.
     Turn(isize),
+    /// On the stage: go there.
+    Move(Move),
     /// Something else wrote over the screen.
     Redraw,
     /// The end: give the terminal back.
     Quit,
+}
+
+/// Looks back at what the screen was told. The dashboard's thread tells it everything, and lets it draw.
+pub trait Lookback: Send {
+    /// This was told, and this is the model now.
+    fn told(&mut self, at: Time, news: &News, live: &Model);
+    /// The viewer wants to go there.
+    fn act(&mut self, wanted: Move, live: &Model);
+    /// Draws what is looked at; false, and nothing drawn, when that is the present.
+    fn draw(&mut self, frame: &mut Frame, live: &Model, theme: &Theme, keys: &[KeyHint], now: Time) -> bool;
+    /// How long its picture stays as it is; `None` when it shows the present.
+    fn still_for(&self) -> Option<Duration>;
 }
 
 /// The content of the key bar for a state of the model.
@@ -93,6 +109,8 @@ pub struct Stage {
     pub clock: Box<dyn Fn() -> Time + Send>,
     /// Columns and rows of the whole terminal.
     pub size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
+    /// Looks back, where somebody can.
+    pub lookback: Option<Box<dyn Lookback>>,
     /// The window has a new size: write this on the prompt's side, then the tail of what was said there.
     pub region: Box<dyn FnMut(String) + Send>,
 }
@@ -121,23 +139,23 @@ pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 /// When the terminal cannot be written to.
 pub fn run<W: Write>(notices: &Receiver<Notice>, mut stage: Stage, painter: Painter<W>) -> io::Result<W> {
     let mut painter = painter;
-    let mut drawn = Time(0);
-    let mut due = (stage.clock)();
-    let mut resizing: Option<((u16, u16), Time)> = None;
-    let mut redraws: VecDeque<Time> = VecDeque::new();
+    // Frames follow the wall clock: the cluster's own may stand, or be slow.
+    let mut drawn = Instant::now();
+    let mut due = drawn;
+    let mut resizing: Option<((u16, u16), Instant)> = None;
+    let mut redraws: VecDeque<Instant> = VecDeque::new();
     loop {
-        let now = (stage.clock)();
         let next = redraws.front().map_or(due, |redraw| due.min(*redraw));
-        match notices.recv_timeout(next.since(now).min(IDLE_INTERVAL)) {
+        match notices.recv_timeout(next.saturating_duration_since(Instant::now()).min(IDLE_INTERVAL)) {
             Ok(notice) => {
-                let urgency = fold(&stage, painter.size(), notice, notices);
+                let urgency = fold(&mut stage, painter.size(), notice, notices);
                 match urgency {
                     Urgency::Quit => return painter.leave(),
                     Urgency::Idle => due = due.min(drawn + IDLE_INTERVAL),
                     Urgency::Lively => due = due.min(drawn + model::FRAME),
                     Urgency::Redraw => {
                         painter = painter.renew()?;
-                        due = (stage.clock)();
+                        due = Instant::now();
                     }
                 }
             }
@@ -145,12 +163,12 @@ pub fn run<W: Write>(notices: &Receiver<Notice>, mut stage: Stage, painter: Pain
             Err(RecvTimeoutError::Disconnected) => return painter.leave(),
         }
 
-        let now = (stage.clock)();
+        let now = Instant::now();
         let size = (stage.size)().unwrap_or(painter.size());
         if size != painter.size() {
             let since = resizing.filter(|(seen, _)| *seen == size).map_or(now, |(_, since)| since);
             resizing = Some((size, since));
-            if now.since(since) < RESIZE_SETTLED {
+            if now.duration_since(since) < RESIZE_SETTLED {
                 due = now + model::FRAME; // Nothing is drawn for a size that is gone.
                 continue;
             }
@@ -167,14 +185,28 @@ pub fn run<W: Write>(notices: &Receiver<Notice>, mut stage: Stage, painter: Pain
         }
 
         if now >= due {
-            let mut model = lock(&stage.model);
-            model.tick(now);
-            let keys = (stage.keys)(&model);
-            painter.paint(|frame| view::draw(frame, &model, &stage.theme, &keys, now))?;
+            let still = paint(&mut stage, &mut painter)?;
             drawn = now;
-            due = now + model.still_for(now).max(model::FRAME);
+            due = now + still.max(model::FRAME);
         }
     }
+}
+
+/// Draws a frame; says how long it stays true if nothing happens.
+fn paint<W: Write>(stage: &mut Stage, painter: &mut Painter<W>) -> io::Result<Duration> {
+    let mut model = lock(&stage.model);
+    let now = (stage.clock)();
+    model.tick(now);
+    let keys = (stage.keys)(&model);
+    let (theme, lookback) = (&stage.theme, &mut stage.lookback);
+    painter.paint(|frame| {
+        let is_past = lookback.as_mut().is_some_and(|lookback| lookback.draw(frame, &model, theme, &keys, now));
+        if !is_past {
+            view::draw(frame, &model, theme, &keys, now);
+        }
+    })?;
+    let past = stage.lookback.as_ref().and_then(|lookback| lookback.still_for());
+    Ok(past.unwrap_or_else(|| model.still_for(now)))
 }
 
 /// How soon the screen must follow.
@@ -187,13 +219,26 @@ enum Urgency {
 }
 
 /// Folds this notice and those that wait behind it.
-fn fold(stage: &Stage, size: (u16, u16), first: Notice, notices: &Receiver<Notice>) -> Urgency {
+fn fold(stage: &mut Stage, size: (u16, u16), first: Notice, notices: &Receiver<Notice>) -> Urgency {
     let mut model = lock(&stage.model);
+    let mut lookback = stage.lookback.as_mut();
     let now = (stage.clock)();
     let waiting = std::iter::once(first).chain(notices.try_iter().take(NOTICES_PER_TURN_MAX));
     let mut most = Urgency::Idle;
     for notice in waiting {
-        most = most.max(fold_one(&mut model, size, now, notice));
+        let urgency = match (&notice, &mut lookback) {
+            (Notice::News(news), Some(lookback)) => {
+                let urgency = fold_news(&mut model, now, news);
+                lookback.told(now, news, &model);
+                urgency
+            }
+            (Notice::Move(wanted), Some(lookback)) => {
+                lookback.act(*wanted, &model);
+                Urgency::Lively
+            }
+            _ => fold_one(&mut model, size, now, notice),
+        };
+        most = most.max(urgency);
         if most == Urgency::Quit {
             break;
         }
@@ -201,11 +246,14 @@ fn fold(stage: &Stage, size: (u16, u16), first: Notice, notices: &Receiver<Notic
     most
 }
 
+fn fold_news(model: &mut Model, now: Time, news: &News) -> Urgency {
+    if model.fold(now, news) { Urgency::Lively } else { Urgency::Idle }
+}
+
 fn fold_one(model: &mut Model, size: (u16, u16), now: Time, notice: Notice) -> Urgency {
     match notice {
-        Notice::News(news) => {
-            return if model.fold(now, &news) { Urgency::Lively } else { Urgency::Idle };
-        }
+        Notice::News(news) => return fold_news(model, now, &news),
+        Notice::Move(_) => {}
         Notice::Page(page) => model.page = page,
         Notice::Turn(pages) => {
             let place = panels::page::inside(layout::page(size.0, size.1));

@@ -52,6 +52,11 @@ pub const OPERATIONS_MAX: usize = 16;
 const TEXT_CHARS_MAX: usize = 96;
 /// A report's time may differ from its arrival by this much; beyond that the arrival counts.
 const CLOCK_TRUST: Duration = Duration::from_secs(5);
+/// What a model weighs on which nothing has been told: the histograms, the messages in the air, the last operations.
+const WEIGHT_EMPTY: usize = 128 << 10;
+/// What a card adds, and each of its keys.
+const WEIGHT_SERVER: usize = 1 << 10;
+const WEIGHT_KEY: usize = 512;
 /// A frame of an animation.
 pub const FRAME: Duration = Duration::from_millis(33);
 
@@ -174,6 +179,8 @@ impl Model {
     /// Folds one piece of the stream in, which arrived at `now`. Nothing else changes what is known of the cluster.
     /// True when something happened that deserves a frame at once; false when it only proves life.
     pub fn fold(&mut self, now: Time, news: &News) -> bool {
+        // What comes of it depends on the news and their times alone, not on when somebody looked.
+        self.tick(now);
         match news {
             News::Observation(observation) => return self.observe(now, observation),
             News::Asked { at, command } => self.asked = Some((*at, clipped(command))),
@@ -287,10 +294,23 @@ impl Model {
         self.why = why.map(str::to_owned);
     }
 
+    /// About how many bytes of memory this takes, from above.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let keys: usize = self.servers.iter().map(|server| server.keys().len()).sum();
+        WEIGHT_EMPTY + self.servers.len() * WEIGHT_SERVER + keys * WEIGHT_KEY + self.story.weight()
+    }
+
     /// Time passed: forgets what is over.
     pub fn tick(&mut self, now: Time) {
         self.flights.land(now);
         self.latency.age(now);
+    }
+
+    /// For a picture that is to stand: of the messages in the air only those launched at or after `since`. Gives how
+    /// long after it the picture should stand.
+    pub fn stand(&mut self, since: Time) -> Duration {
+        self.flights.stand(since)
     }
 
     /// How long the picture stays as it is if nothing else is reported.

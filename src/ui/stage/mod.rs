@@ -7,7 +7,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`recording`] | the stream in a file: written while the cluster runs, read afterwards |
-//! | [`player`] | where one is in a recording: step, turn, start, end |
+//! | [`reel`] | the stream in memory, bounded, with models at intervals |
+//! | [`player`] | where one is in it: step, turn, start, end |
+//! | [`live`] | freeze, step and back over a cluster that lives |
 //! | [`replay`] | the screen and the keys: `understudy replay FILE` |
 //!
 //! # Caveats
@@ -15,9 +17,12 @@
 //! A recording holds what rank 0 was told, which is a sample under load: reports carry a bounded number of messages and
 //! keys, and say how many they left out. A step is one piece of news, and a report may tell of several events at once.
 
+pub mod live;
 pub mod player;
 pub mod recording;
+pub mod reel;
 pub mod replay;
 
+pub use live::LiveStage;
 pub use player::Player;
 pub use recording::{Recorder, Recording};

@@ -1,31 +1,25 @@
-//! Where one is in a recording.
-//!
-//! A place is a number: so many pieces are folded in. Models are kept at intervals, and the way back is the nearest of
-//! them and a few pieces forward, so a step back costs no more than a step forward, whatever the length.
+//! Where one is in what has happened, and how one moves in it.
 
 use super::recording::Recording;
+use super::reel::Reel;
 use crate::cluster::News;
-use crate::core::protocol::{Event, Time};
+use crate::core::protocol::Time;
 use crate::ui::dashboard::Model;
-use crate::ui::dashboard::model::flights::FlightKind;
+use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A model is kept every so many pieces.
-const KEPT_EVERY: usize = 256;
 /// A pause between two steps that is longer is told.
 const PAUSE_TOLD: Duration = Duration::from_secs(1);
 
-/// A recording, and a place in it.
+/// A reel, and a place in it.
 #[derive(Debug)]
 pub struct Player {
-    pieces: Vec<(Time, News)>,
-    /// The places at which something happens that one wants to see.
-    steps: Vec<usize>,
-    /// The models at 0, [`KEPT_EVERY`], twice that, … as far as one has been.
-    kept: Vec<Model>,
+    reel: Reel,
     model: Model,
+    /// The same as it is shown: of the messages in the air only those of this step.
+    picture: Model,
+    moves_for: Duration,
     at: usize,
-    begun: Time,
 }
 
 impl Player {
@@ -36,8 +30,34 @@ impl Player {
         let mut model = Model::new(heading.setup, heading.begun);
         model.clients = heading.clients;
         model.unsafe_notice = heading.warning;
-        let steps = (1..=pieces.len()).filter(|at| is_telling(&pieces[at - 1].1)).collect();
-        Self { pieces, steps, kept: vec![model.clone()], model, at: 0, begun: heading.begun }
+        let mut reel = Reel::new(model.clone(), heading.begun, usize::MAX);
+        pieces.iter().for_each(|(at, news)| reel.push(*at, news));
+        Self { reel, picture: model.clone(), model, moves_for: Duration::ZERO, at: 0 }
+    }
+
+    /// At the start of what will come, of which so many bytes are kept.
+    #[must_use]
+    pub fn live(model: &Model, begun: Time, bytes_max: usize) -> Self {
+        let reel = Reel::new(model.clone(), begun, bytes_max).by_moment();
+        Self { reel, picture: model.clone(), model: model.clone(), moves_for: Duration::ZERO, at: 0 }
+    }
+
+    /// A piece has come, and this is the model now.
+    pub fn push(&mut self, at: Time, news: &News, model: &Model) {
+        self.reel.push(at, news);
+        self.reel.keep(self.reel.end(), model);
+    }
+
+    /// To the end, where the model is this.
+    pub fn join(&mut self, model: &Model) {
+        self.model = model.clone();
+        self.at = self.reel.end();
+        self.show();
+    }
+
+    fn show(&mut self) {
+        self.picture = self.model.clone();
+        self.moves_for = self.picture.stand(self.now());
     }
 
     /// The model here.
@@ -46,75 +66,96 @@ impl Player {
         &self.model
     }
 
+    /// The same as it is to be shown: of the messages in the air only those of this step.
+    pub fn picture(&mut self) -> &mut Model {
+        &mut self.picture
+    }
+
+    /// The time that the picture shows, so long after the step: when its messages are in the air, it stands.
+    #[must_use]
+    pub fn shown_at(&self, since: Duration) -> Time {
+        self.now() + since.min(self.moves_for)
+    }
+
+    /// True while the picture moves, so long after the step.
+    #[must_use]
+    pub fn moves(&self, since: Duration) -> bool {
+        since < self.moves_for
+    }
+
     /// The time here.
     #[must_use]
     pub fn now(&self) -> Time {
-        self.at.checked_sub(1).map_or(self.begun, |last| self.pieces[last].0.max(self.begun))
+        self.reel.time(self.at)
     }
 
     /// How long after the beginning this is, and how long the whole is.
     #[must_use]
     pub fn times(&self) -> (Duration, Duration) {
-        let end = self.pieces.last().map_or(self.begun, |(at, _)| *at);
-        (self.now().since(self.begun), end.since(self.begun))
+        let begun = self.reel.time(self.reel.first());
+        (self.now().since(begun), self.reel.time(self.reel.end()).since(begun))
     }
 
     /// Which step this is, of how many.
     #[must_use]
     pub fn step(&self) -> (usize, usize) {
-        (self.steps.partition_point(|step| *step <= self.at), self.steps.len())
+        let steps = self.reel.steps();
+        (steps.partition_point(|step| *step <= self.at), steps.len())
     }
 
-    /// True at the end.
+    /// How many bytes are kept, of how many at most.
+    #[must_use]
+    pub fn bytes(&self) -> (usize, usize) {
+        self.reel.bytes()
+    }
+
+    /// True at the last step, and behind it.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.steps.last().is_none_or(|last| self.at >= *last)
+        self.reel.steps().back().is_none_or(|last| self.at >= *last)
     }
 
     /// How long nothing happened before this step, if that is worth a word.
     #[must_use]
     pub fn pause_before(&self) -> Option<Duration> {
-        let (number, _) = self.step();
-        let here = *self.steps.get(number.checked_sub(1)?)?;
-        let before = *self.steps.get(number.checked_sub(2)?)?;
-        let pause = self.pieces[here - 1].0.since(self.pieces[before - 1].0);
-        (pause >= PAUSE_TOLD).then_some(pause)
+        Some(self.reel.pause_before(self.at)).filter(|pause| *pause >= PAUSE_TOLD)
     }
 
     /// To the next step. False when there is none.
     pub fn forward(&mut self) -> bool {
-        let next = self.steps.get(self.steps.partition_point(|step| *step <= self.at)).copied();
+        let next = after(self.reel.steps(), self.at);
         next.is_some_and(|next| self.go(next))
     }
 
     /// To the step before. False at the start.
     pub fn back(&mut self) -> bool {
-        let earlier = self.steps.partition_point(|step| *step < self.at);
-        let before = earlier.checked_sub(1).map_or(0, |before| self.steps[before]);
-        self.go(before)
+        let steps = self.reel.steps();
+        let here = steps.partition_point(|step| *step <= self.at);
+        // Behind a step, where nothing more has happened, one is still at it.
+        let before = here.checked_sub(2).and_then(|before| steps.get(before)).copied();
+        self.go(before.unwrap_or(self.reel.first()))
     }
 
     /// To the next turn of the story: a fault, a view, an answer. False when there is none.
     pub fn next_turn(&mut self) -> bool {
-        let next = self.steps.iter().find(|step| **step > self.at && is_turn(&self.pieces[**step - 1].1)).copied();
+        let next = after(self.reel.turns(), self.at);
         next.is_some_and(|next| self.go(next))
     }
 
     /// To the turn before. False at the start.
     pub fn last_turn(&mut self) -> bool {
-        let turn = |step: &&usize| **step < self.at && is_turn(&self.pieces[**step - 1].1);
-        let before = self.steps.iter().rev().find(turn).copied().unwrap_or(0);
-        self.go(before)
+        let before = before(self.reel.turns(), self.at);
+        self.go(before.unwrap_or(self.reel.first()))
     }
 
     /// To the start.
     pub fn start(&mut self) -> bool {
-        self.go(0)
+        self.go(self.reel.first())
     }
 
     /// To the end.
     pub fn end(&mut self) -> bool {
-        self.go(self.pieces.len())
+        self.go(self.reel.end())
     }
 
     /// To a place. False when one is there already.
@@ -122,51 +163,16 @@ impl Player {
         if to == self.at {
             return false;
         }
-        let kept = (to / KEPT_EVERY).min(self.kept.len() - 1);
-        // Forward from here, unless a kept model is nearer, or behind.
-        if to < self.at || kept * KEPT_EVERY > self.at {
-            self.model = self.kept[kept].clone();
-            self.at = kept * KEPT_EVERY;
-        }
-        while self.at < to {
-            let (at, news) = &self.pieces[self.at];
-            self.model.fold(*at, news);
-            self.model.tick(*at);
-            self.at += 1;
-            if self.at == self.kept.len() * KEPT_EVERY {
-                self.kept.push(self.model.clone());
-            }
-        }
+        self.at = self.reel.bring(&mut self.model, self.at, to);
+        self.show();
         true
     }
 }
 
-/// Whether anything in it is worth a look.
-fn is_telling(news: &News) -> bool {
-    match news {
-        News::Observation(observation) => {
-            !observation.events.is_empty()
-                || observation.flights.iter().any(|flight| !FlightKind::of(&flight.name).is_background())
-        }
-        News::Asked { .. }
-        | News::Answered { .. }
-        | News::Gone { .. }
-        | News::Stopped { .. }
-        | News::Network { .. }
-        | News::Why(_)
-        | News::Unsafe(_)
-        | News::Note(_) => true,
-        News::Finished { .. } | News::Load(_) | News::Door(_) | News::Verdict(_) => false,
-    }
+fn after(places: &VecDeque<usize>, at: usize) -> Option<usize> {
+    places.get(places.partition_point(|place| *place <= at)).copied()
 }
 
-/// Whether the story takes a turn with it.
-fn is_turn(news: &News) -> bool {
-    let turns =
-        |event: &Event| matches!(event, Event::Crashed { .. } | Event::ViewChanged { .. } | Event::Serving { .. });
-    match news {
-        News::Observation(observation) => observation.events.iter().any(|(_, event)| turns(event)),
-        News::Answered { .. } | News::Gone { .. } | News::Stopped { .. } | News::Why(Some(_)) => true,
-        _ => false,
-    }
+fn before(places: &VecDeque<usize>, at: usize) -> Option<usize> {
+    places.get(places.partition_point(|place| *place < at).checked_sub(1)?).copied()
 }

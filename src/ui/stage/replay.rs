@@ -1,16 +1,9 @@
 //! The screen and the keys of `understudy replay FILE`.
 //!
-//! | key | what it does |
-//! |---|---|
-//! | Space | plays, and freezes |
-//! | → ← (also `.` `,`) | the next step, the one before |
-//! | Shift-→ Shift-← (also `]` `[`) | the next turn, the one before: a fault, a view, an answer |
-//! | Home, End | the start, the end |
-//! | `+` `-` | faster, slower: steps a second, for messages take microseconds and pauses minutes |
-//! | `q`, Esc, Ctrl-C | leaves |
+//! The moves are those of the stage ([`crate::ui::commands::moves`]), and the keys too.
 
 use super::player::Player;
-use crate::core::protocol::Time;
+use crate::ui::commands::moves::Move;
 use crate::ui::dashboard::{Theme, view};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -20,68 +13,39 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// Steps a second, from slow to fast.
-const SPEEDS: [f64; 7] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
+pub(super) const SPEEDS: [f64; 7] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 /// The one that it begins with.
-const SPEED_FIRST: usize = 2;
-/// Messages fly on for this long after a step; then the picture stands.
-const FLIGHT_MAX: Duration = Duration::from_millis(900);
+pub(super) const SPEED_FIRST: usize = 2;
 /// A picture is drawn at least this often while anything moves.
-const FRAME: Duration = Duration::from_millis(33);
+pub(super) const FRAME: Duration = Duration::from_millis(33);
 /// While nothing moves, keys are waited for this long at a time.
 const REST: Duration = Duration::from_millis(500);
 
 /// The keys, at the end of the bar, where there is room.
 const KEYS: &str = "<- -> step  [ ] turn  Space play  q leaves";
 
-/// What a key asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Move {
-    /// Play, or freeze.
-    Play,
-    /// One step forward.
-    Forward,
-    /// One step back.
-    Back,
-    /// To the next turn of the story.
-    NextTurn,
-    /// To the turn before.
-    LastTurn,
-    /// To the start.
-    Start,
-    /// To the end.
-    End,
-    /// More steps a second.
-    Faster,
-    /// Fewer.
-    Slower,
-    /// The end of it.
-    Leave,
-}
-
-impl Move {
-    /// What this key asks for.
-    #[must_use]
-    pub fn of(key: KeyEvent) -> Option<Self> {
-        let shift = key.modifiers.contains(KeyModifiers::SHIFT);
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        Some(match key.code {
-            _ if key.kind == KeyEventKind::Release => return None,
-            KeyCode::Char('c' | 'd') if control => Self::Leave,
-            KeyCode::Char(' ') => Self::Play,
-            KeyCode::Right if shift => Self::NextTurn,
-            KeyCode::Left if shift => Self::LastTurn,
-            KeyCode::Right | KeyCode::Char('.') => Self::Forward,
-            KeyCode::Left | KeyCode::Char(',') => Self::Back,
-            KeyCode::Char(']') | KeyCode::PageDown => Self::NextTurn,
-            KeyCode::Char('[') | KeyCode::PageUp => Self::LastTurn,
-            KeyCode::Home => Self::Start,
-            KeyCode::End => Self::End,
-            KeyCode::Char('+' | '=') => Self::Faster,
-            KeyCode::Char('-') => Self::Slower,
-            KeyCode::Char('q') | KeyCode::Esc => Self::Leave,
-            _ => return None,
-        })
-    }
+/// What this key asks for.
+#[must_use]
+pub fn wanted(key: KeyEvent) -> Option<Move> {
+    let shift = key.modifiers.contains(KeyModifiers::SHIFT);
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    Some(match key.code {
+        _ if key.kind == KeyEventKind::Release => return None,
+        KeyCode::Char('c' | 'd') if control => Move::Leave,
+        KeyCode::Char(' ') => Move::Play,
+        KeyCode::Right if shift => Move::NextTurn,
+        KeyCode::Left if shift => Move::LastTurn,
+        KeyCode::Right | KeyCode::Char('.') => Move::Forward,
+        KeyCode::Left | KeyCode::Char(',') => Move::Back,
+        KeyCode::Char(']') | KeyCode::PageDown => Move::NextTurn,
+        KeyCode::Char('[') | KeyCode::PageUp => Move::LastTurn,
+        KeyCode::Home => Move::Start,
+        KeyCode::End => Move::End,
+        KeyCode::Char('+' | '=') => Move::Faster,
+        KeyCode::Char('-') => Move::Slower,
+        KeyCode::Char('q') | KeyCode::Esc => Move::Leave,
+        _ => return None,
+    })
 }
 
 /// A player, and how it is looked at.
@@ -114,6 +78,7 @@ impl Replay {
             Move::Faster => self.speed = (self.speed + 1).min(SPEEDS.len() - 1),
             Move::Slower => self.speed = self.speed.saturating_sub(1),
             Move::Leave => return false,
+            Move::Enter => {}
             Move::Forward => drop(self.player.forward()),
             Move::Back => drop(self.player.back()),
             Move::NextTurn => drop(self.player.next_turn()),
@@ -135,15 +100,11 @@ impl Replay {
         self.playing = self.player.forward() && !self.player.is_over();
     }
 
-    /// The time that the picture shows, so long after the step.
-    fn now(&self, since: Duration) -> Time {
-        self.player.now() + since.min(FLIGHT_MAX)
-    }
-
     /// The picture, so long after the step.
-    pub fn draw(&self, frame: &mut Frame, theme: &Theme, since: Duration) {
+    pub fn draw(&mut self, frame: &mut Frame, theme: &Theme, since: Duration) {
         let area = frame.area();
-        view::draw(frame, self.player.model(), theme, &[], self.now(since));
+        let shown_at = self.player.shown_at(since);
+        view::draw(frame, self.player.picture(), theme, &[], shown_at);
         if area.height > 1 {
             let bar = Rect { y: area.bottom() - 1, height: 1, ..area };
             frame.render_widget(Clear, bar);
@@ -189,12 +150,12 @@ fn watch(replay: &mut Replay, theme: &Theme, terminal: &mut ratatui::DefaultTerm
     loop {
         let since = stepped.elapsed();
         terminal.draw(|frame| replay.draw(frame, theme, since))?;
-        let moves = since < FLIGHT_MAX;
+        let moves = replay.player.moves(since);
         let stands = replay.stands();
         let left = stands.map_or(REST, |stands| stands.saturating_sub(since));
         if event::poll(if moves { left.min(FRAME) } else { left })? {
             if let event::Event::Key(key) = event::read()?
-                && let Some(wanted) = Move::of(key)
+                && let Some(wanted) = wanted(key)
             {
                 if !replay.act(wanted) {
                     return Ok(());

@@ -764,7 +764,9 @@ impl Primary {
                     starting.push(peer.member.rank);
                     true
                 }
-                PeerStanding::Receiving(transfer) | PeerStanding::CatchingUp(transfer) if !transfer.parts.is_empty() => {
+                PeerStanding::Receiving(transfer) | PeerStanding::CatchingUp(transfer)
+                    if !transfer.parts.is_empty() =>
+                {
                     transfer.resend(peer.member, view, out);
                     true
                 }

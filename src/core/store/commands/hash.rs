@@ -3,10 +3,10 @@
 use super::super::command::VALUE_BYTES_MAX;
 use super::super::state::parse_integer;
 use super::super::value::Fields;
-use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
+use super::super::{Bytes, Reply, StoreError, StoreView, Transaction};
 use super::args::{add_decimals, integer, is, parse_float};
 use super::keys::{Scanning, scanning};
-use super::{CommandResult, TableLine, ONE_KEY, Run::Read, Run::Write};
+use super::{CommandResult, ONE_KEY, Run::Read, Run::Write, TableLine};
 
 pub(super) const ROWS: &[TableLine] = &[
     ("HSET", -4, Write(hset), "denyoom fast", ONE_KEY, "key field value [field value ...]", "Set fields of a hash"),

@@ -2,9 +2,9 @@
 
 use super::super::state::UnixMs;
 use super::super::value::ValueKind;
-use super::super::{Bytes, Db, KeyPattern, Reply, StoreError, Transaction, StoreView};
+use super::super::{Bytes, Db, KeyPattern, Reply, StoreError, StoreView, Transaction};
 use super::args::{integer, is};
-use super::{ALL_KEYS, CommandResult, TableLine, NO_KEY, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
+use super::{ALL_KEYS, CommandResult, NO_KEY, ONE_KEY, Run::Read, Run::Write, TWO_KEYS, TableLine};
 
 pub(super) const ROWS: &[TableLine] = &[
     ("DEL", -2, Write(del), "", ALL_KEYS, "key [key ...]", "Remove keys"),

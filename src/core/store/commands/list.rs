@@ -1,9 +1,9 @@
 //! Lists. What takes from them is in [`super::list_pops`].
 
 use super::super::value::List;
-use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
+use super::super::{Bytes, Reply, StoreError, StoreView, Transaction};
 use super::args::{integer, is, range};
-use super::{CommandResult, TableLine, ONE_KEY, Run::Read, Run::Write};
+use super::{CommandResult, ONE_KEY, Run::Read, Run::Write, TableLine};
 
 pub(super) const ROWS: &[TableLine] = &[
     ("LPUSH", -3, Write(lpush), "denyoom fast", ONE_KEY, "key element [element ...]", "Push at the head of a list"),

@@ -5,7 +5,7 @@
 use super::super::{Bytes, Reply, StoreError, Transaction};
 use super::args::{integer, is, positive};
 use super::list::{end_number, push_one};
-use super::{CommandResult, TableLine, ONE_KEY, Run::Write, TWO_KEYS};
+use super::{CommandResult, ONE_KEY, Run::Write, TWO_KEYS, TableLine};
 
 pub(super) const ROWS: &[TableLine] = &[
     ("LPOP", -2, Write(lpop), "fast", ONE_KEY, "key [count]", "Take from the head of a list"),

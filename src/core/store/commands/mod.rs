@@ -20,7 +20,7 @@ mod zset;
 mod zset_algebra;
 mod zset_ranges;
 
-use super::transaction::{Transaction, StoreView};
+use super::transaction::{StoreView, Transaction};
 use super::{Bytes, Call, Command, Db, Reply, StoreError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::LazyLock;

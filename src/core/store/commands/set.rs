@@ -1,12 +1,12 @@
 //! Sets: members, and what two or more of them have in common.
 
 use super::super::value::{Fields, Value};
-use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
+use super::super::{Bytes, Reply, StoreError, StoreView, Transaction};
 use super::args::{integer, is, positive};
 use super::hash::{choose_some, chosen};
 use super::keys::{Scanning, scanning};
 use super::list_pops::counted_keys;
-use super::{ALL_KEYS, CommandResult, TableLine, NO_KEY, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
+use super::{ALL_KEYS, CommandResult, NO_KEY, ONE_KEY, Run::Read, Run::Write, TWO_KEYS, TableLine};
 use std::collections::BTreeSet;
 
 pub(super) const ROWS: &[TableLine] = &[

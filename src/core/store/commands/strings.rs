@@ -2,9 +2,9 @@
 
 use super::super::command::VALUE_BYTES_MAX;
 use super::super::state::{UnixMs, parse_integer};
-use super::super::{Bytes, Reply, StoreError, Transaction, Value, StoreView};
+use super::super::{Bytes, Reply, StoreError, StoreView, Transaction, Value};
 use super::args::{add_decimals, integer, is, range};
-use super::{ALL_KEYS, CommandResult, TableLine, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
+use super::{ALL_KEYS, CommandResult, ONE_KEY, Run::Read, Run::Write, TWO_KEYS, TableLine};
 
 pub(super) const ROWS: &[TableLine] = &[
     ("GET", 2, Read(get), "fast", ONE_KEY, "key", "The value of a key"),

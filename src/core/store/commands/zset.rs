@@ -1,12 +1,12 @@
 //! Sorted sets, member by member. Ranges are in [`super::zset_ranges`].
 
 use super::super::value::Zset;
-use super::super::{Bytes, Double, Reply, StoreError, Transaction, StoreView};
+use super::super::{Bytes, Double, Reply, StoreError, StoreView, Transaction};
 use super::args::{float, is, positive};
 use super::hash::chosen;
 use super::keys::{Scanning, scanning};
 use super::list_pops::{count_option, counted_keys};
-use super::{CommandResult, TableLine, NO_KEY, ONE_KEY, Run::Read, Run::Write};
+use super::{CommandResult, NO_KEY, ONE_KEY, Run::Read, Run::Write, TableLine};
 
 pub(super) const ROWS: &[TableLine] = &[
     (

@@ -1,11 +1,11 @@
 //! What several sorted sets have together. Plain sets count as well, with a score of 1 for every member.
 
 use super::super::value::{Fields, Value, Zset};
-use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
+use super::super::{Bytes, Reply, StoreError, StoreView, Transaction};
 use super::args::{integer, is, parse_float};
 use super::set::limit_option;
 use super::zset::pair;
-use super::{CommandResult, TableLine, NO_KEY, ONE_KEY, Run::Read, Run::Write};
+use super::{CommandResult, NO_KEY, ONE_KEY, Run::Read, Run::Write, TableLine};
 use std::collections::BTreeMap;
 
 pub(super) const ROWS: &[TableLine] = &[
@@ -156,7 +156,13 @@ fn split<'k>(args: &'k [Bytes], name: &str) -> CommandResult<(&'k [Bytes], &'k [
     args[1..].split_at_checked(usize::try_from(count).unwrap_or(usize::MAX)).ok_or(StoreError::SYNTAX)
 }
 
-fn question<'k>(view: &StoreView<'_>, args: &'k [Bytes], what: Algebra, stores: bool, name: &str) -> CommandResult<Question<'k>> {
+fn question<'k>(
+    view: &StoreView<'_>,
+    args: &'k [Bytes],
+    what: Algebra,
+    stores: bool,
+    name: &str,
+) -> CommandResult<Question<'k>> {
     let (keys, rest) = split(args, name)?;
     inputs(view, keys)?;
     let mut question = Question { keys, weights: vec![1.0; keys.len()], aggregate: Aggregate::Sum, with_scores: false };
@@ -167,7 +173,8 @@ fn question<'k>(view: &StoreView<'_>, args: &'k [Bytes], what: Algebra, stores: 
             () if what != Algebra::Diff && is(arg, "WEIGHTS") && left >= keys.len() => {
                 let not_float = || StoreError::said("ERR weight value is not a float");
                 let weights = rest[at + 1..=at + keys.len()].iter();
-                question.weights = weights.map(|w| parse_float(w).ok_or_else(not_float)).collect::<CommandResult<_>>()?;
+                question.weights =
+                    weights.map(|w| parse_float(w).ok_or_else(not_float)).collect::<CommandResult<_>>()?;
                 at += keys.len();
             }
             () if what != Algebra::Diff && is(arg, "AGGREGATE") && left >= 1 => {

@@ -1,10 +1,10 @@
 //! Ranges of sorted sets: by rank, by score, and by member.
 
 use super::super::value::{Value, Zset};
-use super::super::{Bytes, Reply, StoreError, Transaction, StoreView};
+use super::super::{Bytes, Reply, StoreError, StoreView, Transaction};
 use super::args::{integer, is, parse_float, range};
 use super::zset::{pair, remove_all};
-use super::{CommandResult, TableLine, ONE_KEY, Run::Read, Run::Write, TWO_KEYS};
+use super::{CommandResult, ONE_KEY, Run::Read, Run::Write, TWO_KEYS, TableLine};
 
 pub(super) const ROWS: &[TableLine] = &[
     (

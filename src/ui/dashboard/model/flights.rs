@@ -22,6 +22,10 @@ pub const WRECK_TIME: Duration = Duration::from_millis(700);
 const STAGE: Duration = Duration::from_millis(420);
 /// Two messages on one track keep this distance.
 const SPACING: Duration = Duration::from_millis(110);
+/// A picture that stands shows a message so long after its start.
+const IN_THE_AIR: Duration = Duration::from_millis(340);
+/// And stands after this long, whatever is still to start.
+const STANDS_MAX: Duration = Duration::from_millis(2_500);
 /// Heartbeats seen this recently tick.
 const HEARD_RECENTLY: Duration = Duration::from_millis(1_600);
 /// Once a second, for this long.
@@ -82,6 +86,7 @@ pub struct Flying {
     pub label: String,
     /// A fault swallowed it.
     pub lost: bool,
+    launched: Time,
     starts: Time,
 }
 
@@ -137,7 +142,7 @@ impl Flights {
         let behind = self.on_track(from, flight.to).map(|f| f.starts + SPACING).max();
         let starts = (now + self.stage(now, from, kind, &flight.name)).max(behind.unwrap_or(now));
         let label = label(kind, flight);
-        self.flying.push(Flying { from, to: flight.to, kind, label, lost: flight.lost, starts });
+        self.flying.push(Flying { from, to: flight.to, kind, label, lost: flight.lost, launched: now, starts });
     }
 
     /// A lost message takes the place of one that arrived.
@@ -159,7 +164,10 @@ impl Flights {
             (FlightKind::Ok, _) | (_, "StartViewOk") => STAGE * 2,
             (FlightKind::Reply, _) => {
                 let wrote = self.flying.iter().any(|f| {
-                    f.kind == FlightKind::Prepare && f.from == from && now.since(f.starts) < STAGE && f.starts + STAGE > now
+                    f.kind == FlightKind::Prepare
+                        && f.from == from
+                        && now.since(f.starts) < STAGE
+                        && f.starts + STAGE > now
                 });
                 if wrote { STAGE * 3 } else { STAGE }
             }
@@ -169,6 +177,18 @@ impl Flights {
 
     fn on_track(&self, from: Rank, to: Rank) -> impl Iterator<Item = &Flying> {
         self.flying.iter().filter(move |f| f.from == from && f.to == to)
+    }
+
+    /// Keeps only what was launched at or after `since`, and starts it now. Gives how long after that the picture may
+    /// stand: all of it is in the air, or was.
+    pub(super) fn stand(&mut self, since: Time) -> Duration {
+        self.flying.retain(|f| f.launched >= since);
+        let wait = self.flying.iter().map(|f| f.starts.since(since)).min().unwrap_or_default();
+        for flying in &mut self.flying {
+            flying.starts = Time(flying.starts.0 - u64::try_from(wait.as_nanos()).unwrap_or(0));
+        }
+        let last = self.flying.iter().map(|f| f.starts.since(since)).max();
+        last.map_or(Duration::ZERO, |last| (last + IN_THE_AIR).min(STANDS_MAX))
     }
 
     pub(super) fn land(&mut self, now: Time) {

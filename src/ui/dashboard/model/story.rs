@@ -125,6 +125,11 @@ impl Story {
         self.lines.iter().any(|line| line.text == text)
     }
 
+    /// About how many bytes of memory this takes.
+    pub(super) fn weight(&self) -> usize {
+        self.lines.iter().map(|line| size_of::<Line>() + line.text.len()).sum()
+    }
+
     /// The lines, oldest first.
     #[must_use]
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {

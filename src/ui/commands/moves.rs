@@ -1,0 +1,54 @@
+//! The one table of moves: how one goes through what has happened, live on the stage and in a recording.
+//!
+//! Like the keys, they are here so that bindings, help and README derive from one table.
+
+/// Where to go from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// On the stage, live: freeze the picture.
+    Enter,
+    /// Play, or freeze.
+    Play,
+    /// One step forward.
+    Forward,
+    /// One step back.
+    Back,
+    /// To the next turn of the story.
+    NextTurn,
+    /// To the turn before.
+    LastTurn,
+    /// To the start.
+    Start,
+    /// To the end; live: to now.
+    End,
+    /// More steps a second.
+    Faster,
+    /// Fewer.
+    Slower,
+    /// The end of it.
+    Leave,
+}
+
+/// Every move but the way in: its keys, and what it does.
+pub const MOVES: &[(Move, &str, &str)] = &[
+    (Move::Play, "Space", "freezes; plays on from here"),
+    (Move::Forward, "→ or .", "one step: a message, an event, an answer"),
+    (Move::Back, "← or ,", "one step back"),
+    (Move::NextTurn, "Shift-→ or ]", "to the next turn: a fault, a view, an answer"),
+    (Move::LastTurn, "Shift-← or [", "to the turn before"),
+    (Move::Start, "Home", "as far back as is kept"),
+    (Move::End, "End", "to now; in a recording, to its end"),
+    (Move::Faster, "+", "more steps a second"),
+    (Move::Slower, "-", "fewer"),
+    (Move::Leave, "Esc", "leaves; in a recording also q"),
+];
+
+/// The moves as a Markdown table, for the README.
+#[must_use]
+pub fn markdown_table() -> String {
+    let mut text = "| key | |\n|---|---|\n".to_owned();
+    for (_, keys, what) in MOVES {
+        text.push_str(&format!("| {keys} | {what} |\n"));
+    }
+    text
+}

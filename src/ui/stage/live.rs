@@ -1,0 +1,210 @@
+//! The stage over a cluster that lives: freeze, step, back, and on again.
+//!
+//! Over MPI freezing stops the picture, not the cluster: requests are still answered, and a bar says how far behind
+//! the picture is. In the simulator time itself stands, and a step forward from now is the next thing that is worth a
+//! look. Either way the past is what the screen was told ([`Player`]), as much of it as [`KEPT_BYTES_MAX`] holds.
+//!
+//! ```text
+//!  stage -12.4 s · step 31/64 · the cluster runs on, End: now              kept 3 of 64 MiB
+//!  stage · step 64/64 · time stands, → the next thing happens                       kept 1 of 64 MiB
+//! ```
+
+use super::player::Player;
+use super::replay::{FRAME, SPEED_FIRST, SPEEDS};
+use crate::cluster::{Desk, News};
+use crate::core::protocol::Time;
+use crate::ui::commands::moves::Move;
+use crate::ui::dashboard::{KeyHint, Lookback, Model, Theme, view};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use std::time::{Duration, Instant};
+
+/// So much of what the screen was told is kept (64 MiB): more than ten minutes of a class that is busy with it.
+pub const KEPT_BYTES_MAX: usize = 64 << 20;
+/// The bar counts tenths of a second.
+const BAR_EVERY: Duration = Duration::from_millis(100);
+const MIB: f64 = 1_048_576.0;
+
+/// Where the stage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Off: the dashboard is what it always is.
+    Off,
+    /// On, and the picture is that of now.
+    Now,
+    /// The picture stands.
+    Frozen,
+    /// One step after the other.
+    Playing,
+}
+
+/// The stage over a cluster that lives.
+pub struct LiveStage {
+    player: Player,
+    at: At,
+    speed: usize,
+    stepped: Instant,
+    /// The desk of a cluster whose time can stand.
+    simulator: Option<Desk>,
+    ascii: bool,
+}
+
+impl LiveStage {
+    /// Off, at the beginning. `simulator`: the desk of a cluster whose time can stand.
+    #[must_use]
+    pub fn new(model: &Model, begun: Time, simulator: Option<Desk>, ascii: bool) -> Self {
+        let player = Player::live(model, begun, KEPT_BYTES_MAX);
+        Self { player, at: At::Off, speed: SPEED_FIRST, stepped: Instant::now(), simulator, ascii }
+    }
+
+    /// Where one is, and in what.
+    #[must_use]
+    pub fn player(&self) -> &Player {
+        &self.player
+    }
+
+    fn freeze(&mut self, live: &Model) {
+        // Frozen already, one stays where one is.
+        if matches!(self.at, At::Off | At::Now) {
+            self.player.join(live);
+        }
+        self.at = At::Frozen;
+    }
+
+    fn forward(&mut self) {
+        if !self.player.forward()
+            && let Some(desk) = &self.simulator
+        {
+            // Now is the last that has happened: time goes on by one step.
+            self.player.end();
+            desk.step();
+        }
+    }
+
+    /// The picture has stood long enough.
+    fn play(&mut self) {
+        if self.at != At::Playing || self.stepped.elapsed() < self.stands() {
+            return;
+        }
+        self.stepped = Instant::now();
+        self.forward();
+        if self.simulator.is_none() && self.player.is_over() {
+            self.at = At::Now;
+        }
+    }
+
+    fn stands(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / SPEEDS[self.speed])
+    }
+
+    /// Where one is, in a line; `now` is the time of the live picture.
+    #[must_use]
+    pub fn bar(&self, now: Time) -> String {
+        let (dot, dots) = if self.ascii { ("-", "...") } else { ("·", "⋮") };
+        let (step, steps) = self.player.step();
+        let behind = now.since(self.player.now());
+        let mut bar = " stage".to_owned();
+        match self.at {
+            At::Off | At::Now => return format!("{bar} {dot} now {dot} Space freezes, Esc leaves"),
+            _ if self.simulator.is_none() => bar.push_str(&format!(" -{:.1} s", behind.as_secs_f64())),
+            _ => {}
+        }
+        bar.push_str(&format!(" {dot} step {step}/{steps} {dot} "));
+        match (self.at, &self.simulator) {
+            (At::Playing, _) => bar.push_str(&format!("{} a second", SPEEDS[self.speed])),
+            (_, None) => bar.push_str("the cluster runs on, End: now"),
+            (_, Some(_)) if step < steps => bar.push_str("time stands, End: now"),
+            (_, Some(_)) if self.ascii => bar.push_str("time stands, -> the next thing happens"),
+            (_, Some(_)) => bar.push_str("time stands, → the next thing happens"),
+        }
+        if let Some(pause) = self.player.pause_before() {
+            bar.push_str(&format!(" {dot} {dots} {:.0} s before it", pause.as_secs_f64()));
+        }
+        bar
+    }
+
+    fn kept(&self) -> String {
+        let (bytes, most) = self.player.bytes();
+        format!("kept {:.0} of {:.0} MiB ", (bytes as f64 / MIB).ceil(), most as f64 / MIB)
+    }
+
+    fn draw_bar(&self, frame: &mut Frame, theme: &Theme, now: Time) {
+        let area = frame.area();
+        if area.is_empty() {
+            return;
+        }
+        let row = Rect { y: area.bottom() - 1, height: 1, ..area };
+        let (bar, kept, width) = (self.bar(now), self.kept(), usize::from(area.width));
+        let buffer = frame.buffer_mut();
+        buffer.set_stringn(row.x, row.y, " ".repeat(width), width, theme.bar);
+        buffer.set_stringn(row.x, row.y, &bar, width, theme.bar_key);
+        if bar.chars().count() + kept.len() < width && area.height > 1 {
+            buffer.set_string(row.x + (width - kept.len()) as u16, row.y, &kept, theme.bar);
+        }
+    }
+}
+
+impl Lookback for LiveStage {
+    fn told(&mut self, at: Time, news: &News, live: &Model) {
+        let is_at_end = self.player.is_over();
+        self.player.push(at, news, live);
+        // While time stands, what comes follows from the step that was just made, or from an act.
+        if self.simulator.is_some() && self.at != At::Off && is_at_end {
+            self.player.join(live);
+            self.stepped = Instant::now();
+        }
+    }
+
+    fn act(&mut self, wanted: Move, live: &Model) {
+        match wanted {
+            Move::Leave => self.at = At::Off,
+            _ if self.at == At::Off && wanted != Move::Enter => return,
+            Move::Enter => self.freeze(live),
+            Move::Play => match self.at {
+                At::Off | At::Now | At::Playing => self.freeze(live),
+                At::Frozen => self.at = At::Playing,
+            },
+            Move::Faster => self.speed = (self.speed + 1).min(SPEEDS.len() - 1),
+            Move::Slower => self.speed = self.speed.saturating_sub(1),
+            Move::End if self.simulator.is_none() => self.at = At::Now,
+            _ => {
+                self.freeze(live);
+                match wanted {
+                    Move::Forward => self.forward(),
+                    Move::Back => drop(self.player.back()),
+                    Move::NextTurn => drop(self.player.next_turn()),
+                    Move::LastTurn => drop(self.player.last_turn()),
+                    Move::Start => drop(self.player.start()),
+                    _ => drop(self.player.end()),
+                }
+            }
+        }
+        self.stepped = Instant::now();
+    }
+
+    fn draw(&mut self, frame: &mut Frame, live: &Model, theme: &Theme, keys: &[KeyHint], now: Time) -> bool {
+        self.play();
+        match self.at {
+            At::Off => return false,
+            At::Now => view::draw(frame, live, theme, keys, now),
+            At::Frozen | At::Playing => {
+                let shown_at = self.player.shown_at(self.stepped.elapsed());
+                let model = self.player.picture();
+                model.page.clone_from(&live.page);
+                view::draw(frame, model, theme, keys, shown_at);
+            }
+        }
+        self.draw_bar(frame, theme, now);
+        true
+    }
+
+    fn still_for(&self) -> Option<Duration> {
+        let since = self.stepped.elapsed();
+        match self.at {
+            At::Off | At::Now => None,
+            _ if self.player.moves(since) => Some(FRAME),
+            At::Playing => Some(self.stands().saturating_sub(since)),
+            At::Frozen => Some(BAR_EVERY),
+        }
+    }
+}

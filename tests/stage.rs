@@ -1,0 +1,317 @@
+//! The stage over a cluster that lives: the picture freezes, goes back and forth, and is what it would have been.
+
+mod support;
+
+use crossbeam_channel::Receiver;
+use ratatui::Terminal as Screen;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use std::path::Path;
+use std::process::Command as Process;
+use std::time::{Duration, Instant};
+use support::terminal::{CTRL_D, CTRL_X, Size, Terminal};
+use understudy::cluster::{Desk, News};
+use understudy::core::node::Setup;
+use understudy::core::protocol::{Config, Time};
+use understudy::core::store::Command;
+use understudy::sim::{SimStage, VirtualClock, World};
+use understudy::ui::commands::moves::Move;
+use understudy::ui::dashboard::{self, Lookback, Model, Theme, ThemeName, view};
+use understudy::ui::stage::live::KEPT_BYTES_MAX;
+use understudy::ui::stage::{LiveStage, Player, Recording};
+
+const F2: &str = "\x1bOQ";
+const RIGHT: &str = "\x1b[C";
+const LEFT: &str = "\x1b[D";
+
+/// A failover, as the screen was told it.
+fn recorded(name: &str) -> Recording {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut words = vec!["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never", "--record"];
+    words.push(file.to_str().expect("a plain name"));
+    for line in ["PUT a 1", "CRASH primary", "GET a", "SLEEP 3", "RECOVER", "PUT b 2", "SLEEP 5"] {
+        words.extend(["-c", line]);
+    }
+    let output = Process::new(env!("CARGO_BIN_EXE_understudy")).args(words).output().expect("the program starts");
+    assert!(output.status.success(), "{output:?}");
+    Recording::open(&file).expect("it was just recorded")
+}
+
+fn theme() -> Theme {
+    Theme::new(ThemeName::Dark, false)
+}
+
+/// What the screen shows, whether one is on the stage or not.
+fn picture(stage: &mut LiveStage, live: &Model, now: Time) -> Buffer {
+    let mut screen = Screen::new(TestBackend::new(100, 30)).expect("memory");
+    let theme = theme();
+    screen
+        .draw(|frame| {
+            if !stage.draw(frame, live, &theme, &[], now) {
+                view::draw(frame, live, &theme, &[], now);
+            }
+        })
+        .expect("memory");
+    screen.backend().buffer().clone()
+}
+
+/// A picture of the model at the place where one is, at rest.
+fn here(player: &Player) -> Buffer {
+    let mut screen = Screen::new(TestBackend::new(100, 30)).expect("memory");
+    screen.draw(|frame| view::draw(frame, player.model(), &theme(), &[], player.now())).expect("memory");
+    screen.backend().buffer().clone()
+}
+
+#[test]
+fn the_picture_freezes_while_the_cluster_runs_on_and_now_is_what_it_would_have_been() {
+    let Recording { heading, pieces } = recorded("live.recording");
+    let mut live = Model::new(heading.setup.clone(), heading.begun);
+    let mut never_frozen = live.clone();
+    let mut stage = LiveStage::new(&live, heading.begun, None, false);
+    let half = pieces.len() / 2;
+    let mut now = heading.begun;
+    let mut frozen = None;
+    for (number, (at, news)) in pieces.iter().enumerate() {
+        live.fold(*at, news);
+        stage.told(*at, news, &live);
+        never_frozen.fold(*at, news);
+        // The one is drawn whenever something happens, the other only in the end: that makes no difference.
+        never_frozen.tick(*at);
+        now = *at;
+        if number == half {
+            stage.act(Move::Enter, &live);
+            frozen = Some(here(stage.player()));
+        }
+    }
+    assert_eq!(Some(here(stage.player())), frozen, "it stands, whatever is told");
+    let bar = stage.bar(now);
+    assert!(bar.contains(" -") && bar.contains("the cluster runs on, End: now"), "{bar}");
+
+    // So many steps forward, back and forward again: the very same pictures.
+    stage.act(Move::Start, &live);
+    let mut pictures = vec![here(stage.player())];
+    let (_, steps) = stage.player().step();
+    for _ in 0..steps {
+        stage.act(Move::Forward, &live);
+        pictures.push(here(stage.player()));
+    }
+    for (at, before) in pictures.iter().enumerate().rev().skip(1) {
+        stage.act(Move::Back, &live);
+        assert_eq!(here(stage.player()), *before, "step {at}, on the way back");
+    }
+    for (at, after) in pictures.iter().enumerate().skip(1) {
+        stage.act(Move::Forward, &live);
+        assert_eq!(here(stage.player()), *after, "step {at}, the second time");
+    }
+
+    // Now, on the stage: the picture above the bar is that of a dashboard that was never frozen. Off it: all of it.
+    let mut other = LiveStage::new(&never_frozen, now, None, false);
+    let expected = picture(&mut other, &never_frozen, now);
+    stage.act(Move::End, &live);
+    let above_the_bar = |buffer: &Buffer| buffer.content[..100 * 29].to_vec();
+    assert_eq!(above_the_bar(&picture(&mut stage, &live, now)), above_the_bar(&expected));
+    stage.act(Move::Leave, &live);
+    assert_eq!(picture(&mut stage, &live, now), expected);
+    // The pieces alone give it too.
+    stage.act(Move::Enter, &live);
+    stage.act(Move::Start, &live);
+    while stage.player().step().0 < steps {
+        stage.act(Move::NextTurn, &live);
+        stage.act(Move::Forward, &live);
+    }
+}
+
+/// What a class does in ten minutes: reports all the time, and something every second.
+fn busy_class(mut each: impl FnMut(Time, &News)) {
+    let Recording { pieces, .. } = recorded("class.recording");
+    let reports: Vec<&News> = pieces.iter().map(|(_, news)| news).collect();
+    // Three ranks, thirty reports a second.
+    for number in 0..10 * 60 * 90_u64 {
+        each(Time(number * 11_000_000), reports[number as usize % reports.len()]);
+    }
+}
+
+#[test]
+fn ten_minutes_are_kept_and_never_more_than_the_limit() {
+    let start = Model::new(recorded("limit.recording").heading.setup, Time(0));
+    let mut live = start.clone();
+    let (mut stage, mut small) = (LiveStage::new(&start, Time(0), None, false), Player::live(&start, Time(0), 1 << 20));
+    busy_class(|at, news| {
+        live.fold(at, news);
+        stage.told(at, news, &live);
+        small.push(at, news, &live);
+        let ((bytes, most), (less, limit)) = (stage.player().bytes(), small.bytes());
+        // Models are kept at intervals: between two of them the pieces may go beyond it by a little.
+        assert!(bytes <= most && less <= limit + (256 << 10), "{bytes} of {most}, {less} of {limit}");
+    });
+    assert_eq!(stage.player().bytes().1, KEPT_BYTES_MAX);
+    let (_, whole) = stage.player().times();
+    assert!(whole >= Duration::from_secs(590), "{whole:?} are kept");
+    let (_, whole) = small.times();
+    assert!(whole < Duration::from_secs(590) && whole > Duration::from_secs(5), "{whole:?} in 1 MiB");
+    // The oldest that is kept can be gone to, and from there to now.
+    small.join(&live);
+    let now = here(&small);
+    assert!(small.start() && small.forward() && small.end());
+    assert_eq!(here(&small), now);
+}
+
+// ---- the simulator -----------------------------------------------------------------------------------------
+
+/// A simulated cluster with an audience, and what it tells.
+struct Sim {
+    desk: Desk,
+    news: Receiver<News>,
+    clock: VirtualClock,
+    live: Model,
+    stage: LiveStage,
+}
+
+impl Sim {
+    fn new() -> Self {
+        let setup = Setup { config: Config::new(2), seed: 1, failure_rate: 0.0, recover_after: None, observe: true };
+        let (desk, asks) = Desk::new();
+        let (told, news) = crossbeam_channel::unbounded();
+        let clock = VirtualClock::default();
+        let shown = clock.clone();
+        std::thread::spawn(move || {
+            SimStage::new(World::new(setup), shown, asks, Box::new(move |news| drop(told.send(news)))).run();
+        });
+        let setup = dashboard::Setup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
+        let live = Model::new(setup, Time(0));
+        let stage = LiveStage::new(&live, Time(0), Some(desk.clone()), false);
+        let mut this = Self { desk, news, clock, live, stage };
+        this.hear_until(|sim| sim.live.primary().is_some());
+        this
+    }
+
+    /// Folds what is told until this holds.
+    fn hear_until(&mut self, holds: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !holds(self) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it never came");
+            let Ok(news) = self.news.recv_timeout(Duration::from_millis(20)) else { continue };
+            let now = self.clock.now();
+            self.live.fold(now, &news);
+            self.stage.told(now, &news, &self.live);
+        }
+    }
+
+    /// Everything that was asked so far is done, and told.
+    fn settle(&mut self) {
+        let _ = self.desk.status();
+        while let Ok(news) = self.news.try_recv() {
+            let now = self.clock.now();
+            self.live.fold(now, &news);
+            self.stage.told(now, &news, &self.live);
+        }
+    }
+
+    fn act(&mut self, wanted: Move) {
+        match wanted {
+            Move::Enter => self.desk.stand(true),
+            Move::Leave => self.desk.stand(false),
+            _ => {}
+        }
+        self.settle();
+        self.stage.act(wanted, &self.live);
+        self.settle();
+    }
+}
+
+#[test]
+fn in_the_simulator_time_stands_and_a_step_is_the_next_thing_that_happens() {
+    let mut sim = Sim::new();
+    sim.act(Move::Enter);
+    let stood = sim.clock.now();
+    std::thread::sleep(Duration::from_millis(150));
+    sim.settle();
+    assert_eq!(sim.clock.now(), stood, "time stands");
+    let bar = sim.stage.bar(stood);
+    assert!(bar.contains("time stands, → the next thing happens"), "{bar}");
+
+    // A PUT takes its way, hop by hop.
+    sim.desk.submit(Command::Put { key: "color".into(), value: "red".into() });
+    sim.settle();
+    let flights = |sim: &Sim| -> Vec<String> {
+        let standing = sim.stage.player().model().flights().in_the_air();
+        standing.iter().map(|flying| flying.label.clone()).collect()
+    };
+    assert_eq!(flights(&sim), ["Request"], "it has left, and not arrived");
+    assert_eq!(sim.clock.now(), stood);
+    let mut hops = Vec::new();
+    let mut pictures = vec![here(sim.stage.player())];
+    for _ in 0..3 {
+        let before = flights(&sim).len();
+        let time = sim.clock.now();
+        sim.act(Move::Forward);
+        assert!(sim.clock.now() > time && sim.clock.now().since(time) < Duration::from_millis(1));
+        hops.push(flights(&sim)[before..].join(" "));
+        pictures.push(here(sim.stage.player()));
+    }
+    assert_eq!(hops, ["Prepare op=1", "PrepareOk op=1", "Reply"]);
+    assert!(sim.live.outstanding().is_some(), "the answer is on its way");
+    sim.act(Move::Forward);
+    assert!(sim.live.outstanding().is_none(), "and has come");
+
+    // Back, and forth again: the same pictures, and time has not moved.
+    let (time, end) = (sim.clock.now(), here(sim.stage.player()));
+    let (here_now, steps) = sim.stage.player().step();
+    assert_eq!(here_now, steps);
+    for _ in 0..steps {
+        sim.act(Move::Back);
+    }
+    for _ in 0..steps {
+        sim.act(Move::Forward);
+    }
+    assert_eq!(sim.stage.player().step(), (steps, steps), "going forth in the past lets nothing happen");
+    assert_eq!(here(sim.stage.player()), end);
+    assert_eq!(sim.clock.now(), time);
+    // What waits for an answer gets it although time stands, and time goes on after that.
+    assert!(sim.desk.status().primary.is_some());
+    sim.act(Move::Leave);
+    sim.hear_until(|sim| sim.clock.now().since(time) > Duration::from_millis(50));
+    sim.desk.quit();
+}
+
+#[test]
+fn the_keys_lead_about_the_stage_on_an_empty_line_only() {
+    let mut program = Process::new(env!("CARGO_BIN_EXE_understudy"));
+    program.args(["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never"]);
+    program.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
+    program.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("stage-keys"));
+    let mut terminal = Terminal::start(program, Size(100, 30));
+    terminal.wait_shows("primary 1]>");
+    terminal.press(F2);
+    terminal.wait_shows("time stands, → the next thing happens");
+    // A line is typed as always, with spaces, dots and signs, and edited with the arrows.
+    terminal.press("PUT a.b x-1");
+    terminal.press(LEFT);
+    terminal.press(RIGHT);
+    terminal.wait_last("understudy[view 1 · primary 1]> PUT a.b x-1");
+    terminal.press("\r");
+    terminal.wait_shows("asked; time stands");
+    for _ in 0..4 {
+        terminal.press(RIGHT);
+    }
+    terminal.wait("the answer", |t| t.lines().iter().any(|line| line.contains("OK") && line.contains("µs")));
+    terminal.press(LEFT);
+    terminal.wait_shows("time stands, End: now");
+    // An act is for now.
+    terminal.press("PAUSE 2\r");
+    terminal.wait_shows("time stands, → the next thing happens");
+    terminal.wait_shows("PAUSED");
+    // The chord, and the way out.
+    terminal.press("\x1b");
+    terminal.wait_shows("F2 stage");
+    terminal.press(&format!("{CTRL_X}s"));
+    terminal.wait_shows("time stands");
+    terminal.press(" ");
+    terminal.wait_shows("1 a second");
+    terminal.press("+");
+    terminal.wait_shows("2 a second");
+    terminal.press(&format!("{CTRL_X}s"));
+    terminal.wait_shows("F2 stage");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+}
