@@ -204,12 +204,13 @@ impl<'a> SimStage<'a> {
 
     /// Everybody tells at once how it is; whoever waits for an order gets to know what became of it.
     fn look(&mut self) {
+        self.scene.clock.set(self.scene.world.now());
+        self.tell(true);
         let until = self.scene.world.now() + STEP_IDLE;
         while self.service.owes_an_order() && self.scene.world.now() < until {
             self.pass(STEP);
+            self.tell(true);
         }
-        self.scene.clock.set(self.scene.world.now());
-        self.tell(true);
     }
 
     /// Everything was asked: the faults end, and the cluster must heal.
