@@ -1,8 +1,8 @@
 //! The sockets of a door: they accept, read and write when they can, and never wait.
 //!
 //! They are looked at in the loop of the rank, once a turn; a loop that sleeps waits at the doorbell and at
-//! [`DoorSockets::bell`] together. Whoever is not to be read from is taken out of the set, so that a flood does not keep
-//! the loop awake.
+//! [`DoorSockets::bell`] together. Whoever is not to be read from is taken out of the set, so that a flood does not
+//! keep the loop awake.
 
 use super::connection::Id;
 use super::hall::Hall;

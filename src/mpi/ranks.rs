@@ -1,7 +1,7 @@
 //! The ranks as rank 0 knows and governs them: their processes, their last reports, who takes whose place.
 //!
-//! This is the [`Cluster`] over MPI that the service of rank 0 serves. What happens by itself ([`ProcessFate`]) is not told by
-//! callbacks: whoever runs the loop takes it away after each step.
+//! This is the [`Cluster`] over MPI that the service of rank 0 serves. What happens by itself ([`ProcessFate`]) is not
+//! told by callbacks: whoever runs the loop takes it away after each step.
 
 use super::processes::{ProcessState, process_state, signal};
 use super::succession::{HELLO_DEADLINE, Respawn, Spare, Succession};

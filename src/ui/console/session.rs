@@ -6,8 +6,8 @@
 //! # The last copy
 //!
 //! Two crashes within a few seconds lose everything, and a key is pressed quickly. So a key that would take the only
-//! copy of the data says so, and must be pressed again ([`ConsoleSession::press`]). A command that is typed does as it is
-//! told, and its answer says what was lost.
+//! copy of the data says so, and must be pressed again ([`ConsoleSession::press`]). A command that is typed does as it
+//! is told, and its answer says what was lost.
 //!
 //! # Who is meant
 //!

@@ -189,7 +189,7 @@ impl Lookback for LiveStage {
             At::Now => view::draw(frame, live, theme, keys, now),
             At::Frozen | At::Playing => {
                 let shown_at = self.player.shown_at(self.stepped.elapsed());
-                let model = self.player.picture();
+                let model = self.player.picture_mut();
                 model.page.clone_from(&live.page);
                 view::draw(frame, model, theme, keys, shown_at);
             }

@@ -67,7 +67,13 @@ impl Player {
     }
 
     /// The same as it is to be shown: of the messages in the air only those of this step.
-    pub fn picture(&mut self) -> &mut Model {
+    #[must_use]
+    pub fn picture(&self) -> &Model {
+        &self.picture
+    }
+
+    /// The same, for what lies over it.
+    pub fn picture_mut(&mut self) -> &mut Model {
         &mut self.picture
     }
 

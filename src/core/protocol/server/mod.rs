@@ -480,7 +480,9 @@ impl Server {
                 if self.is_current(now, from, view, out) {
                     match &mut self.state {
                         RoleState::Backup(backup) => backup.on_prepare(&mut self.core, now, commit, entry, out),
-                        RoleState::Joining(joining) => joining.on_prepare(&mut self.core, now, from, commit, entry, out),
+                        RoleState::Joining(joining) => {
+                            joining.on_prepare(&mut self.core, now, from, commit, entry, out);
+                        }
                         RoleState::Primary(_) => {}
                     }
                 }
