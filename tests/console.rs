@@ -81,6 +81,7 @@ impl Cluster {
                 },
                 // Here time passes by itself.
                 Ask::Pass { answer, .. } => drop(answer),
+                Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
                 Ask::Quit => return,
             }
         }
@@ -511,4 +512,19 @@ fn events_and_latency_come_from_the_model() {
     assert_eq!(text(b"EVENTS 2"), "event 18\nevent 19\n");
     assert_eq!(text(b"EVENTS").lines().count(), 10);
     assert_eq!(text(b"LATENCY"), "no requests yet\n");
+}
+
+#[test]
+fn a_question_mark_after_a_command_explains_it() {
+    use understudy::ui::commands::Action;
+    let explained = |line: &str| understudy::ui::commands::parse::request(line.as_bytes()).map(|r| r.map(|r| r.action));
+    let help = |name: &str| Ok(Some(Action::Help(Some(name.to_owned()))));
+    assert_eq!(explained("crash ?"), help("CRASH"));
+    assert_eq!(explained("PUT ?"), help("PUT"));
+    assert_eq!(explained("get?"), help("GET"));
+    assert_eq!(explained("STATUS ?"), help("STATUS"));
+    // Where a question mark is a key, or a glob, it is that.
+    assert!(matches!(explained("KEYS ?"), Ok(Some(Action::Data(_)))));
+    assert!(matches!(explained("GET ?"), Ok(Some(Action::Data(_)))));
+    assert!(explained("CRASH 1 ?").is_err());
 }

@@ -273,14 +273,20 @@ fn in_the_simulator_time_stands_and_a_step_is_the_next_thing_that_happens() {
     sim.desk.quit();
 }
 
-#[test]
-fn the_keys_lead_about_the_stage_on_an_empty_line_only() {
+/// The program over the simulator, in a terminal.
+fn in_a_terminal(name: &str, size: Size) -> Terminal {
     let mut program = Process::new(env!("CARGO_BIN_EXE_understudy"));
     program.args(["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never"]);
     program.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
-    program.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("stage-keys"));
-    let mut terminal = Terminal::start(program, Size(100, 30));
+    program.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
+    let terminal = Terminal::start(program, size);
     terminal.wait_shows("primary 1]>");
+    terminal
+}
+
+#[test]
+fn the_keys_lead_about_the_stage_on_an_empty_line_only() {
+    let mut terminal = in_a_terminal("stage-keys", Size(100, 30));
     terminal.press(F2);
     terminal.wait_shows("time stands, → the next thing happens");
     // A line is typed as always, with spaces, dots and signs, and edited with the arrows.
@@ -311,6 +317,43 @@ fn the_keys_lead_about_the_stage_on_an_empty_line_only() {
     terminal.wait_shows("2 a second");
     terminal.press(&format!("{CTRL_X}s"));
     terminal.wait_shows("F2 stage");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+}
+
+#[test]
+fn help_lies_over_the_dashboard_and_is_searched_by_typing() {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("first-start");
+    let _ = std::fs::remove_dir_all(&home);
+    let mut terminal = in_a_terminal("first-start", Size(80, 24));
+    // Who starts for the first time sees what to try.
+    terminal.wait_shows("Try: PUT color red");
+    terminal.wait_shows("COMMAND ? explains one");
+    terminal.press("\x1bOP");
+    terminal.wait_shows("GET key");
+    terminal.wait_shows("Type a word to search");
+    terminal.press("silent");
+    terminal.wait_shows("a server loses its memory and falls silent");
+    terminal.wait("the rest is gone", |t| !t.shows("GET key"));
+    // Esc closes it and takes the word along.
+    terminal.press("\x1b");
+    terminal.wait_shows("server 1 · PRIMARY");
+    terminal.wait_last("understudy[view 1 · primary 1]>");
+    // A command that was found can be given at once; a word that is none does no harm.
+    terminal.press("\x1bOP");
+    terminal.press("memory\r");
+    terminal.wait_shows("server 1 · PRIMARY");
+    terminal.wait("no error", |t| !t.shows("(error)"));
+    terminal.press("\x1bOP");
+    terminal.press("PUT color red\r");
+    terminal.wait_line("OK");
+    terminal.press("APPEND ?\r");
+    terminal.wait_shows("APPEND key value: appends");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+    // The second time it is known.
+    let mut terminal = in_a_terminal("first-start", Size(80, 24));
+    assert!(!terminal.shows("Try: PUT color red"));
     terminal.press(CTRL_D);
     terminal.wait_success();
 }

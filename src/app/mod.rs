@@ -28,6 +28,7 @@ use crate::core::store::Bytes;
 use crate::launch::args::{Args, RecoverAfter};
 use crate::launch::{self, complain, fail};
 use crate::mpi::clock;
+use crate::ui::commands::guide::guide;
 use crate::ui::commands::keys::KEYS;
 use crate::ui::commands::moves::Move;
 use crate::ui::console::answer::Palette;
@@ -137,7 +138,7 @@ impl Play<'_> {
         };
         let (notices, noticed) = dashboard::channel();
         let (region, region_ready) = crossbeam_channel::bounded::<PrintHandle>(1);
-        let pages = match Pages::new(notices.clone()) {
+        let pages = match Pages::new(notices.clone(), ascii) {
             Ok(pages) => pages,
             Err(error) => return complain(&format!("the terminal cannot be drawn on: {error}")),
         };
@@ -219,11 +220,21 @@ struct Pages {
     notices: Sender<Notice>,
     screen: Arc<File>,
     is_open: AtomicBool,
+    /// The words that are searched for, while the guide is shown.
+    searched: Mutex<Option<String>>,
+    ascii: bool,
 }
 
 impl Pages {
-    fn new(notices: Sender<Notice>) -> io::Result<Self> {
-        Ok(Self { notices, screen: Arc::new(screen()?), is_open: AtomicBool::new(false) })
+    fn new(notices: Sender<Notice>, ascii: bool) -> io::Result<Self> {
+        let (is_open, searched) = Default::default();
+        Ok(Self { notices, screen: Arc::new(screen()?), is_open, searched, ascii })
+    }
+
+    fn show_guide(&self, words: &str) -> bool {
+        let text = guide(words);
+        let page = Page::new("help", &if self.ascii { ascii(&text) } else { text });
+        self.notices.send(Notice::Page(Some(page))).is_ok()
     }
 
     fn size(&self) -> Box<dyn FnMut() -> Option<(u16, u16)> + Send> {
@@ -241,6 +252,7 @@ impl Pager for Pages {
         if fits_below || layout::page(cols, rows).is_empty() {
             return false;
         }
+        *lock(&self.searched) = None;
         self.is_open.store(true, Ordering::SeqCst);
         self.notices.send(Notice::Page(Some(page))).is_ok()
     }
@@ -249,7 +261,28 @@ impl Pager for Pages {
         self.is_open.load(Ordering::SeqCst) && self.notices.send(Notice::Turn(pages)).is_ok()
     }
 
+    fn guide(&self) -> bool {
+        let (cols, rows) = dashboard::terminal_size(&*self.screen).unwrap_or(SIZE_DEFAULT);
+        if layout::page(cols, rows).is_empty() {
+            return false;
+        }
+        *lock(&self.searched) = Some(String::new());
+        self.is_open.store(true, Ordering::SeqCst);
+        self.show_guide("")
+    }
+
+    fn search(&self, words: &str) -> bool {
+        let mut searched = lock(&self.searched);
+        let Some(before) = &mut *searched else { return false };
+        if before != words {
+            words.clone_into(before);
+            self.show_guide(words);
+        }
+        true
+    }
+
     fn close(&self) -> bool {
+        *lock(&self.searched) = None;
         self.is_open.swap(false, Ordering::SeqCst) && self.notices.send(Notice::Page(None)).is_ok()
     }
 }

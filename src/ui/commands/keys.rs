@@ -31,7 +31,7 @@ pub static KEYS: &[KeySpec] = &[
         chord: 'h',
         label: "help",
         brief: "help",
-        help: "shows all commands and keys",
+        help: "shows all commands and keys; type to search, Esc closes it",
         action: Action::Help(None),
     },
     KeySpec {

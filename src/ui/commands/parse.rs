@@ -212,9 +212,22 @@ pub fn request(line: &[u8]) -> Result<Option<Request>, String> {
     let mut words = split(line).map_err(|error| error.to_string())?;
     let times = take_repeat(&mut words)?;
     let name = words.remove(0);
+    // `GET?`
+    if let Some(topic) = name.bytes.strip_suffix(b"?").and_then(commands::find) {
+        return Ok(Some(Request { times: 1, action: explained(topic) }));
+    }
     let spec = commands::find(&name.bytes).ok_or_else(|| unknown_command(&name.bytes))?;
-    let arguments = words.into_iter().map(|word| word.bytes).collect();
-    Ok(Some(Request { times, action: spec.parse(arguments)? }))
+    let arguments: Vec<Vec<u8>> = words.into_iter().map(|word| word.bytes).collect();
+    let asks = arguments == [b"?"];
+    match spec.parse(arguments) {
+        // `CRASH ?`; where a question mark is a key or a glob, it is that.
+        Err(_) if asks => Ok(Some(Request { times: 1, action: explained(spec) })),
+        action => Ok(Some(Request { times, action: action? })),
+    }
+}
+
+fn explained(spec: &commands::CommandSpec) -> Action {
+    Action::Help(Some(spec.name.to_owned()))
 }
 
 /// True for a word that repeats the command after it.

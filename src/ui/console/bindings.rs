@@ -9,7 +9,8 @@ use crate::ui::commands::moves::Move;
 use crossbeam_channel::Sender;
 use rustyline::history::FileHistory;
 use rustyline::{
-    Cmd, ConditionalEventHandler, Editor, Event, EventContext, EventHandler, KeyCode, KeyEvent, Modifiers, RepeatCount,
+    Cmd, ConditionalEventHandler, Editor, Event, EventContext, EventHandler, KeyCode, KeyEvent, Modifiers, Movement,
+    RepeatCount,
 };
 use std::sync::Arc;
 
@@ -149,12 +150,15 @@ enum Turn {
 
 impl ConditionalEventHandler for OnPage {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
+        let was_guide = self.pager.search(context.line());
         let is_for_page = match self.turn {
             Turn::Pages(pages) => self.pager.turn(pages),
             Turn::Close => self.pager.close(),
         };
         if is_for_page {
-            return Some(Cmd::Noop);
+            // What was typed to search the guide goes with it.
+            let closed = was_guide && matches!(self.turn, Turn::Close);
+            return Some(if closed { Cmd::Kill(Movement::WholeLine) } else { Cmd::Noop });
         }
         // Without a page they are the stage's.
         let wanted = match self.turn {

@@ -34,6 +34,7 @@ use super::foot::Foot;
 use super::private::PrivateTerminal;
 use super::session::ConsoleSession;
 use crate::ui::commands::action::Action;
+use crate::ui::commands::guide::FIRST_STEPS;
 use crate::ui::commands::keys::KeySpec;
 use crate::ui::commands::moves::Move;
 use crate::ui::commands::parse;
@@ -111,6 +112,10 @@ pub trait Pager: Send + Sync {
     fn turn(&self, pages: isize) -> bool;
     /// Closes what is shown. False when nothing is.
     fn close(&self) -> bool;
+    /// Shows the guide to commands and keys. False when there is no room.
+    fn guide(&self) -> bool;
+    /// While the guide is shown: only what holds these words. False when it is not shown.
+    fn search(&self, words: &str) -> bool;
 }
 
 /// A way to print above the prompt from any thread. Clones share it.
@@ -218,8 +223,13 @@ struct Prompt {
 impl Prompt {
     fn new(config: PromptConfig, foot: Foot, editing: Arc<AtomicBool>) -> io::Result<Self> {
         let PromptConfig { session, history_path, palette, pager, stage, .. } = config;
-        let assistant =
-            Assistant { session: Arc::clone(&session), foot: foot.clone(), palette, prompt: Mutex::default() };
+        let assistant = Assistant {
+            session: Arc::clone(&session),
+            foot: foot.clone(),
+            pager: pager.clone(),
+            palette,
+            prompt: Mutex::default(),
+        };
         let mut editor = editor(assistant).map_err(io::Error::other)?;
         let (handle, queued) = PrintHandle::new();
         let printing = foot.clone();
@@ -263,8 +273,13 @@ impl Prompt {
                 Ok(line) => {
                     self.handle.remember(&row);
                     self.keep_in_history(&line);
+                    let searched = self.pager.as_ref().is_some_and(|pager| pager.search(&line));
                     if let Some(pager) = &self.pager {
                         pager.close();
+                    }
+                    // What was typed to search the guide need not be a command.
+                    if searched && parse::request(line.as_bytes()).is_err() {
+                        continue;
                     }
                     if !line.trim().is_empty() {
                         to_now(self.stage.as_ref());
@@ -327,7 +342,10 @@ impl Prompt {
         }
         match self.editor.load_history(&path) {
             Ok(()) => {}
-            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                let steps = FIRST_STEPS.map(|line| self.palette.paint(self.palette.faint, line));
+                self.handle.tell(&steps.join("\n"));
+            }
             Err(why) => {
                 let aside = path.with_extension("unreadable");
                 let moved = if std::fs::rename(&path, &aside).is_ok() { "; it was put aside" } else { "" };
@@ -418,6 +436,9 @@ impl PromptKeys {
         if matches!(key.action, Action::Help(_)) && self.pager.as_ref().is_some_and(|pager| pager.close()) {
             return;
         }
+        if matches!(key.action, Action::Help(_)) && self.pager.as_ref().is_some_and(|pager| pager.guide()) {
+            return;
+        }
         if let (Action::Stage, Some(stage)) = (&key.action, &self.stage) {
             return stage.go(if stage.is_on() { Move::Leave } else { Move::Enter });
         }
@@ -461,6 +482,7 @@ fn watch_state(done: &AtomicBool, foot: &Foot) {
 pub(super) struct Assistant {
     session: Arc<ConsoleSession>,
     foot: Foot,
+    pager: Option<Arc<dyn Pager>>,
     palette: Palette,
     /// The prompt of a search or of a numeric argument, while there is one.
     prompt: Mutex<Option<String>>,
@@ -498,6 +520,9 @@ impl Hinter for Assistant {
 impl Highlighter for Assistant {
     fn highlight<'l>(&self, line: &'l str, pos: usize) -> Cow<'l, str> {
         self.foot.edited(line, pos, self.prompt().as_deref());
+        if let Some(pager) = &self.pager {
+            pager.search(line);
+        }
         Cow::Borrowed(line)
     }
 

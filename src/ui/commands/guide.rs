@@ -1,0 +1,139 @@
+//! What F1 shows over the dashboard: every command with its arguments, the keys by where they work; and what of it a
+//! search leaves.
+
+use super::keys::{EDITOR_KEYS, KEYS};
+use super::moves::MOVES;
+use super::stored::{GROUPS, STORED};
+use super::table::{COMMANDS, CommandSpec, Group};
+
+/// Lines are no longer, so that a page of 80 columns holds them.
+const COLUMNS: usize = 76;
+/// Usages stand in so many columns.
+const USAGE_COLUMNS: usize = 26;
+/// Keys in so many.
+const KEY_COLUMNS: usize = 16;
+
+/// One thing that can be typed or pressed.
+struct Entry {
+    heading: &'static str,
+    what: String,
+    columns: usize,
+    says: String,
+}
+
+impl Entry {
+    fn holds(&self, words: &[String]) -> bool {
+        let text = format!("{} {}", self.what, self.says).to_lowercase();
+        words.iter().all(|word| text.contains(word))
+    }
+}
+
+/// The guide; of it only what holds all words of `search`, or, when nothing does, its first word.
+#[must_use]
+pub fn guide(search: &str) -> String {
+    let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
+    if words.is_empty() {
+        let mut text = "Type a word to search, PgDn turns the page, Esc closes.\n".to_owned();
+        text.push_str(&listed(entries(COMMANDS.iter()).iter()));
+        let groups: Vec<String> = GROUPS.iter().map(|group| format!("HELP {group}")).collect();
+        text.push_str(&format!("\nand Redis' commands: {}\n", groups.join(", ")));
+        return text;
+    }
+    let all = entries(COMMANDS.iter().chain(STORED.iter()));
+    for words in [&words[..], &words[..1]] {
+        let found: Vec<&Entry> = all.iter().filter(|entry| entry.holds(words)).collect();
+        if !found.is_empty() {
+            return listed(found.into_iter());
+        }
+    }
+    format!("nothing here says '{}': a shorter word?\n", search.trim())
+}
+
+fn entries<'a>(commands: impl Iterator<Item = &'a CommandSpec> + Clone) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for group in Group::ALL {
+        let of_group = commands.clone().filter(|spec| spec.group == group);
+        entries.extend(of_group.map(|spec| Entry {
+            heading: group.name(),
+            what: spec.usage(),
+            columns: USAGE_COLUMNS,
+            says: spec.help.to_owned(),
+        }));
+    }
+    let mut key = |heading, what: String, says: &str| {
+        entries.push(Entry { heading, what, columns: KEY_COLUMNS, says: says.to_owned() });
+    };
+    for spec in KEYS {
+        key("keys", format!("{}, {}", spec.name(), spec.chord_name()), spec.help);
+    }
+    for (name, says) in EDITOR_KEYS {
+        key("keys while a line is typed", (*name).to_owned(), says);
+    }
+    for (_, names, says) in MOVES {
+        key("keys on the stage, and in a replay", (*names).to_owned(), says);
+    }
+    entries
+}
+
+/// A line each, below its heading; what is too long goes on below itself.
+fn listed<'a>(entries: impl Iterator<Item = &'a Entry>) -> String {
+    let mut text = String::new();
+    let mut heading = "";
+    for entry in entries {
+        if entry.heading != heading {
+            heading = entry.heading;
+            text.push_str(&format!("\n{heading}\n"));
+        }
+        let mut line = format!("  {:<1$} ", entry.what, entry.columns);
+        for word in entry.says.split(' ') {
+            if line.chars().count() + word.chars().count() > COLUMNS {
+                text.push_str(line.trim_end());
+                text.push('\n');
+                line = " ".repeat(entry.columns + 3);
+            }
+            line.push_str(word);
+            line.push(' ');
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.trim_start_matches('\n').to_owned()
+}
+
+/// What a person sees who starts this for the first time.
+pub const FIRST_STEPS: [&str; 3] = [
+    "Try: PUT color red, then F5 (the primary crashes), then GET color: still there.",
+    "F2 freezes the picture, to go back and forth in it; F4 restarts who crashed.",
+    "F1 shows every command and key; COMMAND ? explains one; Ctrl-D leaves.",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_every_command_and_every_key_in_lines_that_fit() {
+        let all = guide("");
+        for spec in COMMANDS {
+            assert!(all.contains(&spec.usage()), "{}", spec.usage());
+        }
+        for key in KEYS {
+            assert!(all.contains(&key.name()) && all.contains(&key.chord_name()), "{}", key.name());
+        }
+        assert!(MOVES.iter().all(|(_, names, _)| all.contains(names)));
+        let longest = all.lines().max_by_key(|line| line.chars().count()).expect("there are lines");
+        assert!(longest.chars().count() <= COLUMNS, "{longest}");
+        assert!(FIRST_STEPS.iter().all(|line| line.len() < 80));
+    }
+
+    #[test]
+    fn a_search_leaves_what_holds_its_words() {
+        let crash = guide("crash");
+        assert!(crash.contains("CRASH who") && crash.contains("F5") && !crash.contains("APPEND"), "{crash}");
+        // What is typed may be a command with its arguments.
+        assert!(guide("CRASH primary now").contains("CRASH who"));
+        assert!(guide("zadd").contains("ZADD"), "Redis' commands are found too");
+        assert!(guide("memory loses").contains("CRASH who"), "in any order");
+        assert!(guide("xyzzy").contains("nothing here says 'xyzzy'"));
+    }
+}
