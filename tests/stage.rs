@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::terminal::{CTRL_D, CTRL_X, Size, Terminal};
 use understudy::cluster::{Desk, News};
 use understudy::core::node::Setup;
-use understudy::core::protocol::{Config, Time};
+use understudy::core::protocol::{Config, CrashPoint, Time};
 use understudy::core::store::Command;
 use understudy::sim::{SimStage, VirtualClock, World};
 use understudy::ui::commands::moves::Move;
@@ -356,4 +356,43 @@ fn help_lies_over_the_dashboard_and_is_searched_by_typing() {
     assert!(!terminal.shows("Try: PUT color red"));
     terminal.press(CTRL_D);
     terminal.wait_success();
+}
+
+// ---- where it breaks ---------------------------------------------------------------------------------------
+
+/// Plays commands over the simulator; gives the answers, and what was told.
+fn played(commands: &[&str]) -> (Vec<String>, String) {
+    let mut words = vec!["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never"];
+    commands.iter().for_each(|line| words.extend(["-c", line]));
+    let output = Process::new(env!("CARGO_BIN_EXE_understudy")).args(words).output().expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout).lines().map(str::to_owned).collect(), text(&output.stderr))
+}
+
+#[test]
+fn it_crashes_at_the_point_that_was_named_and_the_request_has_one_effect() {
+    for point in CrashPoint::ALL {
+        let crash = format!("CRASH primary at {}", point.name());
+        let (answers, told) =
+            played(&["PUT visits 0", &crash, "INCR visits", "GET visits", "SLEEP 1", "CHECK", "EVENTS 20"]);
+        assert_eq!(answers[..4], ["OK", "OK", "1", "1"], "{crash}: {told}");
+        assert!(answers[5].contains("linearizable"), "{answers:?}");
+        // Nobody's dice, and just there; the operator's act stands before it.
+        let told = answers[6..].join("\n");
+        let crashed = told.find(&format!("server 1 crashed {point} op=")).unwrap_or_else(|| panic!("{crash}: {told}"));
+        let armed = told.find(&format!("server 1 will crash {point}")).unwrap_or_else(|| panic!("{crash}: {told}"));
+        assert!(armed < crashed && !told.contains("dice"), "{told}");
+    }
+}
+
+#[test]
+fn who_cannot_crash_at_a_request_says_why() {
+    let (answers, _) =
+        played(&["CRASH 2 at arrival", "CRASH 2", "SLEEP 1", "CRASH primary at arrival", "CRASH 1 at noon"]);
+    assert!(answers[0].contains("server 2 is not primary"), "{answers:?}");
+    assert!(answers[3].contains("server 1 has no backup that would answer"), "{answers:?}");
+    assert!(answers[4].contains("'noon' is no point: give one of arrival, before-prepare"), "{answers:?}");
+    // Before the one that was armed, the dice count no more than after it.
+    let (answers, told) = played(&["CRASH primary at before-reply", "CRASH primary", "SLEEP 1", "PUT a 1"]);
+    assert_eq!(answers, ["OK", "OK", "OK", "OK"], "{told}");
 }

@@ -2,7 +2,7 @@
 //! and are not subject to the faults that they cause.
 
 use crate::core::load::LoadOrder;
-use crate::core::protocol::{Rank, Rules};
+use crate::core::protocol::{CrashPoint, Rank, Rules};
 use serde::{Deserialize, Serialize};
 
 /// An order to one rank.
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Control {
     /// Lose your memory and fall silent.
     Crash,
+    /// As primary: crash at this point of the next request.
+    Arm { point: CrashPoint },
     /// Start again now, empty.
     Recover,
     /// Stop, keep your memory.

@@ -50,6 +50,8 @@ pub struct ServerHost {
     down_until: Option<Time>,
     paused: bool,
     dice: Dice,
+    /// The next request makes it crash because somebody wanted that.
+    is_armed: bool,
     /// The newest request of each client that the dice were rolled for: a repetition is the same request,
     /// so how often a client had to repeat itself does not change who fails when.
     rolled: BTreeMap<ClientId, Seq>,
@@ -83,6 +85,7 @@ impl ServerHost {
             down_until: None,
             paused: false,
             dice,
+            is_armed: false,
             rolled: BTreeMap::new(),
             detours: Detours::new(rank, &setup.config),
             outlet,
@@ -194,7 +197,7 @@ impl ServerHost {
             }
             self.rolled.insert(client, seq);
             let Roll { drawn, point } = self.dice.roll();
-            if drawn < self.dice.rate {
+            if drawn < self.dice.rate && !self.is_armed {
                 server.arm(Doom { drawn, point });
             }
         }
@@ -253,6 +256,16 @@ impl ServerHost {
         match control {
             Control::Crash if self.server.is_none() => return Err(format!("server {rank} is already down")),
             Control::Crash => self.crash(now, CrashCause::Command, None, out),
+            Control::Arm { point } => match &mut self.server {
+                Some(server) if server.role() == Role::Primary => {
+                    server.arm(Doom { point: *point, drawn: 0.0 });
+                    self.is_armed = true;
+                }
+                Some(_) => {
+                    return Err(format!("server {rank} is not primary: only who serves requests can crash at one"));
+                }
+                None => return Err(format!("server {rank} is already down")),
+            },
             Control::Recover if self.server.is_some() => return Err(format!("server {rank} is not down")),
             Control::Recover => self.recover(now, out),
             Control::Pause if self.paused => return Err(format!("server {rank} is already paused")),
@@ -287,7 +300,9 @@ impl ServerHost {
         // What left before the crash has left.
         self.outlet.drain(now, &mut self.outbox, out);
         if let Some((Doom { point, drawn }, op)) = self.server.as_ref().and_then(Server::crashed) {
-            self.crash(now, CrashCause::Dice { drawn, rate: self.dice.rate }, Some((point, op)), out);
+            let dice = CrashCause::Dice { drawn, rate: self.dice.rate };
+            let cause = if std::mem::take(&mut self.is_armed) { CrashCause::Command } else { dice };
+            self.crash(now, cause, Some((point, op)), out);
         }
     }
 
@@ -296,7 +311,7 @@ impl ServerHost {
         self.rubbish.push(std::mem::take(server.store_mut()));
         let (from, view) = (server.role(), server.view().map_or(Default::default(), |view| view.number));
         self.incarnation = server.member().incarnation.next();
-        self.paused = false;
+        (self.paused, self.is_armed) = (false, false);
         self.down_until = self.setup.recover_after.map(|wait| now + wait);
         self.outbox.tell(Event::Crashed { cause, at });
         self.outbox.tell(Event::RoleChanged { from, to: Role::Down, view });

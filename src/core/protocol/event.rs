@@ -50,6 +50,17 @@ pub enum CrashPoint {
 impl CrashPoint {
     /// All four, in the order in which a request passes them.
     pub const ALL: [CrashPoint; 4] = [Self::Arrival, Self::BeforePrepare, Self::AfterPrepare, Self::BeforeReply];
+
+    /// In one word, as commands name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arrival => "arrival",
+            Self::BeforePrepare => "before-prepare",
+            Self::AfterPrepare => "after-prepare",
+            Self::BeforeReply => "before-reply",
+        }
+    }
 }
 
 impl fmt::Display for CrashPoint {

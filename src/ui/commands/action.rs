@@ -1,7 +1,7 @@
 //! What a line or a key asks for.
 
 use crate::core::load::LoadOrder;
-use crate::core::protocol::{Rank, Rule};
+use crate::core::protocol::{CrashPoint, Rank, Rule};
 use crate::core::store::Command;
 use std::fmt;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub enum Action {
     Data(Command),
     /// A server loses its memory.
     Crash(Who),
+    /// The primary crashes at this point of the next request.
+    CrashAt(Who, CrashPoint),
     /// A server's process is killed.
     Kill(Who),
     /// A server stops and keeps its memory.

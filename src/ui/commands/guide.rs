@@ -9,7 +9,7 @@ use super::table::{COMMANDS, CommandSpec, Group};
 /// Lines are no longer, so that a page of 80 columns holds them.
 const COLUMNS: usize = 76;
 /// Usages stand in so many columns.
-const USAGE_COLUMNS: usize = 26;
+const USAGE_COLUMNS: usize = 22;
 /// Keys in so many.
 const KEY_COLUMNS: usize = 16;
 

@@ -8,7 +8,7 @@
 use super::action::{Action, LoadWish, Who};
 use super::{keys, stored};
 use crate::core::load::{LoadOrder, RATE_MAX, Workload};
-use crate::core::protocol::{Rank, Rule};
+use crate::core::protocol::{CrashPoint, Rank, Rule};
 use crate::core::store::bytes::preview;
 use crate::core::store::commands::RowId;
 use crate::core::store::{Bytes, Command};
@@ -50,6 +50,8 @@ pub enum Kind {
     Load,
     /// A, B or C.
     Workload,
+    /// Where in the life of a request.
+    Point,
     /// The name of a command.
     Topic,
     /// The name of a rule of the protocol.
@@ -225,12 +227,15 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "CRASH",
         aliases: &[],
-        parameters: WHO,
+        parameters: &[needed("who", Kind::Server), optional("at", Kind::Word), optional("point", Kind::Point)],
         group: Group::Break,
-        help: "a server loses its memory and falls silent",
-        example: "CRASH primary",
+        help: "a server loses its memory and falls silent; at a point: when the next request gets there",
+        example: "CRASH primary at before-reply",
         row: None,
-        build: |a| Ok(Action::Crash(a.who()?)),
+        build: |a| {
+            let who = a.who()?;
+            Ok(if a.word()? { Action::CrashAt(who, a.point()?) } else { Action::Crash(who) })
+        },
     },
     CommandSpec {
         name: "KILL",
@@ -561,6 +566,13 @@ impl Arguments<'_> {
         word.parse().map(Some).map_err(|_| self.wrong(&word, &format!("one of {}", Rule::names())))
     }
 
+    fn point(&mut self) -> Result<CrashPoint, String> {
+        let word = self.text(&[Kind::Point]).unwrap_or_default();
+        let known = CrashPoint::ALL.into_iter().find(|point| word.eq_ignore_ascii_case(point.name()));
+        let names = CrashPoint::ALL.map(CrashPoint::name).join(", ");
+        known.ok_or_else(|| self.wrong(&word, &format!("one of {names}")))
+    }
+
     fn optional_switch(&mut self) -> Result<Option<bool>, String> {
         let Some(word) = self.text(&[Kind::Switch]) else { return Ok(None) };
         match word.to_ascii_lowercase().as_str() {
@@ -749,6 +761,7 @@ fn explain(kind: Kind) -> Option<&'static str> {
         Kind::Server => Some("a server's rank, or primary, or backup (the lowest-ranked of several)"),
         Kind::Rank => Some("a rank (0 is the metadata server and the console), or primary, or backup"),
         Kind::Probability => Some("0 to 1, or a percentage: 0.2 and 20% are the same"),
+        Kind::Point => Some("arrival, before-prepare, after-prepare, before-reply (committed, and not answered)"),
         Kind::Rule => Some("a rule of the protocol, by the name that RULE lists"),
         Kind::Load => Some("on: as fast as answers come, 32 outstanding at each client"),
         Kind::Workload => Some("A: half reads (the default); B: 95 % reads; C: only reads; popular keys as in YCSB"),

@@ -5,7 +5,7 @@ use super::answer::Palette;
 use super::knowledge::Knowledge;
 use crate::cluster::Standing;
 use crate::core::load::Workload;
-use crate::core::protocol::Rule;
+use crate::core::protocol::{CrashPoint, Rule};
 use crate::ui::commands::parse::{QuoteError, Token, is_repeat, lex, quote};
 use crate::ui::commands::stored::GROUPS;
 use crate::ui::commands::table::{COMMANDS, CommandSpec, Group, Kind, Parameter, all, find};
@@ -108,6 +108,7 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
             all().map(|spec| spec.name).chain(groups).chain(GROUPS).chain(["keyboard"]).map(str::to_owned).collect()
         }
         Kind::Rule => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
+        Kind::Point => CrashPoint::ALL.map(|point| point.name().to_owned()).to_vec(),
         Kind::Switch => ["on", "off"].map(str::to_owned).to_vec(),
         Kind::Word => vec![parameter.name.to_owned()],
         Kind::Load => ["on", "off"].map(str::to_owned).into(),

@@ -4,6 +4,7 @@
 //! So a command is typed as always, and the stage is there again after Enter.
 
 use super::prompt::{Assistant, Pager, PrintHandle, Stagehand};
+use crate::ui::commands::Action;
 use crate::ui::commands::keys::{KEYS, KeySpec};
 use crate::ui::commands::moves::Move;
 use crossbeam_channel::Sender;
@@ -45,7 +46,13 @@ impl Bound {
     /// Binds the table of keys and takes back what would break the screen.
     pub(super) fn bind(self, editor: &mut Editor<Assistant, FileHistory>) {
         for key in KEYS {
-            let press = || EventHandler::Conditional(Box::new(Press { key, presses: self.presses.clone() }));
+            let press = || {
+                EventHandler::Conditional(Box::new(Press {
+                    key,
+                    presses: self.presses.clone(),
+                    stage: self.stage.clone(),
+                }))
+            };
             editor.bind_sequence(KeyEvent(KeyCode::F(key.function), Modifiers::NONE), press());
             let chord = vec![KeyEvent::ctrl('X'), KeyEvent(KeyCode::Char(key.chord), Modifiers::NONE)];
             editor.bind_sequence(Event::KeySeq(chord), press());
@@ -102,10 +109,16 @@ impl ConditionalEventHandler for OnStage {
 struct Press {
     key: &'static KeySpec,
     presses: Sender<&'static KeySpec>,
+    stage: Option<Arc<dyn Stagehand>>,
 }
 
 impl ConditionalEventHandler for Press {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
+        // At once, so that the next key is the stage's already.
+        if let (Action::Stage, Some(stage)) = (&self.key.action, &self.stage) {
+            stage.go(if stage.is_on() { Move::Leave } else { Move::Enter });
+            return Some(Cmd::Noop);
+        }
         // Somebody leaning on a key: presses beyond the queue are dropped.
         let _ = self.presses.try_send(self.key);
         Some(Cmd::Noop)

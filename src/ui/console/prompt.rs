@@ -439,9 +439,6 @@ impl PromptKeys {
         if matches!(key.action, Action::Help(_)) && self.pager.as_ref().is_some_and(|pager| pager.guide()) {
             return;
         }
-        if let (Action::Stage, Some(stage)) = (&key.action, &self.stage) {
-            return stage.go(if stage.is_on() { Move::Leave } else { Move::Enter });
-        }
         to_now(self.stage.as_ref());
         let answer = self.session.press(key, Instant::now());
         let text = on_page(self.pager.as_ref(), key.label, &answer, &self.palette)

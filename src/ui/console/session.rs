@@ -19,7 +19,7 @@ use super::knowledge::{Knowledge, Picture};
 use crate::cluster::{ClusterStatus, Desk, Post, Standing};
 use crate::core::fault::Control;
 use crate::core::load::{LoadOrder, Report};
-use crate::core::protocol::{METADATA, Member, Rank, Rule, Rules};
+use crate::core::protocol::{CrashPoint, METADATA, Member, Rank, Rule, Rules};
 use crate::core::store::Command;
 use crate::ui::commands::action::{Action, LoadWish, Who};
 use crate::ui::commands::keys::KeySpec;
@@ -210,6 +210,7 @@ impl ConsoleSession {
         match action {
             Action::Data(command) => self.execute(command.clone()),
             Action::Crash(who) => self.crash(*who).into(),
+            Action::CrashAt(who, point) => self.crash_at(*who, *point).into(),
             Action::Kill(who) => self.kill(*who).into(),
             Action::Pause(who) => self.pause(*who).into(),
             Action::Resume(who) => self.resume(*who).into(),
@@ -268,6 +269,18 @@ impl ConsoleSession {
         let copy = last_copy(&self.desk.status(), rank);
         self.desk.control(rank, Control::Crash)?;
         Ok(self.lost(copy))
+    }
+
+    /// Nothing happens until a request comes.
+    fn crash_at(&self, who: Who, point: CrashPoint) -> Result<(), String> {
+        let picture = self.picture();
+        let (rank, _) = self.server(who, &picture)?;
+        if picture.backups.is_empty() {
+            return Err(format!(
+                "server {rank} has no backup that would answer: RECOVER one, and wait until it has joined"
+            ));
+        }
+        self.order(rank, Control::Arm { point }, &format!("server {rank} will crash {point} of the next request"))
     }
 
     /// What was lost with the only copy, also for the events.
