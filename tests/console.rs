@@ -81,7 +81,7 @@ impl Cluster {
                 },
                 // Here time passes by itself.
                 Ask::Pass { answer, .. } => drop(answer),
-                Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
+                Ask::ExecuteAs { .. } | Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
                 Ask::Quit => return,
             }
         }

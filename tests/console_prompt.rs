@@ -112,7 +112,7 @@ fn cluster() -> (Desk, Desk) {
                 Ask::Load { answer } => drop(answer.send(understudy::core::load::Report::default())),
                 Ask::Note { .. } => {}
                 Ask::Pass { answer, .. } => drop(answer),
-                Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
+                Ask::ExecuteAs { .. } | Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
                 Ask::Quit => return,
             }
         }

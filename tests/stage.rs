@@ -396,3 +396,43 @@ fn who_cannot_crash_at_a_request_says_why() {
     let (answers, told) = played(&["CRASH primary at before-reply", "CRASH primary", "SLEEP 1", "PUT a 1"]);
     assert_eq!(answers, ["OK", "OK", "OK", "OK"], "{told}");
 }
+
+// ---- who asks ----------------------------------------------------------------------------------------------
+
+#[test]
+fn another_client_has_its_own_idea_of_the_primary() {
+    // Server 1 and the client on rank 3 are cut off from the others.
+    let story = |more: &[&str]| {
+        let mut words =
+            vec!["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never", "--clients", "1"];
+        words.extend(more);
+        for line in [
+            "AS 3 PUT color blue",
+            "GET color",
+            "CUT 1 2",
+            "CUT 1 0",
+            "CUT 3 2",
+            "CUT 3 0",
+            "SLEEP 1",
+            "PUT color red",
+            "AS 3 GET color",
+        ] {
+            words.extend(["-c", line]);
+        }
+        let output = Process::new(env!("CARGO_BIN_EXE_understudy")).args(words).output().expect("the program starts");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>(), told)
+    };
+    let (answers, told) = story(&[]);
+    assert_eq!(answers, ["OK", "blue", "OK", "OK", "OK", "OK", "OK", "OK", "(unknown)"], "{told}");
+    assert!(told.contains("client 3 asks: GET color"), "{told}");
+    // Without leases server 1, which has heard of nothing, answers it: the stale read itself.
+    let (answers, told) = story(&["--without", "lease"]);
+    assert_eq!(answers.last().map(String::as_str), Some("blue"), "{answers:?} {told}");
+
+    let (answers, _) = played(&["AS 3 GET color", "AS x GET color", "AS 0 PUT a 1", "AS 0 CRASH 1", "AS 3"]);
+    assert!(answers[0].contains("rank 3 is no client: --clients N starts some"), "{answers:?}");
+    assert!(answers[1].contains("'x' is no n"), "{answers:?}");
+    assert_eq!(answers[2], "OK");
+    assert!(answers[3].contains("CRASH is none") && answers[4].contains("usage: AS n command"), "{answers:?}");
+}

@@ -18,6 +18,8 @@ use std::time::Duration;
 pub enum Ask {
     /// Run a command on the store.
     Execute { command: Command, answer: Sender<Executed> },
+    /// The same, as the client on this rank.
+    ExecuteAs { client: Rank, command: Command, answer: Sender<Executed> },
     /// Give an order to a rank; answered when the rank has carried it out.
     Control { to: Rank, control: Control, answer: Sender<Result<(), String>> },
     /// Kill a rank's process; answered when the signal is sent.
@@ -170,6 +172,14 @@ impl Desk {
     /// When nobody can carry it out: why.
     pub fn execute(&self, command: Command) -> Executed {
         self.ask(|answer| Ask::Execute { command, answer }).unwrap_or(Ok(Outcome::Unknown))
+    }
+
+    /// Runs one command as the client on this rank, and waits for its outcome.
+    ///
+    /// # Errors
+    /// When nobody can carry it out: why.
+    pub fn execute_as(&self, client: Rank, command: Command) -> Executed {
+        self.ask(|answer| Ask::ExecuteAs { client, command, answer }).unwrap_or(Ok(Outcome::Unknown))
     }
 
     /// Gives an order to a rank and waits until it is carried out.

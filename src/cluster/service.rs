@@ -117,6 +117,9 @@ pub struct Service<'a> {
     /// Whether somebody wants to see single requests: their words cost time.
     tell_requests: bool,
     executing: BTreeMap<Seq, (Sender<Executed>, String)>,
+    /// What clients on other ranks were asked for, one by one. (Should their load ask for the very same, either answer
+    /// will do.)
+    elsewhere: Vec<(Rank, Command, Sender<Executed>)>,
     orders: BTreeMap<u64, PendingOrder>,
     statuses: Vec<PendingStatus>,
     /// Who waits for a `RESET` to be carried out, and until when.
@@ -141,6 +144,7 @@ impl<'a> Service<'a> {
             news,
             tell_requests,
             executing: BTreeMap::new(),
+            elsewhere: Vec::new(),
             orders: BTreeMap::new(),
             statuses: Vec::new(),
             resets: Vec::new(),
@@ -155,6 +159,11 @@ impl<'a> Service<'a> {
 
     /// Puts something into the stream.
     pub fn tell(&mut self, news: News) {
+        if let News::Finished { client, completions, .. } = &news
+            && !self.elsewhere.is_empty()
+        {
+            self.finished_elsewhere(*client, completions);
+        }
         (self.news)(news);
     }
 
@@ -167,7 +176,7 @@ impl<'a> Service<'a> {
     /// True while somebody waits for an answer.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
-        self.owes_an_order() || !self.executing.is_empty()
+        self.owes_an_order() || !(self.executing.is_empty() && self.elsewhere.is_empty())
     }
 
     /// The same, but for commands on the store.
@@ -192,6 +201,7 @@ impl<'a> Service<'a> {
     pub fn on_ask<C: Cluster>(&mut self, cluster: &mut C, ask: Ask) {
         match ask {
             Ask::Execute { command, answer } => self.execute(cluster, command, answer),
+            Ask::ExecuteAs { client, command, answer } => self.execute_as(cluster, client, command, answer),
             Ask::Control { to, control, answer } => self.order(cluster, to, control, answer),
             Ask::Kill { rank, answer } => drop(answer.send(cluster.kill(rank))),
             Ask::Status { answer } => {
@@ -228,6 +238,34 @@ impl<'a> Service<'a> {
         cluster.submit(command);
     }
 
+    fn execute_as<C: Cluster>(&mut self, cluster: &mut C, client: Rank, command: Command, answer: Sender<Executed>) {
+        let (told, _) = crossbeam_channel::bounded(1);
+        let control = Control::Ask { command: command.clone() };
+        let ordered = cluster.order(client, &control, &told);
+        if let Ordered::Done(Err(why)) = ordered {
+            let _ = answer.send(Err(why));
+            return;
+        }
+        if let Ordered::Sent(id) = ordered {
+            let deadline = cluster.now() + CONTROL_DEADLINE;
+            self.orders.insert(id, PendingOrder { to: client, control, answer: told, deadline });
+        }
+        self.elsewhere.push((client, command, answer));
+    }
+
+    /// What the client on another rank was asked for has come to its end.
+    fn finished_elsewhere(&mut self, client: ClientId, completions: &[Completion]) {
+        for completion in completions {
+            let is_it = |(rank, command, _): &(Rank, Command, Sender<Executed>)| {
+                rank.0 == client.0 && *command == completion.command
+            };
+            if let Some(at) = self.elsewhere.iter().position(is_it) {
+                let (_, _, answer) = self.elsewhere.remove(at);
+                let _ = answer.send(Ok(completion.outcome.clone()));
+            }
+        }
+    }
+
     fn order<C: Cluster>(&mut self, cluster: &mut C, to: Rank, control: Control, answer: Told) {
         match cluster.order(to, &control, &answer) {
             Ordered::Done(Ok(())) if matches!(control, Control::Reset | Control::ResetAnyway) => {
@@ -251,6 +289,11 @@ impl<'a> Service<'a> {
     pub fn carried_out(&mut self, id: u64, result: Result<(), String>) -> Option<(Rank, Control)> {
         let PendingOrder { to, control, answer, .. } = self.orders.remove(&id)?;
         let done = result.is_ok();
+        if let (Err(why), Control::Ask { command }) = (&result, &control)
+            && let Some(at) = self.elsewhere.iter().position(|(rank, asked, _)| *rank == to && asked == command)
+        {
+            let _ = self.elsewhere.remove(at).2.send(Err(why.clone()));
+        }
         if done {
             self.note_order(to, control.clone());
         }

@@ -3,6 +3,7 @@
 
 use crate::core::load::LoadOrder;
 use crate::core::protocol::{CrashPoint, Rank, Rules};
+use crate::core::store::Command;
 use serde::{Deserialize, Serialize};
 
 /// An order to one rank.
@@ -42,6 +43,8 @@ pub enum Control {
     Rules { rules: Rules },
     /// As client: ask for this, all the time; `None`: no more.
     Load { order: Option<LoadOrder> },
+    /// As client: ask for this, once.
+    Ask { command: Command },
     /// Tell how you are, now.
     Observe,
     /// The cluster ends.

@@ -286,7 +286,7 @@ impl ServerHost {
                 }
             }
             Control::Reset | Control::ResetAnyway => return Err("RESET is for the metadata server, rank 0".into()),
-            Control::Load { .. } => return Err(format!("server {rank} is no client")),
+            Control::Load { .. } | Control::Ask { .. } => return Err(format!("server {rank} is no client")),
             _ => {}
         }
         self.outlet.observer.touch();
@@ -607,6 +607,10 @@ impl FrontHost {
             }
             (Control::Load { order }, _) => {
                 self.loader.set(now, *order);
+                Ok(())
+            }
+            (Control::Ask { command }, _) => {
+                self.submit(now, command.clone(), out);
                 Ok(())
             }
             (Control::FailureRate { .. } | Control::Observe | Control::Leave, _) => Ok(()),

@@ -41,6 +41,8 @@ pub enum LoadWish {
 pub enum Action {
     /// A command on the store.
     Data(Command),
+    /// The same, asked by the client on this rank.
+    As(Rank, Command),
     /// A server loses its memory.
     Crash(Who),
     /// The primary crashes at this point of the next request.

@@ -13,6 +13,7 @@
 
 use super::action::Action;
 use super::table as commands;
+use crate::core::protocol::Rank;
 use crate::core::store::bytes::{is_shown, preview};
 use std::fmt;
 
@@ -217,12 +218,29 @@ pub fn request(line: &[u8]) -> Result<Option<Request>, String> {
         return Ok(Some(Request { times: 1, action: explained(topic) }));
     }
     let spec = commands::find(&name.bytes).ok_or_else(|| unknown_command(&name.bytes))?;
+    if spec.name == commands::AS && words.len() > 1 {
+        return Ok(Some(Request { times, action: asked_by_another(spec, words)? }));
+    }
     let arguments: Vec<Vec<u8>> = words.into_iter().map(|word| word.bytes).collect();
     let asks = arguments == [b"?"];
     match spec.parse(arguments) {
         // `CRASH ?`; where a question mark is a key or a glob, it is that.
         Err(_) if asks => Ok(Some(Request { times: 1, action: explained(spec) })),
         action => Ok(Some(Request { times, action: action? })),
+    }
+}
+
+/// `AS 3 GET color`: the words after `AS`.
+fn asked_by_another(spec: &commands::CommandSpec, mut words: Vec<Token>) -> Result<Action, String> {
+    let rank = String::from_utf8_lossy(&words.remove(0).bytes).into_owned();
+    let client = rank.parse().map(Rank).map_err(|_| {
+        format!("'{}' is no n: give the rank of a client; usage: {}", preview(rank.as_bytes(), 20), spec.usage())
+    })?;
+    let name = words.remove(0).bytes;
+    let asked = commands::find(&name).ok_or_else(|| unknown_command(&name))?;
+    match asked.parse(words.into_iter().map(|word| word.bytes).collect())? {
+        Action::Data(command) => Ok(Action::As(client, command)),
+        _ => Err(format!("a client asks for data, and {} is none: AS 3 GET color, say", asked.name)),
     }
 }
 

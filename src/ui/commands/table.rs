@@ -132,6 +132,9 @@ const KEY_VALUE: &[Parameter] = &[needed("key", Kind::Key), needed("value", Kind
 const WHO: &[Parameter] = &[needed("who", Kind::Server)];
 const P: &[Parameter] = &[needed("p", Kind::Probability)];
 
+/// The one whose words are another command's.
+pub const AS: &str = "AS";
+
 /// Every command, in the order in which they are shown.
 pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -223,6 +226,17 @@ pub static COMMANDS: &[CommandSpec] = &[
         example: "COUNT",
         row: None,
         build: |_| Ok(Action::Data(Command::Count)),
+    },
+    CommandSpec {
+        name: AS,
+        aliases: &[],
+        parameters: &[needed("n", Kind::Rank), needed("command", Kind::Topic)],
+        group: Group::Data,
+        help: "asks as the client on rank n (see --clients), which has its own idea of the primary",
+        example: "AS 3 GET color",
+        row: None,
+        // Its words are another command's.
+        build: |_| Err(format!("{AS} needs a client's rank and a command: usage: {AS} n command")),
     },
     CommandSpec {
         name: "CRASH",

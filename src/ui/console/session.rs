@@ -209,6 +209,7 @@ impl ConsoleSession {
     fn answer(&self, action: &Action) -> Answer {
         match action {
             Action::Data(command) => self.execute(command.clone()),
+            Action::As(client, command) => self.execute_as(*client, command.clone()),
             Action::Crash(who) => self.crash(*who).into(),
             Action::CrashAt(who, point) => self.crash_at(*who, *point).into(),
             Action::Kill(who) => self.kill(*who).into(),
@@ -259,6 +260,28 @@ impl ConsoleSession {
             Ok(()) => self.desk.execute(command).into(),
             Err(too_long) => Answer::Error(too_long.to_string()),
         }
+    }
+
+    /// Asks as another client, which has its own idea of the primary.
+    fn execute_as(&self, client: Rank, command: Command) -> Answer {
+        let clients = self.picture().clients;
+        if client == METADATA {
+            return self.execute(command);
+        }
+        if !clients.contains(&client) {
+            let known: Vec<_> = clients.iter().map(Rank::to_string).collect();
+            let more =
+                if known.is_empty() { "--clients N starts some" } else { &format!("choose {}", known.join(", ")) };
+            return Answer::Error(format!("rank {client} is no client: {more}, or 0 for this console's own"));
+        }
+        if let Err(too_long) = command.check_limits() {
+            return Answer::Error(too_long.to_string());
+        }
+        self.desk.note(format!("client {client} asks: {command}"));
+        if self.stands.load(Ordering::SeqCst) {
+            return self.desk.control(client, Control::Ask { command }).map(|()| None::<String>).into();
+        }
+        self.desk.execute_as(client, command).into()
     }
 
     fn crash(&self, who: Who) -> Result<Option<String>, String> {
