@@ -314,7 +314,7 @@ mod tests {
     use crate::core::store::{ClientId, LogEntry, Seq, Stamp, Store};
     use proptest::prelude::*;
 
-    fn commands() -> impl Strategy<ModelValue = Command> {
+    fn commands() -> impl Strategy<Value = Command> {
         let key = || Bytes::from("k");
         let short = prop_oneof![
             "[0-9]{0,3}",
