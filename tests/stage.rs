@@ -332,8 +332,8 @@ fn help_lies_over_the_dashboard_and_is_searched_by_typing() {
     terminal.press("\x1bOP");
     terminal.wait_shows("GET key");
     terminal.wait_shows("Type a word to search");
-    terminal.press("silent");
-    terminal.wait_shows("a server loses its memory and falls silent");
+    terminal.press("memory");
+    terminal.wait_shows("CRASH who [at] [point]");
     terminal.wait("the rest is gone", |t| !t.shows("GET key"));
     // Esc closes it and takes the word along.
     terminal.press("\x1b");

@@ -35,8 +35,7 @@ pub fn guide(search: &str) -> String {
     if words.is_empty() {
         let mut text = "Type a word to search, PgDn turns the page, Esc closes.\n".to_owned();
         text.push_str(&listed(entries(COMMANDS.iter()).iter()));
-        let groups: Vec<String> = GROUPS.iter().map(|group| format!("HELP {group}")).collect();
-        text.push_str(&format!("\nand Redis' commands: {}\n", groups.join(", ")));
+        text.push_str(&format!("\nRedis' commands: HELP {}\n", GROUPS.join(", ")));
         return text;
     }
     let all = entries(COMMANDS.iter().chain(STORED.iter()));
@@ -64,7 +63,7 @@ fn entries<'a>(commands: impl Iterator<Item = &'a CommandSpec> + Clone) -> Vec<E
         entries.push(Entry { heading, what, columns: KEY_COLUMNS, says: says.to_owned() });
     };
     for spec in KEYS {
-        key("keys", format!("{}, {}", spec.name(), spec.chord_name()), spec.help);
+        key("keys", format!("{}, {}", spec.name(), spec.chord_name()), &format!("{}: {}", spec.label, spec.help));
     }
     for (name, says) in EDITOR_KEYS {
         key("keys while a line is typed", (*name).to_owned(), says);

@@ -232,7 +232,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         aliases: &[],
         parameters: &[needed("n", Kind::Rank), needed("command", Kind::Topic)],
         group: Group::Data,
-        help: "asks as the client on rank n (see --clients), which has its own idea of the primary",
+        help: "asks as the client on rank n (--clients), with its own idea of the primary",
         example: "AS 3 GET color",
         row: None,
         // Its words are another command's.
@@ -243,7 +243,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         aliases: &[],
         parameters: &[needed("who", Kind::Server), optional("at", Kind::Word), optional("point", Kind::Point)],
         group: Group::Break,
-        help: "a server loses its memory and falls silent; at a point: when the next request gets there",
+        help: "a server loses its memory; with a point: when the next request gets there",
         example: "CRASH primary at before-reply",
         row: None,
         build: |a| {
@@ -859,10 +859,10 @@ mod tests {
             ("put a", "PUT needs value: usage: PUT key value"),
             ("GET a b", "'b' is too much for GET: usage: GET key"),
             ("PUT a b c", "'c' is too much for PUT: usage: PUT key value; quote a value with blanks: \"two words\""),
-            ("CRASH me", "'me' is no who: give a rank such as 1, or primary, or backup; usage: CRASH who"),
+            ("CRASH me", "'me' is no who: give a rank such as 1, or primary, or backup; usage: CRASH who [at] [point]"),
             (
                 "CRASH 99999999999",
-                "'99999999999' is no who: give a rank such as 1, or primary, or backup; usage: CRASH who",
+                "'99999999999' is no who: give a rank such as 1, or primary, or backup; usage: CRASH who [at] [point]",
             ),
             ("CUT 1 2 both", "'both' is no oneway: give the word oneway, or nothing; usage: CUT a b [oneway]"),
             ("LOSS 1.5", "'1.5' is no p: give a probability between 0 and 1 such as 0.2, or 20%; usage: LOSS p"),

@@ -263,8 +263,8 @@ mod tests {
         assert_eq!(completions("GET co"), (4, vec!["\"cold day\"".to_owned(), "color".to_owned()]));
         assert_eq!(completions("PUT fr"), (4, vec!["fruit ".to_owned()]));
         assert_eq!(completions("GET \"cold"), (4, vec!["\"cold day\"".to_owned()]));
-        assert_eq!(completions("CRASH "), (6, ["primary", "backup", "1", "2"].map(str::to_owned).to_vec()));
-        assert_eq!(completions("CRASH P"), (6, vec!["primary".to_owned()]));
+        assert_eq!(completions("CRASH "), (6, ["primary ", "backup ", "1 ", "2 "].map(str::to_owned).to_vec()));
+        assert_eq!(completions("PAUSE P"), (6, vec!["primary".to_owned()]));
         assert_eq!(completions("CUT "), (4, ["0 ", "1 ", "2 "].map(str::to_owned).to_vec()));
         assert_eq!(completions("CUT 1 2 "), (8, vec!["oneway".to_owned()]));
         assert_eq!(completions("help cu"), (5, vec!["CUT".to_owned()]));
