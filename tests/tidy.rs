@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("core/protocol", &["core/store"]),
     ("check", &["core/store", "core/protocol"]),
     ("core/load", &["core/store", "core/protocol"]),
-    ("core/fault", &["core/protocol", "core/load"]),
+    ("core/fault", &["core/store", "core/protocol", "core/load"]),
     ("core/node", &["core/store", "core/protocol", "core/load", "core/fault"]),
     ("cluster", &["core"]),
     ("mpi/transport", &["core"]),
