@@ -121,6 +121,39 @@ fn the_picture_freezes_while_the_cluster_runs_on_and_now_is_what_it_would_have_b
     }
 }
 
+/// While the messages of a step fly, the clocks stand: a failover takes as long as it took.
+#[test]
+fn a_frozen_picture_shows_no_time_that_has_not_passed() {
+    let Recording { heading, pieces } = recorded("clocks.recording");
+    let mut live = Model::new(heading.setup.clone(), heading.begun);
+    let mut stage = LiveStage::new(&live, heading.begun, None, false);
+    for (at, news) in &pieces {
+        live.fold(*at, news);
+        stage.told(*at, news, &live);
+    }
+    stage.act(Move::Enter, &live);
+    stage.act(Move::Start, &live);
+    let mut flew = 0;
+    for _ in 0..stage.player().step().1 {
+        stage.act(Move::Forward, &live);
+        if !stage.player().moves(Duration::ZERO) {
+            continue;
+        }
+        let text = |buffer: &Buffer, x: std::ops::Range<u16>, y: std::ops::Range<u16>| -> String {
+            y.flat_map(|y| x.clone().map(move |x| (x, y))).map(|place| buffer[place].symbol()).collect()
+        };
+        let before = picture(&mut stage, &live, live.started);
+        std::thread::sleep(Duration::from_millis(120));
+        let after = picture(&mut stage, &live, live.started);
+        flew += u32::from(before != after);
+        // The cards, and everything below them: times are there, and messages are not.
+        for (x, y) in [(0..29, 0..14), (71..100, 0..14), (0..100, 14..29)] {
+            assert_eq!(text(&before, x.clone(), y.clone()), text(&after, x, y));
+        }
+    }
+    assert!(flew > 5, "the messages fly all the same: {flew}");
+}
+
 /// What a class does in ten minutes: reports all the time, and something every second.
 fn busy_class(mut each: impl FnMut(Time, &News)) {
     let Recording { pieces, .. } = recorded("class.recording");

@@ -222,13 +222,16 @@ struct Pages {
     is_open: AtomicBool,
     /// The words that are searched for, while the guide is shown.
     searched: Mutex<Option<String>>,
+    /// The line as it was last edited, and whether it was empty when the guide was opened.
+    line: Mutex<String>,
+    over_nothing: AtomicBool,
     ascii: bool,
 }
 
 impl Pages {
     fn new(notices: Sender<Notice>, ascii: bool) -> io::Result<Self> {
-        let (is_open, searched) = Default::default();
-        Ok(Self { notices, screen: Arc::new(screen()?), is_open, searched, ascii })
+        let (is_open, searched, line, over_nothing) = Default::default();
+        Ok(Self { notices, screen: Arc::new(screen()?), is_open, searched, line, over_nothing, ascii })
     }
 
     fn show_guide(&self, words: &str) -> bool {
@@ -266,12 +269,15 @@ impl Pager for Pages {
         if layout::page(cols, rows).is_empty() {
             return false;
         }
-        *lock(&self.searched) = Some(String::new());
+        let line = lock(&self.line).clone();
+        self.over_nothing.store(line.is_empty(), Ordering::SeqCst);
+        *lock(&self.searched) = Some(line);
         self.is_open.store(true, Ordering::SeqCst);
         self.show_guide("")
     }
 
     fn search(&self, words: &str) -> bool {
+        words.clone_into(&mut lock(&self.line));
         let mut searched = lock(&self.searched);
         let Some(before) = &mut *searched else { return false };
         if before != words {
@@ -279,6 +285,10 @@ impl Pager for Pages {
             self.show_guide(words);
         }
         true
+    }
+
+    fn is_typed_to_search(&self) -> bool {
+        lock(&self.searched).is_some() && self.over_nothing.load(Ordering::SeqCst)
     }
 
     fn close(&self) -> bool {

@@ -163,7 +163,7 @@ enum Turn {
 
 impl ConditionalEventHandler for OnPage {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
-        let was_guide = self.pager.search(context.line());
+        let was_guide = self.pager.is_typed_to_search();
         let is_for_page = match self.turn {
             Turn::Pages(pages) => self.pager.turn(pages),
             Turn::Close => self.pager.close(),

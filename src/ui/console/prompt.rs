@@ -116,6 +116,8 @@ pub trait Pager: Send + Sync {
     fn guide(&self) -> bool;
     /// While the guide is shown: only what holds these words. False when it is not shown.
     fn search(&self, words: &str) -> bool;
+    /// True while the guide is shown, and the line was empty before: all that is typed is what is searched for.
+    fn is_typed_to_search(&self) -> bool;
 }
 
 /// A way to print above the prompt from any thread. Clones share it.
@@ -273,7 +275,7 @@ impl Prompt {
                 Ok(line) => {
                     self.handle.remember(&row);
                     self.keep_in_history(&line);
-                    let searched = self.pager.as_ref().is_some_and(|pager| pager.search(&line));
+                    let searched = self.pager.as_ref().is_some_and(|pager| pager.is_typed_to_search());
                     if let Some(pager) = &self.pager {
                         pager.close();
                     }

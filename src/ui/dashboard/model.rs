@@ -313,6 +313,11 @@ impl Model {
         self.flights.stand(since)
     }
 
+    /// In a picture that stands: lets the messages fly on for this long in all. What clocks show does not change.
+    pub fn fly_on(&mut self, ahead: Duration) {
+        self.flights.fly_on(ahead);
+    }
+
     /// How long the picture stays as it is if nothing else is reported.
     #[must_use]
     pub fn still_for(&self, now: Time) -> Duration {

@@ -188,10 +188,11 @@ impl Lookback for LiveStage {
             At::Off => return false,
             At::Now => view::draw(frame, live, theme, keys, now),
             At::Frozen | At::Playing => {
-                let shown_at = self.player.shown_at(self.stepped.elapsed());
+                self.player.fly_on(self.stepped.elapsed());
+                let stands_at = self.player.now();
                 let model = self.player.picture_mut();
                 model.page.clone_from(&live.page);
-                view::draw(frame, model, theme, keys, shown_at);
+                view::draw(frame, model, theme, keys, stands_at);
             }
         }
         self.draw_bar(frame, theme, now);

@@ -77,10 +77,10 @@ impl Player {
         &mut self.picture
     }
 
-    /// The time that the picture shows, so long after the step: when its messages are in the air, it stands.
-    #[must_use]
-    pub fn shown_at(&self, since: Duration) -> Time {
-        self.now() + since.min(self.moves_for)
+    /// The picture so long after the step: when its messages are in the air, all of it stands. Its clocks do from the
+    /// beginning: a failover takes as long as it took.
+    pub fn fly_on(&mut self, since: Duration) {
+        self.picture.fly_on(since.min(self.moves_for));
     }
 
     /// True while the picture moves, so long after the step.

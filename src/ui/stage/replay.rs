@@ -103,8 +103,8 @@ impl Replay {
     /// The picture, so long after the step.
     pub fn draw(&mut self, frame: &mut Frame, theme: &Theme, since: Duration) {
         let area = frame.area();
-        let shown_at = self.player.shown_at(since);
-        view::draw(frame, self.player.picture(), theme, &[], shown_at);
+        self.player.fly_on(since);
+        view::draw(frame, self.player.picture(), theme, &[], self.player.now());
         if area.height > 1 {
             let bar = Rect { y: area.bottom() - 1, height: 1, ..area };
             frame.render_widget(Clear, bar);

@@ -88,12 +88,15 @@ pub struct Flying {
     pub lost: bool,
     launched: Time,
     starts: Time,
+    /// In a picture that stands, messages fly on while all clocks stand.
+    ahead: Duration,
 }
 
 impl Flying {
     /// How far it is, 0 to 1; `None` before the start and after the end.
     #[must_use]
     pub fn progress(&self, now: Time) -> Option<f64> {
+        let now = now + self.ahead;
         if now < self.starts || now >= self.ends() {
             return None;
         }
@@ -104,7 +107,7 @@ impl Flying {
     /// A lost message that has come to its end.
     #[must_use]
     pub fn is_wreck(&self, now: Time) -> bool {
-        self.lost && now.since(self.starts) >= FLIGHT_TIME / 2
+        self.lost && (now + self.ahead).since(self.starts) >= FLIGHT_TIME / 2
     }
 
     fn ends(&self) -> Time {
@@ -142,7 +145,16 @@ impl Flights {
         let behind = self.on_track(from, flight.to).map(|f| f.starts + SPACING).max();
         let starts = (now + self.stage(now, from, kind, &flight.name)).max(behind.unwrap_or(now));
         let label = label(kind, flight);
-        self.flying.push(Flying { from, to: flight.to, kind, label, lost: flight.lost, launched: now, starts });
+        self.flying.push(Flying {
+            from,
+            to: flight.to,
+            kind,
+            label,
+            lost: flight.lost,
+            launched: now,
+            starts,
+            ahead: Duration::ZERO,
+        });
     }
 
     /// A lost message takes the place of one that arrived.
@@ -189,6 +201,11 @@ impl Flights {
         }
         let last = self.flying.iter().map(|f| f.starts.since(since)).max();
         last.map_or(Duration::ZERO, |last| (last + IN_THE_AIR).min(STANDS_MAX))
+    }
+
+    /// Lets the messages fly on for this long in all, while the clocks stand.
+    pub(super) fn fly_on(&mut self, ahead: Duration) {
+        self.flying.iter_mut().for_each(|flying| flying.ahead = ahead);
     }
 
     pub(super) fn land(&mut self, now: Time) {
