@@ -39,7 +39,7 @@
 //!
 //! # How to add something
 //!
-//! * a **command**: a row in [`ui::commands::table`], an arm in [`ui::console::Session::perform`]; a new operation on
+//! * a **command**: a row in [`ui::commands::table`], an arm in [`ui::console::ConsoleSession::perform`]; a new operation on
 //!   the store also a variant of [`core::store::Command`] and its `apply`.
 //! * a **fault**: a variant of [`core::fault::Control`], carried out in [`core::node::host`]; the random runs of
 //!   [`sim::chaos`] should strike with it too.
