@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test program uses its own part")]
 
 pub mod film;
+pub mod hosts;
 pub mod job;
 pub mod load;
 pub mod skip;
