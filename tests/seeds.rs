@@ -114,6 +114,13 @@ fn seeds_that_once_failed_are_clean() {
         (2_042, Chaos { operations: 287, ..Chaos::default() }),
         // The patience of a transfer had grown with a bad network, and a lost part was not sent again for seconds.
         (100, Chaos { operations: 244, faults: 57, troubles: 20, ..Chaos::default() }),
+        // Who confirms a view and dies while that travels counts as its primary.
+        (
+            200_751,
+            Chaos { clients: 2, operations: 53, window: 1, faults: 24, troubles: 0, work: 0.0, ..Chaos::default() },
+        ),
+        // A primary confirmed a view, wanted another one within the same turn, and died: the first one came about.
+        (200_140, Chaos { operations: 299, faults: 210, troubles: 440, ..Chaos::default() }),
     ];
     for (seed, chaos) in found {
         assert_eq!(run(seed, &chaos).outcome, Outcome::Clean, "{}", chaos.command(seed));

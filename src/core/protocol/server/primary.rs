@@ -35,6 +35,8 @@ pub struct Primary {
     next_proposal: Time,
     /// The view that was asked for last, unless there is no reason for it any more.
     proposal: Option<Proposal>,
+    /// What it has confirmed in this view, whatever it wants now.
+    confirmed: Option<Arc<View>>,
     /// Since when this primary has been asking for another view than this one.
     asked_since: Option<Time>,
     /// Requests that cannot be served yet.
@@ -87,6 +89,7 @@ impl Primary {
             next_heartbeat: now,
             next_proposal: now,
             proposal: None,
+            confirmed: None,
             asked_since: None,
             held: Held::default(),
             unleased: Held::default(),
@@ -140,7 +143,7 @@ impl Primary {
             self.phase = Phase::Serving;
         }
         self.next_proposal = now;
-        self.proposal = None;
+        (self.proposal, self.confirmed) = (None, None);
         self.asked_since = None;
         self.start_view(core, now, None, out);
         self.advance(core, now, out);
@@ -185,7 +188,7 @@ impl Primary {
     }
 
     pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
-        self.proposal.as_ref().filter(|proposal| proposal.confirmed).map(|proposal| &proposal.to)
+        self.confirmed.as_ref()
     }
 
     /// How long the lease was at first that ends soonest.
@@ -675,6 +678,7 @@ impl Primary {
     pub(super) fn confirm(&mut self, to: Arc<View>, asked: Time, out: &mut Outbox) {
         let Some(proposal) = self.proposal.as_mut().filter(|proposal| proposal.to == to) else { return };
         proposal.confirmed = true;
+        self.confirmed = Some(Arc::clone(&to));
         let reason = proposal.reason;
         for peer in self.peers.values_mut().filter(|peer| !to.contains(peer.member)) {
             peer.given_up = true;
