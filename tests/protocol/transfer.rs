@@ -239,3 +239,43 @@ fn a_part_for_an_earlier_life_is_not_taken() {
     node.hear(at(3), ONE.rank, Message::Snapshot { view, to, transfer, index, part });
     assert_eq!(node.names(ONE.rank), ["SnapshotOk"]);
 }
+
+/// A late word of an earlier life counts for nothing: what that one had, the present one may lack, and would never be
+/// sent again. The same words from the present life count.
+#[test]
+fn what_an_earlier_life_has_the_present_one_may_lack() {
+    let new = member(3, 2);
+    let view = ViewNumber(1);
+    let prepare_ok = |incarnation| Message::PrepareOk { view, incarnation, op: OpNumber(6) };
+    let heartbeat_ok = |incarnation| {
+        let (sent, lease) = (at(5), Timing::default().lease);
+        Message::HeartbeatOk { view, incarnation, op: OpNumber(6), sent, lease }
+    };
+    let parts_ok = |incarnation| Message::SnapshotOk { view, incarnation, transfer: (1 << 32) + 2, next: 2 };
+    // The first life has the whole state and the write behind it; its words travel slowly, and it dies.
+    let mut primary = primary_with(5);
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(3), THREE.rank, has_parts((1 << 32) + 1, 2));
+    primary.ask(at(4), ClientId(9), 1, put("v"));
+    assert_eq!((primary.names(THREE.rank), primary.names(Rank(9)).len()), (vec!["Prepare"], 0));
+    // The second one has nothing yet, and what it is sent is lost.
+    primary.hear(at(5), THREE.rank, Message::Join { member: new });
+    let alone = Node { server: primary.server.clone(), out: Outbox::default() };
+    let answers = |words: &[Message]| {
+        let mut primary = Node { server: alone.server.clone(), out: Outbox::default() };
+        let mut sent = Vec::new();
+        for word in words {
+            primary.hear(at(6), THREE.rank, word.clone());
+            sent.extend(primary.out.sends.iter().map(|(to, message)| (*to, message.name())));
+        }
+        let has = |name: &str, rank: Rank| sent.contains(&(rank, name));
+        (has("Reply", Rank(9)), has("ChangeView", METADATA))
+    };
+    let (old, new) = (THREE.incarnation, new.incarnation);
+    assert_eq!(answers(&[prepare_ok(old)]), (false, false), "nobody but the primary has the write");
+    assert_eq!(answers(&[heartbeat_ok(old)]), (false, false));
+    assert_eq!(answers(&[parts_ok(old), heartbeat_ok(old)]), (false, false), "it would be made a member");
+    assert_eq!(answers(&[parts_ok(new), heartbeat_ok(old), prepare_ok(old)]), (false, false));
+    assert!(answers(&[prepare_ok(new)]).0);
+    assert_eq!(answers(&[parts_ok(new), heartbeat_ok(new)]), (true, true));
+}
