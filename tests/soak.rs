@@ -77,6 +77,8 @@ struct Soak<'a> {
     killed: BTreeSet<i32>,
     /// The lives in which servers have lost their memory.
     crashed: BTreeMap<u32, u64>,
+    /// Some order was refused: then the program does not end with 0.
+    refused: bool,
 }
 
 impl Soak<'_> {
@@ -105,6 +107,13 @@ impl Soak<'_> {
         candidates.get(at as usize).copied()
     }
 
+    /// Gives an order that may be refused: its server may have died, or be stopped.
+    fn order(&mut self, line: &str) -> bool {
+        let refused = self.job.ask(line).starts_with("(error)");
+        self.refused |= refused;
+        !refused
+    }
+
     fn stop(&mut self, pid: Pid) {
         let wait = Duration::from_millis(self.rng.random_range(STOP_MS));
         if self.job.processes().contains(&pid) {
@@ -120,11 +129,11 @@ impl Soak<'_> {
         let Some(victim) = self.victim(status) else { return };
         if by_kill {
             self.killed.insert(status.pid(victim));
-            self.job.ask(&format!("KILL {victim}"));
+            self.order(&format!("KILL {victim}"));
             self.tally.kills += 1;
         } else {
             self.crashed.insert(victim, status.server(victim).incarnation);
-            self.job.ask(&format!("CRASH {victim}"));
+            self.order(&format!("CRASH {victim}"));
             self.tally.crashes += 1;
         }
         self.look_whether_it_was_the_last(status, victim);
@@ -149,7 +158,7 @@ impl Soak<'_> {
     /// Ends what was ordered. Who was stopped a moment ago may count as stopped for a moment more.
     fn heal(&mut self) {
         let begun = Instant::now();
-        while self.job.ask("HEAL") != "OK" {
+        while !self.order("HEAL") {
             if begun.elapsed() > WHOLE_WITHIN {
                 self.job.fail("HEAL is refused for ever");
             }
@@ -166,29 +175,29 @@ impl Soak<'_> {
             24..40 => self.stop(Pid::from_raw(status.pid(any)).expect("STATUS names processes")),
             40..44 => self.stop(self.job.rank_zero()),
             44..54 => {
-                self.job.ask(&format!("PAUSE {any}"));
+                self.order(&format!("PAUSE {any}"));
                 std::thread::sleep(Duration::from_millis(self.rng.random_range(STOP_MS)));
-                self.job.ask(&format!("RESUME {any}"));
+                self.order(&format!("RESUME {any}"));
                 self.tally.pauses += 1;
             }
             54..70 => {
                 let other = (any + 1 + self.below(SERVERS)) % (SERVERS + 1);
                 let oneway = if self.below(2) == 0 { " ONEWAY" } else { "" };
-                self.job.ask(&format!("CUT {any} {other}{oneway}"));
+                self.order(&format!("CUT {any} {other}{oneway}"));
                 self.tally.cuts += 1;
             }
             70..77 => {
                 let tenths = 1 + self.below(3);
-                self.job.ask(&format!("LOSS 0.{tenths}"));
+                self.order(&format!("LOSS 0.{tenths}"));
                 self.tally.losses += 1;
             }
             77..80 => {
                 let delay = 1 + self.below(60);
-                self.job.ask(&format!("DELAY {delay}"));
+                self.order(&format!("DELAY {delay}"));
                 self.tally.delays += 1;
             }
             80..84 => {
-                self.job.ask("SWAP");
+                self.order("SWAP");
                 self.tally.swaps += 1;
             }
             84..88 => {
@@ -200,7 +209,7 @@ impl Soak<'_> {
                 self.tally.cables += 1;
             }
             _ => {
-                self.job.ask("HEAL");
+                self.order("HEAL");
                 self.tally.heals += 1;
             }
         }
@@ -223,7 +232,7 @@ impl Soak<'_> {
     /// All faults end, and all must be well.
     fn judge(mut self, before: f64) {
         for server in 1..=SERVERS {
-            self.job.ask(&format!("RESUME {server}"));
+            self.order(&format!("RESUME {server}"));
         }
         self.heal();
         let begun = Instant::now();
@@ -262,7 +271,7 @@ impl Soak<'_> {
         if !["linearizable: ", "no contradiction: "].iter().any(|good| verdict.starts_with(good)) {
             self.job.fail(&verdict);
         }
-        self.job.end(0);
+        self.job.end(i32::from(self.refused));
     }
 }
 
@@ -270,8 +279,8 @@ fn soak(job: Job, hosts: Option<&Hosts>) {
     let (seconds, seed) = (variable("UNDERSTUDY_SOAK_S", SECONDS), variable("UNDERSTUDY_SEED", 1));
     eprintln!("UNDERSTUDY_SEED={seed} UNDERSTUDY_SOAK_S={seconds}");
     let rng = ChaCha8Rng::seed_from_u64(seed);
-    let (tally, killed, crashed) = Default::default();
-    let mut soak = Soak { job, hosts, rng, tally, killed, crashed };
+    let (tally, killed, crashed, refused) = Default::default();
+    let mut soak = Soak { job, hosts, rng, tally, killed, crashed, refused };
     soak.job.wait_status("whole", Status::is_whole);
     soak.job.expect("LOAD on", "OK");
     soak.job.expect("SLEEP 1", "OK");
