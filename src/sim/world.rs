@@ -24,8 +24,9 @@ use std::time::Duration;
 const INBOX_MAX: usize = 200_000;
 /// The most lines kept of what happened last.
 const RECENT_MAX: usize = 60;
-/// A confirmation that has not made a view after this long will not.
-const CONFIRMATION_MAX: Duration = Duration::from_secs(1);
+/// A confirmation that has not made a view after this long will not: the metadata server's patience grows to five
+/// seconds, by its own clock.
+const CONFIRMATION_MAX: Duration = Duration::from_secs(7);
 
 /// What a test makes of a message that a server is about to take in from this rank; what it returns is an answer in
 /// the server's name. So a test can see whether a protocol with a flaw would be noticed.
