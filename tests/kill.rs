@@ -162,6 +162,30 @@ fn a_paused_primary_wakes_as_nobody() {
     leave(job, 0);
 }
 
+/// The console and the backup are stopped for a moment. Meanwhile the primary asks for a view without the backup, and
+/// dies before it can be asked back: the wish of a dead server throws nobody out who has the data.
+#[test]
+fn the_wish_of_a_dead_primary_throws_nobody_out() {
+    let mut job = cluster(2, &[]);
+    for round in 0..5 {
+        let before = whole(&mut job);
+        let (leader, backup) = (primary(&before), before.backups[0]);
+        job.expect(&format!("PUT round {round}"), "OK");
+        let pid = |rank| Pid::from_raw(before.pid(rank)).expect("STATUS names processes");
+        for rank in [0, backup] {
+            job.signal(pid(rank), Signal::STOP);
+        }
+        std::thread::sleep(Duration::from_millis(150));
+        kill_from_outside(&job, &before, leader);
+        for rank in [backup, 0] {
+            job.signal(pid(rank), Signal::CONT);
+        }
+        job.expect("GET round", &round.to_string());
+    }
+    whole(&mut job);
+    leave(job, 0);
+}
+
 /// As under `nohup`: what was ignored at the start stays ignored, by the launcher and by rank 0.
 #[test]
 fn who_was_told_to_ignore_a_hangup_does() {
