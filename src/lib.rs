@@ -39,8 +39,8 @@
 //!
 //! # How to add something
 //!
-//! * a **command**: a row in [`ui::commands::table`], an arm in [`ui::console::ConsoleSession::perform`]; a new operation on
-//!   the store also a variant of [`core::store::Command`] and its `apply`.
+//! * a **command**: a row in [`ui::commands::table`], an arm in [`ui::console::ConsoleSession::perform`]; a new
+//!   operation on the store also a variant of [`core::store::Command`] and its `apply`.
 //! * a **fault**: a variant of [`core::fault::Control`], carried out in [`core::node::host`]; the random runs of
 //!   [`sim::chaos`] should strike with it too.
 //! * a **panel**: a file in [`ui::dashboard::panels`], a rectangle in [`ui::dashboard::layout`].
