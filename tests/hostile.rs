@@ -251,6 +251,27 @@ proptest! {
     }
 }
 
+/// A `Multi` in a `Multi`, or a reply in a reply, takes two bytes a level: a frame could have a million.
+#[test]
+fn values_that_lie_in_each_other_too_deeply_are_refused() {
+    let wrap = |inner: Command| Command::multi(vec![inner], Vec::new());
+    let nested = |levels: usize| (0..levels).fold(put(1), |inner, _| wrap(inner));
+    let read = |bytes: &[u8]| postcard::from_bytes::<Command>(bytes).is_ok();
+    assert!(read(&postcard::to_stdvec(&nested(2)).expect("it can be encoded")));
+    assert!(!read(&postcard::to_stdvec(&nested(50)).expect("it can be encoded")));
+    // The bytes that begin a level, a million times.
+    let (one, two) = (postcard::to_stdvec(&nested(1)).expect("bytes"), postcard::to_stdvec(&nested(2)).expect("bytes"));
+    let same = one.iter().zip(&two).take_while(|(one, two)| one == two).count();
+    assert!(!read(&one[..same].repeat(1_000_000)));
+    let reply = postcard::to_stdvec(&Reply::Array(vec![Reply::Array(Vec::new())])).expect("bytes");
+    for level in [Reply::Array(vec![Reply::Ok]), Reply::Set(vec![Reply::Ok])] {
+        let begins = &postcard::to_stdvec(&level).expect("bytes")[..2];
+        assert!(postcard::from_bytes::<Reply>(&begins.repeat(1_000_000)).is_err());
+    }
+    // And afterwards what is not deep is read as before.
+    assert!(postcard::from_bytes::<Reply>(&reply).is_ok());
+}
+
 // ---- garbage over the wire ---------------------------------------------------------------------
 
 /// A network that delivers what it was given, and keeps what was sent.

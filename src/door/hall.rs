@@ -296,7 +296,7 @@ impl Hall {
         match answer {
             Ok(DoorAnswer::Said) => me.reply(&bytes),
             Ok(DoorAnswer::Silent) => {}
-            Ok(DoorAnswer::Ask(command, then)) => self.ask(now, me, command, then, &words),
+            Ok(DoorAnswer::Ask(command, then)) => self.ask(now, me, command, then),
             Err(why) => self.refuse(me, &why),
         }
     }
@@ -309,7 +309,7 @@ impl Hall {
     // ---- the cluster ---------------------------------------------------------------------------
 
     /// Has a command carried out.
-    pub fn ask(&mut self, now: Time, me: &mut Connection, command: Command, then: Then, words: &[Bytes]) {
+    pub fn ask(&mut self, now: Time, me: &mut Connection, command: Command, then: Then) {
         if let Some(why) = &self.facts.data_gone {
             let why = format!("LOADING {why}");
             if let Then::Pop(number) = then {
@@ -323,7 +323,7 @@ impl Hall {
             _ => me.open_slot(),
         };
         // It is remembered which keys may have been filled only while anybody waits for some.
-        let touches = if self.waiters.is_empty() || command.is_read() { Vec::new() } else { words.to_vec() };
+        let touches = if self.waiters.is_empty() { Vec::new() } else { filled_by(&command) };
         self.order(Parked { id: me.id, slot, then, asked: now, touches }, command);
     }
 
@@ -472,6 +472,11 @@ impl Hall {
             self.mark_dirty(id);
         }
     }
+}
+
+/// The keys that a command may fill for those who wait to pop from them.
+fn filled_by(command: &Command) -> Vec<Bytes> {
+    command.grows().into_iter().map(|(_, key)| key.clone()).collect()
 }
 
 /// A connection does not listen to this any more.

@@ -242,3 +242,39 @@ fn many_idle_connections_cost_little() {
     let room: usize = ids.iter().filter_map(|id| Some(house.hall.connection(*id)?.room_bytes())).sum();
     assert!(room < 10_000 * 64, "{room} bytes");
 }
+
+#[test]
+fn a_push_within_exec_goes_along_a_chain_of_those_who_wait() {
+    let mut house = House::new();
+    let (one, two, three, pusher) = (house.come(), house.come(), house.come(), house.come());
+    assert_eq!(house.ask(one, "BRPOPLPUSH b c 0"), "");
+    assert_eq!(house.ask(two, "BRPOPLPUSH a b 0"), "");
+    assert_eq!(house.ask(three, "BLPOP c 0"), "");
+    house.ask(pusher, "MULTI");
+    house.ask(pusher, "SET other x");
+    house.ask(pusher, "RPUSH a foo");
+    assert_eq!(house.ask(pusher, "EXEC"), "*2\r\n+OK\r\n:1\r\n");
+    // No time passes: nobody has to look.
+    assert_eq!(house.told(two), "$3\r\nfoo\r\n");
+    assert_eq!(house.told(one), "$3\r\nfoo\r\n");
+    assert_eq!(house.told(three), "*2\r\n$1\r\nc\r\n$3\r\nfoo\r\n");
+}
+
+#[test]
+fn what_differed_from_redis_once() {
+    let mut house = House::new();
+    let id = house.come();
+    house.ask(id, "ZADD z 1 a 2 b 3 c");
+    let all = "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n";
+    assert_eq!(house.ask(id, "ZRANGE z 0 -1 LIMIT 1 -1"), all);
+    assert_eq!(house.ask(id, "ZRANGE z 0 -1 LIMIT -5 -1"), all);
+    assert!(house.ask(id, "ZRANGE z 0 -1 LIMIT 1 2").starts_with("-ERR syntax error, LIMIT is only supported"));
+    house.ask(id, "RPUSH l a b a");
+    assert_eq!(house.ask(id, "LPOS l a RANK -9223372036854775807"), "$-1\r\n");
+    assert!(house.ask(id, "LPOS l a RANK -9223372036854775808").starts_with("-ERR value is out of range"));
+    let wrong = "-ERR wrong number of arguments for 'object|refcount' command\r\n";
+    assert_eq!(house.ask(id, "OBJECT REFCOUNT"), wrong);
+    assert_eq!(house.ask(id, "OBJECT REFCOUNT a b"), wrong);
+    assert_eq!(house.ask(id, "OBJECT foo bar"), "-ERR unknown subcommand 'foo'. Try OBJECT HELP.\r\n");
+    assert!(house.ask(id, "OBJECT HELP").starts_with("*"));
+}

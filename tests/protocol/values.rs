@@ -145,3 +145,16 @@ fn exec_is_one_entry_unless_something_watched_has_changed() {
     assert_eq!(answered(&node), [Reply::NilArray]);
     assert_eq!(node.server.store().get(b"l").map(|stored| stored.value.elements()), Some(2));
 }
+
+#[test]
+fn the_time_to_live_goes_on_without_writes() {
+    let mut node = primary(&[]);
+    node.ask(at(1), CONSOLE, 1, words("SET a 1 PX 1000"));
+    for (seq, ms) in [(2, 101), (3, 601)] {
+        node.ask(at(ms), CONSOLE, seq, words("PTTL a"));
+        assert_eq!(answered(&node).last(), Some(&Reply::Integer(1001 - ms as i64)));
+    }
+    node.ask(at(701), CONSOLE, 4, words("GETEX a PX 1000"));
+    node.ask(at(901), CONSOLE, 5, words("PTTL a"));
+    assert_eq!(answered(&node).last(), Some(&Reply::Integer(800)));
+}

@@ -82,6 +82,7 @@ impl TryFrom<Received> for Call {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Multi {
     /// What to do, in order.
+    #[serde(deserialize_with = "super::depth::deeper")]
     pub commands: Vec<Command>,
     /// What must not have changed.
     pub watched: Vec<Watched>,

@@ -7,6 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`command`] | what a client may ask, and the limits of it |
+//! | `depth` | how deep values from outside may lie in each other |
 //! | [`commands`] | the one table of commands, and what each of them does: a file a kind of value |
 //! | [`reply`], [`error`] | what it is answered |
 //! | [`session`] | the client table: at most one effect per request (Viewstamped Replication Revisited, 2012, §4.1) |
@@ -25,6 +26,7 @@
 pub mod bytes;
 pub mod command;
 pub mod commands;
+mod depth;
 pub mod entries;
 pub mod error;
 pub mod glob;

@@ -44,13 +44,13 @@ pub enum Reply {
     /// A score.
     Double(Double),
     /// Several answers, in order.
-    Array(Vec<Reply>),
+    Array(#[serde(deserialize_with = "super::depth::deeper")] Vec<Reply>),
     /// Fields and their values.
-    Map(Vec<(Reply, Reply)>),
+    Map(#[serde(deserialize_with = "super::depth::deeper")] Vec<(Reply, Reply)>),
     /// Elements that belong together, such as members and their scores.
-    Pairs(Vec<(Reply, Reply)>),
+    Pairs(#[serde(deserialize_with = "super::depth::deeper")] Vec<(Reply, Reply)>),
     /// Elements in no particular order.
-    Set(Vec<Reply>),
+    Set(#[serde(deserialize_with = "super::depth::deeper")] Vec<Reply>),
 }
 
 /// A number with a fraction; equal when its bits are.

@@ -4,7 +4,8 @@ use super::super::command::VALUE_BYTES_MAX;
 use super::super::state::parse_integer;
 use super::super::value::Fields;
 use super::super::{Bytes, Reply, StoreError, StoreView, Transaction};
-use super::args::{add_decimals, integer, is, parse_float};
+use super::args::{integer, is, parse_float};
+use super::decimals::add_decimals;
 use super::keys::{Scanning, scanning};
 use super::{CommandResult, ONE_KEY, Run::Read, Run::Write, TableLine};
 

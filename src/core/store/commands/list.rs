@@ -179,6 +179,11 @@ fn lpos(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
         match () {
             () if is(&option[0], "RANK") => {
                 rank = integer(&option[1])?;
+                if rank == i64::MIN {
+                    return Err(StoreError::said(
+                        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+                    ));
+                }
                 if rank == 0 {
                     return Err(StoreError::said(
                         "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... \

@@ -10,6 +10,7 @@
 //! of it.
 
 mod args;
+mod decimals;
 mod hash;
 mod keys;
 mod list;
@@ -143,7 +144,7 @@ impl Row {
     pub(super) fn grown_positions(&self, args: &[Bytes]) -> std::vec::IntoIter<usize> {
         let at = match self.name {
             "lpush" | "rpush" | "zadd" | "zincrby" | "zunionstore" | "zinterstore" | "zdiffstore" | "zrangestore"
-            | "georadius" | "sort" => vec![0],
+            | "move" => vec![0],
             "lmove" | "rpoplpush" | "rename" | "renamenx" | "copy" => vec![1],
             _ => Vec::new(),
         };

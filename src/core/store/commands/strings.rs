@@ -3,7 +3,8 @@
 use super::super::command::VALUE_BYTES_MAX;
 use super::super::state::{UnixMs, parse_integer};
 use super::super::{Bytes, Reply, StoreError, StoreView, Transaction, Value};
-use super::args::{add_decimals, integer, is, range};
+use super::args::{integer, is, range};
+use super::decimals::add_decimals;
 use super::{ALL_KEYS, CommandResult, ONE_KEY, Run::Read, Run::Write, TWO_KEYS, TableLine};
 
 pub(super) const ROWS: &[TableLine] = &[

@@ -102,7 +102,7 @@ impl Range {
                     let (offset, count) = (integer(&args[at + 1])?, integer(&args[at + 2])?);
                     self.count = Some(usize::try_from(count).unwrap_or(usize::MAX)).filter(|_| offset >= 0);
                     self.offset = usize::try_from(offset).unwrap_or(0);
-                    limited |= count != -1;
+                    limited = count != -1;
                     at += 2;
                 }
                 () if general && is(arg, "BYSCORE") && self.by == RangeBy::Rank => self.by = RangeBy::Score,
@@ -116,6 +116,10 @@ impl Range {
             return Err(StoreError::said(
                 "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
             ));
+        }
+        if self.by == RangeBy::Rank {
+            // A limit of -1 is none, and its offset means nothing.
+            (self.offset, self.count) = (0, Some(usize::MAX));
         }
         if self.with_scores && self.by == RangeBy::Lex {
             return Err(StoreError::said("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
