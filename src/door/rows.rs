@@ -270,7 +270,13 @@ pub fn find(name: &[u8], words: &[Bytes]) -> Result<DoorRow, String> {
         }
         DoorRow::Store(id) => id.row().accepts(words.len()),
     };
-    if accepts { Ok(row) } else { Err(format!("ERR wrong number of arguments for '{}' command", row.name())) }
+    if accepts {
+        return Ok(row);
+    }
+    // Redis knows some second words as commands of their own.
+    let second = words.get(1).filter(|_| row.name() == "object");
+    let second = second.map_or_else(String::new, |word| format!("|{}", word.preview(64).to_string().to_lowercase()));
+    Err(format!("ERR wrong number of arguments for '{}{second}' command", row.name()))
 }
 
 /// No name is longer, in bytes.

@@ -13,7 +13,7 @@ pub(super) const ROWS: &[TableLine] = &[
     ("EXISTS", -2, Read(exists), "fast", ALL_KEYS, "key [key ...]", "How many of these keys there are"),
     ("TOUCH", -2, Read(exists), "fast", ALL_KEYS, "key [key ...]", "How many of these keys there are"),
     ("TYPE", 2, Read(type_of), "fast", ONE_KEY, "key", "The kind of a key's value"),
-    ("OBJECT", -2, Read(object), "", (2, 2, 1), "ENCODING key", "How a value is stored"),
+    ("OBJECT", -3, Read(object), "", (2, 2, 1), "ENCODING key", "How a value is stored"),
     ("VERSION", 2, Read(version), "fast", ONE_KEY, "key", "The op number of the write that changed a key last"),
     ("EXPIRE", -3, Write(expire), "fast", ONE_KEY, "key seconds [NX|XX|GT|LT]", "Let a key expire"),
     ("PEXPIRE", -3, Write(pexpire), "fast", ONE_KEY, "key milliseconds [NX|XX|GT|LT]", "Let a key expire"),
@@ -52,22 +52,15 @@ fn type_of(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     Ok(Reply::status(view.get(&args[0]).map_or("none", |stored| stored.value.kind().word())))
 }
 
-const OBJECT_HELP: &[&str] = &[
-    "OBJECT <subcommand> <key>. Subcommands are:",
-    "ENCODING: how the value is stored.",
-    "REFCOUNT: always 1. IDLETIME: always 0: nothing is thrown out here because nobody has asked for it.",
-];
-
 fn object(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
     let unknown = |what: &str| StoreError::told(format!("ERR unknown subcommand '{what}'. Try OBJECT HELP."));
     let is_known = ["encoding", "refcount", "idletime", "freq"].iter().any(|known| is(&args[0], known));
     let [what, key] = args else {
-        if args.len() == 1 && is(&args[0], "HELP") {
-            return Ok(Reply::Array(OBJECT_HELP.iter().map(|line| Reply::status(line)).collect()));
-        }
         let what = args[0].preview(64).to_string();
         return Err(match is_known {
-            true => StoreError::told(format!("ERR wrong number of arguments for 'object|{}' command", what.to_lowercase())),
+            true => {
+                StoreError::told(format!("ERR wrong number of arguments for 'object|{}' command", what.to_lowercase()))
+            }
             false => unknown(&what),
         });
     };
