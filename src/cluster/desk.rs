@@ -144,7 +144,7 @@ impl fmt::Debug for Desk {
 /// At most this many wishes wait for the loop.
 const ASKS_MAX: usize = 1024;
 /// A loop that does not answer for this long is gone.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
+pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
 
 impl Desk {
     /// A desk and the end that the loop serves.

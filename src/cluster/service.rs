@@ -9,7 +9,7 @@
 //!   screen, judges ◀── News
 //! ```
 
-use super::desk::{Ask, ClusterStatus, Executed, Post, RankStatus};
+use super::desk::{ANSWER_DEADLINE, Ask, ClusterStatus, Executed, Post, RankStatus};
 use super::why::{Life, Situation, life};
 use super::{News, Standing};
 use crate::core::fault::Control;
@@ -104,6 +104,14 @@ struct PendingOrder {
     deadline: Time,
 }
 
+/// What the client on another rank was asked for. (Should its load ask for the very same, either answer will do.)
+struct PendingElsewhere {
+    client: Rank,
+    command: Command,
+    answer: Sender<Executed>,
+    deadline: Time,
+}
+
 struct PendingStatus {
     answer: Sender<ClusterStatus>,
     missing: BTreeSet<Rank>,
@@ -117,9 +125,7 @@ pub struct Service<'a> {
     /// Whether somebody wants to see single requests: their words cost time.
     tell_requests: bool,
     executing: BTreeMap<Seq, (Sender<Executed>, String)>,
-    /// What clients on other ranks were asked for, one by one. (Should their load ask for the very same, either answer
-    /// will do.)
-    elsewhere: Vec<(Rank, Command, Sender<Executed>)>,
+    elsewhere: Vec<PendingElsewhere>,
     orders: BTreeMap<u64, PendingOrder>,
     statuses: Vec<PendingStatus>,
     /// Who waits for a `RESET` to be carried out, and until when.
@@ -189,9 +195,10 @@ impl<'a> Service<'a> {
     #[must_use]
     pub fn deadline(&self) -> Time {
         let orders = self.orders.values().map(|order| order.deadline);
+        let elsewhere = self.elsewhere.iter().map(|asked| asked.deadline);
         let statuses = self.statuses.iter().map(|status| status.deadline);
         let resets = self.resets.iter().map(|(_, deadline)| *deadline);
-        orders.chain(statuses).chain(resets).min().unwrap_or(Time::NEVER)
+        orders.chain(elsewhere).chain(statuses).chain(resets).min().unwrap_or(Time::NEVER)
     }
 
     // ---- what is asked -------------------------------------------------------------------------
@@ -250,19 +257,21 @@ impl<'a> Service<'a> {
             let deadline = cluster.now() + CONTROL_DEADLINE;
             self.orders.insert(id, PendingOrder { to: client, control, answer: told, deadline });
         }
-        self.elsewhere.push((client, command, answer));
+        let deadline = cluster.now() + ANSWER_DEADLINE;
+        self.elsewhere.push(PendingElsewhere { client, command, answer, deadline });
     }
 
     /// What the client on another rank was asked for has come to its end.
     fn finished_elsewhere(&mut self, client: ClientId, completions: &[Completion]) {
         for completion in completions {
-            let is_it = |(rank, command, _): &(Rank, Command, Sender<Executed>)| {
-                rank.0 == client.0 && *command == completion.command
-            };
-            if let Some(at) = self.elsewhere.iter().position(is_it) {
-                let (_, _, answer) = self.elsewhere.remove(at);
-                let _ = answer.send(Ok(completion.outcome.clone()));
-            }
+            self.answer_elsewhere(Rank(client.0), &completion.command, Ok(completion.outcome.clone()));
+        }
+    }
+
+    fn answer_elsewhere(&mut self, client: Rank, command: &Command, executed: Executed) {
+        let is_it = |asked: &PendingElsewhere| asked.client == client && asked.command == *command;
+        if let Some(at) = self.elsewhere.iter().position(is_it) {
+            let _ = self.elsewhere.remove(at).answer.send(executed);
         }
     }
 
@@ -289,10 +298,8 @@ impl<'a> Service<'a> {
     pub fn carried_out(&mut self, id: u64, result: Result<(), String>) -> Option<(Rank, Control)> {
         let PendingOrder { to, control, answer, .. } = self.orders.remove(&id)?;
         let done = result.is_ok();
-        if let (Err(why), Control::Ask { command }) = (&result, &control)
-            && let Some(at) = self.elsewhere.iter().position(|(rank, asked, _)| *rank == to && asked == command)
-        {
-            let _ = self.elsewhere.remove(at).2.send(Err(why.clone()));
+        if let (Err(why), Control::Ask { command }) = (&result, &control) {
+            self.answer_elsewhere(to, command, Err(why.clone()));
         }
         if done {
             self.note_order(to, control.clone());
@@ -376,6 +383,8 @@ impl<'a> Service<'a> {
             let why = format!("rank {} did not answer within {} ms", pending.to, CONTROL_DEADLINE.as_millis());
             let _ = pending.answer.send(Err(why));
         }
+        // Whoever asked has given up; a client that has died never answers.
+        self.elsewhere.retain(|asked| now < asked.deadline);
         self.tend_resets(cluster);
         let is_due = |status: &mut PendingStatus| status.missing.is_empty() || now >= status.deadline;
         let due: Vec<PendingStatus> = self.statuses.extract_if(.., is_due).collect();
