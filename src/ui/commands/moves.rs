@@ -43,6 +43,60 @@ pub const MOVES: &[(Move, &str, &str)] = &[
     (Move::Leave, "Esc", "leaves; in a recording also q"),
 ];
 
+/// A key of the stage, whatever library reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoveKey {
+    /// A character.
+    Char(char),
+    /// →
+    Right,
+    /// ←
+    Left,
+    /// Shift-→
+    ShiftRight,
+    /// Shift-←
+    ShiftLeft,
+    /// Home.
+    Home,
+    /// End.
+    End,
+    /// PgDn, as a presenter's clicker sends it.
+    PageDown,
+    /// PgUp.
+    PageUp,
+    /// Esc.
+    Escape,
+}
+
+/// Which key is which move: on the stage while nothing is typed, and in a replay.
+pub const MOVE_KEYS: &[(MoveKey, Move)] = &[
+    (MoveKey::Char(' '), Move::Play),
+    (MoveKey::Right, Move::Forward),
+    (MoveKey::Char('.'), Move::Forward),
+    (MoveKey::Left, Move::Back),
+    (MoveKey::Char(','), Move::Back),
+    (MoveKey::ShiftRight, Move::NextTurn),
+    (MoveKey::Char(']'), Move::NextTurn),
+    (MoveKey::PageDown, Move::NextTurn),
+    (MoveKey::ShiftLeft, Move::LastTurn),
+    (MoveKey::Char('['), Move::LastTurn),
+    (MoveKey::PageUp, Move::LastTurn),
+    (MoveKey::Home, Move::Start),
+    (MoveKey::End, Move::End),
+    (MoveKey::Char('+'), Move::Faster),
+    (MoveKey::Char('='), Move::Faster),
+    (MoveKey::Char('-'), Move::Slower),
+    (MoveKey::Escape, Move::Leave),
+];
+
+impl Move {
+    /// What this key asks for.
+    #[must_use]
+    pub fn of(key: MoveKey) -> Option<Self> {
+        MOVE_KEYS.iter().find(|(known, _)| *known == key).map(|(_, wanted)| *wanted)
+    }
+}
+
 /// The moves as a Markdown table, for the README.
 #[must_use]
 pub fn markdown_table() -> String {

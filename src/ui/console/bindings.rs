@@ -6,7 +6,7 @@
 use super::prompt::{Assistant, Pager, PrintHandle, Stagehand};
 use crate::ui::commands::Action;
 use crate::ui::commands::keys::{KEYS, KeySpec};
-use crate::ui::commands::moves::Move;
+use crate::ui::commands::moves::{MOVE_KEYS, Move, MoveKey};
 use crossbeam_channel::Sender;
 use rustyline::history::FileHistory;
 use rustyline::{
@@ -15,23 +15,22 @@ use rustyline::{
 };
 use std::sync::Arc;
 
-/// The keys that are moves on the stage.
-const MOVE_KEYS: &[(KeyCode, Modifiers, Move)] = &[
-    (KeyCode::Char(' '), Modifiers::NONE, Move::Play),
-    (KeyCode::Right, Modifiers::NONE, Move::Forward),
-    (KeyCode::Char('.'), Modifiers::NONE, Move::Forward),
-    (KeyCode::Left, Modifiers::NONE, Move::Back),
-    (KeyCode::Char(','), Modifiers::NONE, Move::Back),
-    (KeyCode::Right, Modifiers::SHIFT, Move::NextTurn),
-    (KeyCode::Char(']'), Modifiers::NONE, Move::NextTurn),
-    (KeyCode::Left, Modifiers::SHIFT, Move::LastTurn),
-    (KeyCode::Char('['), Modifiers::NONE, Move::LastTurn),
-    (KeyCode::Home, Modifiers::NONE, Move::Start),
-    (KeyCode::End, Modifiers::NONE, Move::End),
-    (KeyCode::Char('+'), Modifiers::NONE, Move::Faster),
-    (KeyCode::Char('='), Modifiers::NONE, Move::Faster),
-    (KeyCode::Char('-'), Modifiers::NONE, Move::Slower),
-];
+/// The key as the line editor knows it.
+fn known(key: MoveKey) -> KeyEvent {
+    let (code, modifiers) = match key {
+        MoveKey::Char(character) => (KeyCode::Char(character), Modifiers::NONE),
+        MoveKey::Right => (KeyCode::Right, Modifiers::NONE),
+        MoveKey::Left => (KeyCode::Left, Modifiers::NONE),
+        MoveKey::ShiftRight => (KeyCode::Right, Modifiers::SHIFT),
+        MoveKey::ShiftLeft => (KeyCode::Left, Modifiers::SHIFT),
+        MoveKey::Home => (KeyCode::Home, Modifiers::NONE),
+        MoveKey::End => (KeyCode::End, Modifiers::NONE),
+        MoveKey::PageDown => (KeyCode::PageDown, Modifiers::NONE),
+        MoveKey::PageUp => (KeyCode::PageUp, Modifiers::NONE),
+        MoveKey::Escape => (KeyCode::Esc, Modifiers::NONE),
+    };
+    KeyEvent(code, modifiers)
+}
 
 /// What keys act on.
 pub(super) struct Bound {
@@ -65,11 +64,14 @@ impl Bound {
         editor.bind_sequence(KeyEvent::ctrl('Z'), EventHandler::Conditional(Box::new(stop)));
         self.bind_moves(editor);
         if let Some(pager) = &self.pager {
-            let turns =
-                [(KeyCode::PageUp, Turn::Pages(-1)), (KeyCode::PageDown, Turn::Pages(1)), (KeyCode::Esc, Turn::Close)];
+            let turns = [
+                (MoveKey::PageUp, Turn::Pages(-1)),
+                (MoveKey::PageDown, Turn::Pages(1)),
+                (MoveKey::Escape, Turn::Close),
+            ];
             for (key, turn) in turns {
-                let page = OnPage { pager: Arc::clone(pager), stage: self.stage.clone(), turn };
-                editor.bind_sequence(KeyEvent(key, Modifiers::NONE), EventHandler::Conditional(Box::new(page)));
+                let page = OnPage { pager: Arc::clone(pager), stage: self.stage.clone(), key, turn };
+                editor.bind_sequence(known(key), EventHandler::Conditional(Box::new(page)));
             }
         }
         // The character of a switched-off control character: rustyline would take it for Ctrl-Z.
@@ -78,9 +80,9 @@ impl Bound {
 
     fn bind_moves(&self, editor: &mut Editor<Assistant, FileHistory>) {
         let Some(stage) = &self.stage else { return };
-        for (key, modifiers, wanted) in MOVE_KEYS {
+        for (key, wanted) in MOVE_KEYS {
             let on_stage = OnStage { stage: Arc::clone(stage), wanted: *wanted };
-            editor.bind_sequence(KeyEvent(*key, *modifiers), EventHandler::Conditional(Box::new(on_stage)));
+            editor.bind_sequence(known(*key), EventHandler::Conditional(Box::new(on_stage)));
         }
     }
 }
@@ -153,6 +155,7 @@ impl ConditionalEventHandler for NoStop {
 struct OnPage {
     pager: Arc<dyn Pager>,
     stage: Option<Arc<dyn Stagehand>>,
+    key: MoveKey,
     turn: Turn,
 }
 
@@ -174,11 +177,6 @@ impl ConditionalEventHandler for OnPage {
             return Some(if closed { Cmd::Kill(Movement::WholeLine) } else { Cmd::Noop });
         }
         // Without a page they are the stage's.
-        let wanted = match self.turn {
-            Turn::Pages(pages) if pages > 0 => Move::NextTurn,
-            Turn::Pages(_) => Move::LastTurn,
-            Turn::Close => Move::Leave,
-        };
-        go(self.stage.as_ref()?, wanted, context)
+        go(self.stage.as_ref()?, Move::of(self.key)?, context)
     }
 }

@@ -9,14 +9,15 @@
 //!  stage · step 64/64 · time stands, → the next thing happens                       kept 1 of 64 MiB
 //! ```
 
+use super::bar;
 use super::player::Player;
-use super::replay::{FRAME, SPEED_FIRST, SPEEDS};
+use super::replay::FRAME;
+use super::speed::Speed;
 use crate::cluster::{Desk, News};
 use crate::core::protocol::Time;
 use crate::ui::commands::moves::Move;
 use crate::ui::dashboard::{KeyHint, Lookback, Model, Theme, view};
 use ratatui::Frame;
-use ratatui::layout::Rect;
 use std::time::{Duration, Instant};
 
 /// So much of what the screen was told is kept (64 MiB): more than ten minutes of a class that is busy with it.
@@ -42,7 +43,7 @@ enum At {
 pub struct LiveStage {
     player: Player,
     at: At,
-    speed: usize,
+    speed: Speed,
     stepped: Instant,
     /// The desk of a cluster whose time can stand.
     simulator: Option<Desk>,
@@ -54,7 +55,7 @@ impl LiveStage {
     #[must_use]
     pub fn new(model: &Model, begun: Time, simulator: Option<Desk>, ascii: bool) -> Self {
         let player = Player::live(model, begun, KEPT_BYTES_MAX);
-        Self { player, at: At::Off, speed: SPEED_FIRST, stepped: Instant::now(), simulator, ascii }
+        Self { player, at: At::Off, speed: Speed::default(), stepped: Instant::now(), simulator, ascii }
     }
 
     /// Where one is, and in what.
@@ -83,7 +84,7 @@ impl LiveStage {
 
     /// The picture has stood long enough.
     fn play(&mut self) {
-        if self.at != At::Playing || self.stepped.elapsed() < self.stands() {
+        if self.at != At::Playing || self.stepped.elapsed() < self.speed.stands() {
             return;
         }
         self.stepped = Instant::now();
@@ -91,10 +92,6 @@ impl LiveStage {
         if self.simulator.is_none() && self.player.is_over() {
             self.at = At::Now;
         }
-    }
-
-    fn stands(&self) -> Duration {
-        Duration::from_secs_f64(1.0 / SPEEDS[self.speed])
     }
 
     /// Where one is, in a line; `now` is the time of the live picture.
@@ -111,7 +108,7 @@ impl LiveStage {
         }
         bar.push_str(&format!(" {dot} step {step}/{steps} {dot} "));
         match (self.at, &self.simulator) {
-            (At::Playing, _) => bar.push_str(&format!("{} a second", SPEEDS[self.speed])),
+            (At::Playing, _) => bar.push_str(&format!("{} a second", self.speed.per_second())),
             (_, None) => bar.push_str("the cluster runs on, End: now"),
             (_, Some(_)) if step < steps => bar.push_str("time stands, End: now"),
             (_, Some(_)) if self.ascii => bar.push_str("time stands, -> the next thing happens"),
@@ -125,22 +122,11 @@ impl LiveStage {
 
     fn kept(&self) -> String {
         let (bytes, most) = self.player.bytes();
-        format!("kept {:.0} of {:.0} MiB ", (bytes as f64 / MIB).ceil(), most as f64 / MIB)
+        format!("kept {:.0} of {:.0} MiB", (bytes as f64 / MIB).ceil(), most as f64 / MIB)
     }
 
     fn draw_bar(&self, frame: &mut Frame, theme: &Theme, now: Time) {
-        let area = frame.area();
-        if area.is_empty() {
-            return;
-        }
-        let row = Rect { y: area.bottom() - 1, height: 1, ..area };
-        let (bar, kept, width) = (self.bar(now), self.kept(), usize::from(area.width));
-        let buffer = frame.buffer_mut();
-        buffer.set_stringn(row.x, row.y, " ".repeat(width), width, theme.bar);
-        buffer.set_stringn(row.x, row.y, &bar, width, theme.bar_key);
-        if bar.chars().count() + kept.len() < width && area.height > 1 {
-            buffer.set_string(row.x + (width - kept.len()) as u16, row.y, &kept, theme.bar);
-        }
+        bar::draw(frame, (&self.bar(now), theme.bar_key), (&self.kept(), theme.bar), theme.bar);
     }
 }
 
@@ -164,18 +150,14 @@ impl Lookback for LiveStage {
                 At::Off | At::Now | At::Playing => self.freeze(live),
                 At::Frozen => self.at = At::Playing,
             },
-            Move::Faster => self.speed = (self.speed + 1).min(SPEEDS.len() - 1),
-            Move::Slower => self.speed = self.speed.saturating_sub(1),
+            _ if self.speed.follow(wanted) => {}
             Move::End if self.simulator.is_none() => self.at = At::Now,
             _ => {
                 self.freeze(live);
-                match wanted {
-                    Move::Forward => self.forward(),
-                    Move::Back => drop(self.player.back()),
-                    Move::NextTurn => drop(self.player.next_turn()),
-                    Move::LastTurn => drop(self.player.last_turn()),
-                    Move::Start => drop(self.player.start()),
-                    _ => drop(self.player.end()),
+                if wanted == Move::Forward {
+                    self.forward();
+                } else {
+                    self.player.follow(wanted);
                 }
             }
         }
@@ -204,7 +186,7 @@ impl Lookback for LiveStage {
         match self.at {
             At::Off | At::Now => None,
             _ if self.player.moves(since) => Some(FRAME),
-            At::Playing => Some(self.stands().saturating_sub(since)),
+            At::Playing => Some(self.speed.stands().saturating_sub(since)),
             At::Frozen => Some(BAR_EVERY),
         }
     }

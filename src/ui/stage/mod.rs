@@ -10,6 +10,7 @@
 //! | [`reel`] | the stream in memory, bounded, with models at intervals |
 //! | [`player`] | where one is in it: step, turn, start, end |
 //! | [`live`] | freeze, step and back over a cluster that lives |
+//! | `bar`, `speed` | what the stage and a replay have in common: the last row, steps a second |
 //! | [`replay`] | the screen and the keys: `understudy replay FILE` |
 //!
 //! # Caveats
@@ -17,11 +18,13 @@
 //! A recording holds what rank 0 was told, which is a sample under load: reports carry a bounded number of messages and
 //! keys, and say how many they left out. A step is one piece of news, and a report may tell of several events at once.
 
+mod bar;
 pub mod live;
 pub mod player;
 pub mod recording;
 pub mod reel;
 pub mod replay;
+mod speed;
 
 pub use live::LiveStage;
 pub use player::Player;

@@ -4,6 +4,7 @@ use super::recording::Recording;
 use super::reel::Reel;
 use crate::cluster::News;
 use crate::core::protocol::Time;
+use crate::ui::commands::moves::Move;
 use crate::ui::dashboard::Model;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -125,6 +126,19 @@ impl Player {
     #[must_use]
     pub fn pause_before(&self) -> Option<Duration> {
         Some(self.reel.pause_before(self.at)).filter(|pause| *pause >= PAUSE_TOLD)
+    }
+
+    /// Goes where a move leads. False when that is here, or when it leads nowhere.
+    pub fn follow(&mut self, wanted: Move) -> bool {
+        match wanted {
+            Move::Forward => self.forward(),
+            Move::Back => self.back(),
+            Move::NextTurn => self.next_turn(),
+            Move::LastTurn => self.last_turn(),
+            Move::Start => self.start(),
+            Move::End => self.end(),
+            Move::Enter | Move::Play | Move::Faster | Move::Slower | Move::Leave => false,
+        }
     }
 
     /// To the next step. False when there is none.

@@ -2,20 +2,17 @@
 //!
 //! The moves are those of the stage ([`crate::ui::commands::moves`]), and the keys too.
 
+use super::bar;
 use super::player::Player;
-use crate::ui::commands::moves::Move;
+use super::speed::Speed;
+use crate::ui::commands::moves::{Move, MoveKey};
 use crate::ui::dashboard::{Theme, view};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::layout::Rect;
-use ratatui::widgets::Clear;
+use ratatui::style::Style;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Steps a second, from slow to fast.
-pub(super) const SPEEDS: [f64; 7] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
-/// The one that it begins with.
-pub(super) const SPEED_FIRST: usize = 2;
 /// A picture is drawn at least this often while anything moves.
 pub(super) const FRAME: Duration = Duration::from_millis(33);
 /// While nothing moves, keys are waited for this long at a time.
@@ -29,21 +26,20 @@ const KEYS: &str = "<- -> step  [ ] turn  Space play  q leaves";
 pub fn wanted(key: KeyEvent) -> Option<Move> {
     let shift = key.modifiers.contains(KeyModifiers::SHIFT);
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    Some(match key.code {
+    Move::of(match key.code {
         _ if key.kind == KeyEventKind::Release => return None,
-        KeyCode::Char('c' | 'd') if control => Move::Leave,
-        KeyCode::Char(' ') => Move::Play,
-        KeyCode::Right if shift => Move::NextTurn,
-        KeyCode::Left if shift => Move::LastTurn,
-        KeyCode::Right | KeyCode::Char('.') => Move::Forward,
-        KeyCode::Left | KeyCode::Char(',') => Move::Back,
-        KeyCode::Char(']') | KeyCode::PageDown => Move::NextTurn,
-        KeyCode::Char('[') | KeyCode::PageUp => Move::LastTurn,
-        KeyCode::Home => Move::Start,
-        KeyCode::End => Move::End,
-        KeyCode::Char('+' | '=') => Move::Faster,
-        KeyCode::Char('-') => Move::Slower,
-        KeyCode::Char('q') | KeyCode::Esc => Move::Leave,
+        KeyCode::Char('c' | 'd') if control => MoveKey::Escape,
+        KeyCode::Char('q') => MoveKey::Escape,
+        KeyCode::Char(character) => MoveKey::Char(character),
+        KeyCode::Right if shift => MoveKey::ShiftRight,
+        KeyCode::Left if shift => MoveKey::ShiftLeft,
+        KeyCode::Right => MoveKey::Right,
+        KeyCode::Left => MoveKey::Left,
+        KeyCode::Home => MoveKey::Home,
+        KeyCode::End => MoveKey::End,
+        KeyCode::PageDown => MoveKey::PageDown,
+        KeyCode::PageUp => MoveKey::PageUp,
+        KeyCode::Esc => MoveKey::Escape,
         _ => return None,
     })
 }
@@ -53,7 +49,7 @@ pub fn wanted(key: KeyEvent) -> Option<Move> {
 pub struct Replay {
     player: Player,
     playing: bool,
-    speed: usize,
+    speed: Speed,
     ascii: bool,
 }
 
@@ -62,7 +58,7 @@ impl Replay {
     #[must_use]
     pub fn new(mut player: Player, ascii: bool) -> Self {
         player.forward();
-        Self { player, playing: false, speed: SPEED_FIRST, ascii }
+        Self { player, playing: false, speed: Speed::default(), ascii }
     }
 
     /// Does what a key asks for. False: leave.
@@ -73,26 +69,20 @@ impl Replay {
                 if self.playing && self.player.is_over() {
                     self.player.start();
                 }
-                return true;
             }
-            Move::Faster => self.speed = (self.speed + 1).min(SPEEDS.len() - 1),
-            Move::Slower => self.speed = self.speed.saturating_sub(1),
             Move::Leave => return false,
-            Move::Enter => {}
-            Move::Forward => drop(self.player.forward()),
-            Move::Back => drop(self.player.back()),
-            Move::NextTurn => drop(self.player.next_turn()),
-            Move::LastTurn => drop(self.player.last_turn()),
-            Move::Start => drop(self.player.start()),
-            Move::End => drop(self.player.end()),
+            _ if self.speed.follow(wanted) => {}
+            _ => {
+                self.player.follow(wanted);
+                self.playing = false;
+            }
         }
-        self.playing &= matches!(wanted, Move::Faster | Move::Slower);
         true
     }
 
     /// While it plays: how long a step stands.
     fn stands(&self) -> Option<Duration> {
-        self.playing.then(|| Duration::from_secs_f64(1.0 / SPEEDS[self.speed]))
+        self.playing.then(|| self.speed.stands())
     }
 
     /// The step has stood long enough.
@@ -102,26 +92,17 @@ impl Replay {
 
     /// The picture, so long after the step.
     pub fn draw(&mut self, frame: &mut Frame, theme: &Theme, since: Duration) {
-        let area = frame.area();
         self.player.fly_on(since);
         view::draw(frame, self.player.picture(), theme, &[], self.player.now());
-        if area.height > 1 {
-            let bar = Rect { y: area.bottom() - 1, height: 1, ..area };
-            frame.render_widget(Clear, bar);
-            let (bar_text, width) = (self.bar(), usize::from(area.width));
-            let keys_at = width.saturating_sub(KEYS.len() + 1);
-            frame.buffer_mut().set_stringn(bar.x, bar.y, &bar_text, width, theme.strong);
-            if bar_text.chars().count() < keys_at {
-                frame.buffer_mut().set_string(bar.x + keys_at as u16, bar.y, KEYS, theme.faint);
-            }
-        }
+        bar::draw(frame, (&self.bar(), theme.strong), (KEYS, theme.faint), Style::default());
     }
 
     /// Where one is, in a line.
     #[must_use]
     pub fn bar(&self) -> String {
         let ((here, whole), (step, steps)) = (self.player.times(), self.player.step());
-        let state = if self.playing { format!("{} steps a second", SPEEDS[self.speed]) } else { "frozen".to_owned() };
+        let state =
+            if self.playing { format!("{} steps a second", self.speed.per_second()) } else { "frozen".to_owned() };
         let (dots, dot) = if self.ascii { ("...", "-") } else { ("⋮", "·") };
         let pause = self.player.pause_before().map_or_else(String::new, |pause| {
             format!(" {dot} {dots} {:.0} s before it nothing happened", pause.as_secs_f64())
