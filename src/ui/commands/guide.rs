@@ -5,6 +5,7 @@ use super::keys::{EDITOR_KEYS, KEYS};
 use super::moves::MOVES;
 use super::stored::{GROUPS, STORED};
 use super::table::{COMMANDS, CommandSpec, Group};
+use textwrap::{Options, WordSplitter};
 
 /// Lines are no longer, so that a page of 80 columns holds them.
 const COLUMNS: usize = 76;
@@ -83,17 +84,9 @@ fn listed<'a>(entries: impl Iterator<Item = &'a Entry>) -> String {
             heading = entry.heading;
             text.push_str(&format!("\n{heading}\n"));
         }
-        let mut line = format!("  {:<1$} ", entry.what, entry.columns);
-        for word in entry.says.split(' ') {
-            if line.chars().count() + word.chars().count() > COLUMNS {
-                text.push_str(line.trim_end());
-                text.push('\n');
-                line = " ".repeat(entry.columns + 3);
-            }
-            line.push_str(word);
-            line.push(' ');
-        }
-        text.push_str(line.trim_end());
+        let (what, below) = (format!("  {:<1$} ", entry.what, entry.columns), " ".repeat(entry.columns + 3));
+        let options = Options::new(COLUMNS).word_splitter(WordSplitter::NoHyphenation);
+        text.push_str(&textwrap::fill(&entry.says, options.initial_indent(&what).subsequent_indent(&below)));
         text.push('\n');
     }
     text.trim_start_matches('\n').to_owned()

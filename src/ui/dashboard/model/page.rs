@@ -1,6 +1,7 @@
 //! A page: a text that is too long for the prompt's few rows, shown over the cards until it is closed.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use std::borrow::Cow;
+use textwrap::{Options, WordSplitter};
 
 /// A text, and where it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,23 +53,10 @@ impl Page {
     }
 }
 
-/// A line in rows of at most so many columns.
+/// A line in rows of at most so many columns, broken at blanks; a word that is longer than a row in its middle.
 fn broken(line: &str, columns: usize) -> Vec<String> {
-    if line.width() <= columns {
-        return vec![line.to_owned()];
-    }
-    let mut rows = vec![String::new()];
-    let mut used = 0;
-    for c in line.chars() {
-        let width = c.width().unwrap_or(0);
-        if used + width > columns {
-            rows.push(String::new());
-            used = 0;
-        }
-        used += width;
-        rows.last_mut().expect("there is a first row").push(c);
-    }
-    rows
+    let options = Options::new(columns).word_splitter(WordSplitter::NoHyphenation);
+    textwrap::wrap(line, options).into_iter().map(Cow::into_owned).collect()
 }
 
 #[cfg(test)]
@@ -99,5 +87,7 @@ mod tests {
         let page = Page::new("GET a", "abcdefg\n\n表表表");
         assert_eq!(page.shown(3, 9).0, ["abc", "def", "g", "", "表", "表", "表"]);
         assert_eq!(page.height(80), 3);
+        let page = Page::new("CRASH ?", "when the next request gets there");
+        assert_eq!(page.shown(20, 9).0, ["when the next", "request gets there"]);
     }
 }
