@@ -53,30 +53,23 @@ fn type_of(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
 }
 
 fn object(view: &StoreView<'_>, args: &[Bytes]) -> CommandResult {
-    let unknown = |what: &str| StoreError::told(format!("ERR unknown subcommand '{what}'. Try OBJECT HELP."));
-    let is_known = ["encoding", "refcount", "idletime", "freq"].iter().any(|known| is(&args[0], known));
-    let [what, key] = args else {
-        let what = args[0].preview(64).to_string();
-        return Err(match is_known {
-            true => {
-                StoreError::told(format!("ERR wrong number of arguments for 'object|{}' command", what.to_lowercase()))
-            }
-            false => unknown(&what),
-        });
-    };
-    if !is_known {
-        return Err(unknown(&what.preview(64).to_string()));
+    let what = args[0].preview(64).to_string();
+    let name = what.to_lowercase();
+    if !["encoding", "refcount", "idletime", "freq"].contains(&name.as_str()) {
+        return Err(StoreError::told(format!("ERR unknown subcommand '{what}'. Try OBJECT HELP.")));
     }
+    let [_, key] = args else {
+        return Err(StoreError::told(format!("ERR wrong number of arguments for 'object|{name}' command")));
+    };
     let Some(stored) = view.get(key) else { return Ok(Reply::Nil) };
-    match () {
-        () if is(what, "ENCODING") => Ok(Reply::Value(stored.value.encoding().into())),
-        () if is(what, "REFCOUNT") => Ok(Reply::Integer(1)),
-        () if is(what, "IDLETIME") => Ok(Reply::Integer(0)),
-        () if is(what, "FREQ") => Err(StoreError::said(
+    match name.as_str() {
+        "encoding" => Ok(Reply::Value(stored.value.encoding().into())),
+        "refcount" => Ok(Reply::Integer(1)),
+        "idletime" => Ok(Reply::Integer(0)),
+        _ => Err(StoreError::said(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
              switching between policies at runtime LRU and LFU data will take some time to adjust.",
         )),
-        () => Err(unknown(&what.preview(64).to_string())),
     }
 }
 
