@@ -542,7 +542,7 @@ fn ready() -> (Job, [Pid; 3]) {
     let mut job = Job::start(BY_HAND);
     job.expect("PUT a 1", "OK");
     let status = job.wait_led_by(1, &[2]);
-    let pids = [0, 1, 2].map(|rank| Pid::from_raw(status.pid(rank)).expect("a pid is not 0"));
+    let pids = [0, 1, 2].map(|rank| status.process(rank));
     (job, pids)
 }
 

@@ -32,7 +32,7 @@ fn primary(status: &Status) -> u32 {
 }
 
 fn kill_from_outside(job: &Job, status: &Status, rank: u32) {
-    job.signal(Pid::from_raw(status.pid(rank)).expect("STATUS names processes"), Signal::KILL);
+    job.signal(status.process(rank), Signal::KILL);
 }
 
 /// Ends the cluster: nobody may be left after two seconds, whoever was killed before.
@@ -171,14 +171,13 @@ fn the_wish_of_a_dead_primary_throws_nobody_out() {
         let before = whole(&mut job);
         let (leader, backup) = (primary(&before), before.backups[0]);
         job.expect(&format!("PUT round {round}"), "OK");
-        let pid = |rank| Pid::from_raw(before.pid(rank)).expect("STATUS names processes");
         for rank in [0, backup] {
-            job.signal(pid(rank), Signal::STOP);
+            job.signal(before.process(rank), Signal::STOP);
         }
         std::thread::sleep(Duration::from_millis(150));
         kill_from_outside(&job, &before, leader);
         for rank in [backup, 0] {
-            job.signal(pid(rank), Signal::CONT);
+            job.signal(before.process(rank), Signal::CONT);
         }
         job.expect("GET round", &round.to_string());
     }
@@ -195,9 +194,8 @@ fn who_was_told_to_ignore_a_hangup_does() {
         shell
     });
     job.expect("PUT started yes", "OK");
-    let status = whole(&mut job);
-    let rank_zero = Pid::from_raw(status.pid(0)).expect("STATUS names processes");
-    for pid in [job.pid(), rank_zero] {
+    whole(&mut job);
+    for pid in [job.pid(), job.rank_zero()] {
         job.signal(pid, Signal::HUP);
     }
     std::thread::sleep(Duration::from_millis(700));
@@ -331,7 +329,7 @@ fn many_kills_in_a_row_hold_nobody_up_and_cost_nothing_for_good() {
         let victim = among[chance.below(among.len() as u64) as usize];
         unborn += u32::from(!is_member(&status, victim));
         // It may have died since, by a kill before.
-        let _ = kill_process(Pid::from_raw(status.pid(victim)).expect("STATUS names processes"), Signal::KILL);
+        let _ = kill_process(status.process(victim), Signal::KILL);
         job.expect("INCR kills", &kill.to_string());
         if kill == SPARES_ARE_GONE {
             early = Some((whole(&mut job), held(job.rank_zero()), held(job.mpirun())));

@@ -30,8 +30,8 @@ use support::job::Job;
 use support::load::number;
 use support::status::Status;
 
+/// As in [`ARGS`].
 const SERVERS: u32 = 3;
-const CLIENTS: u32 = 1;
 /// The faults go on for so long if nobody says otherwise.
 const SECONDS: u64 = 15;
 /// Faults come this far apart, in milliseconds; some at once after the last.
@@ -172,7 +172,7 @@ impl Soak<'_> {
         match self.below(100) {
             0..14 => self.die(&status, true),
             14..24 => self.die(&status, false),
-            24..40 => self.stop(Pid::from_raw(status.pid(any)).expect("STATUS names processes")),
+            24..40 => self.stop(status.process(any)),
             40..44 => self.stop(self.job.rank_zero()),
             44..54 => {
                 self.order(&format!("PAUSE {any}"));
@@ -296,21 +296,15 @@ fn soak(job: Job, hosts: Option<&Hosts>) {
 }
 
 /// The options of all clusters here.
-fn args() -> Vec<String> {
-    let words = format!("--plain --servers {SERVERS} --clients {CLIENTS} --failure-rate 0 --recover-after 0.3");
-    words.split(' ').map(str::to_owned).collect()
-}
+const ARGS: &[&str] = &["--plain", "--servers", "3", "--clients", "1", "--failure-rate", "0", "--recover-after", "0.3"];
 
 #[test]
 fn one_host() {
-    let args = args();
-    soak(Job::start(&args.iter().map(String::as_str).collect::<Vec<_>>()), None);
+    soak(Job::start(ARGS), None);
 }
 
 #[test]
 fn two_hosts() {
     let Some(hosts) = Hosts::start("two_hosts", 2) else { return };
-    let args = args();
-    let job = hosts.job(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    soak(job, Some(&hosts));
+    soak(hosts.job(ARGS), Some(&hosts));
 }

@@ -3,7 +3,7 @@
 use crate::support::job::Job;
 use crate::support::skip::{can_run, program};
 use crate::support::status::Status;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -28,7 +28,7 @@ pub fn open(args: &[&str]) -> (Job, u16) {
 pub fn kill_primary(job: &mut Job) {
     let status = job.wait_status("the view is whole", Status::is_whole);
     let primary = status.primary.expect("a whole view has one");
-    job.signal(Pid::from_raw(status.pid(primary)).expect("STATUS names processes"), Signal::KILL);
+    job.signal(status.process(primary), Signal::KILL);
 }
 
 /// A client that speaks RESP2.

@@ -1,5 +1,6 @@
 //! What `STATUS` says in line mode, read the way a script would read it.
 
+use rustix::process::Pid;
 use std::fmt;
 
 /// The answer to one `STATUS`.
@@ -80,6 +81,11 @@ impl Status {
 
     pub fn pid(&self, rank: u32) -> i32 {
         self.rank(rank).pid
+    }
+
+    /// The process of this rank, to be sent signals.
+    pub fn process(&self, rank: u32) -> Pid {
+        Pid::from_raw(self.pid(rank)).expect("STATUS names processes")
     }
 
     fn rank(&self, rank: u32) -> &RankLine {
