@@ -272,7 +272,7 @@ impl ConsoleSession {
             let known: Vec<_> = clients.iter().map(Rank::to_string).collect();
             let more =
                 if known.is_empty() { "--clients N starts some" } else { &format!("choose {}", known.join(", ")) };
-            return Answer::Error(format!("rank {client} is no client: {more}, or 0 for this console's own"));
+            return Answer::Error(format!("rank {client} is no client: {more}, or 0, the console"));
         }
         if let Err(too_long) = command.check_limits() {
             return Answer::Error(too_long.to_string());
