@@ -161,6 +161,8 @@ impl Ours {
 /// Makes up commands: keys of all kinds, so that many are of the wrong one, and arguments that are sometimes none.
 struct Author {
     dice: ChaCha8Rng,
+    /// How many times it has named.
+    times: u64,
 }
 
 impl Author {
@@ -229,8 +231,21 @@ impl Author {
                 _ => format!("[m{}", self.dice.random_range(0..12)),
             },
             "SIDE" => self.pick(&["LEFT", "RIGHT", "left", "up"]).into(),
-            "T" => self.pick(&["100", "5000", "-1", "0", "x"]).into(),
+            "T" => self.time(),
             other => other.into(),
+        }
+    }
+
+    /// A time to live. No two that follow each other soon are the same: the two programs look at the clock one after
+    /// the other, and `GT` and `LT` would compare the millisecond that passes, or does not, in between.
+    fn time(&mut self) -> String {
+        self.times += 1;
+        match self.dice.random_range(0..5) {
+            0 => (100 + self.times % 900).to_string(),
+            1 => (5_000 + self.times).to_string(),
+            2 => "-1".into(),
+            3 => "0".into(),
+            _ => "x".into(),
         }
     }
 
@@ -453,7 +468,7 @@ fn random_commands_are_answered_as_redis_answers_them() {
     for seed in SEEDS {
         redis.ask(&["FLUSHALL".into()]);
         let mut ours = Ours { store: Store::default(), time: unix_ms() };
-        let mut author = Author { dice: ChaCha8Rng::seed_from_u64(seed) };
+        let mut author = Author { dice: ChaCha8Rng::seed_from_u64(seed), times: 0 };
         for _ in 0..COMMANDS {
             let words = author.write();
             let name = words[0].to_string().to_uppercase();
