@@ -317,22 +317,22 @@ fn orders_reach_the_ranks_they_are_for() {
     assert_eq!(orders("crash backup\nrecover"), ["2: Crash", "2: Recover"]);
     assert_eq!(
         orders("PAUSE 2\nRESUME 2"),
-        ["2: Pause", "note: server 2 paused", "2: Resume", "note: server 2 goes on"]
+        ["note: server 2 paused", "2: Pause", "note: server 2 goes on", "2: Resume"]
     );
-    let cut = ["1: Cut { peer: Rank(2), cut: true }", "2: Cut { peer: Rank(1), cut: true }", "note: link 1 – 2 cut"];
+    let cut = ["note: link 1 – 2 cut", "1: Cut { peer: Rank(2), cut: true }", "2: Cut { peer: Rank(1), cut: true }"];
     assert_eq!(orders("CUT primary backup"), cut);
-    assert_eq!(orders("CUT 0 2 oneway"), ["0: Cut { peer: Rank(2), cut: true }", "note: link 0 → 2 cut"]);
-    assert_eq!(orders("HEAL"), ["0: Heal", "1: Heal", "2: Heal", "note: all links healed"]);
+    assert_eq!(orders("CUT 0 2 oneway"), ["note: link 0 → 2 cut", "0: Cut { peer: Rank(2), cut: true }"]);
+    assert_eq!(orders("HEAL"), ["note: all links healed", "0: Heal", "1: Heal", "2: Heal"]);
     let loss = ["0", "1", "2"].map(|rank| format!("{rank}: Loss {{ probability: 0.1 }}"));
-    assert_eq!(orders("LOSS 10%")[..3], loss);
-    assert_eq!(orders("DELAY 5")[2], "2: Delay { ms: 5.0 }");
-    let rate = ["1: FailureRate { probability: 0.2 }", "2: FailureRate { probability: 0.2 }", "note: failure rate 20%"];
+    assert_eq!(orders("LOSS 10%")[1..], loss);
+    assert_eq!(orders("DELAY 5")[3], "2: Delay { ms: 5.0 }");
+    let rate = ["note: failure rate 20%", "1: FailureRate { probability: 0.2 }", "2: FailureRate { probability: 0.2 }"];
     assert_eq!(orders("FAILRATE 20%"), rate);
     assert_eq!(orders("SWAP"), ["1: Swap"]);
     let rules = |off: u8| ["0", "1", "2"].map(|rank| format!("{rank}: Rules {{ rules: Rules {{ off: {off} }} }}"));
-    assert_eq!(orders("RULE sessions off")[..3], rules(8));
-    assert_eq!(orders("RULE sessions off\nRULE lease OFF\nRULE sessions on")[8..11], rules(2));
-    assert_eq!(orders("RESET")[0], "0: Reset");
+    assert_eq!(orders("RULE sessions off")[1..], rules(8));
+    assert_eq!(orders("RULE sessions off\nRULE lease OFF\nRULE sessions on")[9..], rules(2));
+    assert_eq!(orders("RESET")[1], "0: Reset");
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn keys_toggle_what_the_screen_shows() {
     knowledge.set_picture(picture.clone());
     assert_eq!(press(8), Answer::Ok);
     let _ = session.desk().status();
-    assert_eq!(taken(), ["1: Pause", "note: server 1 paused", "1: Resume", "note: server 1 goes on"]);
+    assert_eq!(taken(), ["note: server 1 paused", "1: Pause", "note: server 1 goes on", "1: Resume"]);
 
     assert_eq!(press(9), Answer::Ok);
     picture.failure_rate = 0.0;

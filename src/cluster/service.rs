@@ -30,6 +30,8 @@ pub const CONTROL_DEADLINE: Duration = Duration::from_millis(1_000);
 const RESET_DEADLINE: Duration = Duration::from_millis(2_500);
 /// `STATUS` waits this long for the reports of all ranks; who has not answered is shown as last known.
 const STATUS_DEADLINE: Duration = Duration::from_millis(150);
+/// What was heard waits for what is older, and may still be on its way, for no longer than this.
+const ORDERED_MAX: Duration = Duration::from_millis(5);
 /// An answer is told in no more characters than this.
 const REPLY_TEXT_CHARS: usize = 256;
 
@@ -122,6 +124,10 @@ struct PendingStatus {
 pub struct Service<'a> {
     /// Told what happens; must not wait.
     news: Box<dyn FnMut(News) + 'a>,
+    /// What is to be told, and when it was, while it waits for what is older.
+    waiting: Option<Vec<(Time, News)>>,
+    /// The first of them waits since then.
+    waits_since: Option<Time>,
     /// Whether somebody wants to see single requests: their words cost time.
     tell_requests: bool,
     executing: BTreeMap<Seq, (Sender<Executed>, String)>,
@@ -148,6 +154,8 @@ impl<'a> Service<'a> {
     pub fn new(news: Box<dyn FnMut(News) + 'a>, tell_requests: bool, now: Time) -> Self {
         Self {
             news,
+            waiting: None,
+            waits_since: None,
             tell_requests,
             executing: BTreeMap::new(),
             elsewhere: Vec::new(),
@@ -163,6 +171,42 @@ impl<'a> Service<'a> {
         }
     }
 
+    /// The same, where ranks are not heard in the order in which they speak: what is told is told in the order of its
+    /// times, as [`Service::release`] allows. So what follows from something is told after it.
+    #[must_use]
+    pub fn in_order(self) -> Self {
+        Self { waiting: Some(Vec::new()), ..self }
+    }
+
+    /// Tells what waits, if nothing older is on its way any more, or it has waited long enough. True when it goes on
+    /// waiting; `more`: something else may have come meanwhile.
+    pub fn release(&mut self, now: Time, more: bool) -> bool {
+        let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.is_empty()) else { return false };
+        let since = *self.waits_since.get_or_insert(now);
+        if more && now.since(since) < ORDERED_MAX {
+            return true;
+        }
+        self.waits_since = None;
+        let mut told = std::mem::take(waiting);
+        told.sort_by_key(|(at, _)| *at);
+        told.drain(..).for_each(|(_, news)| (self.news)(news));
+        self.waiting = Some(told);
+        false
+    }
+
+    /// Tells it, or lets it wait; what has no time of its own stays behind what was told before it.
+    fn tell_in_order(&mut self, news: News) {
+        let Some(waiting) = self.waiting.as_mut().filter(|_| !matches!(news, News::Finished { .. })) else {
+            return (self.news)(news);
+        };
+        let at = match &news {
+            News::Observation(observation) => observation.at,
+            News::Asked { at, .. } | News::Answered { at, .. } => *at,
+            _ => waiting.iter().map(|(at, _)| *at).max().unwrap_or_default(),
+        };
+        waiting.push((at, news));
+    }
+
     /// Puts something into the stream.
     pub fn tell(&mut self, news: News) {
         if let News::Finished { client, completions, .. } = &news
@@ -170,7 +214,7 @@ impl<'a> Service<'a> {
         {
             self.finished_elsewhere(*client, completions);
         }
-        (self.news)(news);
+        self.tell_in_order(news);
     }
 
     /// Set when nobody has the data any more: that, and the way out.
@@ -304,6 +348,8 @@ impl<'a> Service<'a> {
         if done {
             self.note_order(to, control.clone());
         }
+        // Whoever has given the order may look at once.
+        self.release(Time::default(), false);
         let _ = answer.send(result);
         done.then_some((to, control))
     }
@@ -390,6 +436,7 @@ impl<'a> Service<'a> {
         let due: Vec<PendingStatus> = self.statuses.extract_if(.., is_due).collect();
         for pending in due {
             self.tell_why(cluster);
+            self.release(now, false);
             let _ = pending.answer.send(self.status(cluster));
         }
     }

@@ -111,8 +111,9 @@ impl<'a, T: Transport + 'a> Node<'a> for ClientRank<'a, T> {
             // There is room for more now.
             self.host.tick(now, &mut self.outputs);
         }
-        let worked = self.hull.carry_out(now, &mut self.outputs);
+        // Before what follows from it: rank 0 hears the cause first.
         self.tell(now);
+        let worked = self.hull.carry_out(now, &mut self.outputs);
         let end = self.end.come(now, self.told_to_leave, &mut self.hull.log);
         let deadline = self.host.deadline().min(self.host.report_deadline());
         let due = deadline.min(self.finished.deadline()).min(self.end.deadline());

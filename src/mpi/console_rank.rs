@@ -35,6 +35,8 @@ pub struct ConsoleRank<'a, T> {
     ranks: Ranks<'a, T>,
     service: Service<'a>,
     asks: Receiver<Ask>,
+    /// Something was heard in this turn: there may be more that waits to be heard.
+    heard: bool,
     next_process_check: Time,
     /// Who asks on behalf of other programs.
     lodger: Option<Box<dyn Lodger>>,
@@ -55,8 +57,9 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
     ) -> Self {
         Self {
             ranks: Ranks::new(link, front, log, start),
-            service: Service::new(news, tell_requests, clock::now()),
+            service: Service::new(news, tell_requests, clock::now()).in_order(),
             asks,
+            heard: false,
             next_process_check: Time::default(),
             lodger: None,
             next_sight: Time::default(),
@@ -153,6 +156,7 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
         // What happened last is told before the end.
         let observation = self.ranks.front.report_at_once(now);
         self.service.reported(Box::new(observation));
+        self.service.release(now, false);
         let hull = &mut self.ranks.hull;
         let until = now + LEAVE_DEADLINE;
         loop {
@@ -186,6 +190,7 @@ impl<'a, T: Transport + 'a> Node<'a> for ConsoleRank<'a, T> {
 
     fn packet(&mut self, now: Time, from: Rank, packet: Packet) {
         self.ranks.set_now(now);
+        self.heard = true;
         match packet {
             Packet::Message(message) => self.ranks.on_message(now, from, message),
             Packet::Observation(observation) => {
@@ -234,7 +239,9 @@ impl<'a, T: Transport + 'a> Node<'a> for ConsoleRank<'a, T> {
             self.service.loaded(METADATA, report);
         }
         let expecting = self.ranks.front.client().outstanding() > 0;
-        Acted { worked: asked || lodged || left, expecting, due: self.deadline(), end: None }
+        let waits = self.service.release(now, std::mem::take(&mut self.heard));
+        let due = if waits { now } else { self.deadline() };
+        Acted { worked: asked || lodged || left, expecting, due, end: None }
     }
 
     /// What the lodger has to say leaves after what the others have to hear.

@@ -77,9 +77,10 @@ impl<'a, T: Transport + 'a> Node<'a> for ServerRank<'a, T> {
     fn act(&mut self, now: Time) -> Acted<Ended> {
         self.host.tick(now, &mut self.outputs);
         self.host.take_work();
-        let worked = self.hull.carry_out(now, &mut self.outputs);
         self.host.set_garbage(self.hull.link.garbage());
+        // Before what follows from it: rank 0 hears the cause first.
         self.tell(now, false);
+        let worked = self.hull.carry_out(now, &mut self.outputs);
         let end = if self.part.is_some() { None } else { self.end.come(now, self.told_to_leave, &mut self.hull.log) };
         let due = self.host.deadline().min(self.host.report_deadline()).min(self.end.deadline());
         let expecting = self.host.server().is_some_and(|server| server.queued() > 0);

@@ -177,11 +177,24 @@ impl<'a> SimStage<'a> {
             if next > until || self.scene.world.violation().is_some() {
                 break;
             }
-            while self.scene.world.step(next) {}
-            script.act(&mut self.scene.world);
+            self.advance(next);
+            if let Some(script) = &mut self.script {
+                script.act(&mut self.scene.world);
+            }
         }
-        while self.scene.world.step(until) {}
+        self.advance(until);
         self.judge_when_healed();
+    }
+
+    /// Lets everything happen that is due up to `until`; what somebody reports is told at once, so that a cause is told
+    /// before what follows from it.
+    fn advance(&mut self, until: Time) {
+        while self.scene.world.step(until) {
+            if self.scene.world.has_news() {
+                self.scene.clock.set(self.scene.world.now());
+                self.tell_reports(false);
+            }
+        }
     }
 
     /// Lets time pass until something happens that is worth a look.
@@ -255,7 +268,7 @@ impl<'a> SimStage<'a> {
         let until = self.scene.world.now() + duration;
         loop {
             let step = until.since(self.scene.world.now()).min(STEP);
-            self.scene.world.run_for(step);
+            self.advance(self.scene.world.now() + step);
             self.scene.clock.set(self.scene.world.now());
             self.after_turn();
             if self.scene.world.now() >= until {
@@ -286,14 +299,8 @@ impl<'a> SimStage<'a> {
     /// Tells what there is to tell; `at_once`: also what could wait.
     fn tell(&mut self, at_once: bool) {
         self.tell_finished();
+        self.tell_reports(at_once);
         let world = &mut self.scene.world;
-        let servers: Vec<Rank> = world.servers().keys().copied().collect();
-        for rank in servers.into_iter().chain(world.clients()) {
-            if let Some(observation) = world.report(rank, at_once) {
-                world.front_mut(METADATA).note_report(&observation);
-                self.service.reported(Box::new(observation));
-            }
-        }
         for rank in world.clients() {
             let now = world.local(rank);
             if let Some(report) = world.front_mut(rank).load_report(now, false) {
@@ -308,6 +315,18 @@ impl<'a> SimStage<'a> {
         }
         self.service.tend(&self.scene);
         self.service.tell_why(&self.scene);
+    }
+
+    /// Rank 0 first: what an operator did stands before what follows from it.
+    fn tell_reports(&mut self, at_once: bool) {
+        let world = &mut self.scene.world;
+        let servers: Vec<Rank> = world.servers().keys().copied().collect();
+        for rank in world.clients().into_iter().chain(servers) {
+            if let Some(observation) = world.report(rank, at_once) {
+                world.front_mut(METADATA).note_report(&observation);
+                self.service.reported(Box::new(observation));
+            }
+        }
     }
 
     /// Operations that have ended since the last call, all clients' words together.

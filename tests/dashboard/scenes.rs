@@ -7,7 +7,7 @@ use understudy::cluster::News;
 use understudy::core::fault::Control;
 use understudy::core::protocol::observation::{Flight, KeyView, Observation, ServerStatus};
 use understudy::core::protocol::{
-    CrashCause, CrashPoint, Event, Incarnation, Member, Rank, Reason, Role, Time, View, ViewNumber,
+    CrashCause, CrashPoint, Event, Incarnation, Member, MessageKind, Rank, Reason, Role, Time, View, ViewNumber,
 };
 use understudy::core::store::{Bytes, OpNumber};
 use understudy::ui::dashboard::{KeyHint, Model, Setup};
@@ -117,7 +117,8 @@ pub fn report(rank: u32, time: Time) -> Observation {
 }
 
 pub fn flight(time: Time, to: u32, name: &str, text: &str, lost: bool) -> Flight {
-    Flight { at: time, to: Rank(to), name: name.into(), text: text.into(), lost }
+    let kind = MessageKind::named(name).expect("a message has this name");
+    Flight { at: time, to: Rank(to), kind, text: text.into(), lost }
 }
 
 pub fn key(name: &str, value: &str, op: u64) -> KeyView {

@@ -4,12 +4,17 @@ use super::brief::brief;
 use crate::core::protocol::observation::{
     OBSERVATION_IDLE_INTERVAL_MS, OBSERVATION_INTERVAL_MS, OBSERVED_EVENTS_MAX, OBSERVED_FLIGHTS_MAX,
 };
-use crate::core::protocol::{Event, Flight, KeyView, Message, Observation, Rank, ServerStatus, Time};
+use crate::core::protocol::{Event, Flight, KeyView, Message, MessageKind, Observation, Rank, ServerStatus, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Of heartbeats and other background messages, one a link is told this often.
 const BACKGROUND_SAMPLE_MS: u64 = 1_000;
+/// So many reports may follow each other at once; then they come at intervals. So each hop of what happens by itself
+/// is told as it happens, and before what follows from it, and under load a report is still one of few.
+const AT_ONCE_MAX: u32 = 6;
+/// And so many more, when there is an event to tell.
+const AT_ONCE_EVENTS_MAX: u32 = 10;
 /// A message's text is cut to this many characters.
 const FLIGHT_TEXT_CHARS: usize = 80;
 
@@ -23,8 +28,10 @@ pub struct Observer {
     events_dropped: u64,
     flights: Vec<Flight>,
     flights_dropped: u64,
-    background_told: BTreeMap<(Rank, &'static str), Time>,
+    background_told: BTreeMap<(Rank, MessageKind), Time>,
     last_report: Option<Time>,
+    /// If every report had kept its interval, the next would be due then.
+    paced: Time,
     /// Something is worth a report before the idle interval is over.
     news: bool,
 }
@@ -43,6 +50,7 @@ impl Observer {
             flights_dropped: 0,
             background_told: BTreeMap::new(),
             last_report: None,
+            paced: Time::default(),
             news: true,
         }
     }
@@ -72,7 +80,7 @@ impl Observer {
             return;
         }
         if message.is_background() {
-            let told = self.background_told.entry((to, message.name())).or_default();
+            let told = self.background_told.entry((to, message.kind())).or_default();
             if now.since(*told) < Duration::from_millis(BACKGROUND_SAMPLE_MS) && *told != Time::default() {
                 return;
             }
@@ -85,7 +93,7 @@ impl Observer {
             return;
         }
         let text = brief(message, FLIGHT_TEXT_CHARS);
-        self.flights.push(Flight { at: now, to, name: message.name().to_owned(), text, lost });
+        self.flights.push(Flight { at: now, to, kind: message.kind(), text, lost });
     }
 
     /// True when something has happened since the last report that is worth a look.
@@ -105,8 +113,13 @@ impl Observer {
         if !self.enabled {
             return Time::NEVER;
         }
-        let interval = if self.news { OBSERVATION_INTERVAL_MS } else { OBSERVATION_IDLE_INTERVAL_MS };
-        self.last_report.map_or(Time::default(), |last| last + Duration::from_millis(interval))
+        let Some(last) = self.last_report else { return Time::default() };
+        if !self.news {
+            return last + Duration::from_millis(OBSERVATION_IDLE_INTERVAL_MS);
+        }
+        let more = if self.events.is_empty() { 0 } else { AT_ONCE_EVENTS_MAX };
+        let ahead = Duration::from_millis(OBSERVATION_INTERVAL_MS) * (AT_ONCE_MAX + more);
+        Time(self.paced.0.saturating_sub(u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     /// The report that is due now, if one is. `state` is asked only then.
@@ -129,6 +142,10 @@ impl Observer {
     ) -> Observation {
         let (server, keys, keys_cleared) = state();
         self.last_report = Some(now);
+        // Reports that were asked for do not keep those back for ever that nobody asks for.
+        let interval = Duration::from_millis(OBSERVATION_INTERVAL_MS);
+        let latest = now + interval * (AT_ONCE_MAX + AT_ONCE_EVENTS_MAX);
+        self.paced = (self.paced.max(now) + interval).min(latest);
         self.news = false;
         Observation {
             rank: self.rank,

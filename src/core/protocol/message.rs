@@ -5,6 +5,7 @@
 //! that an answer given in an earlier life counts for nothing.
 
 use super::detour::Relay;
+use super::kind::MessageKind;
 use super::view::{Incarnation, Member, View, ViewNumber};
 use super::{Role, Time};
 use crate::core::store::snapshot::CHUNK_BYTES;
@@ -138,35 +139,41 @@ pub enum SnapshotPart {
 }
 
 impl Message {
+    /// What sort of message it is.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Request(_) => MessageKind::Request,
+            Self::Reply { .. } => MessageKind::Reply,
+            Self::NotPrimary { .. } => MessageKind::NotPrimary,
+            Self::GetView => MessageKind::GetView,
+            Self::ViewIs { .. } => MessageKind::ViewIs,
+            Self::Announce { .. } => MessageKind::Announce,
+            Self::Welcome { .. } => MessageKind::Welcome,
+            Self::ChangeView { .. } => MessageKind::ChangeView,
+            Self::Confirm { .. } => MessageKind::Confirm,
+            Self::Retire { .. } => MessageKind::Retire,
+            Self::Retired { .. } => MessageKind::Retired,
+            Self::Prepare { .. } => MessageKind::Prepare,
+            Self::PrepareOk { .. } => MessageKind::PrepareOk,
+            Self::Heartbeat { .. } => MessageKind::Heartbeat,
+            Self::HeartbeatOk { .. } => MessageKind::HeartbeatOk,
+            Self::StartView { .. } => MessageKind::StartView,
+            Self::StartViewOk { .. } => MessageKind::StartViewOk,
+            Self::Refused { .. } => MessageKind::Refused,
+            Self::Handover { .. } => MessageKind::Handover,
+            Self::Join { .. } => MessageKind::Join,
+            Self::StartOver { .. } => MessageKind::StartOver,
+            Self::Snapshot { .. } => MessageKind::Snapshot,
+            Self::SnapshotOk { .. } => MessageKind::SnapshotOk,
+            Self::Relay(_) => MessageKind::Relay,
+        }
+    }
+
     /// The name in transcripts, logs and on the screen.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Request(_) => "Request",
-            Self::Reply { .. } => "Reply",
-            Self::NotPrimary { .. } => "NotPrimary",
-            Self::GetView => "GetView",
-            Self::ViewIs { .. } => "ViewIs",
-            Self::Announce { .. } => "Announce",
-            Self::Welcome { .. } => "Welcome",
-            Self::ChangeView { .. } => "ChangeView",
-            Self::Confirm { .. } => "Confirm",
-            Self::Retire { .. } => "Retire",
-            Self::Retired { .. } => "Retired",
-            Self::Prepare { .. } => "Prepare",
-            Self::PrepareOk { .. } => "PrepareOk",
-            Self::Heartbeat { .. } => "Heartbeat",
-            Self::HeartbeatOk { .. } => "HeartbeatOk",
-            Self::StartView { .. } => "StartView",
-            Self::StartViewOk { .. } => "StartViewOk",
-            Self::Refused { .. } => "Refused",
-            Self::Handover { .. } => "Handover",
-            Self::Join { .. } => "Join",
-            Self::StartOver { .. } => "StartOver",
-            Self::Snapshot { .. } => "Snapshot",
-            Self::SnapshotOk { .. } => "SnapshotOk",
-            Self::Relay(_) => "Relay",
-        }
+        self.kind().name()
     }
 
     /// What it costs to send it, or to take it in, in units of [`crate::core::store::work`].

@@ -63,6 +63,7 @@
 pub mod client;
 pub mod detour;
 pub mod event;
+pub mod kind;
 pub mod message;
 pub mod metadata;
 pub mod observation;
@@ -76,6 +77,7 @@ use crate::core::store::{Store, UnixMs};
 pub use client::{Client, Completion, Outcome};
 pub use detour::{Arrival, Detours};
 pub use event::{CrashCause, CrashPoint, Doom, Event, Role};
+pub use kind::MessageKind;
 pub use message::{Message, Reason, Request, SnapshotPart};
 pub use metadata::{Metadata, ViewRecord};
 pub use observation::{Flight, KeyView, Observation, ServerStatus, TurnTimes};

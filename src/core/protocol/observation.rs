@@ -2,7 +2,7 @@
 //! the messages it sent. Bounded in size and in rate; under load the sample is a sample, and says so.
 
 use super::view::{Incarnation, Rank, ViewNumber};
-use super::{Event, Role, Time};
+use super::{Event, MessageKind, Role, Time};
 use crate::core::store::{Bytes, OpNumber};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub const OBSERVED_FLIGHTS_MAX: usize = 24;
 pub const OBSERVED_KEYS_MAX: usize = 32;
 /// Keys and values are cut to this many bytes for display.
 pub const OBSERVED_BYTES_MAX: usize = 64;
-/// Reports are sent at most this often.
+/// In the long run reports are sent at most this often; a few may follow each other at once.
 pub const OBSERVATION_INTERVAL_MS: u64 = 33;
 /// When nothing happens, a report is sent this often all the same: it carries the lease and proves life.
 pub const OBSERVATION_IDLE_INTERVAL_MS: u64 = 250;
@@ -100,8 +100,8 @@ pub struct Flight {
     pub at: Time,
     /// The receiver.
     pub to: Rank,
-    /// [`super::Message::name`].
-    pub name: String,
+    /// What sort of message.
+    pub kind: MessageKind,
     /// The message in the common notation.
     pub text: String,
     /// A network fault swallowed it.

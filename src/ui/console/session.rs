@@ -372,14 +372,13 @@ impl ConsoleSession {
         if a == b {
             return Err(format!("rank {a} has no link to itself: name two ranks, such as CUT 1 2"));
         }
-        self.set_cut(a, b, true)?;
         if oneway {
-            self.desk.note(format!("link {a} → {b} cut"));
-            return Ok(());
+            return self.noted(&format!("link {a} → {b} cut"), || self.set_cut(a, b, true));
         }
-        self.set_cut(b, a, true)?;
-        self.desk.note(format!("link {a} – {b} cut"));
-        Ok(())
+        self.noted(&format!("link {a} – {b} cut"), || {
+            self.set_cut(a, b, true)?;
+            self.set_cut(b, a, true)
+        })
     }
 
     fn set_cut(&self, from: Rank, to: Rank, cut: bool) -> Result<(), String> {
@@ -401,9 +400,9 @@ impl ConsoleSession {
 
     fn fail_rate(&self, probability: f64) -> Result<(), String> {
         let servers: Vec<_> = self.picture().servers_that(|standing| standing != Standing::Dead).collect();
-        self.tell(servers, &Control::FailureRate { probability })?;
-        self.desk.note(format!("failure rate {}", percent(probability)));
-        Ok(())
+        self.noted(&format!("failure rate {}", percent(probability)), || {
+            self.tell(servers, &Control::FailureRate { probability })
+        })
     }
 
     fn swap(&self) -> Result<(), String> {
@@ -425,14 +424,14 @@ impl ConsoleSession {
         let mut rules = self.memory().rules;
         rules.set(rule, on);
         let control = Control::Rules { rules };
-        self.desk.control(METADATA, control.clone())?;
-        self.memory().rules = rules;
-        let picture = self.picture();
-        let others = picture.ranks().filter(|rank| *rank != METADATA);
-        self.tell(others.filter(|rank| picture.standing(*rank) != Some(Standing::Dead)).collect(), &control)?;
         let note = if on { format!("rule {rule} on") } else { format!("rule {rule} off: {}", rule.without()) };
-        self.desk.note(note);
-        Ok(())
+        self.noted(&note, || {
+            self.desk.control(METADATA, control.clone())?;
+            self.memory().rules = rules;
+            let picture = self.picture();
+            let others = picture.ranks().filter(|rank| *rank != METADATA);
+            self.tell(others.filter(|rank| picture.standing(*rank) != Some(Standing::Dead)).collect(), &control)
+        })
     }
 
     fn toggle_link(&self) -> Result<(), String> {
@@ -447,8 +446,7 @@ impl ConsoleSession {
             };
         }
         for (from, to) in cuts {
-            self.set_cut(from, to, false)?;
-            self.desk.note(format!("link {from} → {to} healed"));
+            self.noted(&format!("link {from} → {to} healed"), || self.set_cut(from, to, false))?;
         }
         Ok(())
     }
@@ -485,15 +483,12 @@ impl ConsoleSession {
         let speed =
             order.per_second.map_or("as fast as it goes".to_owned(), |rate| format!("{rate} requests a second"));
         let note = format!("load on: workload {}, {speed}, {} client(s)", order.workload, clients.len());
-        self.tell(clients, &Control::Load { order: Some(LoadOrder { per_second: each, ..*order }) })?;
-        self.desk.note(note);
-        Ok(())
+        let order = LoadOrder { per_second: each, ..*order };
+        self.noted(&note, || self.tell(clients, &Control::Load { order: Some(order) }))
     }
 
     fn load_off(&self) -> Result<(), String> {
-        self.tell(self.loading_clients(), &Control::Load { order: None })?;
-        self.desk.note("load off");
-        Ok(())
+        self.noted("load off", || self.tell(self.loading_clients(), &Control::Load { order: None }))
     }
 
     /// How the load goes. Who is asked for a status tells that as well.
@@ -521,18 +516,20 @@ impl ConsoleSession {
 
     /// An order that leaves no event of its own: the operator's note is the event.
     fn order(&self, to: Rank, control: Control, note: &str) -> Result<(), String> {
-        self.desk.control(to, control)?;
+        self.noted(note, || self.desk.control(to, control))
+    }
+
+    /// What an operator does stands before what follows from it; if it could not be done, that is noted as well.
+    fn noted(&self, note: &str, act: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
         self.desk.note(note);
-        Ok(())
+        act().inspect_err(|why| self.desk.note(format!("not done: {why}")))
     }
 
     /// The network belongs to every rank, the metadata server and clients included.
     fn tell_network(&self, control: &Control, note: &str) -> Result<(), String> {
         let picture = self.picture();
         let alive = picture.ranks().filter(|rank| picture.standing(*rank) != Some(Standing::Dead)).collect();
-        self.tell(alive, control)?;
-        self.desk.note(note);
-        Ok(())
+        self.noted(note, || self.tell(alive, control))
     }
 
     /// Tells every one of these, also when some refuse.

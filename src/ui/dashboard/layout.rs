@@ -91,6 +91,18 @@ pub struct Plan {
     pub keys: Rect,
 }
 
+impl Plan {
+    /// The row above the keys, which the panels give up that have it.
+    pub fn take_last_row(&mut self) -> Rect {
+        let row = Rect { y: self.keys.y.saturating_sub(1), ..self.keys };
+        for panel in [&mut self.events, &mut self.failover, &mut self.latency] {
+            let kept = row.y.saturating_sub(panel.y);
+            panel.height = panel.height.min(kept);
+        }
+        row
+    }
+}
+
 /// How the links run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wiring {

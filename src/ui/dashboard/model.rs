@@ -34,7 +34,7 @@ use crate::cluster::{News, Sight, Standing, Verdict};
 use crate::core::fault::Control;
 use crate::core::load::Report;
 use crate::core::protocol::view::METADATA;
-use crate::core::protocol::{Event, Observation, Rank, Reason, Time, View, ViewNumber};
+use crate::core::protocol::{Event, MessageKind, Observation, Rank, Reason, Time, View, ViewNumber};
 use flights::Flights;
 use latency::Latency;
 use page::Page;
@@ -140,6 +140,8 @@ pub struct Model {
     pub door: Option<Sight>,
     /// A text over the cards, while one is shown.
     pub page: Option<Page>,
+    /// What is going on, in a sentence, for whoever looks at it step by step.
+    pub caption: Option<String>,
     servers: Vec<Server>,
     view: Option<Arc<View>>,
     asked: Option<(Time, String)>,
@@ -165,6 +167,7 @@ impl Model {
             load: None,
             door: None,
             page: None,
+            caption: None,
             view: None,
             asked: None,
             operations: VecDeque::new(),
@@ -226,8 +229,8 @@ impl Model {
 
         lively |= self.compare();
         for flight in flights {
-            lively |= !flights::FlightKind::of(&flight.name).is_background();
-            if flight.name == "Reply" && flight.to != METADATA {
+            lively |= !flights::FlightKind::of(flight.kind).is_background();
+            if flight.kind == MessageKind::Reply && flight.to != METADATA {
                 // Our own client says itself when it was answered.
                 self.stopwatch.mark(trusted(now, flight.at), Mark::Answer { asked: None });
             }

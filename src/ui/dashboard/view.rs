@@ -24,7 +24,7 @@
 
 use super::layout::{self, Detail};
 use super::model::Model;
-use super::panels::{card, client, events, failover, header, keybar, latency, links, page};
+use super::panels::{caption, card, client, events, failover, header, keybar, latency, links, page};
 use super::theme::{self, Theme};
 use crate::core::protocol::Time;
 use ratatui::Frame;
@@ -77,7 +77,10 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
         theme::plain(theme, buffer);
         return;
     }
-    let plan = layout::plan(area, model.servers().len());
+    let mut plan = layout::plan(area, model.servers().len());
+    if let Some(caption) = &model.caption {
+        caption::draw(buffer, plan.take_last_row(), caption, theme);
+    }
     let beside_notice = plan.latency.y == plan.notice.y && !plan.latency.is_empty();
     header::draw(buffer, plan.header, model, theme, now, beside_notice);
     if !(beside_notice && model.has_notice()) {

@@ -5,7 +5,7 @@
 //! look. Either way the past is what the screen was told ([`Player`]), as much of it as [`KEPT_BYTES_MAX`] holds.
 //!
 //! ```text
-//!  stage -12.4 s · step 31/64 · the cluster runs on, End: now              kept 3 of 64 MiB
+//!  stage -12.4 s · report 31/64 · the cluster runs on, End: now              kept 3 of 64 MiB
 //!  stage · step 64/64 · time stands, → the next thing happens                       kept 1 of 64 MiB
 //! ```
 
@@ -106,7 +106,9 @@ impl LiveStage {
             _ if self.simulator.is_none() => bar.push_str(&format!(" -{:.1} s", behind.as_secs_f64())),
             _ => {}
         }
-        bar.push_str(&format!(" {dot} step {step}/{steps} {dot} "));
+        // Over MPI a step is what one rank reports at a time.
+        let what = if self.simulator.is_some() { "step" } else { "report" };
+        bar.push_str(&format!(" {dot} {what} {step}/{steps} {dot} "));
         match (self.at, &self.simulator) {
             (At::Playing, _) => bar.push_str(&format!("{} a second", self.speed.per_second())),
             (_, None) => bar.push_str("the cluster runs on, End: now"),

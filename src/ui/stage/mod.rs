@@ -9,6 +9,7 @@
 //! | [`recording`] | the stream in a file: written while the cluster runs, read afterwards |
 //! | [`reel`] | the stream in memory, bounded, with models at intervals |
 //! | [`player`] | where one is in it: step, turn, start, end |
+//! | [`caption`] | what a step is, and the rule at work, in one sentence |
 //! | [`live`] | freeze, step and back over a cluster that lives |
 //! | `bar`, `speed` | what the stage and a replay have in common: the last row, steps a second |
 //! | [`replay`] | the screen and the keys: `understudy replay FILE` |
@@ -19,6 +20,7 @@
 //! keys, and say how many they left out. A step is one piece of news, and a report may tell of several events at once.
 
 mod bar;
+pub mod caption;
 pub mod live;
 pub mod player;
 pub mod recording;

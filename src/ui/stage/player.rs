@@ -1,5 +1,6 @@
 //! Where one is in what has happened, and how one moves in it.
 
+use super::caption::caption;
 use super::recording::Recording;
 use super::reel::Reel;
 use crate::cluster::News;
@@ -58,6 +59,7 @@ impl Player {
 
     fn show(&mut self) {
         self.picture = self.model.clone();
+        self.picture.caption = caption(&self.reel.step_at(self.at), &self.model);
         self.moves_for = self.picture.stand(self.now());
     }
 

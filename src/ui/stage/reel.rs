@@ -156,6 +156,16 @@ impl Reel {
         self.time(here).since(self.time(before))
     }
 
+    /// What was told with the step at or before this place.
+    #[must_use]
+    pub fn step_at(&self, place: usize) -> Vec<(Time, News)> {
+        let here = self.steps.partition_point(|step| *step <= place);
+        let Some(to) = here.checked_sub(1).and_then(|at| self.steps.get(at)).copied() else { return Vec::new() };
+        let from = here.checked_sub(2).and_then(|at| self.steps.get(at)).copied().unwrap_or(self.first);
+        let pieces = self.pieces.range(from - self.first..to - self.first);
+        pieces.filter_map(|piece| Some((piece.at, postcard::from_bytes(&piece.bytes).ok()?))).collect()
+    }
+
     /// The model kept nearest before a place, and its own place.
     fn nearest(&self, place: usize) -> Option<&(usize, Model)> {
         self.kept.get(self.kept.partition_point(|(kept, _)| *kept <= place).checked_sub(1)?)
@@ -187,7 +197,7 @@ fn is_telling(news: &News) -> bool {
     match news {
         News::Observation(observation) => {
             !observation.events.is_empty()
-                || observation.flights.iter().any(|flight| !FlightKind::of(&flight.name).is_background())
+                || observation.flights.iter().any(|flight| !FlightKind::of(flight.kind).is_background())
         }
         News::Asked { .. }
         | News::Answered { .. }

@@ -6,7 +6,7 @@
 //! (one direction of one link) carries a few at a time, the rest only count. Lost ones are always drawn.
 
 use super::FRAME;
-use crate::core::protocol::{Flight, Rank, Time};
+use crate::core::protocol::{Flight, MessageKind, Rank, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -52,17 +52,20 @@ pub enum FlightKind {
 }
 
 impl FlightKind {
-    /// The kind of the message with this name.
+    /// How a message of this sort is shown.
     #[must_use]
-    pub fn of(name: &str) -> Self {
-        match name {
-            "Request" => Self::Request,
-            "Prepare" => Self::Prepare,
-            "PrepareOk" | "SnapshotOk" => Self::Ok,
-            "Reply" => Self::Reply,
-            "Join" | "Snapshot" => Self::State,
-            "Heartbeat" | "HeartbeatOk" | "Announce" | "Welcome" => Self::Heartbeat,
-            _ => Self::View,
+    pub fn of(kind: MessageKind) -> Self {
+        use MessageKind as M;
+        match kind {
+            M::Request => Self::Request,
+            M::Prepare => Self::Prepare,
+            M::PrepareOk | M::SnapshotOk => Self::Ok,
+            M::Reply => Self::Reply,
+            M::Join | M::Snapshot => Self::State,
+            M::Heartbeat | M::HeartbeatOk | M::Announce | M::Welcome => Self::Heartbeat,
+            M::NotPrimary | M::Refused | M::Relay | M::StartOver => Self::View,
+            M::GetView | M::ViewIs | M::ChangeView | M::Confirm | M::Retire | M::Retired => Self::View,
+            M::StartView | M::StartViewOk | M::Handover => Self::View,
         }
     }
 
@@ -129,7 +132,7 @@ impl Flights {
     }
 
     pub(super) fn launch(&mut self, now: Time, from: Rank, flight: &Flight) {
-        let kind = FlightKind::of(&flight.name);
+        let kind = FlightKind::of(flight.kind);
         if kind.is_background() && !flight.lost {
             self.heard.insert((from, flight.to), now);
             return;
@@ -143,7 +146,7 @@ impl Flights {
             return;
         }
         let behind = self.on_track(from, flight.to).map(|f| f.starts + SPACING).max();
-        let starts = (now + self.stage(now, from, kind, &flight.name)).max(behind.unwrap_or(now));
+        let starts = (now + self.stage(now, from, flight.kind)).max(behind.unwrap_or(now));
         let label = label(kind, flight);
         self.flying.push(Flying {
             from,
@@ -170,11 +173,12 @@ impl Flights {
     }
 
     /// How long a message waits for those that it follows from.
-    fn stage(&self, now: Time, from: Rank, kind: FlightKind, name: &str) -> Duration {
-        match (kind, name) {
-            (FlightKind::Prepare, _) | (_, "StartView" | "Refused" | "NotPrimary" | "Snapshot" | "ViewIs") => STAGE,
-            (FlightKind::Ok, _) | (_, "StartViewOk") => STAGE * 2,
-            (FlightKind::Reply, _) => {
+    fn stage(&self, now: Time, from: Rank, kind: MessageKind) -> Duration {
+        use MessageKind as M;
+        match kind {
+            M::Prepare | M::StartView | M::Refused | M::NotPrimary | M::Snapshot | M::ViewIs => STAGE,
+            M::PrepareOk | M::SnapshotOk | M::StartViewOk => STAGE * 2,
+            M::Reply => {
                 let wrote = self.flying.iter().any(|f| {
                     f.kind == FlightKind::Prepare
                         && f.from == from
@@ -244,7 +248,7 @@ fn phase(now: Time, started: Time) -> Duration {
 fn label(kind: FlightKind, flight: &Flight) -> String {
     let op = flight.text.split(' ').find(|word| word.starts_with("op=")).unwrap_or("");
     match kind {
-        FlightKind::Prepare | FlightKind::Ok if !op.is_empty() => format!("{} {op}", flight.name),
-        _ => flight.name.clone(),
+        FlightKind::Prepare | FlightKind::Ok if !op.is_empty() => format!("{} {op}", flight.kind),
+        _ => flight.kind.to_string(),
     }
 }
