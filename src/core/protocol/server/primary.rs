@@ -10,8 +10,8 @@ use crate::core::protocol::time::Backoff;
 use crate::core::protocol::view::{Incarnation, METADATA, Member, Rank, View};
 use crate::core::protocol::{CrashPoint, Doom, Event, Outbox, Rule, Time};
 use crate::core::store::{
-    Bytes, ClientId, Command, Db, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq,
-    StoreError,
+    Bytes, Chance, ClientId, Command, Db, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq,
+    Stamp, StoreError,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -340,7 +340,10 @@ impl Primary {
                 self.stale.push(request, None);
                 return;
             }
-            Self::answer(core, request.client, request.seq, core.store.read_at(&request.command, stamp), out);
+            // Nothing is logged that would change what chance is taken from, so each request has its own.
+            let seed = Chance::new(stamp.seed ^ request.seq.0.rotate_left(32) ^ u64::from(request.client.0)).draw();
+            let reply = core.store.read_at(&request.command, Stamp { seed, ..stamp });
+            Self::answer(core, request.client, request.seq, reply, out);
         }
     }
 

@@ -218,11 +218,20 @@ impl Question<'_> {
         Ok(zset)
     }
 
+    /// Those that are there with their weights, the smallest first, as Redis goes through them: with fractions and
+    /// infinities the order makes a difference.
+    fn by_size<'a>(&self, inputs: &[Option<Input<'a>>]) -> Vec<(Input<'a>, f64)> {
+        let there = inputs.iter().zip(&self.weights).filter_map(|(input, weight)| Some(((*input)?, *weight)));
+        let mut there: Vec<_> = there.collect();
+        there.sort_by_key(|(input, _)| input.len());
+        there
+    }
+
     fn union<'a>(&self, inputs: &[Option<Input<'a>>]) -> Vec<(&'a [u8], f64)> {
         let mut scores: BTreeMap<&[u8], f64> = BTreeMap::new();
-        for (input, weight) in inputs.iter().zip(&self.weights) {
-            for (member, score) in input.iter().flat_map(|input| input.iter()) {
-                let score = weighed(*weight, score);
+        for (input, weight) in self.by_size(inputs) {
+            for (member, score) in input.iter() {
+                let score = weighed(weight, score);
                 scores.entry(member).and_modify(|sum| *sum = self.aggregate.of(*sum, score)).or_insert(score);
             }
         }
@@ -230,14 +239,20 @@ impl Question<'_> {
     }
 
     fn inter<'a>(&self, inputs: &[Option<Input<'a>>]) -> Vec<(&'a [u8], f64)> {
-        let Some(all) = inputs.iter().copied().collect::<Option<Vec<_>>>() else { return Vec::new() };
-        let Some(smallest) = all.iter().copied().min_by_key(|input| input.len()) else { return Vec::new() };
-        let score_of = |member: &[u8]| {
-            let mut scores = all.iter().zip(&self.weights).map(|(input, w)| Some(weighed(*w, input.score(member)?)));
-            let first = scores.next()??;
-            scores.try_fold(first, |sum, score| Some(self.aggregate.of(sum, score?)))
+        let there = self.by_size(inputs);
+        let Some(((smallest, first_weight), others)) = there.split_first() else { return Vec::new() };
+        if there.len() < inputs.len() {
+            return Vec::new();
+        }
+        let sum = |(member, score): (&'a [u8], f64)| {
+            // Infinity times nothing is nothing for the first one; for the others it takes part as no number.
+            let first = weighed(*first_weight, score);
+            let sum = others
+                .iter()
+                .try_fold(first, |sum, (input, weight)| Some(self.aggregate.of(sum, weight * input.score(member)?)));
+            Some((member, sum?))
         };
-        smallest.iter().filter_map(|(member, _)| Some((member, score_of(member)?))).collect()
+        smallest.iter().filter_map(sum).collect()
     }
 }
 
