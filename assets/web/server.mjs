@@ -120,4 +120,6 @@ app.use((error, request, response, next) => {
   response.status(500).send('That did not work.')
 })
 
-app.listen(port, '127.0.0.1', () => console.log(`http://127.0.0.1:${port} on the door at ${doorPort}`))
+const server = app.listen(port, '127.0.0.1', () => {
+  console.log(`http://127.0.0.1:${server.address().port} on the door at ${doorPort}`)
+})
