@@ -323,6 +323,8 @@ fn run_console(args: &Args) -> ExitCode {
         all_alive = ConsoleRank::new(&mut link, front, asks, log, start, drawn, news)
             .with_respawn(respawn(args, ranks))
             .with_lodger(door.map(|door| -> Box<dyn Lodger> { Box::new(door) }))
+            // Without a console nobody asks whether it was right, but for who reads the history.
+            .with_judge(!is_service || args.history.is_some())
             .run();
     });
     let _ = io::stdout().flush();
@@ -335,6 +337,7 @@ fn run_console(args: &Args) -> ExitCode {
 /// The door that the arguments ask for.
 fn door(args: &Args) -> Result<Option<Door>, String> {
     let Some(address) = args.door.address else { return Ok(None) };
+    launch::processes::raise_descriptor_limit_for_a_door();
     let password = args.door.password()?.map(Bytes::from);
     let door = Door::open(address, password, clock::now())
         .map_err(|error| format!("no door at {address}: {error}: give another port"))?;

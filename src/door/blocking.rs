@@ -10,7 +10,7 @@ use super::hall::{Hall, Shape, Then};
 use super::rows::{DoorAnswer, Visit};
 use crate::core::protocol::Time;
 use crate::core::store::commands::parse_in;
-use crate::core::store::{Bytes, Command, Db, Reply};
+use crate::core::store::{Bytes, Command, Db, Reply, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ struct Waiter {
     is_asking: bool,
     /// A key may have been filled since it was asked.
     again: bool,
+    /// There was nothing to pop once.
+    has_waited: bool,
 }
 
 /// All who wait, who waits longest first.
@@ -119,7 +121,12 @@ impl Hall {
         let Some(waiter) = self.waiters.waiting.get_mut(&number) else { return };
         waiter.is_asking = false;
         let (id, shape) = (waiter.id, waiter.shape);
-        if matches!(reply, Reply::Nil | Reply::NilArray) {
+        // Who waits for a list does not mind that something else has been there meanwhile. (Where the element is to go
+        // is another matter.)
+        let is_other = |reply: &Reply| matches!(reply, Reply::Error(error) if *error == StoreError::WRONG_TYPE);
+        let is_nothing = waiter.has_waited && waiter.fills.is_none() && is_other(reply);
+        if is_nothing || matches!(reply, Reply::Nil | Reply::NilArray) {
+            waiter.has_waited = true;
             if waiter.again {
                 return self.try_again(now, number);
             }
@@ -241,6 +248,7 @@ fn block(visit: &mut Visit<'_>, timeout: Option<Duration>, pop: Pop) -> Result<D
         next_look: visit.now + LOOK_INTERVAL,
         is_asking: true,
         again: false,
+        has_waited: false,
     });
     visit.me.hold = Hold::Blocked;
     Ok(DoorAnswer::Ask(command, Then::Pop(number)))

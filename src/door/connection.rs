@@ -3,11 +3,15 @@
 //! Requests of one connection are answered in the order in which they came, however many are under way at once: each
 //! has a `ReplySlot`, and bytes leave only when everything before them has left. A request that must see what those
 //! before it did (`PUBLISH`, `WAIT`) waits until there are none; so does everything behind a pop that blocks.
+//!
+//! They are also carried out in that order. The protocol sees to it that a request follows the writes before it, but a
+//! read that is under way may be answered late, by the next primary even; so a write waits for the reads before it.
 
+use super::hall::Then;
 use super::resp::{Parser, Version, Writer};
 use super::transaction::DoorTransaction;
 use crate::core::protocol::Time;
-use crate::core::store::{Bytes, Db, Watched};
+use crate::core::store::{Bytes, Command, Db, Watched};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -17,6 +21,15 @@ pub const PIPELINE_MAX: usize = 1024;
 pub const OUT_BYTES_STOP: usize = 1 << 20;
 /// A client for whom so many bytes wait is given up: somebody sends it messages, and it does not read them.
 pub const OUT_BYTES_MAX: usize = 32 << 20;
+/// The answers of reads that are under way may be so large together, as far as can be foreseen.
+const ANSWERS_BYTES_MAX: usize = 4 << 20;
+/// The most reads of one connection that are under way, and the fewest that are allowed however large answers are.
+const READS_MAX: usize = 512;
+const READS_MIN: usize = 4;
+/// An answer is expected to be so large, in bytes, until there were some.
+const ANSWER_BYTES_EXPECTED: usize = 128 << 10;
+/// How slowly a large answer is forgotten: by one in so many with each that follows.
+const ANSWER_SHARE: usize = 8;
 /// So many bytes are read ahead of what is under way.
 const AHEAD_BYTES_MAX: usize = 256 << 10;
 /// An idle connection keeps this much room for its replies.
@@ -40,6 +53,8 @@ pub enum Hold {
     No,
     /// This request waits until all before it are answered.
     Quiet(Vec<Bytes>),
+    /// A write ([`Connection::held`]) waits until the reads before it are answered: they must not see it.
+    Reads,
     /// The answer to a `WATCH` is missing.
     Watch,
     /// A pop waits for something to pop.
@@ -100,9 +115,16 @@ pub struct Connection {
     /// When it last asked something.
     pub active: Time,
     /// What it last asked.
-    pub last: Bytes,
+    pub last: &'static str,
     /// Bytes that leave with the next write.
     pub out: Vec<u8>,
+    /// Reads that the cluster has not answered yet.
+    pub reads: usize,
+    /// How large the next answer may be, in bytes: nobody knows before it comes, and who does not read must not make
+    /// the cluster answer a thousand times a megabyte.
+    expected: usize,
+    /// The write that waits for them.
+    pub held: Option<Box<(Command, Then)>>,
     slots: VecDeque<ReplySlot>,
     /// The number of the first slot.
     first: u64,
@@ -138,8 +160,11 @@ impl Connection {
             is_dropped: false,
             since: now,
             active: now,
-            last: Bytes::default(),
+            last: "NULL",
             out: Vec::new(),
+            reads: 0,
+            expected: ANSWER_BYTES_EXPECTED,
+            held: None,
             slots: VecDeque::new(),
             first: 0,
             counted: 0,
@@ -163,14 +188,16 @@ impl Connection {
     /// Whether more requests can be taken on.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.hold == Hold::No && !self.closing && self.slots.len() < PIPELINE_MAX && self.out.len() < OUT_BYTES_STOP
+        let reads_max = (ANSWERS_BYTES_MAX / self.expected.max(1)).clamp(READS_MIN, READS_MAX);
+        let is_far_ahead = self.slots.len() >= PIPELINE_MAX || self.reads >= reads_max;
+        self.hold == Hold::No && !self.closing && !is_far_ahead && self.out.len() < OUT_BYTES_STOP
     }
 
     /// Whether more should be read from it: not while it does not read itself, or is far ahead.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        let ahead = self.hold != Hold::No || self.slots.len() >= PIPELINE_MAX;
-        !self.closing && self.out.len() < OUT_BYTES_STOP && !(ahead && self.parser.held_bytes() >= AHEAD_BYTES_MAX)
+        let is_far_ahead = !self.has_room() && self.parser.held_bytes() >= AHEAD_BYTES_MAX;
+        !self.closing && self.out.len() < OUT_BYTES_STOP && !is_far_ahead
     }
 
     /// Everything has been said.
@@ -214,15 +241,20 @@ impl Connection {
     /// The reply to `slot` is there.
     pub fn fill(&mut self, slot: u64, write: impl FnOnce(&mut Writer<'_>)) {
         let Some(at) = slot.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()) else { return };
+        let mut length = 0;
         if at == 0 && !self.slots.is_empty() {
             // The commonest case needs no copy.
+            let before = self.out.len();
             write(&mut Writer::new(&mut self.out, self.version));
+            length = self.out.len() - before;
             self.slots.pop_front();
             self.first += 1;
         } else if let Some(place) = self.slots.get_mut(at) {
             write(&mut Writer::new(&mut place.bytes, self.version));
+            length = place.bytes.len();
             place.done = true;
         }
+        self.expected = length.max(self.expected - self.expected.div_ceil(ANSWER_SHARE));
         while let Some(done) = self.slots.pop_front_if(|slot| slot.done) {
             self.out.extend_from_slice(&done.bytes);
             self.first += 1;

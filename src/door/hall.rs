@@ -81,6 +81,7 @@ struct Parked {
     id: Id,
     slot: Option<u64>,
     then: Then,
+    is_read: bool,
     asked: Time,
     /// Keys that it may have filled, if anybody waits for keys.
     touches: Vec<Bytes>,
@@ -197,6 +198,14 @@ impl Hall {
         }
     }
 
+    /// Some of what a connection was to be told has left: it may have stopped because of that.
+    pub fn sent(&mut self, id: Id) {
+        let goes_on = |connection: &mut Connection| connection.has_room() && connection.parser.held_bytes() > 0;
+        if self.connection(id).is_some_and(goes_on) {
+            self.mark_ready(id);
+        }
+    }
+
     /// Those with something to write.
     pub fn take_dirty(&mut self) -> Vec<Id> {
         let dirty = std::mem::take(&mut self.dirty);
@@ -245,6 +254,13 @@ impl Hall {
             me.hold = Hold::No;
             self.request(now, me, words);
         }
+        if me.reads == 0
+            && let Some(held) = me.held.take()
+        {
+            let (command, then) = *held;
+            me.hold = Hold::No;
+            self.ask(now, me, command, then);
+        }
         while me.has_room() {
             if self.orders.len() >= ORDERS_MAX {
                 self.ready.push(me.id);
@@ -276,7 +292,7 @@ impl Hall {
                 return self.refuse(me, &why);
             }
         };
-        me.last = row.name().into();
+        me.last = row.name();
         if let Err(why) = rows::may(me, row) {
             if let Some(transaction) = &mut me.transaction {
                 transaction.is_spoilt = true;
@@ -296,6 +312,10 @@ impl Hall {
         match answer {
             Ok(DoorAnswer::Said) => me.reply(&bytes),
             Ok(DoorAnswer::Silent) => {}
+            Ok(DoorAnswer::Ask(command, then)) if me.reads > 0 && !command.is_read() => {
+                me.held = Some(Box::new((command, then)));
+                me.hold = Hold::Reads;
+            }
             Ok(DoorAnswer::Ask(command, then)) => self.ask(now, me, command, then),
             Err(why) => self.refuse(me, &why),
         }
@@ -324,17 +344,19 @@ impl Hall {
         };
         // It is remembered which keys may have been filled only while anybody waits for some.
         let touches = if self.waiters.is_empty() { Vec::new() } else { filled_by(&command) };
-        self.order(Parked { id: me.id, slot, then, asked: now, touches }, command);
+        let is_read = command.is_read();
+        me.reads += usize::from(is_read);
+        self.order(Parked { id: me.id, slot, then, is_read, asked: now, touches }, command);
     }
 
     /// The same for a connection that waits for a pop.
     pub fn ask_for(&mut self, now: Time, id: Id, command: Command, then: Then) {
-        self.order(Parked { id, slot: None, then, asked: now, touches: Vec::new() }, command);
+        self.order(Parked { id, slot: None, then, is_read: false, asked: now, touches: Vec::new() }, command);
     }
 
     /// The same for a reply that is not complete yet.
     pub fn ask_on(&mut self, now: Time, id: Id, slot: u64, command: Command, then: Then) {
-        self.order(Parked { id, slot: Some(slot), then, asked: now, touches: Vec::new() }, command);
+        self.order(Parked { id, slot: Some(slot), then, is_read: false, asked: now, touches: Vec::new() }, command);
     }
 
     fn order(&mut self, waiting: Parked, command: Command) {
@@ -372,7 +394,10 @@ impl Hall {
     }
 
     fn deliver(&mut self, now: Time, waiting: Parked, reply: &Reply) {
-        let Parked { id, slot, then, .. } = waiting;
+        let Parked { id, slot, then, is_read, .. } = waiting;
+        if let Some(connection) = self.connection(id) {
+            connection.reads -= usize::from(is_read);
+        }
         let then = match then {
             Then::Pop(number) => return self.popped(now, number, reply),
             Then::Look(number) => return self.looked(now, number, reply),

@@ -282,7 +282,7 @@ fn line(connection: &Connection, visit: &Visit<'_>) -> String {
         connection.parser.held_bytes(),
         connection.out.len(),
         connection.room_bytes(),
-        shown(&connection.last),
+        connection.last,
         connection.version.number(),
         shown(&connection.library.0),
         shown(&connection.library.1),

@@ -174,6 +174,7 @@ impl DoorSockets {
                         connection.sent(count);
                         is_over = connection.is_over();
                         hall.counters.bytes_out += count as u64;
+                        hall.sent(id);
                         sent_any = true;
                     }
                     Err(Errno::AGAIN | Errno::INTR) => {}

@@ -27,6 +27,8 @@ const SEGMENTS: [&str; 2] = ["vader_segment.", "sm_segment."];
 const WATCH_INTERVAL_MS: u64 = 250;
 /// So many open files are more than enough for any process of ours.
 const DESCRIPTORS_WANTED: u64 = 4096;
+/// As many connections as a door lets in.
+const DOOR_DESCRIPTORS_WANTED: u64 = 20_000;
 /// So long rank 0 may take to end the job when the launcher is gone.
 const GRACE_MS: u64 = 700;
 /// How often a wait for somebody's end looks again.
@@ -105,8 +107,18 @@ impl ParentWatch {
 /// Raises the soft limit of open files as far as it may be and is good for: a user's shell may have set it low, and
 /// mpirun and all ranks inherit it.
 pub fn raise_descriptor_limit() {
+    raise_descriptor_limit_to(DESCRIPTORS_WANTED);
+}
+
+/// The same for a rank with a door. Not for all: an mpirun may look at every number below the limit whenever it starts
+/// a process.
+pub fn raise_descriptor_limit_for_a_door() {
+    raise_descriptor_limit_to(DESCRIPTORS_WANTED + DOOR_DESCRIPTORS_WANTED);
+}
+
+fn raise_descriptor_limit_to(wanted: u64) {
     let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(DESCRIPTORS_WANTED, |most| most.min(DESCRIPTORS_WANTED));
+    let wanted = limit.maximum.map_or(wanted, |most| most.min(wanted));
     if limit.current.is_some_and(|current| current < wanted) {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
     }

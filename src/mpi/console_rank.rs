@@ -40,6 +40,8 @@ pub struct ConsoleRank<'a, T> {
     next_process_check: Time,
     /// Who asks on behalf of other programs.
     lodger: Option<Box<dyn Lodger>>,
+    /// Somebody wants to know what was finished for it.
+    is_judged: bool,
     next_sight: Time,
 }
 
@@ -62,6 +64,7 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
             heard: false,
             next_process_check: Time::default(),
             lodger: None,
+            is_judged: true,
             next_sight: Time::default(),
         }
     }
@@ -71,6 +74,12 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
     pub fn with_lodger(self, lodger: Option<Box<dyn Lodger>>) -> Self {
         lodger.iter().for_each(|lodger| self.ranks.hull.link.doorbell.listen_also(lodger.bell()));
         Self { lodger, ..self }
+    }
+
+    /// The same; unless `is_judged`, what the lodger's commands came to is told to nobody else.
+    #[must_use]
+    pub fn with_judge(self, is_judged: bool) -> Self {
+        Self { is_judged, ..self }
     }
 
     /// The same, able to replace dead processes.
@@ -108,11 +117,10 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
                 ProcessFate::Stopped { rank, stopped } => self.service.tell(News::Stopped { rank, stopped }),
             }
         }
-        let finished = self.ranks.take_finished();
+        let mut finished = self.ranks.take_finished();
         if let Some(lodger) = &mut self.lodger {
-            for completion in &finished {
-                lodger.answered(now, completion.seq, &completion.outcome);
-            }
+            let is_judged = self.is_judged;
+            finished.retain(|completion| !lodger.answered(now, completion.seq, &completion.outcome) | is_judged);
         }
         if whole || !finished.is_empty() {
             self.service.finished(finished, self.ranks.front.client().running_since(now));

@@ -17,48 +17,53 @@ fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
-/// A folder with the packages that the clients are; or what is missing for one.
-fn packages(folder: &str, install: impl FnOnce(&Path) -> Output, is_there: &str) -> Result<PathBuf, String> {
+/// A folder with these files and the packages that they name, installed anew when the files have changed; or what is
+/// missing for one.
+pub fn packages(folder: &str, files: &[PathBuf], install: impl FnOnce(&Path) -> Output) -> Result<PathBuf, String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().map_err(|error| error.to_string())?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    if !folder.join(is_there).exists() {
-        let output = install(&folder);
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
-            return Err(format!("its packages cannot be fetched: {said}"));
-        }
+    let mut whole = Vec::new();
+    for file in files {
+        let text = std::fs::read(file).map_err(|error| error.to_string())?;
+        std::fs::write(folder.join(file.file_name().unwrap_or_default()), &text).map_err(|error| error.to_string())?;
+        whole.extend(text);
+    }
+    let stamp = folder.join("installed");
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == whole) {
+        return Ok(folder);
+    }
+    let output = install(&folder);
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
+        return Err(format!("its packages cannot be fetched: {said}"));
+    }
+    std::fs::write(&stamp, whole).map_err(|error| error.to_string())?;
+    Ok(folder)
+}
+
+/// The packages of `tests/clients/package.json`, and these programs beside them.
+pub fn npm(programs: &[&str]) -> Result<PathBuf, String> {
+    let folder = packages("clients-npm", &[source("package.json")], |folder| {
+        let args = ["install", "--no-audit", "--no-fund", "--ignore-scripts"];
+        Command::new("npm").args(args).current_dir(folder).output().expect("it was looked for before")
+    })?;
+    for program in programs {
+        std::fs::copy(source(program), folder.join(program)).map_err(|error| error.to_string())?;
     }
     Ok(folder)
 }
 
-fn npm() -> Result<PathBuf, String> {
-    let install = |folder: &Path| {
-        std::fs::copy(source("package.json"), folder.join("package.json")).expect("the folder was just made");
-        let args = ["install", "--no-audit", "--no-fund", "--ignore-scripts"];
-        Command::new("npm").args(args).current_dir(folder).output().expect("it was looked for before")
-    };
-    let folder = packages("clients-npm", install, "node_modules/redlock")?;
-    std::fs::copy(source("clients.mjs"), folder.join("clients.mjs")).map_err(|error| error.to_string())?;
-    Ok(folder)
-}
-
 fn pip() -> Result<PathBuf, String> {
-    let install = |folder: &Path| {
+    packages("clients-pip", &[source("requirements.txt")], |folder| {
         let venv = Command::new("python3").args(["-m", "venv", "."]).current_dir(folder).output();
         let venv = venv.expect("it was looked for before");
         if !venv.status.success() {
             return venv;
         }
-        let args = ["install", "--quiet", "redis==8.1.0"];
-        Command::new(folder.join("bin/pip")).args(args).output().expect("a new environment has it")
-    };
-    packages("clients-pip", install, "bin/redis-installed").or_else(|why| {
-        // What marks it as complete is made here: pip has no such file.
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-pip");
-        let works = Command::new(folder.join("bin/python")).args(["-c", "import redis"]).output();
-        if works.is_ok_and(|works| works.status.success()) { Ok(folder) } else { Err(why) }
+        let args = ["install", "--quiet", "-r", "requirements.txt"];
+        Command::new("bin/pip").args(args).current_dir(folder).output().expect("a new environment has it")
     })
 }
 
@@ -79,7 +84,7 @@ fn run(job: &mut Job, command: &mut Command) {
 fn clients_in_javascript_notice_no_kill() {
     let mut lacks: Vec<String> =
         [("node", "nodejs"), ("npm", "npm")].iter().filter_map(|(name, package)| program(name, package)).collect();
-    let folder = if lacks.is_empty() { npm() } else { Err(String::new()) };
+    let folder = if lacks.is_empty() { npm(&["clients.mjs"]) } else { Err(String::new()) };
     lacks.extend(folder.as_ref().err().filter(|why| !why.is_empty()).cloned());
     if !can_run("clients_in_javascript_notice_no_kill", &lacks) {
         return;

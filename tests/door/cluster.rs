@@ -3,7 +3,7 @@
 use crate::support::job::Job;
 use crate::support::skip::{can_run, program};
 use crate::support::status::Status;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -24,11 +24,55 @@ pub fn open(args: &[&str]) -> (Job, u16) {
     (job, port)
 }
 
+/// A service with a door, and where that is.
+pub fn open_service(args: &[&str]) -> (Job, u16) {
+    let all: Vec<&str> = ["serve", "--door", "0"].iter().chain(args).copied().collect();
+    let mut job = Job::start(&all);
+    assert_eq!(job.answer(), "ready");
+    let port = wait_for("the door's address", || {
+        let said = job.stderr();
+        let port = said.split("the door is open at 127.0.0.1:").nth(1)?.split_whitespace().next()?.parse().ok();
+        port
+    });
+    (job, port)
+}
+
+/// Waits until this gives something.
+pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Kills the primary's process when it has so many backups; the door says who it is. It waits until another leads.
+pub fn kill_primary_of_service(job: &Job, door: &mut Client, backups: usize) {
+    let mut leader = |wanted: usize| {
+        let info = door.ask("INFO replication");
+        let field =
+            |name: &str| info.split(name).nth(1).and_then(|rest| rest.split("\r\n").next()?.parse::<i32>().ok());
+        let is_whole = field("connected_slaves:")? >= i32::try_from(wanted).expect("few");
+        field("primary_pid:").filter(|pid| is_whole && *pid > 0)
+    };
+    let killed = wait_for("the view is whole", || leader(backups));
+    job.signal(Pid::from_raw(killed).expect("it is none of 0"), Signal::KILL);
+    wait_for("another leads", || leader(0).filter(|pid| *pid != killed));
+}
+
 /// Kills the primary's process.
 pub fn kill_primary(job: &mut Job) {
+    let primary = primary(job);
+    job.signal(primary, Signal::KILL);
+}
+
+/// The primary's process, when all servers have the data.
+pub fn primary(job: &mut Job) -> Pid {
     let status = job.wait_status("the view is whole", Status::is_whole);
-    let primary = status.primary.expect("a whole view has one");
-    job.signal(status.process(primary), Signal::KILL);
+    status.process(status.primary.expect("a whole view has one"))
 }
 
 /// A client that speaks RESP2.
@@ -95,6 +139,16 @@ fn one_connection_lives_through_kills_and_every_request_takes_effect_once() {
     job.expect("GET n", &counted.to_string());
     let info = client.ask("INFO replication");
     assert!(info.contains("primary_pid:") && info.contains("role:master"), "{info}");
+    job.end(0);
+}
+
+#[test]
+fn each_question_for_a_random_member_has_a_chance_of_its_own() {
+    let (job, port) = open(&[]);
+    let mut client = Client::new(port);
+    client.ask("SADD s a b c");
+    let seen: std::collections::BTreeSet<String> = (0..100).map(|_| client.ask("SRANDMEMBER s")).collect();
+    assert_eq!(seen.len(), 3, "{seen:?}");
     job.end(0);
 }
 

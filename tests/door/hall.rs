@@ -72,6 +72,7 @@ impl House {
     /// What a client has been told since the last time.
     fn told(&mut self, id: Id) -> String {
         let out = self.hall.connection(id).map(|connection| std::mem::take(&mut connection.out)).unwrap_or_default();
+        self.hall.sent(id);
         String::from_utf8_lossy(&out).into_owned()
     }
 
@@ -97,6 +98,41 @@ fn requests_in_one_write_are_answered_in_order_and_see_what_came_before() {
     assert_eq!(house.told(id), "", "PING waits for its turn");
     house.work();
     assert_eq!(house.told(id), "+OK\r\n+PONG\r\n$1\r\n1\r\n$1\r\nx\r\n:2\r\n");
+}
+
+#[test]
+fn a_read_does_not_see_what_comes_behind_it() {
+    let mut house = House::new();
+    let id = house.come();
+    house.ask(id, "SET k 1");
+    house.send(id, "GET k\r\nGET k\r\nSET k 2\r\nGET k\r\nMULTI\r\nINCR k\r\nEXEC\r\nGET k\r\n");
+    let taken: Vec<_> = house.taken.iter().map(|(_, command)| command.name()).collect();
+    assert_eq!(taken, ["GET", "GET"], "a primary may answer them after anything that it has been sent");
+    house.work();
+    let answers = "$1\r\n1\r\n$1\r\n1\r\n+OK\r\n$1\r\n2\r\n+OK\r\n+QUEUED\r\n*1\r\n:3\r\n$1\r\n3\r\n";
+    assert_eq!(house.told(id), answers);
+    // A read that nobody answers does not hold up its client for ever.
+    house.send(id, "GET k\r\nINCR k\r\n");
+    assert_eq!(house.taken.pop_front().map(|(_, command)| command.name()), Some("GET"));
+    house.pass(ANSWER_DEADLINE);
+    house.work();
+    assert!(house.told(id).ends_with("\r\n:4\r\n"));
+}
+
+#[test]
+fn who_waits_for_a_list_does_not_mind_something_else_in_its_place() {
+    let mut house = House::new();
+    let (one, pusher) = (house.come(), house.come());
+    assert_eq!(house.ask(one, "BLPOP l 0"), "");
+    for line in ["MULTI", "LPUSH l a", "DEL l", "SET l foo", "EXEC"] {
+        house.ask(pusher, line);
+    }
+    assert_eq!(house.told(one), "");
+    house.ask(pusher, "DEL l");
+    house.ask(pusher, "LPUSH l b");
+    assert_eq!(house.told(one), "*2\r\n$1\r\nl\r\n$1\r\nb\r\n");
+    house.ask(pusher, "SET l foo");
+    assert!(house.ask(one, "BLPOP l 0").starts_with("-WRONGTYPE"), "at once");
 }
 
 #[test]
@@ -162,6 +198,34 @@ fn who_does_not_read_is_not_read_from() {
     let connection = house.hall.connection(id).expect("it is there");
     assert!(!connection.wants_input());
     assert!(connection.out.len() < 1_200_000, "{}", connection.out.len());
+    // When it reads, it is told the rest without asking for anything more.
+    let mut told = 0;
+    while told < 40 * long.len() {
+        let more = house.told(id).len();
+        assert!(more > 0, "{told}");
+        told += more;
+        house.work();
+    }
+}
+
+#[test]
+fn large_answers_are_asked_for_a_few_at_a_time() {
+    let mut house = House::new();
+    let id = house.come();
+    house.ask(id, &format!("SET big {}", "x".repeat(60_000)));
+    house.ask(id, "SET small 1");
+    house.send(id, &"GET small\r\n".repeat(2_000));
+    let first = house.taken.len();
+    house.work();
+    house.told(id);
+    house.send(id, &"GET big\r\n".repeat(2_000));
+    let second = house.taken.len();
+    house.work();
+    house.told(id);
+    house.hall.tick(house.now);
+    house.take();
+    let third = house.taken.len();
+    assert!(first < 50 && second > 500 && third < 100, "{first} {second} {third}");
 }
 
 #[test]
@@ -269,6 +333,12 @@ fn what_differed_from_redis_once() {
     assert_eq!(house.ask(id, "ZRANGE z 0 -1 LIMIT 1 -1"), all);
     assert_eq!(house.ask(id, "ZRANGE z 0 -1 LIMIT -5 -1"), all);
     assert!(house.ask(id, "ZRANGE z 0 -1 LIMIT 1 2").starts_with("-ERR syntax error, LIMIT is only supported"));
+    house.ask(id, "ZADD five 5 m");
+    house.ask(id, "ZADD none 0 m 1 n");
+    house.ask(id, "ZINTERSTORE sum 2 none five WEIGHTS inf 1");
+    assert_eq!(house.ask(id, "ZSCORE sum m"), "$1\r\n0\r\n");
+    house.ask(id, "ZUNIONSTORE sum 2 none five WEIGHTS inf 1");
+    assert_eq!(house.ask(id, "ZSCORE sum m"), "$1\r\n5\r\n");
     house.ask(id, "RPUSH l a b a");
     assert_eq!(house.ask(id, "LPOS l a RANK -9223372036854775807"), "$-1\r\n");
     assert!(house.ask(id, "LPOS l a RANK -9223372036854775808").starts_with("-ERR value is out of range"));

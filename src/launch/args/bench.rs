@@ -75,6 +75,8 @@ pub enum Part {
     Bulk,
     /// What an idle cluster costs.
     Idle,
+    /// The door beside Redis with a replica, if redis-server and redis-benchmark are installed.
+    Door,
 }
 
 impl BenchArgs {
@@ -87,8 +89,17 @@ impl BenchArgs {
 
 impl Part {
     /// In the order in which they are measured.
-    pub const ALL: [Part; 8] =
-        [Self::Speed, Self::Sizes, Self::Servers, Self::Mixes, Self::Bulk, Self::Failover, Self::Idle, Self::Calm];
+    pub const ALL: [Part; 9] = [
+        Self::Speed,
+        Self::Sizes,
+        Self::Servers,
+        Self::Mixes,
+        Self::Bulk,
+        Self::Failover,
+        Self::Idle,
+        Self::Door,
+        Self::Calm,
+    ];
 
     /// The word on the command line.
     #[must_use]

@@ -20,6 +20,7 @@
 //! | [`front`] | rank 0's loop: a client with a window, and the other side of the plain relay |
 //! | [`rank`] | rank 0's start and end |
 //! | [`idle`] | what an idle cluster costs, watched from outside |
+//! | [`door`] | the door beside Redis with a replica |
 //! | [`processes`] | CPU time, context switches, memory |
 //! | [`measure`] | durations, collected |
 //! | [`report`] | rows, table, bars, comparison |
@@ -38,6 +39,7 @@
 //! prompt. One client has all requests outstanding. With more ranks than cores the scheduler has a part in
 //! every figure, in the limit as well.
 
+pub mod door;
 pub mod idle;
 pub mod measure;
 pub mod plot;
@@ -187,6 +189,7 @@ impl<'a> Bench<'a> {
             self.bar.show(0.0, &plan.part.word());
             let measured = match plan.part {
                 Part::Idle => self.idle(plan.servers),
+                Part::Door => self.door(plan.servers),
                 Part::Calm => {
                     let hogs = Hogs::start();
                     let measured = self.cluster(plan);
@@ -260,6 +263,11 @@ impl<'a> Bench<'a> {
     fn idle(&mut self, servers: u32) -> Result<(), String> {
         let rows = &mut self.report.rows;
         idle::measure(servers, self.wanted.quick, &mut |row| rows.push(row))
+    }
+
+    fn door(&mut self, servers: u32) -> Result<(), String> {
+        let rows = &mut self.report.rows;
+        door::measure(servers, self.wanted.seconds, self.wanted.quick, &mut |row| rows.push(row))
     }
 
     fn sum_up_failovers(&mut self) {

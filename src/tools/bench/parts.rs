@@ -54,7 +54,7 @@ pub fn measure<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Re
         Part::Failover => dead.push(failover(front, wanted)?),
         Part::Calm => calm(front, wanted),
         Part::Bulk => bulk(front, wanted)?,
-        Part::Idle => return Err("an idle cluster is not measured from within".to_owned()),
+        Part::Idle | Part::Door => return Err("this is not measured from within".to_owned()),
     }
     if front.failed > 0 {
         say(&ReportLine::Note(format!("{}: {} requests were refused or never answered", part.word(), front.failed)));

@@ -1,0 +1,195 @@
+//! The door beside Redis with one replica, both asked by redis-benchmark, in turns.
+//!
+//! Both keep two copies; Redis does not wait for the second one, unless somebody says WAIT. What is compared is what a
+//! client sees: the whole way through its socket and back.
+
+use super::measure::Samples;
+use super::report::{BenchRow, Target};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The two are asked in turns, so often each.
+const ROUNDS: usize = 3;
+/// As many requests as are answered within about a second.
+const PER_SECOND: f64 = 30_000.0;
+const PER_SECOND_PIPELINED: f64 = 150_000.0;
+/// Requests in one write.
+const PIPELINE: u32 = 16;
+/// Whoever is started must answer after this long.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+/// Who does not answer by then is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+const QUICK_SECONDS: f64 = 0.05;
+
+/// A program that ends when this goes.
+struct Contestant {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Contestant {
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// Measures, and hands each figure to `row`.
+///
+/// # Errors
+/// When Redis' programs are not installed, or one of both does not start.
+pub fn measure(servers: u32, seconds: f64, quick: bool, row: &mut dyn FnMut(BenchRow)) -> Result<(), String> {
+    let seconds = if quick { QUICK_SECONDS } else { seconds / 2.0 };
+    let redis = redis(None)?;
+    let _replica = redis_replica(&redis)?;
+    let ours = door(servers)?;
+    for (test, pipeline, least) in [("set", 1, 1.0), ("get", 1, 1.0), ("set", PIPELINE, 0.5), ("get", PIPELINE, 0.5)] {
+        let per_second = if pipeline == 1 { PER_SECOND } else { PER_SECOND_PIPELINED };
+        let requests = (per_second * seconds / ROUNDS as f64).max(500.0);
+        let rates = in_turns(&ours, &redis, |port| redis_benchmark(port, test, pipeline, requests))?;
+        let (name, how) = match pipeline {
+            1 => (format!("door_{test}_rate"), String::new()),
+            many => (format!("door_{test}_p{many}_rate"), format!(", {many} in one write")),
+        };
+        let what = format!("{} through the door, 50 connections{how}", test.to_uppercase());
+        row(BenchRow::new(&name, &what, rates.0, rates.1, "/s", "Redis with one replica that it does not wait for")
+            .wanted(Target::AtLeast(least)));
+    }
+    let each = Duration::from_secs_f64(seconds / ROUNDS as f64);
+    let p50 = in_turns(&ours, &redis, |port| {
+        let wait = if port == redis.port { "WAIT 1 0\r\n" } else { "" };
+        one_by_one(port, wait, each)
+    })?;
+    let what = "SET through the door, one connection, one at a time";
+    row(BenchRow::new("door_set_p50", what, p50.0, p50.1, "us", "Redis, SET and WAIT 1 in one write")
+        .wanted(Target::AtMost(1.0)));
+    Ok(())
+}
+
+/// The middle figure of both.
+fn in_turns(
+    ours: &Contestant,
+    redis: &Contestant,
+    figure: impl Fn(u16) -> Result<f64, String>,
+) -> Result<(f64, f64), String> {
+    let (mut our_figures, mut their_figures) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        our_figures.push(figure(ours.port)?);
+        their_figures.push(figure(redis.port)?);
+    }
+    for figures in [&mut our_figures, &mut their_figures] {
+        figures.sort_by(f64::total_cmp);
+    }
+    Ok((our_figures[ROUNDS / 2], their_figures[ROUNDS / 2]))
+}
+
+/// Requests a second.
+fn redis_benchmark(port: u16, test: &str, pipeline: u32, requests: f64) -> Result<f64, String> {
+    let output = Command::new("redis-benchmark")
+        .args(["-p", &port.to_string(), "-t", test, "-c", "50", "-P", &pipeline.to_string()])
+        .args(["-n", &format!("{requests:.0}"), "-r", "10000", "-d", "64", "--csv"])
+        .output()
+        .map_err(|error| format!("redis-benchmark: {error}: install redis-tools"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let rate = said.lines().find_map(|line| {
+        let mut cells = line.split(',').map(|cell| cell.trim_matches('"'));
+        cells.next().filter(|name| name.eq_ignore_ascii_case(test))?;
+        cells.next()?.parse().ok()
+    });
+    rate.ok_or_else(|| format!("redis-benchmark says no rate: {said}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Microseconds of a SET, one after the other, each with `more` in the same write.
+fn one_by_one(port: u16, more: &str, each: Duration) -> Result<f64, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = connect(port).map_err(text)?;
+    let request = format!("SET key 0123456789012345678901234567890123456789012345678901234567890123\r\n{more}");
+    let mut samples = Samples::default();
+    let mut buffer = [0; 256];
+    let begun = Instant::now();
+    while begun.elapsed() < each {
+        let asked = Instant::now();
+        stream.write_all(request.as_bytes()).map_err(text)?;
+        let mut lines = 0;
+        while lines < request.matches("\r\n").count() {
+            let count = stream.read(&mut buffer).map_err(text)?;
+            if count == 0 || buffer.starts_with(b"-") {
+                return Err(format!("SET is refused: {}", String::from_utf8_lossy(&buffer[..count])));
+            }
+            lines += buffer[..count].iter().filter(|byte| **byte == b'\n').count();
+        }
+        samples.record(asked.elapsed());
+    }
+    Ok(samples.quantile_us(0.5))
+}
+
+fn connect(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+// ---- the two -----------------------------------------------------------------------------------
+
+fn redis(primary: Option<u16>) -> Result<Contestant, String> {
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(|error| error.to_string())?;
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.port().to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    if let Some(primary) = primary {
+        command.args(["--replicaof", "127.0.0.1", &primary.to_string()]);
+    }
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = child.map_err(|error| format!("redis-server: {error}: install it to compare with it"))?;
+    let redis = Contestant { child, port: port.port() };
+    wait("redis-server does not answer", || connect(redis.port).is_ok())?;
+    Ok(redis)
+}
+
+/// A replica that has everything.
+fn redis_replica(primary: &Contestant) -> Result<Contestant, String> {
+    let replica = redis(Some(primary.port))?;
+    wait("redis-server's replica does not come", || {
+        let said = connect(primary.port).and_then(|mut stream| {
+            stream.write_all(b"INFO replication\r\n")?;
+            let mut buffer = [0; 4096];
+            let count = stream.read(&mut buffer)?;
+            Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
+        });
+        said.is_ok_and(|said| said.contains("state=online"))
+    })?;
+    Ok(replica)
+}
+
+fn wait(what: &str, holds: impl Fn() -> bool) -> Result<(), String> {
+    let until = Instant::now() + START_DEADLINE;
+    while !holds() {
+        if Instant::now() > until {
+            return Err(what.to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// A cluster with a door, without a console.
+fn door(servers: u32) -> Result<Contestant, String> {
+    let program = std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
+    let mut command = Command::new(program);
+    command.args(["serve", "--door", "0", "--spares", "0", "--servers", &servers.to_string()]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut door = Contestant { child: child.map_err(|error| format!("no door: {error}"))?, port: 0 };
+    let (said, told) = (door.child.stdout.take(), door.child.stderr.take());
+    let (Some(said), Some(told)) = (said, told) else { return Err("the door cannot be heard".to_owned()) };
+    let mut told = BufReader::new(told).lines().map_while(Result::ok);
+    let at = told.find_map(|line| line.split("the door is open at 127.0.0.1:").nth(1)?.trim().parse().ok());
+    door.port = at.ok_or("the door does not say where it is")?;
+    let _ = std::thread::Builder::new().name("events".into()).spawn(move || told.for_each(drop));
+    let mut ready = String::new();
+    let heard = BufReader::new(said).read_line(&mut ready);
+    if heard.is_ok() && ready.trim() == "ready" { Ok(door) } else { Err("the cluster is never ready".to_owned()) }
+}
