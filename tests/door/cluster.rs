@@ -31,8 +31,7 @@ pub fn open_service(args: &[&str]) -> (Job, u16) {
     assert_eq!(job.answer(), "ready");
     let port = wait_for("the door's address", || {
         let said = job.stderr();
-        let port = said.split("the door is open at 127.0.0.1:").nth(1)?.split_whitespace().next()?.parse().ok();
-        port
+        said.split("the door is open at 127.0.0.1:").nth(1)?.split_whitespace().next()?.parse().ok()
     });
     (job, port)
 }
