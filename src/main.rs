@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         }
         Some(Tool::Fuzz(wanted)) => return fuzz::main(wanted),
         Some(Tool::Replay { file }) => return understudy::app::replay(&args, file),
+        Some(Tool::Tour(wanted)) => return understudy::app::tour(&args, wanted),
         Some(Tool::Bench(_) | Tool::Serve) | None => {}
     }
     if args.sim {

@@ -1,15 +1,17 @@
 //! Every rule is there for a reason: without it, something goes wrong that does not go wrong with it.
 //!
 //! Three ways to show that, for each rule: random runs find a violation of just the property that the rule
-//! protects; a transcript (`tests/transcripts/rules_without_…`) tells the shortest story of it; a scenario
-//! (`assets/scenarios`) plays it from the console. The same seeds, and the same scripts, end well with the rule.
+//! protects; a transcript (`tests/transcripts/rules_without_…`) tells the shortest story of it; a scene of the tour
+//! (`assets/tour/rules`) plays it for a class. The same seeds, and the same scenes, end well with the rule.
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use understudy::app::play_scene;
 use understudy::core::protocol::{Rule, Rules};
 use understudy::sim::{Chaos, Outcome, run};
+use understudy::ui::tour::{PlayedScene, faults, scenes};
 
 /// The property that breaks without a rule (a file in `src/sim/invariants`), and how many seeds may be tried.
 fn protects(rule: Rule) -> (&'static str, u64) {
@@ -101,77 +103,29 @@ fn every_rule_has_its_transcript() {
     }
 }
 
-// ---- scenarios -------------------------------------------------------------------------------------------
+// ---- scenes ----------------------------------------------------------------------------------------------
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A console script with what it is to answer.
-struct Scenario {
-    name: String,
-    text: String,
-    arguments: Vec<String>,
-    /// One for each line of output: what it is, `not` what it is, or, after `… `, what some later line is.
-    expected: Vec<String>,
-}
-
-impl Scenario {
-    fn read(path: &Path) -> Self {
-        let text = fs::read_to_string(path).expect("a scenario is text");
-        let name = path.file_stem().expect("a scenario has a name").to_string_lossy().into_owned();
-        let after = |start: &'static str| text.lines().filter_map(move |line| line.strip_prefix(start));
-        let play = after("# play: understudy ").next().unwrap_or_else(|| panic!("{name} does not say how to play it"));
-        let arguments = play.split(' ').map(str::to_owned).collect();
-        let expected = after("# → ").map(str::to_owned).collect();
-        Self { arguments, expected, name, text }
-    }
-
-    /// The answers, through the simulator, in line mode.
-    fn play(&self, arguments: &[String]) -> Vec<String> {
-        let logs = std::env::temp_dir().join(format!("understudy-{}-{}", self.name, std::process::id()));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_understudy"))
-            .args(arguments)
-            .arg("--log-dir")
-            .arg(&logs)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        let mut input = child.stdin.take().expect("it was piped");
-        input.write_all(self.text.as_bytes()).expect("the program reads its script");
-        drop(input);
-        let output = child.wait_with_output().expect("the program ends");
-        let _ = fs::remove_dir_all(&logs);
-        String::from_utf8(output.stdout).expect("answers are text").lines().map(str::to_owned).collect()
-    }
-
-    /// What of the answers is not as announced.
-    fn differs(&self, answers: &[String]) -> Option<String> {
-        let mut answers = answers.iter();
-        for expected in &self.expected {
-            let found = match (expected.strip_prefix("… "), expected.strip_prefix("not ")) {
-                (Some(later), _) => answers.any(|answer| answer.starts_with(later)),
-                (None, Some(wrong)) => answers.next().is_some_and(|answer| answer != wrong),
-                (None, None) => answers.next() == Some(expected),
-            };
-            if !found {
-                return Some(format!("`{expected}` does not show"));
-            }
-        }
-        // What comes after a line that was looked for is not announced.
-        let open = self.expected.last().is_some_and(|last| last.starts_with("… "));
-        (!open && answers.len() > 0).then(|| format!("{} answers more than announced", answers.len()))
-    }
-}
-
-/// Plays a script on two servers of which a crashed one restarts at once.
+/// Plays a script through the simulator, in line mode, on two servers of which a crashed one restarts at once.
 fn answers(script: &str) -> Vec<String> {
-    let words = "--sim --seed 1 --servers 2 --failure-rate 0 --recover-after 0";
-    let arguments: Vec<String> = words.split(' ').map(str::to_owned).collect();
-    let scenario = Scenario { name: "script".into(), text: script.into(), arguments, expected: Vec::new() };
-    scenario.play(&scenario.arguments)
+    let logs = std::env::temp_dir().join(format!("understudy-rules-{}", std::process::id()));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_understudy"))
+        .args("--sim --seed 1 --servers 2 --failure-rate 0 --recover-after 0 --log-dir".split(' '))
+        .arg(&logs)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut input = child.stdin.take().expect("it was piped");
+    input.write_all(script.as_bytes()).expect("the program reads its script");
+    drop(input);
+    let output = child.wait_with_output().expect("the program ends");
+    let _ = fs::remove_dir_all(&logs);
+    String::from_utf8(output.stdout).expect("answers are text").lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -194,31 +148,31 @@ fn the_console_tells_which_rules_are_off() {
     assert!(last.starts_with("tail ") && last.contains("OFF") && last.ends_with(Rule::Tail.without()));
 }
 
-fn scenarios() -> Vec<Scenario> {
-    let entries = fs::read_dir(top().join("assets/scenarios")).expect("assets/scenarios is there");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
-    paths.sort();
-    paths.iter().map(|path| Scenario::read(path)).collect()
-}
-
 #[test]
-fn every_scenario_shows_what_it_announces_and_only_without_its_rule() {
-    let scenarios = scenarios();
-    assert_eq!(scenarios.len(), Rule::ALL.len());
-    for scenario in scenarios {
-        let rule: Rule = scenario.name.parse().unwrap_or_else(|why| panic!("{}: {why}", scenario.name));
-        assert!(scenario.text.to_lowercase().contains(rule.says()), "{rule}: the scenario does not say the rule");
-        assert!(scenario.text.contains(rule.without()), "{rule}: the scenario does not say what goes wrong");
+fn every_rule_has_a_scene_that_shows_what_it_announces_and_only_without_the_rule() {
+    for (rule, scene) in Rule::ALL.into_iter().zip(scenes::of_rules().expect("they are scenes")) {
+        let text = fs::read_to_string(top().join(&scene.file)).expect("a scene is text");
+        assert_eq!(scene.name, rule.name());
+        assert!(scene.ask.text.contains(rule.says()), "{rule}: the scene does not say the rule: {}", scene.ask.text);
+        assert!(text.contains(rule.without()), "{rule}: the scene does not say what goes wrong");
         let without = ["--without".to_owned(), rule.name().to_owned()];
-        let (with, last) = scenario.arguments.split_at(scenario.arguments.len() - without.len());
-        assert_eq!(last, without, "{rule}: the last argument switches it off");
+        let (with, last) = scene.options.1.split_at(scene.options.1.len() - without.len());
+        assert_eq!(last, without, "{rule}: the last option switches it off");
 
-        let answers = scenario.play(&scenario.arguments);
-        assert_eq!(scenario.differs(&answers), None, "without {rule}: {answers:#?}");
-        assert_eq!(scenario.play(&scenario.arguments), answers, "{rule}: the same script ended differently");
+        let played = play_scene(&scene).expect("it begins");
+        assert_eq!(faults(&scene, &played), Vec::<String>::new(), "without {rule}: {played:#?}");
 
-        let safe = scenario.play(with);
-        assert!(scenario.differs(&safe).is_some(), "with {rule} it must not go wrong: {safe:#?}");
-        assert_eq!(safe[..safe.len() - 1], answers[..safe.len() - 1], "with {rule} all but the end is the same");
+        let mut safe = scene.clone();
+        safe.options.1 = with.to_vec();
+        let played_safely = play_scene(&safe).expect("it begins");
+        let last = |played: &PlayedScene| played.play.last().map(|step| step.answers.clone());
+        assert_ne!(last(&played_safely), last(&played), "with {rule} it must not go wrong");
+        assert!(played_safely.verdict.starts_with("linearizable"), "with {rule}: {}", played_safely.verdict);
+        // All but the end is the same.
+        let but_last = |played: &PlayedScene| -> Vec<Vec<String>> {
+            let steps = played.setup.iter().chain(&played.play).map(|step| step.answers.clone());
+            steps.take(scene.setup.len() + scene.play.len() - 1).collect()
+        };
+        assert_eq!(but_last(&played_safely), but_last(&played), "with {rule}");
     }
 }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use understudy::core::protocol::Rule;
 use understudy::ui::commands::{keys, moves, table};
+use understudy::ui::tour::scenes;
 
 /// A file with more lines than this wants to be two.
 const FILE_LINES_MAX: usize = 900;
@@ -36,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ui/console", &["core", "cluster", "ui/commands"]),
     ("ui/dashboard", &["core", "cluster", "ui/commands"]),
     ("ui/stage", &["core", "cluster", "ui/commands", "ui/dashboard"]),
+    ("ui/tour", &["core", "ui/commands"]),
     ("launch", &["core", "sim", "ui/dashboard"]),
     ("app", &["core", "check", "cluster", "mpi", "door", "sim", "ui", "launch"]),
     ("tools", &["core", "cluster", "mpi", "sim", "launch", "app"]),
@@ -343,12 +345,12 @@ fn the_tables_of_the_readme_are_those_of_the_program() {
     }
 }
 
-/// Every rule, what goes wrong without it, and the script that shows it.
+/// Every rule, what goes wrong without it, and the scene that shows it.
 fn rules_table() -> String {
     let row = |rule: Rule| {
-        let script = format!("assets/scenarios/{rule}.txt");
-        assert!(top().join(&script).is_file(), "{script} is missing");
-        format!("| `{rule}`: {} | {} | [{rule}.txt]({script}) |\n", rule.says(), rule.without())
+        let scene = scenes::file_of(rule).unwrap_or_else(|| panic!("{rule} has no scene"));
+        assert!(top().join(scene).is_file(), "{scene} is missing");
+        format!("| `{rule}`: {} | {} | [`TOUR {rule}`]({scene}) |\n", rule.says(), rule.without())
     };
     let rows: String = Rule::ALL.into_iter().map(row).collect();
     format!("| rule | without it | see |\n|---|---|---|\n{rows}")

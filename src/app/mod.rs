@@ -12,6 +12,8 @@ mod mpi;
 mod outpour;
 mod replay;
 mod sim;
+mod theatre;
+mod tour;
 mod verdict;
 
 #[cfg(feature = "mpi")]
@@ -20,6 +22,7 @@ pub(crate) use mpi::{Begun, begin, end_world, exit_soon};
 pub use mpi::{run_rank, run_replacement};
 pub use replay::replay;
 pub use sim::{run_sim, watch};
+pub use tour::{play_scene, tour};
 
 use crate::cluster::{Desk, News, Standing};
 use crate::core::node::Setup;

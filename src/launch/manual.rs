@@ -27,6 +27,8 @@ const EXAMPLES: ManualTable = &[
     ("understudy serve --door 6379", "the same, without a console"),
     ("understudy --record FILE", "what happens can be seen again:"),
     ("understudy replay FILE", "freeze, step, back"),
+    ("understudy tour", "a lecture: guess first, then see"),
+    ("understudy tour --check FILE", "does a scene of your own come out?"),
     ("understudy bench --quick", "a glance at how fast it is"),
     ("understudy man | man -l -", "the manual page"),
     ("understudy completions bash > FILE", "Tab completes options: see README.md"),

@@ -62,6 +62,17 @@ const STEP: Duration = Duration::from_millis(1);
 /// If nothing happens that is worth a look, so much time passes with a step.
 const STEP_IDLE: Duration = Duration::from_secs(1);
 
+/// What makes virtual time pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tempo {
+    /// The wall clock.
+    Wall,
+    /// What is asked, at once; the wall clock when nothing is asked for long.
+    Script,
+    /// What is asked, and nothing else: at once, or no faster than the wall clock.
+    Told { at_once: bool },
+}
+
 /// A world with an audience.
 pub struct SimStage<'a> {
     scene: Scene,
@@ -75,13 +86,16 @@ pub struct SimStage<'a> {
     healing_until: Option<Time>,
     /// Virtual time passes so many times slower than time.
     slowness: f64,
+    /// In a story that is told: who waits until when, and how much of the wall's time has not passed here yet.
+    waits: Option<(Time, Sender<()>)>,
+    owed: Duration,
 }
 
 /// The world as the service of rank 0 sees it.
 struct Scene {
     world: World,
     clock: VirtualClock,
-    scripted: bool,
+    tempo: Tempo,
     /// Somebody looks closely: time passes by steps only.
     stands: bool,
     /// When something was last asked.
@@ -98,7 +112,7 @@ impl<'a> SimStage<'a> {
         // Who switches a rule off wants to see what comes of it.
         world.go_on();
         let service = Service::new(news, true, world.now());
-        let scene = Scene { world, clock, scripted: false, stands: false, asked: Instant::now(), to_pass: None };
+        let scene = Scene { world, clock, tempo: Tempo::Wall, stands: false, asked: Instant::now(), to_pass: None };
         Self {
             scene,
             service,
@@ -108,6 +122,8 @@ impl<'a> SimStage<'a> {
             script: None,
             healing_until: None,
             slowness: 1.0,
+            waits: None,
+            owed: Duration::ZERO,
         }
     }
 
@@ -120,22 +136,31 @@ impl<'a> SimStage<'a> {
     /// The same; `scripted`: nobody watches, so time need not follow the wall clock.
     #[must_use]
     pub fn scripted(mut self, scripted: bool) -> Self {
-        self.scene.scripted = scripted;
+        self.scene.tempo = if scripted { Tempo::Script } else { Tempo::Wall };
+        self
+    }
+
+    /// The same; time passes only while somebody waits for it: no faster than the wall clock, or `at_once`.
+    #[must_use]
+    pub fn told(mut self, at_once: bool) -> Self {
+        self.scene.tempo = Tempo::Told { at_once };
         self
     }
 
     /// Plays until somebody asks to quit.
     pub fn run(mut self) {
         let mut last = Instant::now();
-        if self.scene.scripted {
+        if self.scene.tempo != Tempo::Wall {
             self.pass(SCRIPT_START);
         }
+        self.caught_up();
         loop {
             let passed = last.elapsed().min(CATCH_UP_MAX);
             last = Instant::now();
             if !self.scene.clock_stands() {
                 self.play(passed.div_f64(self.slowness));
             }
+            self.go_on_telling(passed);
             self.scene.clock.set(self.scene.world.now());
             self.after_turn();
             match self.asks.recv_timeout(TURN) {
@@ -149,8 +174,7 @@ impl<'a> SimStage<'a> {
                     self.scene.asked = Instant::now();
                     self.service.on_ask(&mut self.scene, ask);
                     if let Some((duration, answer)) = self.scene.to_pass.take() {
-                        self.pass(duration);
-                        let _ = answer.send(());
+                        self.wait(duration, answer);
                     }
                     self.scene.asked = Instant::now();
                     // A request takes microseconds of virtual time: do not make its sender wait a turn.
@@ -258,8 +282,54 @@ impl<'a> SimStage<'a> {
     /// answered.
     fn settle(&mut self) {
         self.pass(Duration::from_micros(300));
-        while self.scene.scripted && self.service.is_awaited() {
+        while self.scene.tempo == Tempo::Script && self.service.is_awaited() {
             self.pass(STEP);
+        }
+        self.go_on_telling(Duration::ZERO);
+    }
+
+    /// Lets so much time pass, and answers then.
+    fn wait(&mut self, duration: Duration, answer: Sender<()>) {
+        if let Tempo::Told { .. } = self.scene.tempo {
+            self.waits = Some((self.scene.world.now() + duration, answer));
+            return;
+        }
+        self.pass(duration);
+        let _ = answer.send(());
+    }
+
+    /// In a story that is told, the wall clock has gone on by so much: so may what somebody waits for.
+    fn go_on_telling(&mut self, passed: Duration) {
+        let Tempo::Told { at_once } = self.scene.tempo else { return };
+        if self.scene.stands {
+            return;
+        }
+        self.owed += passed;
+        let mut waited = false;
+        while self.waits.is_some() || self.service.is_awaited() {
+            let left = self.waits.as_ref().map(|(until, _)| until.since(self.scene.world.now()));
+            let step = left.unwrap_or(STEP).min(STEP);
+            if !at_once && self.owed < step {
+                return;
+            }
+            self.owed = self.owed.saturating_sub(step);
+            self.pass(step);
+            if let Some((_, answer)) = self.waits.take_if(|(until, _)| *until <= self.scene.world.now()) {
+                self.caught_up();
+                let _ = answer.send(());
+            }
+            waited = true;
+        }
+        self.owed = Duration::ZERO;
+        if waited || passed.is_zero() {
+            self.caught_up();
+        }
+    }
+
+    /// In a story that is told: everything that has happened is told before the clock stands.
+    fn caught_up(&mut self) {
+        if let Tempo::Told { .. } = self.scene.tempo {
+            self.tell(true);
         }
     }
 
@@ -368,7 +438,12 @@ fn told(operation: &crate::check::Operation, now: Time) -> Completion {
 
 impl Scene {
     fn clock_stands(&self) -> bool {
-        self.stands || self.scripted && self.asked.elapsed() < SCRIPT_PAUSE_MAX
+        self.stands
+            || match self.tempo {
+                Tempo::Wall => false,
+                Tempo::Script => self.asked.elapsed() < SCRIPT_PAUSE_MAX,
+                Tempo::Told { .. } => true,
+            }
     }
 }
 

@@ -3,10 +3,12 @@
 pub mod bench;
 pub mod door;
 pub mod fuzz;
+pub mod tour;
 
 pub use bench::BenchArgs;
 pub use door::DoorArgs;
 pub use fuzz::FuzzArgs;
+pub use tour::TourArgs;
 
 use crate::core::protocol::Rule;
 use crate::ui::dashboard::ThemeName;
@@ -151,6 +153,8 @@ pub enum Tool {
         /// The recording.
         file: PathBuf,
     },
+    /// Scenes for a class: a question, a guess, and then what happens, in the simulator, always the same way.
+    Tour(TourArgs),
     /// Print the manual page: `understudy man | man -l -`.
     Man,
     /// Print what a shell needs to complete our options: bash, zsh, fish, elvish or powershell.

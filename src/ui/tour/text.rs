@@ -1,0 +1,91 @@
+//! A scene in plain words: for logs, for screen readers, and for the pages of the dashboard.
+
+use super::played::PlayedStep;
+use super::scene::{TourScene, TourStep};
+use textwrap::{Options, WordSplitter};
+
+/// Lines are no longer: a page on a terminal of 80 columns holds them.
+const COLUMNS: usize = 76;
+
+/// A paragraph in lines that fit; what begins with a mark (`1. `) stands to the right of it.
+fn paragraph(mark: &str, text: &str) -> String {
+    let below = " ".repeat(mark.chars().count());
+    let options = Options::new(COLUMNS).word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(text, options.initial_indent(mark).subsequent_indent(&below)) + "\n"
+}
+
+/// Which scenes there are, a line each.
+#[must_use]
+pub fn list(lecture: &[TourScene], of_rules: &[TourScene]) -> String {
+    let all = || lecture.iter().chain(of_rules);
+    let width = all().map(|scene| scene.name.len()).max().unwrap_or(0);
+    let mut text = "The lecture:\n".to_owned();
+    for (at, scene) in lecture.iter().enumerate() {
+        text.push_str(&format!("{:>4}  {:<width$}  {}\n", at + 1, scene.name, scene.title));
+    }
+    text.push_str("\nWhat each rule of the protocol is for:\n");
+    for scene in of_rules {
+        text.push_str(&format!("      {:<width$}  {}\n", scene.name, scene.title));
+    }
+    text
+}
+
+/// The title of a scene, and which of how many it is.
+#[must_use]
+pub fn heading(scene: &TourScene, place: Option<(usize, usize)>) -> String {
+    match place {
+        Some((number, all)) => format!("Scene {number} of {all}: {}", scene.title),
+        None => format!("Scene {}: {}", scene.name, scene.title),
+    }
+}
+
+/// The question with its answers.
+#[must_use]
+pub fn question(scene: &TourScene) -> String {
+    let mut text = paragraph("", &scene.ask.text) + "\n";
+    for (at, answer) in scene.ask.answers.iter().enumerate() {
+        text.push_str(&paragraph(&format!("{}. ", at + 1), answer));
+    }
+    text
+}
+
+/// A command, what was told before it, its answers, and what happened meanwhile.
+#[must_use]
+pub fn step(step: &TourStep, done: &PlayedStep) -> String {
+    let mut text = String::new();
+    for said in &step.says {
+        text.push_str(&paragraph("", said));
+    }
+    text.push_str(&format!("> {}\n", step.command));
+    for answer in &done.answers {
+        text.push_str(&paragraph("  ", answer));
+    }
+    for event in &done.events {
+        text.push_str(&paragraph("  event: ", event));
+    }
+    text
+}
+
+/// The right answer beside what was guessed, what there was to see, and why.
+#[must_use]
+pub fn truth(scene: &TourScene, guess: Option<usize>, hands: &[u32], verdict: &str) -> String {
+    let right = scene.ask.right;
+    let mut text = paragraph(&format!("Right is {}: ", right + 1), scene.ask.answers.get(right).map_or("", |a| a));
+    if let Some(guess) = guess {
+        let so = if guess == right { "which is right" } else { "which is wrong" };
+        text.push_str(&format!("You chose {}, {so}.\n", guess + 1));
+    }
+    let all: u32 = hands.iter().sum();
+    if all > 0 {
+        let counts = hands.iter().enumerate().map(|(at, count)| format!("{count} for {}", at + 1));
+        let were = hands.get(right).map_or(0, |count| count * 100 / all);
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        text.push_str(&paragraph("The class: ", &format!("{counts}: {were}% were right")));
+    }
+    for said in &scene.saw {
+        text.push_str(&paragraph("Seen: ", said));
+    }
+    text.push_str(&paragraph("CHECK: ", verdict));
+    text.push_str(&paragraph("Why: ", &scene.why));
+    text
+}
