@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::time::Duration;
+use understudy::cluster::Desk;
 use understudy::core::fault::Control;
 use understudy::core::node::Setup;
 use understudy::core::protocol::{Config, METADATA, Outcome, Rank};
 use understudy::core::store::{Bytes, Command};
-use understudy::sim::World;
+use understudy::sim::{SimStage, VirtualClock, World};
 
 /// Three servers, and rank 0 with the metadata server and a client.
 const SERVERS: u32 = 3;
@@ -15,6 +16,9 @@ const SERVERS: u32 = 3;
 const CUTS_MAX: usize = 3;
 /// How long each of two tries may take.
 const TRY: Duration = Duration::from_secs(6);
+
+/// Who is not served for so long is told why.
+const LASTING: Duration = Duration::from_secs(3);
 
 type Links = BTreeSet<(u32, u32)>;
 
@@ -111,4 +115,44 @@ fn a_crash_with_cuts_stops_nobody_who_is_reached() {
 #[test]
 fn a_crash_some_time_after_the_cuts_stops_nobody_who_is_reached() {
     all(Duration::from_millis(400), |_, _| true);
+}
+
+/// What the console of a cluster says that knows of no cut, for they came about by themselves.
+fn why(cuts: &Links, crashed: u32) -> Option<String> {
+    let mut world = world();
+    for (from, to) in cuts {
+        world.control(Rank(*from), &Control::Cut { peer: Rank(*to), cut: true }).expect("any link can be cut");
+    }
+    world.control(Rank(crashed), &Control::Crash).expect("it runs");
+    let (desk, asks) = Desk::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| SimStage::new(world, VirtualClock::default(), asks, Box::new(|_| {})).scripted(true).run());
+        desk.submit(Command::Get { key: Bytes::from("k") });
+        assert!(desk.pass(LASTING), "time is virtual");
+        let why = desk.status().why;
+        desk.quit();
+        why
+    })
+}
+
+#[test]
+fn whoever_is_not_served_is_told_by_what_is_observed() {
+    let mut counted = 0;
+    for cuts in sets() {
+        for crashed in 1..=SERVERS {
+            if cuts.iter().any(|(from, to)| *from == crashed || *to == crashed)
+                || play(&cuts, crashed, Duration::ZERO).is_some()
+            {
+                continue;
+            }
+            counted += 1;
+            let why = why(&cuts, crashed).unwrap_or_else(|| panic!("no word with {cuts:?} when {crashed} has crashed"));
+            let (_, link) = why.split_once("the link ").unwrap_or_else(|| panic!("{cuts:?} {crashed}: {why}"));
+            let end = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>();
+            let (from, to) = link.split_once(" → ").expect("an arrow");
+            let named = (end(from).expect("a rank"), end(to).expect("a rank"));
+            assert!(cuts.contains(&named), "{cuts:?} {crashed}: {why}");
+        }
+    }
+    assert!(counted >= 30, "only {counted} cases in which nobody can serve");
 }

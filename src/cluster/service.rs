@@ -514,9 +514,20 @@ impl<'a> Service<'a> {
         let mut situation = Situation {
             lives: view.iter().flat_map(|view| view.members()).map(lives).collect(),
             cuts: self.cuts.clone(),
+            silent: BTreeSet::new(),
             view: view.as_deref(),
             blocked_for: Duration::ZERO,
         };
+        let hears = |rank: &Rank| matches!(situation.lives.get(rank), Some(Life::Lives { .. } | Life::Unknown));
+        let unheard = |seen: &Seen| {
+            let status = seen.status.iter().filter(|_| hears(&seen.rank));
+            status.flat_map(|status| &status.silent).map(|from| (*from, seen.rank)).collect::<Vec<_>>()
+        };
+        let by_servers = seen.values().flat_map(unheard);
+        let by_me = cluster.front().silent(cluster.own_now()).into_iter().map(|from| (from, METADATA));
+        let speaks = |(from, _): &(Rank, Rank)| *from == METADATA || hears(from);
+        let silent = by_servers.chain(by_me).filter(speaks).collect();
+        situation.silent = silent;
         if situation.is_served() {
             self.served = now;
         }

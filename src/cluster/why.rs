@@ -1,11 +1,13 @@
 //! One sentence when nobody is served: which rule blocks, and what would unblock it.
 //!
-//! It follows from the view, from how its servers are, and from the links that an operator has cut. A failover needs a
+//! It follows from the view, from how its servers are, from the links that an operator has cut, and from who does not
+//! hear whom: whatever has broken a link shows itself so. A failover needs a
 //! moment, and so does a server that starts: only what lasts is worth a sentence. That everybody has lost the data is
 //! told at once: no waiting brings it back.
 
 use crate::core::protocol::{METADATA, Member, Rank, Role, ServerStatus, View};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 /// What has not ended by itself after this long does not.
@@ -49,6 +51,8 @@ pub struct Situation<'a> {
     pub lives: BTreeMap<Rank, Life>,
     /// Links that an operator has cut, from → to.
     pub cuts: BTreeSet<(Rank, Rank)>,
+    /// Links over which nothing has come for a while though something should have, from → to.
+    pub silent: BTreeSet<(Rank, Rank)>,
     /// For how long no server has served, or a request of the console has waited for its answer.
     pub blocked_for: Duration,
 }
@@ -68,9 +72,20 @@ impl Situation<'_> {
         matches!(self.life(rank), Life::Lives { .. })
     }
 
-    /// The cut between two ranks, if there is one, and in which direction.
-    fn cut(&self, a: Rank, b: Rank) -> Option<(Rank, Rank)> {
-        [(a, b), (b, a)].into_iter().find(|link| self.cuts.contains(link))
+    /// What is known of the broken link from one rank to another; `None` if nothing is wrong with it.
+    fn broken(&self, from: Rank, to: Rank) -> Option<Broken> {
+        let is_cut = self.cuts.contains(&(from, to));
+        let is_silent = self.silent.contains(&(from, to));
+        // The metadata server only answers, and so does a backup: who hears nothing says nothing.
+        let only_answers = from == METADATA || self.view.is_some_and(|view| view.primary.rank == to);
+        let is_explained = only_answers && self.silent.contains(&(to, from));
+        (is_cut || is_silent && !is_explained).then_some(Broken { from, to, is_cut })
+    }
+
+    /// The broken link between two ranks, in either direction; rather one that an operator has cut.
+    fn between(&self, a: Rank, b: Rank) -> Option<Broken> {
+        let links = || [self.broken(a, b), self.broken(b, a)].into_iter().flatten();
+        links().find(|link| link.is_cut).or_else(|| links().next())
     }
 
     /// The sentence, if there is one to say.
@@ -88,13 +103,12 @@ impl Situation<'_> {
                 return None;
             }
             match self.life(view.primary.rank) {
-                Life::Lives { serving: false } if self.cuts.contains(&(METADATA, view.primary.rank)) => {
-                    Some(unaware(view))
-                }
-                Life::Lives { .. } => self.primary_is_hindered(view),
+                Life::Lives { serving: false } => self.unaware(view).or_else(|| self.primary_is_hindered(view)),
+                Life::Lives { serving: true } => self.primary_is_hindered(view),
                 Life::Paused | Life::Lost => self.nobody_takes_over(view),
                 Life::Unknown => None,
             }
+            .or_else(|| self.something_is_broken())
         })
     }
 
@@ -138,23 +152,19 @@ impl Situation<'_> {
     /// The primary lives, but cannot answer, or is not heard.
     fn primary_is_hindered(&self, view: &View) -> Option<String> {
         let primary = view.primary.rank;
-        let (from, to) = self.cut(primary, METADATA)?;
+        let link = self.between(primary, METADATA)?;
         let missing = view
             .backups
             .iter()
             .map(|backup| backup.rank)
-            .find(|backup| !self.lives(*backup) || self.cut(primary, *backup).is_some());
+            .find(|backup| !self.lives(*backup) || self.between(primary, *backup).is_some());
         Some(match missing {
             Some(backup) => format!(
                 "nobody is served: server {primary}, the primary of view {}, must not answer without server {backup}, \
-                 and cannot ask the metadata server for a view without it: the link {from} → {to} is cut. HEAL mends \
-                 it",
+                 and cannot ask the metadata server for a view without it: {link}",
                 view.number
             ),
-            None => format!(
-                "the console is not served: the link {from} → {to} between it and server {primary}, the primary, is \
-                 cut. HEAL mends it"
-            ),
+            None => format!("the console is not served by server {primary}, the primary: {link}"),
         })
     }
 
@@ -163,25 +173,55 @@ impl Situation<'_> {
         let primary = view.primary.rank;
         let heir = view.backups.iter().map(|backup| backup.rank).find(|backup| self.lives(*backup))?;
         // It asks, and it is asked back.
-        let (from, to) = self.cut(heir, METADATA)?;
-        let cannot = if from == heir { "cannot reach" } else { "does not hear" };
+        let link = self.between(heir, METADATA)?;
+        let cannot = if link.from == heir { "cannot reach" } else { "does not hear" };
         let out = if self.life(primary) == Life::Paused { "is paused" } else { "is lost" };
         Some(format!(
             "nobody is served: server {primary}, the primary of view {}, {out}, and server {heir}, which would take \
-             over, {cannot} the metadata server: the link {from} → {to} is cut. HEAL mends it",
+             over, {cannot} the metadata server: {link}",
             view.number
         ))
     }
+
+    /// The metadata server has decided, and the one it was decided for does not know.
+    fn unaware(&self, view: &View) -> Option<String> {
+        let primary = view.primary.rank;
+        let link = self.broken(METADATA, primary)?;
+        let number = view.number;
+        Some(format!(
+            "nobody is served: server {primary} is the primary of view {number}, and has not heard of it: {link}"
+        ))
+    }
+
+    /// No rule was found that blocks; but not everybody hears whom they should.
+    fn something_is_broken(&self) -> Option<String> {
+        let all = self.cuts.iter().chain(&self.silent);
+        let mut broken: Vec<Broken> = all.filter_map(|(from, to)| self.broken(*from, *to)).collect();
+        broken.sort_by_key(|link| !link.is_cut);
+        Some(format!("the console is not served: {}", broken.first()?))
+    }
 }
 
-/// The metadata server has decided, and the one it was decided for does not know.
-fn unaware(view: &View) -> String {
-    let primary = view.primary.rank;
-    format!(
-        "nobody is served: server {primary} is the primary of view {}, and has not heard of it: the link {METADATA} → \
-         {primary} is cut. HEAL mends it",
-        view.number
-    )
+/// A link over which nothing comes.
+#[derive(Debug, Clone, Copy)]
+struct Broken {
+    from: Rank,
+    to: Rank,
+    /// By an operator.
+    is_cut: bool,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, is_cut } = self;
+        if *is_cut {
+            return write!(f, "the link {from} → {to} is cut. HEAL mends it");
+        }
+        write!(
+            f,
+            "nothing comes over the link {from} → {to}. Mend the network between them; if it is only slow, start with --pace 3"
+        )
+    }
 }
 
 fn list(ranks: &[Rank]) -> String {
@@ -208,6 +248,7 @@ mod tests {
             view: Some(&view),
             lives: lives.iter().map(|(rank, life)| (Rank(*rank), *life)).collect(),
             cuts: cuts.iter().map(|(from, to)| (Rank(*from), Rank(*to))).collect(),
+            silent: BTreeSet::new(),
             blocked_for,
         };
         situation.why().unwrap_or_default()
@@ -236,8 +277,8 @@ mod tests {
             let member = |rank| Member { rank: Rank(rank), incarnation: Incarnation(1) };
             let view = View { number: ViewNumber(4), epoch: 1, primary: member(1), backups: vec![member(2)] };
             let lives = BTreeMap::from([(Rank(1), lives[0]), (Rank(2), lives[1])]);
-            let (cuts, blocked_for) = (BTreeSet::new(), Duration::ZERO);
-            Situation { view: Some(&view), lives, cuts, blocked_for }.data_gone()
+            let (cuts, silent, blocked_for) = (BTreeSet::new(), BTreeSet::new(), Duration::ZERO);
+            Situation { view: Some(&view), lives, cuts, silent, blocked_for }.data_gone()
         };
         assert!(gone([Life::Lost, Life::Lost]).is_some_and(|why| why.contains("the data is gone. RESET")));
         for other in [Life::Paused, Life::Unknown, WAITING] {
@@ -258,6 +299,7 @@ mod tests {
             digest: 0,
             lease: None,
             silence: None,
+            silent: Vec::new(),
             serving: false,
             transfer: None,
             back_in: None,
@@ -320,15 +362,15 @@ mod tests {
     fn the_console_may_be_the_one_who_is_cut_off() {
         assert_eq!(
             why(&[(1, SERVING), (2, WAITING)], &[(0, 1)], LASTING),
-            "the console is not served: the link 0 → 1 between it and server 1, the primary, is cut. HEAL mends it"
+            "the console is not served by server 1, the primary: the link 0 → 1 is cut. HEAL mends it"
         );
     }
 
     #[test]
     fn without_a_view_the_servers_have_some_time_to_start() {
         let none = |blocked_for| {
-            let situation = Situation { view: None, lives: BTreeMap::new(), cuts: BTreeSet::new(), blocked_for };
-            situation.why()
+            let (lives, cuts, silent) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+            Situation { view: None, lives, cuts, silent, blocked_for }.why()
         };
         assert_eq!(none(STARTING / 2), None);
         assert!(none(STARTING).is_some_and(|why| why.contains("no server has announced itself")));

@@ -91,6 +91,7 @@ pub fn status(role: Role, view: u64, op: u64, keys: u64) -> ServerStatus {
         keys,
         digest: op,
         lease: (role == Role::Primary).then_some((Duration::from_millis(34), Duration::from_millis(40))),
+        silent: Vec::new(),
         silence: (role != Role::Down).then_some(Duration::from_millis(50)),
         serving: role == Role::Primary,
         transfer: None,

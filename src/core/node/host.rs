@@ -382,6 +382,7 @@ impl ServerHost {
             lease: lease
                 .map(|until| (until.since(now), primary.and_then(|primary| primary.lease()).unwrap_or_default())),
             silence: server.and_then(|server| server.silence(now)),
+            silent: server.map_or(Vec::new(), |server| self.detours.silent(now, server.listens_to())),
             serving: primary.is_some_and(|primary| primary.is_serving()),
             transfer: server.and_then(Server::receiving),
             back_in: self.down_until.filter(|_| server.is_none()).map(|until| until.since(now)),
@@ -458,6 +459,12 @@ impl FrontHost {
     #[must_use]
     pub fn metadata(&self) -> Option<&Metadata> {
         self.metadata.as_ref()
+    }
+
+    /// Servers that have not been heard directly for a while.
+    #[must_use]
+    pub fn silent(&self, now: Time) -> Vec<Rank> {
+        self.detours.silent_servers(now)
     }
 
     /// What is certain about the lives of a server, on the word of its own report: one that is down has no life now.

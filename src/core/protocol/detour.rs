@@ -121,6 +121,8 @@ pub struct Detours {
     announce: Duration,
     /// Since when each rank has been told something, and has not been heard directly.
     unheard: Vec<Option<Time>>,
+    /// When each rank was last heard directly; before that, when this rank began to listen.
+    heard: Vec<Option<Time>>,
     /// To whom something goes by which server, until when.
     ways: BTreeMap<Rank, (Rank, Time)>,
     /// Announcements since the last answer, and when the first of them was made.
@@ -139,6 +141,7 @@ impl Detours {
             servers: config.servers,
             announce: config.timing.announce,
             unheard: vec![None; config.ranks() as usize],
+            heard: vec![None; config.ranks() as usize],
             ways: BTreeMap::new(),
             unanswered: 0,
             unanswered_since: Time::default(),
@@ -156,6 +159,9 @@ impl Detours {
     pub fn arrived(&mut self, now: Time, sender: Rank, message: Message, primary: Option<Rank>) -> Arrival {
         if let Some(unheard) = self.unheard.get_mut(sender.0 as usize) {
             *unheard = None;
+        }
+        if let Some(heard) = self.heard.get_mut(sender.0 as usize) {
+            *heard = Some(now);
         }
         match message {
             Message::Relay(relay) if relay.to == self.me => self.relayed(now, sender, *relay),
@@ -202,6 +208,9 @@ impl Detours {
     /// Adds to what is about to be sent what goes by detours. A client waits in vain for the answers to what is `late`.
     pub fn add(&mut self, now: Time, sends: &mut Vec<(Rank, Message)>, late: impl Fn(&Message) -> bool) {
         self.ways.retain(|_, (_, until)| now < *until);
+        for heard in &mut self.heard {
+            heard.get_or_insert(now);
+        }
         let (turn, mut used) = (self.turn, false);
         let mut at = 0;
         while at < sends.len() {
@@ -261,6 +270,20 @@ impl Detours {
             Message::ChangeView { .. } => !patient,
             _ => false,
         }
+    }
+
+    /// Which of these, who have reason to speak, have not been heard directly for a while.
+    #[must_use]
+    pub fn silent(&self, now: Time, expected: impl IntoIterator<Item = Rank>) -> Vec<Rank> {
+        let heard = |rank: Rank| self.heard.get(rank.0 as usize).copied().flatten();
+        let is_silent = |rank: &Rank| heard(*rank).is_some_and(|heard| now.since(heard) >= self.patience());
+        expected.into_iter().filter(|rank| *rank != self.me).filter(is_silent).collect()
+    }
+
+    /// Which servers have not been heard directly for a while: all of them announce themselves.
+    #[must_use]
+    pub fn silent_servers(&self, now: Time) -> Vec<Rank> {
+        self.silent(now, (1..=self.servers).map(Rank))
     }
 
     fn is_unheard(&self, now: Time, rank: Rank) -> bool {

@@ -81,6 +81,9 @@ pub struct ServerStatus {
     /// A peer that is silent for longer is suspected: it follows how late words are and how long they travel. `None`
     /// when it has nobody to suspect.
     pub silence: Option<Duration>,
+    /// Whom it should hear, and has not heard directly for a while: the metadata server, and of its view the primary
+    /// or, as primary, the backups.
+    pub silent: Vec<Rank>,
     /// As primary: it answers clients (the take-over is complete).
     pub serving: bool,
     /// As joining server: keys received so far, and how many there are in all.

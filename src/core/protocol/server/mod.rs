@@ -294,6 +294,16 @@ impl Server {
         }
     }
 
+    /// Who has reason to speak to it all the time.
+    pub fn listens_to(&self) -> impl Iterator<Item = Rank> {
+        let peers: &[Member] = match (&self.state, self.view()) {
+            (RoleState::Primary(_), Some(view)) => &view.backups,
+            (RoleState::Backup(_), Some(view)) => std::slice::from_ref(&view.primary),
+            _ => &[],
+        };
+        std::iter::once(METADATA).chain(peers.iter().map(|peer| peer.rank))
+    }
+
     /// The newest view this server knows.
     #[must_use]
     pub fn view(&self) -> Option<&Arc<View>> {
