@@ -514,3 +514,44 @@ fn a_view_of_its_own_takes_no_lease_from_a_primary() {
     node.hear(at(12), METADATA, Message::ViewIs { view: view(3, ONE, &[]) });
     assert_eq!(until(&node), Time::NEVER);
 }
+
+/// The same server is primary once more, and an acknowledgement of its first time comes late: the write of that number
+/// was another one, and the backup has thrown it away since. The same words of the present view count.
+#[test]
+fn what_was_acknowledged_in_an_older_view_may_be_gone() {
+    let (old, new) = (ViewNumber(3), ViewNumber(5));
+    let incarnation = TWO.incarnation;
+    let started = |view, sent| started(view, TWO, sent);
+    let mut begins = Node::of(ONE, &view(new.0, ONE, &[TWO]));
+    begins.hear(at(1), TWO.rank, started(old, at(0)));
+    begins.ask(at(1), CONSOLE, 1, Command::Get { key: Bytes::from("k") });
+    assert_eq!(begins.names(METADATA), Vec::<&str>::new(), "its backup has not begun this view");
+    begins.hear(at(2), TWO.rank, started(new, at(0)));
+    begins.ask(at(3), CONSOLE, 1, Command::Get { key: Bytes::from("k") });
+    assert_eq!(begins.names(METADATA), ["Reply"]);
+
+    begins.ask(at(4), CONSOLE, 2, put("v"));
+    assert_eq!(begins.names(TWO.rank), ["Prepare"]);
+    let prepare_ok = |view| Message::PrepareOk { view, incarnation, op: OpNumber(1) };
+    let heartbeat_ok = |view, op, sent| {
+        let lease = Timing::default().lease;
+        Message::HeartbeatOk { view, incarnation, op: OpNumber(op), sent, lease }
+    };
+    for late in [prepare_ok(old), heartbeat_ok(old, 1, at(4)), started(old, at(4))] {
+        begins.hear(at(5), TWO.rank, late);
+        assert_eq!(begins.names(METADATA), Vec::<&str>::new(), "nobody but the primary has this write");
+    }
+    begins.hear(at(6), TWO.rank, prepare_ok(new));
+    assert_eq!(begins.names(METADATA), ["Reply"]);
+
+    // Nor is a lease of then one of now.
+    let read = |node: &mut Node, now, seq| {
+        node.ask(now, CONSOLE, seq, Command::Get { key: Bytes::from("k") });
+        !node.names(METADATA).is_empty()
+    };
+    assert!(read(&mut begins, at(39), 3));
+    begins.hear(at(40), TWO.rank, heartbeat_ok(old, 1, at(30)));
+    assert!(!read(&mut begins, at(41), 4));
+    begins.hear(at(42), TWO.rank, heartbeat_ok(new, 1, at(30)));
+    assert!(read(&mut begins, at(43), 5));
+}
