@@ -141,6 +141,10 @@ const RESET_DEADLINE: Duration = Duration::from_secs(2);
 /// One run in so many is under load.
 const LOAD: [u64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
+/// In one run of so many somebody asks for all keys at once, instead of one read in so many.
+const ASKS_FOR_ALL: [u64; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
+const READS_OF_ALL_ONE_IN: u32 = 10;
+
 /// What the seed alone decides.
 struct ChaosWeather {
     failure_rate: f64,
@@ -154,6 +158,8 @@ struct ChaosWeather {
     slice: u64,
     /// How long servers remember how late words were.
     memory: Duration,
+    /// Now and then somebody asks for all keys at once.
+    asks_for_all: bool,
 }
 
 impl ChaosWeather {
@@ -170,6 +176,7 @@ impl ChaosWeather {
             load: pick(&LOAD) == 1,
             slice: pick(&[SLICE_UNITS, 50, SLICE_UNITS, 10]),
             memory: Duration::from_millis(pick(&[0, 300, 60_000])),
+            asks_for_all: pick(&ASKS_FOR_ALL) == 1,
         }
     }
 }
@@ -239,6 +246,8 @@ pub struct Script {
     chaos: Chaos,
     big_values: bool,
     rng: ChaCha8Rng,
+    /// Decides which reads are of all keys, if any are.
+    reads_of_all: Option<ChaCha8Rng>,
     monkey: Monkey,
     gremlin: Gremlin,
     next_request: Time,
@@ -251,13 +260,30 @@ impl Script {
     /// The script of a seed, for a world that begins now.
     #[must_use]
     pub fn new(seed: u64, chaos: &Chaos, now: Time) -> Self {
-        let ChaosWeather { resets, big_values, .. } = ChaosWeather::of(seed);
+        let ChaosWeather { resets, big_values, asks_for_all, .. } = ChaosWeather::of(seed);
         let mut monkey =
             Monkey { rng: ChaCha8Rng::seed_from_u64(!seed), faults_left: chaos.faults, paused: Vec::new(), resets };
         let next_fault = now + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
         let (rng, gremlin) = (ChaCha8Rng::seed_from_u64(seed), Gremlin::new(seed, chaos, now));
         let (asked, end) = (0, now + FAULTS_MAX.max(FAULTS_PER_OPERATION_MAX * chaos.operations));
-        Self { chaos: chaos.clone(), big_values, rng, monkey, gremlin, next_request: now, next_fault, asked, end }
+        // With values of other kinds the model does not know all keys.
+        let reads_of_all = (asks_for_all && !chaos.values).then(|| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(3);
+            rng
+        });
+        Self {
+            chaos: chaos.clone(),
+            big_values,
+            rng,
+            reads_of_all,
+            monkey,
+            gremlin,
+            next_request: now,
+            next_fault,
+            asked,
+            end,
+        }
     }
 
     /// When the next request or fault is due; `None` when everything was asked, or it has taken too long.
@@ -276,6 +302,12 @@ impl Script {
             let mut command = random_command(&mut self.rng, client, self.asked, self.big_values);
             if self.chaos.values && self.rng.random_bool(0.6) {
                 command = random_value(&mut self.rng, self.asked);
+            }
+            if let (Some(rng), Command::Get { .. }) = (&mut self.reads_of_all, &command)
+                && rng.random_range(0..READS_OF_ALL_ONE_IN) == 0
+            {
+                let keys = Command::Keys { pattern: Bytes::from("*") };
+                command = if rng.random_bool(0.5) { Command::Count } else { keys };
             }
             let think = Duration::from_micros(self.rng.random_range(THINK_US));
             if world.front(client).client().outstanding() < self.chaos.window {
