@@ -193,8 +193,11 @@ impl Situation<'_> {
         ))
     }
 
-    /// No rule was found that blocks; but not everybody hears whom they should.
+    /// No rule was found that blocks; but for some time not everybody has heard whom they should.
     fn something_is_broken(&self) -> Option<String> {
+        if self.blocked_for < LASTING * 2 {
+            return None;
+        }
         let all = self.cuts.iter().chain(&self.silent);
         let mut broken: Vec<Broken> = all.filter_map(|(from, to)| self.broken(*from, *to)).collect();
         broken.sort_by_key(|link| !link.is_cut);
