@@ -1,9 +1,10 @@
 //! Would it be noticed? A protocol with a flaw must fail within a few seeds of the simulator.
 //!
 //! A flaw is put into the messages that servers take in, or into their timing, so the protocol itself needs no
-//! switches for it. The rules have tests of their own (`tests/rules.rs`). That words of an earlier life or of an older
-//! view count for nothing has stories of its own (`what_an_earlier_life_has_the_present_one_may_lack` and
-//! `what_was_acknowledged_in_an_older_view_may_be_gone` in `tests/protocol`): what they need meets too rarely for seeds.
+//! switches for it. The rules have tests of their own (`tests/rules.rs`). That words of an earlier life or of an
+//! older view count for nothing has stories of its own in `tests/protocol`
+//! (`what_an_earlier_life_has_the_present_one_may_lack`, `what_was_acknowledged_in_an_older_view_may_be_gone`): what
+//! they need meets too rarely for seeds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -222,7 +222,8 @@ impl fmt::Display for Broken {
         }
         write!(
             f,
-            "nothing comes over the link {from} → {to}. Mend the network between them; if it is only slow, start with --pace 3"
+            "nothing comes over the link {from} → {to}. Mend the network between them; if it is only slow, start with \
+             --pace 3"
         )
     }
 }
