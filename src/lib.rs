@@ -3,7 +3,7 @@
 //! ```text
 //! main        puts the parts together (app)
 //!   ┌───────────┬─────────────┬────────────┐
-//! tools       launch          ui           │      bench, fuzz · arguments, mpirun · commands, prompt, dashboard
+//! tools       launch          ui           │      bench, fuzz, log · arguments, mpirun · commands, prompt, dashboard
 //!   └─────┬─────┴─────────────┤            │
 //!        mpi                 sim           │      the cluster over MPI · the cluster on virtual time
 //!         └─────────┬─────────┴────────────┤
@@ -27,7 +27,8 @@
 //! 6. [`ui::commands`], [`ui::console`] and [`ui::dashboard`] — one table of commands, one of keys; a model folded from
 //!    that stream, a pure view; [`ui::stage`] — the stream recorded, and gone through step by step.
 //! 7. [`launch`] — arguments; how mpirun is started around this very binary, and why the terminal is whole afterwards.
-//! 8. [`tools`] — the benchmark and the fuzzer; [`app`] — which thread of which rank runs what.
+//! 8. [`core::disk`] and [`disk`] — what is on a disk, and which of it is to be believed.
+//! 9. [`tools`] — the benchmark, the fuzzer and the reader of logs; [`app`] — which thread of which rank runs what.
 //!
 //! # How one PUT travels
 //!
@@ -53,6 +54,7 @@ pub mod app;
 pub mod check;
 pub mod cluster;
 pub mod core;
+pub mod disk;
 pub mod door;
 pub mod launch;
 pub mod mpi;

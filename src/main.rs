@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use understudy::launch::args::{Args, Tool};
 use understudy::launch::{self, manual};
-use understudy::tools::{bench, fuzz};
+use understudy::tools::{bench, fuzz, log};
 
 /// Keys and values are many small pieces that come and go with every request, and now and then a big one.
 #[global_allocator]
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             return understudy::app::watch(&args, wanted.seeds.start, &wanted.chaos());
         }
         Some(Tool::Fuzz(wanted)) => return fuzz::main(wanted),
+        Some(Tool::Log(wanted)) => return log::main(wanted),
         Some(Tool::Replay { file }) => return understudy::app::replay(&args, file),
         Some(Tool::Tour(wanted)) => return understudy::app::tour(&args, wanted),
         Some(Tool::Bench(_) | Tool::Serve) | None => {}

@@ -23,6 +23,7 @@ fn protects(rule: Rule) -> (&'static str, u64) {
         Rule::Sessions => ("exactly_once", 30),
         // Who asks has to die while the request travels.
         Rule::Confirm => ("survivor", 400),
+        Rule::SyncBeforeAck | Rule::PersistView | Rule::RecoverHighestView => ("durability", 400),
     }
 }
 

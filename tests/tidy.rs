@@ -24,13 +24,15 @@ const MAY_PRINT: &[&str] = &["src/app/", "src/launch/manual.rs", "src/tools/"];
 const ROOMS: &[(&str, &[&str])] = &[
     ("core/store", &[]),
     ("core/protocol", &["core/store"]),
+    ("core/disk", &["core/store", "core/protocol"]),
     ("check", &["core/store", "core/protocol"]),
     ("core/load", &["core/store", "core/protocol"]),
     ("core/fault", &["core/store", "core/protocol", "core/load"]),
     ("core/node", &["core/store", "core/protocol", "core/load", "core/fault"]),
     ("cluster", &["core"]),
+    ("disk", &["core"]),
     ("mpi/transport", &["core"]),
-    ("mpi", &["core", "cluster", "mpi/transport"]),
+    ("mpi", &["core", "cluster", "disk", "mpi/transport"]),
     ("sim", &["core", "cluster", "check"]),
     ("door", &["core", "cluster"]),
     ("ui/commands", &["core"]),
@@ -39,14 +41,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ui/stage", &["core", "cluster", "ui/commands", "ui/dashboard"]),
     ("ui/tour", &["core", "ui/commands"]),
     ("launch", &["core", "sim", "ui/dashboard"]),
-    ("app", &["core", "check", "cluster", "mpi", "door", "sim", "ui", "launch"]),
-    ("tools", &["core", "cluster", "mpi", "sim", "launch", "app"]),
+    ("app", &["core", "check", "cluster", "disk", "mpi", "door", "sim", "ui", "launch"]),
+    ("tools", &["core", "cluster", "disk", "mpi", "sim", "launch", "app"]),
 ];
 /// Folders of rooms: what is directly in them belongs to nobody.
 const STOREYS: &[&str] = &["core", "ui"];
 
 /// The rooms that are plain values: time and chance are handed in, and nothing else comes from outside.
-const PURE: &[&str] = &["core/store", "core/protocol", "core/load", "core/fault", "core/node"];
+const PURE: &[&str] = &["core/store", "core/protocol", "core/disk", "core/load", "core/fault", "core/node"];
 /// What would make them something else.
 const IMPURE: &[&str] = &[
     "std::time::Instant",

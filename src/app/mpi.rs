@@ -3,11 +3,13 @@
 use super::verdict::Court;
 use super::{Play, complain, enter_screen, fail, new_model, random_seed, setup};
 use crate::cluster::{Desk, Lodger};
+use crate::core::disk::{Fsync, Owner};
 use crate::core::node::FrontHost;
-use crate::core::protocol::{Incarnation, METADATA, Rank};
+use crate::core::protocol::{Incarnation, METADATA, Rank, Recovered};
 use crate::core::store::{Bytes, ClientId};
+use crate::disk::{Cabinet, Found, Scribe, folder};
 use crate::door::Door;
-use crate::launch::args::{Args, BenchArgs, Place, Tool};
+use crate::launch::args::{Args, BenchArgs, FsyncArg, Place, Tool};
 use crate::launch::{self, Attachment, Order, ParentWatch};
 use crate::mpi::client_rank;
 use crate::mpi::end::Ended;
@@ -33,6 +35,9 @@ use std::time::Duration;
 
 /// After the goodbye a rank that still hangs in MPI is ended.
 const EXIT_DEADLINE: Duration = Duration::from_millis(400);
+
+/// Every start of a cluster with disks begins with lives of its own million.
+const LIVES_PER_RUN: u64 = 1_000_000;
 
 /// Where random numbers come from that nobody can guess.
 const RANDOM: &str = "/dev/urandom";
@@ -84,7 +89,14 @@ pub(crate) struct Begun {
 ///
 /// # Errors
 /// When something is missing for that.
-pub(crate) fn begin(args: &Args, world: World, spares: u32, seed: u64, observe: bool) -> Result<Begun, String> {
+pub(crate) fn begin(
+    args: &Args,
+    world: World,
+    spares: u32,
+    seed: u64,
+    observe: bool,
+    disks: Option<(u64, u64)>,
+) -> Result<Begun, String> {
     let together = world.size();
     let mut token = [0; 16];
     File::open(RANDOM)
@@ -101,8 +113,9 @@ pub(crate) fn begin(args: &Args, world: World, spares: u32, seed: u64, observe: 
         token: u128::from_le_bytes(token),
         process: Process(METADATA.0),
         rank: METADATA,
-        incarnation: Incarnation(1),
+        incarnation: Incarnation(disks.map_or(0, |(_, run)| run) * LIVES_PER_RUN + 1),
         places: Vec::new(),
+        disks,
     };
     let mut mesh = Mesh::of_world(world);
     mesh.join(start.process, start.job(), together);
@@ -212,17 +225,53 @@ fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), or
     let log = Log::create(logs, start.rank, clock::now());
     let mut setup = setup(args, start.ranks.max(2 + args.clients), start.seed, start.observe);
     setup.config.unix_ms = clock::unix_ms_at_zero();
+    let is_client = start.rank.0 > setup.config.servers;
+    let run = start.disks.map(|(_, run)| run);
+    let (disk, had) = match disk_of_server(args, &start, is_client, &doorbell) {
+        Ok(disk) => disk,
+        Err(why) => return complain(&why),
+    };
     let mut link = Link::new(mesh, doorbell);
     link.put_back(early);
     link.push(METADATA, &hello(addresses));
-    let ended = if start.rank.0 > setup.config.servers {
+    let ended = if is_client {
         let host = FrontHost::new(start.rank, std::process::id(), &setup);
+        let host = match run {
+            Some(run) => host.with_disk(&setup, run, Recovered::default(), false),
+            None => host,
+        };
         client_rank::run(&mut link, host, log, &is_orphan)
     } else {
-        let host = server_rank::host(start.rank, start.incarnation, setup);
-        server_rank::run(&mut link, host, log, &is_orphan)
+        let host = server_rank::host(start.rank, start.incarnation, setup, had);
+        server_rank::run(&mut link, host, disk, log, &is_orphan)
     };
     leave(link.into_transport(), ended)
+}
+
+/// The disk of a server, and what is on it.
+fn disk_of_server(
+    args: &Args,
+    start: &Start,
+    is_client: bool,
+    doorbell: &Doorbell,
+) -> Result<(Option<Scribe>, Option<Recovered>), String> {
+    let (Some(data), Some((cluster, _)), false) = (&args.data, start.disks, is_client) else { return Ok((None, None)) };
+    let owner = Owner { cluster, rank: start.rank };
+    let ringer = doorbell.ringer(start.process).map_err(|error| format!("no doorbell: {error}"))?;
+    let (scribe, found) = open_disk(data, owner, args.fsync.into(), ringer)?;
+    Ok((Some(scribe), Some(found.had)))
+}
+
+/// Opens the log of a rank, and starts the thread that writes it.
+fn open_disk(data: &Path, owner: Owner, fsync: Fsync, ringer: Ringer) -> Result<(Scribe, Found), String> {
+    let (cabinet, found) =
+        Cabinet::open(&folder::of_rank(data, owner.rank), owner, fsync).map_err(|error| error.to_string())?;
+    if let Some(damage) = &found.damage {
+        complain(damage);
+    }
+    let scribe =
+        Scribe::start(cabinet, move || ringer.ring()).map_err(|error| format!("no thread for the disk: {error}"))?;
+    Ok((scribe, found))
 }
 
 /// The end of a rank. MPI ends the orderly way only when everybody is there for it.
@@ -277,6 +326,14 @@ fn run_console(args: &Args) -> ExitCode {
         }
     };
 
+    let opened = match args.data.as_deref().map(disk_of_rank_zero).transpose() {
+        Ok(opened) => opened,
+        Err(why) => {
+            attached.break_off(1);
+            return fail(&why);
+        }
+    };
+
     // The screen comes up while MPI does.
     let now = clock::now();
     let seed = args.seed.unwrap_or_else(random_seed);
@@ -298,7 +355,8 @@ fn run_console(args: &Args) -> ExitCode {
     lock(&model).setup.servers = ranks - 1 - args.clients;
     court.expect((ranks - args.clients..ranks).map(ClientId));
 
-    let Begun { mesh, doorbell, start } = match begin(args, world, spares, seed, true) {
+    let disks = opened.as_ref().map(|(cabinet, found)| (cabinet.owner().cluster, found.had.run));
+    let Begun { mesh, doorbell, start } = match begin(args, world, spares, seed, true, disks) {
         Ok(begun) => begun,
         Err(why) => return fail(&why),
     };
@@ -306,12 +364,25 @@ fn run_console(args: &Args) -> ExitCode {
         Ok(ringer) => ringer,
         Err(error) => return fail(&format!("no doorbell: {error}")),
     };
+    let front_setup = setup(args, ranks, start.seed, start.observe);
+    let front = FrontHost::new(METADATA, std::process::id(), &front_setup);
+    let (front, disk) = match opened {
+        None => (front, None),
+        Some((cabinet, found)) => {
+            let always = args.fsync == FsyncArg::Always;
+            let run = found.had.run;
+            let ringer = ringer.clone();
+            match Scribe::start(cabinet, move || ringer.ring()) {
+                Ok(scribe) => (front.with_disk(&front_setup, run, found.had, always), Some(scribe)),
+                Err(error) => return fail(&format!("no thread for the disk: {error}")),
+            }
+        }
+    };
     let mesh = mesh.with_offspring(offspring(args, ringer.clone()));
     let (the_desk, asks) = Desk::waking(move || ringer.ring());
     let _ = desk.set(the_desk.clone());
     attached.report_pids(&[std::process::id()]);
 
-    let front = FrontHost::new(METADATA, std::process::id(), &setup(args, ranks, start.seed, start.observe));
     let log = Log::create(launch::job_dir(args).ok().as_deref(), METADATA, clock::now());
     let mut link = Link::new(mesh, doorbell);
     if let Some(at) = door.as_ref().map(Door::address) {
@@ -322,6 +393,7 @@ fn run_console(args: &Args) -> ExitCode {
     let code = play.run(|news, drawn| {
         all_alive = ConsoleRank::new(&mut link, front, asks, log, start, drawn, news)
             .with_respawn(respawn(args, ranks))
+            .with_disk(disk)
             .with_lodger(door.map(|door| -> Box<dyn Lodger> { Box::new(door) }))
             // Without a console nobody asks whether it was right, but for who reads the history.
             .with_judge(!is_service || args.history.is_some())
@@ -332,6 +404,34 @@ fn run_console(args: &Args) -> ExitCode {
     attached.finish(code);
     end_world(link.into_transport(), all_alive);
     signal_hook::low_level::exit(i32::from(code))
+}
+
+/// The log of rank 0. What is found of the servers' logs on this host has to be of the same cluster.
+fn disk_of_rank_zero(data: &Path) -> Result<(Cabinet, Found), String> {
+    let found = folder::cluster(data).map_err(|error| error.to_string())?;
+    let cluster = match found {
+        Some(cluster) => cluster,
+        None => random_number()?,
+    };
+    let owner = Owner { cluster, rank: METADATA };
+    // What the metadata server decides is on its disk before anybody hears of it, whatever the servers do.
+    let (cabinet, found) =
+        Cabinet::open(&folder::of_rank(data, METADATA), owner, Fsync::Always).map_err(|error| error.to_string())?;
+    match &found.damage {
+        Some(damage) => {
+            Err(format!("{damage}: without it the last view is not known; start again, and all servers are waited for"))
+        }
+        None => Ok((cabinet, found)),
+    }
+}
+
+/// A number that nobody can guess.
+fn random_number() -> Result<u64, String> {
+    let mut bytes = [0; 8];
+    File::open(RANDOM)
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .map_err(|error| format!("no random numbers: {RANDOM}: {error}"))?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 /// The door that the arguments ask for.

@@ -47,7 +47,7 @@ const ENVIRONMENT: ManualTable = &[
 const EXIT_STATUSES: ManualTable = &[
     ("0", "all was answered; (nil) and (unknown) are answers too"),
     ("1", "an answer was an error; the cluster did not start, or broke;"),
-    ("", "fuzz: a property was violated"),
+    ("", "fuzz: a property was violated; log: it is damaged"),
     ("2", "the options were wrong"),
     ("128+n", "ended by signal n: 130 Ctrl-C, 143 TERM, 129 HUP"),
 ];

@@ -14,6 +14,7 @@ use crate::core::node::FrontHost;
 use crate::core::protocol::client::WINDOW_MAX;
 use crate::core::protocol::{Event, METADATA, Rank, Time};
 use crate::core::store::ClientId;
+use crate::disk::Scribe;
 use crate::mpi::transport::wire::Start;
 use crate::mpi::transport::{Packet, Transport};
 use crossbeam_channel::Receiver;
@@ -86,6 +87,12 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
     #[must_use]
     pub fn with_respawn(self, respawn: Respawn) -> Self {
         Self { ranks: self.ranks.with_respawn(respawn), ..self }
+    }
+
+    /// The same with a disk.
+    #[must_use]
+    pub fn with_disk(self, disk: Option<Scribe>) -> Self {
+        Self { ranks: self.ranks.with_disk(disk), ..self }
     }
 
     /// Runs until somebody asks to quit. True when all ranks are alive, so that MPI can end the orderly way.
@@ -229,6 +236,7 @@ impl<'a, T: Transport + 'a> Node<'a> for ConsoleRank<'a, T> {
             return Acted { worked: true, expecting: false, due: now, end: Some(self.leave(now)) };
         };
         let lodged = self.serve_lodger(now);
+        self.ranks.hear_disk(now);
         self.ranks.tick(now);
         self.hear(now, false);
         self.service.tend(&self.ranks);

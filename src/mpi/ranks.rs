@@ -16,6 +16,7 @@ use crate::core::protocol::{
     Completion, Event, Incarnation, METADATA, Message, Observation, Rank, Rules, ServerStatus, Time, TurnTimes,
 };
 use crate::core::store::Command;
+use crate::disk::{DiskNews, Scribe};
 use crate::mpi::transport::wire::Start;
 use crate::mpi::transport::{Change, End, Packet, Place, Process, Transport};
 use crossbeam_channel::Sender;
@@ -99,6 +100,22 @@ impl<'a, T: Transport> Ranks<'a, T> {
     /// The same, able to replace dead processes.
     pub(super) fn with_respawn(self, respawn: Respawn) -> Self {
         Self { respawn, ..self }
+    }
+
+    /// The same with a disk.
+    pub(super) fn with_disk(self, disk: Option<Scribe>) -> Self {
+        Self { hull: self.hull.with_disk(disk), ..self }
+    }
+
+    /// Takes in what rank 0's disk has to say.
+    pub(super) fn hear_disk(&mut self, now: Time) {
+        while let Some(news) = self.hull.disk_news() {
+            match news {
+                DiskNews::Durable(ticket) => self.front.durable(now, ticket, &mut self.outputs),
+                DiskNews::Failed(why) => self.say(now, format!("{why}; the view cannot change any more")),
+                DiskNews::Recovered(_) => {}
+            }
+        }
     }
 
     /// A turn begins.

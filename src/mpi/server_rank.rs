@@ -7,8 +7,9 @@ use super::log::Log;
 use super::turn::{self, Acted, Hull, Node};
 use crate::core::fault::Control;
 use crate::core::node::{Outputs, ServerHost, Setup};
-use crate::core::protocol::{Incarnation, METADATA, Rank, Time};
+use crate::core::protocol::{Incarnation, METADATA, Rank, Recovered, Time};
 use crate::core::store::work::SLICE_UNITS;
+use crate::disk::{DiskNews, Scribe};
 use crate::mpi::transport::raw::Play;
 use crate::mpi::transport::{Packet, Transport};
 
@@ -27,10 +28,17 @@ struct ServerRank<'a, T> {
 }
 
 /// Runs the server on this rank until the cluster ends.
-pub fn run<T: Transport>(link: &mut Link<T>, host: ServerHost, log: Log, is_orphan: &dyn Fn() -> bool) -> Ended {
+pub fn run<T: Transport>(
+    link: &mut Link<T>,
+    host: ServerHost,
+    disk: Option<Scribe>,
+    log: Log,
+    is_orphan: &dyn Fn() -> bool,
+) -> Ended {
     let end = End::new(clock::now(), is_orphan);
     let (outputs, told_to_leave, part) = (Outputs::default(), false, None);
-    turn::run(&mut ServerRank { hull: Hull::new(link, log), host, outputs, end, told_to_leave, part })
+    let hull = Hull::new(link, log).with_disk(disk);
+    turn::run(&mut ServerRank { hull, host, outputs, end, told_to_leave, part })
 }
 
 impl<'a, T: Transport> ServerRank<'a, T> {
@@ -38,6 +46,17 @@ impl<'a, T: Transport> ServerRank<'a, T> {
         if let Some(mut observation) = self.host.report(now, at_once) {
             observation.turns = Some(self.hull.turns.times());
             self.hull.link.push(METADATA, &Packet::Observation(Box::new(observation)));
+        }
+    }
+
+    /// Takes in what the disk has to say.
+    fn hear_disk(&mut self, now: Time) {
+        while let Some(news) = self.hull.disk_news() {
+            match news {
+                DiskNews::Durable(ticket) => self.host.durable(now, ticket, &mut self.outputs),
+                DiskNews::Recovered(had) => self.host.recovered(now, *had, &mut self.outputs),
+                DiskNews::Failed(why) => self.host.disk_failed(now, why, &mut self.outputs),
+            }
         }
     }
 
@@ -75,6 +94,7 @@ impl<'a, T: Transport + 'a> Node<'a> for ServerRank<'a, T> {
     }
 
     fn act(&mut self, now: Time) -> Acted<Ended> {
+        self.hear_disk(now);
         self.host.tick(now, &mut self.outputs);
         self.host.take_work();
         self.host.set_garbage(self.hull.link.garbage());
@@ -97,6 +117,10 @@ impl<'a, T: Transport + 'a> Node<'a> for ServerRank<'a, T> {
 
 /// A server's host as rank 0's first word describes it.
 #[must_use]
-pub fn host(rank: Rank, incarnation: Incarnation, setup: Setup) -> ServerHost {
-    ServerHost::new(rank, incarnation, std::process::id(), setup)
+pub fn host(rank: Rank, incarnation: Incarnation, setup: Setup, had: Option<Recovered>) -> ServerHost {
+    let pid = std::process::id();
+    match had {
+        Some(had) => ServerHost::with_disk(rank, incarnation, pid, setup, had),
+        None => ServerHost::new(rank, incarnation, pid, setup),
+    }
 }

@@ -16,6 +16,7 @@ use super::transport::{Packet, Transport};
 use super::turns::Turns;
 use crate::core::node::Outputs;
 use crate::core::protocol::{Rank, Time};
+use crate::disk::{DiskNews, Scribe};
 use std::time::Duration;
 
 /// A turn that begins this long after the one before is worth a line in the log: no nap is that long.
@@ -30,6 +31,8 @@ pub struct Hull<'a, T> {
     pub log: Log,
     /// How long turns take.
     pub turns: Turns,
+    /// This rank's disk.
+    disk: Option<Scribe>,
     pace: Pace,
     turned: Time,
 }
@@ -38,13 +41,26 @@ impl<'a, T: Transport> Hull<'a, T> {
     /// Before the first turn.
     pub fn new(link: &'a mut Link<T>, log: Log) -> Self {
         let now = clock::now();
-        Self { link, log, turns: Turns::new(now), pace: Pace::new(now), turned: now }
+        Self { link, log, turns: Turns::new(now), disk: None, pace: Pace::new(now), turned: now }
+    }
+
+    /// The same with a disk.
+    pub fn with_disk(self, disk: Option<Scribe>) -> Self {
+        Self { disk, ..self }
+    }
+
+    /// What the disk has to say next.
+    pub fn disk_news(&self) -> Option<DiskNews> {
+        self.disk.as_ref()?.news()
     }
 
     /// Carries out what a host wants done. True when more than chores of the background has left: whoever asks will be
     /// answered, and should be awake then.
     pub fn carry_out(&mut self, now: Time, outputs: &mut Outputs) -> bool {
         outputs.events.drain(..).for_each(|event| self.log.event(now, &event));
+        if let Some(disk) = &self.disk {
+            outputs.disk.drain(..).for_each(|order| disk.order(order));
+        }
         let mut worked = false;
         for (to, message) in outputs.sends.drain(..) {
             worked |= !message.is_background();

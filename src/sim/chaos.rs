@@ -13,6 +13,7 @@ use super::invariants::{Violation, answered, heals, linearizable};
 use super::pulse::Pulse;
 use super::trouble::{self, Gremlin};
 use super::world::{Bend, World};
+use crate::core::disk::Fsync;
 use crate::core::fault::Control;
 use crate::core::node::Setup;
 use crate::core::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time, Timing};
@@ -45,6 +46,8 @@ pub struct Chaos {
     pub load: bool,
     /// Clients ask for values of every kind as well.
     pub values: bool,
+    /// Everybody has a disk, and everything may stop at once.
+    pub disks: bool,
     /// Which rules hold.
     pub rules: Rules,
 }
@@ -62,6 +65,7 @@ impl Default for Chaos {
             work: 1.0,
             load: false,
             values: false,
+            disks: false,
             rules: Rules::default(),
         }
     }
@@ -71,7 +75,8 @@ impl Chaos {
     /// The command line that repeats the run of a seed.
     #[must_use]
     pub fn command(&self, seed: u64) -> String {
-        let Self { servers, clients, operations, window, faults, troubles, clocks, work, load, values, rules } = self;
+        let Self { servers, clients, operations, window, faults, troubles, clocks, work, load, values, disks, rules } =
+            self;
         let mut command =
             format!("understudy fuzz --seeds {seed}..{} --servers {servers} --clients {clients}", seed + 1);
         command.push_str(&format!(" --operations {operations} --window {window}"));
@@ -92,6 +97,9 @@ impl Chaos {
         }
         if *values {
             command.push_str(" --values");
+        }
+        if *disks {
+            command.push_str(" --disk");
         }
         rules.switched_off().for_each(|rule| command.push_str(&format!(" --without {rule}")));
         command
@@ -138,6 +146,9 @@ const LONG_DELAYS: u32 = 8;
 /// A `RESET` is carried out by then if nothing hinders it.
 const RESET_DEADLINE: Duration = Duration::from_secs(2);
 
+/// With disks, everything stops at once instead of one fault in so many.
+const DARK_ONE_IN: u32 = 12;
+
 /// One run in so many is under load.
 const LOAD: [u64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
@@ -160,6 +171,8 @@ struct ChaosWeather {
     memory: Duration,
     /// Now and then somebody asks for all keys at once.
     asks_for_all: bool,
+    /// With disks: what is acknowledged is synced.
+    synced: bool,
 }
 
 impl ChaosWeather {
@@ -177,6 +190,7 @@ impl ChaosWeather {
             slice: pick(&[SLICE_UNITS, 50, SLICE_UNITS, 10]),
             memory: Duration::from_millis(pick(&[0, 300, 60_000])),
             asks_for_all: pick(&ASKS_FOR_ALL) == 1,
+            synced: pick(&[0, 1, 1]) == 1,
         }
     }
 }
@@ -237,6 +251,9 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     let mut world = World::new(Setup { config, seed, failure_rate, recover_after, observe });
     trouble::set_clocks(&mut world, seed, chaos);
     trouble::set_work(&mut world, seed, chaos);
+    if chaos.disks {
+        world.add_disks(if weather.synced { Fsync::Always } else { Fsync::Never });
+    }
     world.set_bend(flaw.bend);
     world
 }
@@ -261,8 +278,15 @@ impl Script {
     #[must_use]
     pub fn new(seed: u64, chaos: &Chaos, now: Time) -> Self {
         let ChaosWeather { resets, big_values, asks_for_all, .. } = ChaosWeather::of(seed);
-        let mut monkey =
-            Monkey { rng: ChaCha8Rng::seed_from_u64(!seed), faults_left: chaos.faults, paused: Vec::new(), resets };
+        let mut dark = ChaCha8Rng::seed_from_u64(seed);
+        dark.set_stream(5);
+        let mut monkey = Monkey {
+            rng: ChaCha8Rng::seed_from_u64(!seed),
+            faults_left: chaos.faults,
+            paused: Vec::new(),
+            resets,
+            dark,
+        };
         let next_fault = now + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
         let (rng, gremlin) = (ChaCha8Rng::seed_from_u64(seed), Gremlin::new(seed, chaos, now));
         let (asked, end) = (0, now + FAULTS_MAX.max(FAULTS_PER_OPERATION_MAX * chaos.operations));
@@ -456,6 +480,8 @@ struct Monkey {
     faults_left: u32,
     paused: Vec<Rank>,
     resets: bool,
+    /// Decides when everything stops at once.
+    dark: ChaCha8Rng,
 }
 
 impl Monkey {
@@ -464,6 +490,9 @@ impl Monkey {
             return;
         }
         self.faults_left -= 1;
+        if world.has_disks() && self.dark.random_range(0..DARK_ONE_IN) == 0 {
+            return self.darken(world);
+        }
         let servers: Vec<Rank> = world.servers().keys().copied().collect();
         let victim = servers[self.rng.random_range(0..servers.len())];
         let fault = match self.rng.random_range(0..100) {
@@ -502,6 +531,19 @@ impl Monkey {
         }
     }
 
+    /// Everything stops at once. One of several logs may be damaged.
+    fn darken(&mut self, world: &mut World) {
+        let power = world.survives_power_cuts() && self.dark.random_range(0..2) == 0;
+        let members: Vec<Rank> =
+            world.view_now().iter().flat_map(|view| view.members()).map(|member| member.rank).collect();
+        let damage = world.survives_power_cuts() && members.len() > 1 && self.dark.random_range(0..4) == 0;
+        let damaged = damage.then(|| members[self.dark.random_range(0..members.len())]);
+        world.note(if power { "the power fails" } else { "everything is killed" });
+        world.lose_everything(power, damaged);
+        self.paused.clear();
+        world.invariants_mut().coverage.inject(if power { Fault::PowerCut } else { Fault::KillAll });
+    }
+
     fn cut(&mut self, world: &mut World, servers: &[Rank]) -> Fault {
         let ranks: Vec<Rank> = servers.iter().copied().chain(world.clients()).collect();
         let a = servers[self.rng.random_range(0..servers.len())];
@@ -521,7 +563,7 @@ impl Monkey {
 fn crash(world: &mut World, victim: Rank) -> Option<Fault> {
     let any = |test: fn(&Server) -> bool| world.servers().values().filter_map(|host| host.server()).any(test);
     let forming = world.front(METADATA).metadata().is_none_or(|metadata| metadata.is_forming());
-    if world.is_last_holder(victim) || forming || any(Server::is_doomed) {
+    if (world.is_last_holder(victim) && !world.has_disks()) || forming || any(Server::is_doomed) {
         return None;
     }
     give(world, victim, &Control::Crash, "crash").then_some(Fault::Crash)

@@ -59,6 +59,11 @@ counted! {
         Stray = "messages late or again",
         Work = "turns that take time",
         SlowWork = "turns on a slow machine",
+        KillAll = "everything killed",
+        PowerCut = "power cut",
+        DiskSlow = "disk that hangs",
+        DiskFails = "disk that fails",
+        DiskDamage = "damage to a log",
     }
 }
 
@@ -98,6 +103,25 @@ counted! {
         ReadWithoutLease = "read waited for a lease",
         ZombieWoke = "replaced primary woke up",
         Unknown = "outcome unknown",
+        CameBack = "all were down and came back from their disks",
+        TornEnd = "torn end of a log",
+        DamageTold = "damaged log told",
+    }
+}
+
+impl Fault {
+    /// Only clusters with disks meet it.
+    #[must_use]
+    pub fn is_of_disks(self) -> bool {
+        self >= Self::KillAll
+    }
+}
+
+impl Situation {
+    /// Only clusters with disks meet it.
+    #[must_use]
+    pub fn is_of_disks(self) -> bool {
+        self >= Self::CameBack
     }
 }
 

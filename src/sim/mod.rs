@@ -11,6 +11,7 @@
 //! | [`machine`], [`clock`] | the computer under a rank: when it has a turn, and what time it believes it is |
 //! | [`work`] | how long a turn takes |
 //! | [`network`] | messages on their way, late ones and doubled ones among them |
+//! | [`platter`] | a disk that breaks |
 //! | [`chaos`] | a random run: operations and faults, then healing |
 //! | `trouble` | what befalls the machines in such a run |
 //! | `pulse` | clients that ask all the time, before, during and after it |
@@ -31,6 +32,7 @@ pub mod happening;
 pub mod invariants;
 pub mod machine;
 pub mod network;
+pub mod platter;
 mod pulse;
 pub mod stage;
 mod trouble;

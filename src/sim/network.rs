@@ -146,6 +146,12 @@ impl Network {
         }
     }
 
+    /// Everything that is under way is lost.
+    pub fn clear(&mut self) {
+        self.flying.clear();
+        self.last_arrival.clear();
+    }
+
     fn find_last(&mut self) {
         self.last_arrival.clear();
         for ((arrival, _), delivery) in self.flying.iter().filter(|(_, delivery)| !delivery.stray) {

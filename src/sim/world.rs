@@ -1,5 +1,7 @@
 //! Virtual time, the network, the cluster.
 
+mod disks;
+
 use super::clock::Clock;
 use super::coverage::Situation;
 use super::happening::{Happening, Record, What};
@@ -60,6 +62,7 @@ pub struct World {
     violation: Option<Violation>,
     /// A violation does not end the run.
     goes_on: bool,
+    disks: Option<disks::Disks>,
 }
 
 impl World {
@@ -96,6 +99,7 @@ impl World {
             confirmed: Vec::new(),
             violation: None,
             goes_on: false,
+            disks: None,
             setup,
         }
     }
@@ -280,6 +284,7 @@ impl World {
         self.machines.values_mut().for_each(|machine| machine.calm(self.now));
         self.network.set_stray(Stray::default());
         self.network.hurry(self.now);
+        self.calm_disks();
     }
 
     /// Says how much of what happens is to be kept from now on.
@@ -392,11 +397,15 @@ impl World {
         }
         let arrival = self.network.next_arrival();
         let (turn, who) = self.next_turn();
-        if arrival.min(turn) > until {
+        let (disk, whose) = self.next_disk();
+        if arrival.min(turn).min(disk) > until {
             self.now = self.now.max(until);
             return false;
         }
-        if arrival <= turn {
+        if disk < arrival.min(turn) {
+            self.now = self.now.max(disk);
+            self.disk_done(whose);
+        } else if arrival <= turn {
             self.now = self.now.max(arrival);
             self.arrive();
         } else {
@@ -532,7 +541,7 @@ impl World {
         from: Rank,
         before: ViewNumber,
         mut work: Work,
-        Outputs { sends, events }: Outputs,
+        Outputs { sends, events, disk }: Outputs,
         (lost, left): (Vec<(u64, Rank, Message)>, u64),
     ) {
         let at = self.now;
@@ -558,6 +567,9 @@ impl World {
             self.remember(from, before, What::Lost { to, message });
         }
         self.tell(from, before, events);
+        if !disk.is_empty() {
+            self.order_disk(from, disk);
+        }
     }
 
     fn tell(&mut self, from: Rank, before: ViewNumber, events: impl Iterator<Item = Event>) {

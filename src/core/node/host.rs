@@ -10,11 +10,14 @@ use crate::core::load::{Loader, Report};
 use crate::core::protocol::observation::{OBSERVED_BYTES_MAX, OBSERVED_KEYS_MAX};
 use crate::core::protocol::{
     Arrival, Client, Completion, Config, CrashCause, CrashPoint, Detours, Doom, Event, Incarnation, KeyView, METADATA,
-    Member, Message, Metadata, Observation, Outbox, Rank, Request, Role, Server, ServerStatus, Time,
+    Member, Message, Metadata, Observation, Outbox, Rank, Record, Recovered, Request, Role, Server, ServerStatus, Time,
 };
 use crate::core::store::{Bytes, ClientId, Command, OpNumber, SESSIONS_MAX, Seq, Store, UnixMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+/// Requests of every start of a cluster with disks are numbered from a number of its own on.
+pub const REQUESTS_PER_RUN: u64 = 1 << 40;
 
 /// What a cluster is started with.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +41,28 @@ pub struct Outputs {
     pub sends: Vec<(Rank, Message)>,
     /// What happened.
     pub events: Vec<Event>,
+    /// What the disk is to do.
+    pub disk: Vec<DiskOrder>,
+}
+
+/// What a disk is to do. Writes are numbered: the first one is 1.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DiskOrder {
+    /// Write this after what was written before.
+    Write(Record),
+    /// The memory is lost: what is on the disk? To be answered with [`ServerHost::recovered`].
+    Read,
+}
+
+/// A server's disk, as its host knows it.
+#[derive(Debug, Clone, Copy, Default)]
+struct HostDisk {
+    /// The last number that was given to a write.
+    written: u64,
+    /// It is being read.
+    reading: bool,
+    /// It has failed, and is not to be used again.
+    failed: bool,
 }
 
 /// A server and everything that can happen to it.
@@ -66,6 +91,7 @@ pub struct ServerHost {
     reported_generation: Option<(Incarnation, u64)>,
     reported_role: Option<Role>,
     garbage: u64,
+    disk: Option<HostDisk>,
 }
 
 impl ServerHost {
@@ -95,10 +121,66 @@ impl ServerHost {
             reported_generation: None,
             reported_role: None,
             garbage: 0,
+            disk: None,
             setup,
         };
-        host.start();
+        host.start(None);
         host
+    }
+
+    /// The same with a disk, on which this was found.
+    #[must_use]
+    pub fn with_disk(rank: Rank, incarnation: Incarnation, pid: u32, setup: Setup, had: Recovered) -> Self {
+        let mut host = Self::new(rank, incarnation, pid, setup);
+        host.disk = Some(HostDisk::default());
+        host.incarnation = host.later_life(&had);
+        host.start(Some(had));
+        host
+    }
+
+    /// A life that is later than any that its disk knows of.
+    fn later_life(&self, had: &Recovered) -> Incarnation {
+        let holder = had.holder.as_ref().map(|(member, _)| *member);
+        let known = had.member.max(holder).map(|member| member.incarnation.next());
+        known.max(Some(self.incarnation)).unwrap_or_default()
+    }
+
+    /// Everything up to this number is on the disk.
+    pub fn durable(&mut self, now: Time, ticket: u64, out: &mut Outputs) {
+        if let Some(server) = &mut self.server {
+            server.durable(now, ticket, &mut self.outbox);
+            self.after(now, out);
+        }
+    }
+
+    /// What was on the disk, as asked for; or why it counts for nothing.
+    pub fn recovered(&mut self, now: Time, had: Result<Recovered, String>, out: &mut Outputs) {
+        let Some(disk) = self.disk.as_mut().filter(|disk| disk.reading) else { return };
+        disk.reading = false;
+        let had = had.unwrap_or_else(|why| {
+            self.outbox.tell(Event::Operator { what: why });
+            Recovered::default()
+        });
+        let op = had.op();
+        self.incarnation = self.later_life(&had);
+        self.start(Some(had));
+        self.outbox.tell(Event::Restarted { incarnation: self.incarnation, op });
+        self.outlet.drain(now, &mut self.outbox, out);
+    }
+
+    /// The disk has failed. What it says from now on cannot be believed, so this server is over.
+    pub fn disk_failed(&mut self, now: Time, why: String, out: &mut Outputs) {
+        self.disk.iter_mut().for_each(|disk| disk.failed = true);
+        self.outbox.tell(Event::Operator { what: why });
+        self.crash(now, CrashCause::Command, None, out);
+        self.down_until = None;
+        self.outlet.drain(now, &mut self.outbox, out);
+    }
+
+    /// True when it has a disk.
+    #[must_use]
+    pub fn has_disk(&self) -> bool {
+        self.disk.is_some()
     }
 
     /// The server, unless it is down.
@@ -158,13 +240,17 @@ impl ServerHost {
         }
     }
 
-    fn start(&mut self) {
+    fn start(&mut self, had: Option<Recovered>) {
         let member = Member { rank: self.rank, incarnation: self.incarnation };
         let rate = self.dice.rate;
         self.dice = Dice::new(self.setup.seed, member, rate);
         self.rolled.clear();
         self.detours = Detours::new(self.rank, &self.setup.config);
-        let mut server = Server::new(member, self.setup.config.clone());
+        let config = self.setup.config.clone();
+        let mut server = match (had, &self.disk) {
+            (Some(had), Some(disk)) => Server::with_disk(member, config, had, disk.written),
+            _ => Server::new(member, config),
+        };
         if self.setup.observe {
             server.store_mut().watch(OBSERVED_KEYS_MAX);
         }
@@ -212,7 +298,8 @@ impl ServerHost {
         }
         self.forget_some();
         self.outlet.release(now, out);
-        if self.server.is_none() && self.down_until.is_some_and(|until| now >= until) {
+        let reading = self.disk.is_some_and(|disk| disk.reading);
+        if self.server.is_none() && !reading && self.down_until.is_some_and(|until| now >= until) {
             self.recover(now, out);
         }
         if let Some(server) = &mut self.server {
@@ -229,6 +316,7 @@ impl ServerHost {
         }
         let own = match &self.server {
             Some(server) => server.deadline(),
+            None if self.disk.is_some_and(|disk| disk.reading) => Time::NEVER,
             None => self.down_until.unwrap_or(Time::NEVER),
         };
         if self.rubbish.is_empty() { own.min(self.outlet.deadline()) } else { Time::default() }
@@ -267,6 +355,9 @@ impl ServerHost {
                 None => return Err(format!("server {rank} is already down")),
             },
             Control::Recover if self.server.is_some() => return Err(format!("server {rank} is not down")),
+            Control::Recover if self.disk.is_some_and(|disk| disk.failed) => {
+                return Err(format!("the disk of server {rank} has failed: KILL it, and a new process may try"));
+            }
             Control::Recover => self.recover(now, out),
             Control::Pause if self.paused => return Err(format!("server {rank} is already paused")),
             Control::Pause => self.paused = true,
@@ -297,6 +388,10 @@ impl ServerHost {
         self.work += std::mem::take(&mut self.outbox.work);
         self.rubbish.append(&mut self.outbox.rubbish);
         self.detours.add(now, &mut self.outbox.sends, |_| false);
+        if let Some(disk) = &mut self.disk {
+            disk.written += self.outbox.writes.len() as u64;
+            out.disk.extend(self.outbox.writes.drain(..).map(DiskOrder::Write));
+        }
         // What left before the crash has left.
         self.outlet.drain(now, &mut self.outbox, out);
         if let Some((Doom { point, drawn }, op)) = self.server.as_ref().and_then(Server::crashed) {
@@ -322,7 +417,14 @@ impl ServerHost {
     }
 
     fn recover(&mut self, now: Time, out: &mut Outputs) {
-        self.start();
+        if let Some(disk) = &mut self.disk {
+            if !disk.reading && !disk.failed {
+                disk.reading = true;
+                out.disk.push(DiskOrder::Read);
+            }
+            return;
+        }
+        self.start(None);
         self.outbox.tell(Event::Recovered { incarnation: self.incarnation });
         self.outlet.drain(now, &mut self.outbox, out);
     }
@@ -430,6 +532,8 @@ pub struct FrontHost {
     outbox: Outbox,
     /// Messages from this rank to itself.
     local: VecDeque<Message>,
+    /// The metadata server has a disk.
+    has_disk: bool,
 }
 
 impl FrontHost {
@@ -446,6 +550,25 @@ impl FrontHost {
             outlet: Outlet::new(rank, setup.seed, observer),
             outbox: Outbox::default(),
             local: VecDeque::new(),
+            has_disk: false,
+        }
+    }
+
+    /// The same in a cluster with disks, which is started for the `run`th time: numbers of requests go on. On rank 0
+    /// with what is on its disk; `one_is_enough`: see [`Metadata::with_disk`].
+    #[must_use]
+    pub fn with_disk(mut self, setup: &Setup, run: u64, had: Recovered, one_is_enough: bool) -> Self {
+        self.client = Client::new(self.rank, setup.config.timing).numbered_after(Seq(run * REQUESTS_PER_RUN));
+        self.has_disk = self.metadata.is_some();
+        self.metadata = self.metadata.take().map(|_| Metadata::with_disk(setup.config.clone(), had, one_is_enough));
+        self
+    }
+
+    /// Everything up to this number is on the metadata server's disk.
+    pub fn durable(&mut self, now: Time, ticket: u64, out: &mut Outputs) {
+        if let Some(metadata) = &mut self.metadata {
+            metadata.durable(now, ticket, &mut self.outbox);
+            self.after(now, out);
         }
     }
 
@@ -557,7 +680,11 @@ impl FrontHost {
         match (&mut self.metadata, &message) {
             (
                 Some(metadata),
-                Message::GetView | Message::Announce { .. } | Message::ChangeView { .. } | Message::Retired { .. },
+                Message::GetView
+                | Message::Announce { .. }
+                | Message::Held { .. }
+                | Message::ChangeView { .. }
+                | Message::Retired { .. },
             ) => {
                 metadata.handle(now, from, message, &mut self.outbox);
             }
@@ -653,6 +780,9 @@ impl FrontHost {
 
     fn after(&mut self, now: Time, out: &mut Outputs) {
         loop {
+            if self.has_disk {
+                out.disk.extend(self.outbox.writes.drain(..).map(DiskOrder::Write));
+            }
             let (client, patience) = (&self.client, self.detours.patience());
             let late = |message: &Message| client.misses_answer(now, message, patience);
             self.detours.add(now, &mut self.outbox.sends, late);

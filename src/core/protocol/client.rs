@@ -100,6 +100,12 @@ impl Client {
         }
     }
 
+    /// The same, with numbers of its requests after this one.
+    #[must_use]
+    pub fn numbered_after(self, last: Seq) -> Self {
+        Self { last_seq: last, ..self }
+    }
+
     /// How many requests are outstanding.
     #[must_use]
     pub fn outstanding(&self) -> usize {

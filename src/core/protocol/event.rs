@@ -117,6 +117,10 @@ pub enum Event {
     Spared { drawn: f64 },
     /// A crashed server started again, empty.
     Recovered { incarnation: Incarnation },
+    /// The whole cluster was down; this server leads it again with what was on its disk.
+    CameBack { op: OpNumber },
+    /// A server started, and this was on its disk.
+    Restarted { incarnation: Incarnation, op: OpNumber },
     /// A client got no answer in time.
     GaveUp { client: ClientId, seq: Seq },
     /// Anything an operator did, in words.
@@ -153,6 +157,10 @@ impl fmt::Display for Event {
             }
             Self::Spared { drawn } => write!(f, "dice {drawn:.2} spared the last server with the data"),
             Self::Recovered { incarnation } => write!(f, "restarted empty, incarnation {incarnation}"),
+            Self::CameBack { op } => write!(f, "leads with what was on its disk, up to op {op}"),
+            Self::Restarted { incarnation, op } => {
+                write!(f, "restarted with what is on its disk, up to op {op}, incarnation {incarnation}")
+            }
             Self::GaveUp { client, seq } => write!(f, "client {client} gave up on request {seq}: outcome unknown"),
             Self::Operator { what } => f.write_str(what),
         }

@@ -30,7 +30,7 @@ macro_rules! kinds {
 
 kinds! {
     Request, Reply, NotPrimary,
-    GetView, ViewIs, Announce, Welcome, ChangeView, Confirm,
+    GetView, ViewIs, Announce, Held, Welcome, ChangeView, Confirm,
     Retire, Retired,
     Prepare, PrepareOk, Heartbeat, HeartbeatOk, StartView, StartViewOk, Refused, Handover,
     Join, StartOver, Snapshot, SnapshotOk,

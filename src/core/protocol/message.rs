@@ -50,6 +50,8 @@ pub enum Reason {
     Joined { member: Member },
     /// `SWAP`: the primary handed over.
     Handover,
+    /// Nobody was left; this server has come back with what was on its disk.
+    CameBack { from: ViewNumber, op: OpNumber },
 }
 
 impl fmt::Display for Reason {
@@ -62,8 +64,22 @@ impl fmt::Display for Reason {
             Self::Restarted { backup } => write!(f, "server {} lost its memory", backup.rank),
             Self::Joined { member } => write!(f, "server {} is up to date", member.rank),
             Self::Handover => f.write_str("handed over on request"),
+            Self::CameBack { from, op } => write!(f, "back from disk with op {op} of view {from}"),
         }
     }
+}
+
+/// What a server had on its disk when it came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The life that had it.
+    pub holder: Member,
+    /// The view in which it had it.
+    pub view: ViewNumber,
+    /// The epoch of that view.
+    pub epoch: u32,
+    /// The newest write.
+    pub op: OpNumber,
 }
 
 /// One message of the protocol.
@@ -82,6 +98,9 @@ pub enum Message {
     ViewIs { view: Arc<View> },
     /// Server → metadata server, at regular intervals. For the display and for joining only.
     Announce { member: Member, role: Role, view: ViewNumber, op: OpNumber },
+    /// Server with a disk → metadata server, as long as there is no view: what was on the disk; `None` when nothing was
+    /// that counts.
+    Held { member: Member, held: Option<Held> },
     /// Metadata server → server, the answer: the newest view, and whether to join it.
     Welcome { view: Option<Arc<View>>, recruit: bool },
     /// Member → metadata server: make `to` the view, if `to` follows the current one. Counts only as the answer to
@@ -138,6 +157,14 @@ pub enum SnapshotPart {
     Finale(Box<Finale>),
 }
 
+impl SnapshotPart {
+    /// The state is whole with it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Finale(_))
+    }
+}
+
 impl Message {
     /// What sort of message it is.
     #[must_use]
@@ -149,6 +176,7 @@ impl Message {
             Self::GetView => MessageKind::GetView,
             Self::ViewIs { .. } => MessageKind::ViewIs,
             Self::Announce { .. } => MessageKind::Announce,
+            Self::Held { .. } => MessageKind::Held,
             Self::Welcome { .. } => MessageKind::Welcome,
             Self::ChangeView { .. } => MessageKind::ChangeView,
             Self::Confirm { .. } => MessageKind::Confirm,
@@ -199,7 +227,11 @@ impl Message {
     #[must_use]
     pub fn is_background(&self) -> bool {
         match self {
-            Self::Heartbeat { .. } | Self::HeartbeatOk { .. } | Self::Announce { .. } | Self::Welcome { .. } => true,
+            Self::Heartbeat { .. }
+            | Self::HeartbeatOk { .. }
+            | Self::Announce { .. }
+            | Self::Held { .. }
+            | Self::Welcome { .. } => true,
             Self::Relay(relay) => relay.carried().is_background(),
             _ => false,
         }
@@ -217,6 +249,8 @@ impl fmt::Display for Message {
             Self::GetView => Ok(()),
             Self::ViewIs { view } | Self::Refused { view } => write!(f, " {view}"),
             Self::Announce { member, role, .. } => write!(f, " {member} {role}"),
+            Self::Held { member, held: Some(Held { view, op, .. }) } => write!(f, " {member} view={view} op={op}"),
+            Self::Held { member, held: None } => write!(f, " {member} nothing"),
             Self::Welcome { view: Some(view), .. } => write!(f, " {view}"),
             Self::Welcome { view: None, .. } => f.write_str(" no view"),
             Self::ChangeView { to, reason, confirms: None } => write!(f, " {to} ({reason})"),

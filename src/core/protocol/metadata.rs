@@ -15,9 +15,10 @@
 //! its primary has said that it has, or is known to be dead; or once a backup has, and what it had promised
 //! the primary has ended. If none of them can be asked, the `RESET` is refused, and all go on as before.
 
-use super::message::{Message, Reason};
+use super::message::{Held, Message, Reason};
+use super::returning::{Returning, Waiting};
 use super::view::{Incarnation, Member, Rank, View, ViewNumber};
-use super::{Config, Event, Outbox, Role, Rule, Time};
+use super::{Config, Event, Outbox, Record, Recovered, Role, Rule, Time};
 use crate::core::store::OpNumber;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -74,6 +75,25 @@ struct Fence {
     over_at: Option<Time>,
 }
 
+/// A view that nobody hears of before it is on the disk.
+#[derive(Debug, Clone)]
+struct Decided {
+    ticket: u64,
+    view: Arc<View>,
+    reason: Reason,
+    asked_by: Option<Rank>,
+}
+
+/// The metadata server's disk, as it knows it.
+#[derive(Debug, Clone, Default)]
+struct Ledger {
+    written: u64,
+    records: Vec<Record>,
+    decided: Option<Decided>,
+    /// The servers that have said what is on their disks.
+    told: BTreeMap<Rank, Member>,
+}
+
 /// The metadata server.
 #[derive(Debug, Clone)]
 pub struct Metadata {
@@ -101,6 +121,14 @@ pub struct Metadata {
     records: VecDeque<ViewRecord>,
     requests: u64,
     failovers: u64,
+    /// Its disk, if the cluster has disks.
+    ledger: Option<Ledger>,
+    /// Nobody leads yet; somebody has something on its disk.
+    returning: Option<Returning>,
+    /// One log is enough that has what was acknowledged ([`Metadata::with_disk`]).
+    one_is_enough: bool,
+    /// The newest view number and epoch that are known to be on any disk.
+    newest: (ViewNumber, u32),
 }
 
 impl Metadata {
@@ -124,7 +152,53 @@ impl Metadata {
             records: VecDeque::new(),
             requests: 0,
             failovers: 0,
+            ledger: None,
+            returning: None,
+            one_is_enough: false,
+            newest: (ViewNumber(0), 0),
         }
+    }
+
+    /// A metadata server with a disk, with what was on it. `one_is_enough`: servers have on their disks whatever they
+    /// acknowledge, also when the power fails.
+    #[must_use]
+    pub fn with_disk(config: Config, had: Recovered, one_is_enough: bool) -> Self {
+        let mut metadata = Self::new(config);
+        let (run, last) = (had.run + 1, had.chosen);
+        metadata.ledger = Some(Ledger { written: 1, records: vec![Record::Run { run }], ..Ledger::default() });
+        metadata.one_is_enough = one_is_enough;
+        metadata.newest = last.as_ref().map_or_else(Default::default, |view| (view.number, view.epoch));
+        metadata.returning =
+            last.map(|view| Returning { last: Some(view), some_are_enough: one_is_enough, ..Returning::default() });
+        metadata
+    }
+
+    /// Everything up to this ticket is on the disk.
+    pub fn durable(&mut self, now: Time, ticket: u64, out: &mut Outbox) {
+        let decided = self.ledger.as_mut().and_then(|ledger| ledger.decided.take_if(|own| own.ticket <= ticket));
+        if let Some(Decided { view, reason, asked_by, .. }) = decided {
+            self.install(now, view, reason, asked_by, out);
+        }
+        self.hand_over(out);
+    }
+
+    fn hand_over(&mut self, out: &mut Outbox) {
+        if let Some(ledger) = &mut self.ledger {
+            out.writes.append(&mut ledger.records);
+        }
+    }
+
+    /// The disks that are there must do: the operator's word.
+    pub fn come_back_anyway(&mut self, now: Time, out: &mut Outbox) {
+        self.returning.iter_mut().for_each(|returning| returning.some_are_enough = true);
+        self.come_back_if_due(now, out);
+        self.hand_over(out);
+    }
+
+    /// Why nobody leads yet after all were down; `None` when that is not so.
+    #[must_use]
+    pub fn waits_for_disks(&self) -> Option<Waiting> {
+        self.returning.as_ref()?.leader(self.config.servers, self.is_patient(self.ticked), true).err()
     }
 
     /// The current view.
@@ -170,6 +244,11 @@ impl Metadata {
 
     /// Takes in one message.
     pub fn handle(&mut self, now: Time, from: Rank, message: Message, out: &mut Outbox) {
+        self.take_in(now, from, message, out);
+        self.hand_over(out);
+    }
+
+    fn take_in(&mut self, now: Time, from: Rank, message: Message, out: &mut Outbox) {
         self.started.get_or_insert(now);
         self.requests += 1;
         match message {
@@ -179,6 +258,7 @@ impl Metadata {
                 }
             }
             Message::Announce { member, role, view, op } => self.on_announce(now, from, member, role, view, op, out),
+            Message::Held { member, held } if member.rank == from => self.on_held(now, member, held, out),
             Message::ChangeView { to, reason, confirms } => {
                 self.on_change_view(now, from, to, reason, confirms, out);
             }
@@ -195,6 +275,52 @@ impl Metadata {
         self.ticked = now;
         self.tend_fence(now, out);
         self.form_if_due(now, out);
+        self.come_back_if_due(now, out);
+        self.hand_over(out);
+    }
+
+    /// A server tells what was on its disk.
+    fn on_held(&mut self, now: Time, member: Member, held: Option<Held>, out: &mut Outbox) {
+        let Some(ledger) = &mut self.ledger else { return };
+        ledger.told.insert(member.rank, member);
+        if self.view.is_none() && ledger.decided.is_none() && self.reset_at.is_none() {
+            if held.is_some() && self.returning.is_none() {
+                self.returning = Some(Returning::default());
+            }
+            if let Some(returning) = &mut self.returning {
+                returning.told.insert(member.rank, (member, held));
+                self.newest = self.newest.max((returning.newest_view(), 0));
+                self.newest.1 = self.newest.1.max(returning.newest_epoch());
+            }
+        }
+        self.form_if_due(now, out);
+        self.come_back_if_due(now, out);
+    }
+
+    /// Others may still come that have something on their disks.
+    fn is_patient(&self, now: Time) -> bool {
+        self.started.is_none_or(|started| now.since(started) < self.config.timing.formation)
+    }
+
+    /// Somebody leads again with what is on its disk, if that is enough.
+    fn come_back_if_due(&mut self, now: Time, out: &mut Outbox) {
+        let Some(mut returning) = self.returning.clone() else { return };
+        let lives =
+            |(rank, _): &(&Rank, &Member)| self.servers.get(*rank).is_some_and(|known| known.role != Role::Down);
+        let told: BTreeMap<Rank, Member> = self
+            .ledger
+            .iter()
+            .flat_map(|ledger| &ledger.told)
+            .filter(lives)
+            .map(|(rank, member)| (*rank, *member))
+            .collect();
+        returning.told.retain(|rank, (member, _)| told.get(rank) == Some(member));
+        let highest_view = self.config.rules.on(Rule::RecoverHighestView);
+        let leader = returning.leader(self.config.servers, self.is_patient(now), highest_view);
+        let Ok((primary, held)) = leader else { return };
+        self.returning = None;
+        let view = View { number: self.newest.0.next(), epoch: held.epoch, primary, backups: Vec::new() };
+        self.accept(now, Arc::new(view), Reason::CameBack { from: held.view, op: held.op }, None, out);
     }
 
     /// When [`Metadata::tick`] wants to be called next.
@@ -203,7 +329,9 @@ impl Metadata {
         let fence = self.fence.as_ref().map(|fence| fence.over_at.unwrap_or(fence.deadline).min(fence.ask_at));
         // When nobody is there by then, the first announcement decides.
         let forming = self.forming_until().filter(|until| *until > self.ticked);
-        forming.into_iter().chain(fence).min().unwrap_or(Time::NEVER)
+        let patience = self.started.map(|started| started + self.config.timing.formation);
+        let patience = patience.filter(|until| self.returning.is_some() && *until > self.ticked);
+        forming.into_iter().chain(fence).chain(patience).min().unwrap_or(Time::NEVER)
     }
 
     /// True while a view of empty servers is to be formed.
@@ -215,11 +343,19 @@ impl Metadata {
     /// While a view of empty servers is to be formed: how long to wait for those that are missing.
     fn forming_until(&self) -> Option<Time> {
         let timing = &self.config.timing;
+        if self.is_writing() || (self.returning.is_some() && self.reset_at.is_none()) {
+            return None;
+        }
         match (self.reset_at, self.started, &self.view) {
             (Some(reset), ..) => Some(reset + timing.announce * RESET_ANNOUNCES),
             (None, Some(started), None) => Some(started + timing.formation),
             _ => None,
         }
+    }
+
+    /// A view was decided on that is not on the disk yet.
+    fn is_writing(&self) -> bool {
+        self.ledger.as_ref().is_some_and(|ledger| ledger.decided.is_some())
     }
 
     fn form_if_due(&mut self, now: Time, out: &mut Outbox) {
@@ -236,6 +372,7 @@ impl Metadata {
     pub fn reset(&mut self, now: Time, anyway: bool) {
         self.refusal = None;
         if anyway || self.view.is_none() {
+            self.returning = None;
             self.fence = None;
             self.reset_at = Some(now);
         } else if self.fence.is_none() && self.reset_at.is_none() {
@@ -343,7 +480,12 @@ impl Metadata {
     /// Who may be in a view of empty servers. A life that was removed from a view forgets as soon as it hears of that,
     /// and then it is another one: it would be missing in the new view from the first moment on.
     fn founders(&self, now: Time) -> impl Iterator<Item = &Known> {
-        self.present(now).filter(|known| !self.is_removed(known.member))
+        // Who has a disk has to say first what is on it.
+        let told = |known: &&Known| {
+            self.ledger.as_ref().is_none_or(|ledger| ledger.told.get(&known.member.rank) == Some(&known.member))
+        };
+        let told = move |known: &&Known| self.view.is_some() || told(known);
+        self.present(now).filter(|known| !self.is_removed(known.member)).filter(told)
     }
 
     /// True for a life that a view was changed to be rid of.
@@ -356,8 +498,10 @@ impl Metadata {
         let mut members: Vec<Member> =
             self.founders(now).map(|known| known.member).take(self.config.replicas as usize).collect();
         let primary = members.remove(0);
-        let (number, epoch) =
-            self.view.as_ref().map_or((ViewNumber(1), 1), |view| (view.number.next(), view.epoch + 1));
+        let (number, epoch) = self
+            .view
+            .as_ref()
+            .map_or((self.newest.0.next(), self.newest.1 + 1), |view| (view.number.next(), view.epoch + 1));
         self.reset_at = None;
         let view = View { number, epoch, primary, backups: members };
         self.accept(now, Arc::new(view), Reason::Formed, None, out);
@@ -414,7 +558,7 @@ impl Metadata {
         out: &mut Outbox,
     ) {
         let Some(view) = &self.view else { return };
-        if self.is_resetting() {
+        if self.is_resetting() || self.is_writing() {
             // Whoever leads the next view of this epoch would not be fenced. If nothing comes of the `RESET`, the view
             // is asked for again.
             return;
@@ -465,7 +609,25 @@ impl Metadata {
             && to.backups.iter().all(|&backup| is_member(backup) || (may_bring_in && !self.is_over(backup)))
     }
 
+    /// Decides on a view. With a disk, nobody hears of it before it is there: who leads a view that is forgotten would
+    /// acknowledge what nobody looks for.
     fn accept(&mut self, now: Time, view: Arc<View>, reason: Reason, asked_by: Option<Rank>, out: &mut Outbox) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.written += 1;
+            ledger.records.push(Record::Chosen { view: Arc::clone(&view) });
+            if self.config.rules.on(Rule::PersistView) {
+                ledger.decided = Some(Decided { ticket: ledger.written, view, reason, asked_by });
+                return;
+            }
+        }
+        self.install(now, view, reason, asked_by, out);
+    }
+
+    fn install(&mut self, now: Time, view: Arc<View>, reason: Reason, asked_by: Option<Rank>, out: &mut Outbox) {
+        if let Some(fence) = &mut self.fence {
+            // Its members have not been asked yet.
+            (fence.over_at, fence.ask_at) = (None, now);
+        }
         if let Some(old) = &self.view {
             assert!(view.number > old.number, "view numbers only grow");
             let removed = old.members().filter(|member| !view.contains(*member));

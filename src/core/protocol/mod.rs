@@ -62,11 +62,13 @@
 
 pub mod client;
 pub mod detour;
+pub mod durable;
 pub mod event;
 pub mod kind;
 pub mod message;
 pub mod metadata;
 pub mod observation;
+mod returning;
 pub mod rules;
 pub mod server;
 pub mod time;
@@ -76,11 +78,13 @@ use crate::core::store::work::SLICE_UNITS;
 use crate::core::store::{Store, UnixMs};
 pub use client::{Client, Completion, Outcome};
 pub use detour::{Arrival, Detours};
+pub use durable::{Record, Recovered, Recovery};
 pub use event::{CrashCause, CrashPoint, Doom, Event, Role};
 pub use kind::MessageKind;
 pub use message::{Message, Reason, Request, SnapshotPart};
 pub use metadata::{Metadata, ViewRecord};
 pub use observation::{Flight, KeyView, Observation, ServerStatus, TurnTimes};
+pub use returning::Waiting;
 pub use rules::{Rule, Rules};
 pub use server::Server;
 use std::time::Duration;
@@ -158,6 +162,9 @@ pub struct Outbox {
     pub work: u64,
     /// Stores that are needed no more: to be let go of a slice at a time ([`Store::forget_some`]).
     pub rubbish: Vec<Store>,
+    /// What is to be written to this node's disk, in order. Each has a number, its ticket, consecutive from 1; when
+    /// everything up to a ticket is on the disk, the node is told.
+    pub writes: Vec<Record>,
 }
 
 impl Outbox {

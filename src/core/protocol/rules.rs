@@ -23,6 +23,12 @@ pub enum Rule {
     Tail,
     /// A view counts only once its primary has confirmed that it leads it.
     Confirm,
+    /// With a disk: what is acknowledged is on the disk first.
+    SyncBeforeAck,
+    /// With a disk: a view is on the metadata server's disk before anybody hears of it.
+    PersistView,
+    /// With disks: when all come back, the log of the highest view leads.
+    RecoverHighestView,
 }
 
 impl Rule {
@@ -38,6 +44,9 @@ impl Rule {
         Self::Confirm,
     ];
 
+    /// Those that are about disks, in the order in which they are explained.
+    pub const OF_DISKS: [Rule; 3] = [Self::SyncBeforeAck, Self::PersistView, Self::RecoverHighestView];
+
     /// The name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -50,6 +59,9 @@ impl Rule {
             Self::JoinBeforeCount => "join-before-count",
             Self::Tail => "tail",
             Self::Confirm => "confirm",
+            Self::SyncBeforeAck => "sync-before-ack",
+            Self::PersistView => "persist-view",
+            Self::RecoverHighestView => "recover-highest-view",
         }
     }
 
@@ -65,6 +77,9 @@ impl Rule {
             Self::JoinBeforeCount => "a joining server counts only once it has everything",
             Self::Tail => "a new primary keeps the writes that it does not know to be committed",
             Self::Confirm => "a view counts only once its primary has confirmed that it leads it",
+            Self::SyncBeforeAck => "what is acknowledged is on the disk first",
+            Self::PersistView => "a view is on the metadata server's disk before anybody hears of it",
+            Self::RecoverHighestView => "when all come back, the log of the highest view leads",
         }
     }
 
@@ -80,6 +95,9 @@ impl Rule {
             Self::JoinBeforeCount => "a server that has received nothing yet may become primary",
             Self::Tail => "the new primary throws away a write that was answered OK",
             Self::Confirm => "a view whose primary has died meanwhile throws out the server that has the data",
+            Self::SyncBeforeAck => "a write that was answered OK is not on any disk when all are killed",
+            Self::PersistView => "after a restart the data of a view that was left long ago count",
+            Self::RecoverHighestView => "the longest log pushes aside what was acknowledged after it was left",
         }
     }
 
@@ -94,7 +112,7 @@ impl FromStr for Rule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rule = Self::ALL.into_iter().find(|rule| text.eq_ignore_ascii_case(rule.name()));
+        let rule = Self::ALL.into_iter().chain(Self::OF_DISKS).find(|rule| text.eq_ignore_ascii_case(rule.name()));
         rule.ok_or_else(|| format!("the rules are {}", Self::names()))
     }
 }
@@ -108,22 +126,22 @@ impl fmt::Display for Rule {
 /// Which rules hold. All of them, unless somebody wants to see what happens without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Rules {
-    off: u8,
+    off: u16,
 }
 
 impl Rules {
     /// True when `rule` is in force.
     #[must_use]
     pub fn on(self, rule: Rule) -> bool {
-        self.off & (1 << rule as u8) == 0
+        self.off & (1 << rule as u16) == 0
     }
 
     /// Switches one rule.
     pub fn set(&mut self, rule: Rule, on: bool) {
         if on {
-            self.off &= !(1 << rule as u8);
+            self.off &= !(1 << rule as u16);
         } else {
-            self.off |= 1 << rule as u8;
+            self.off |= 1 << rule as u16;
         }
     }
 
@@ -151,7 +169,7 @@ impl Rules {
 
     /// The rules that are switched off.
     pub fn switched_off(self) -> impl Iterator<Item = Rule> {
-        Rule::ALL.into_iter().filter(move |rule| !self.on(*rule))
+        Rule::ALL.into_iter().chain(Rule::OF_DISKS).filter(move |rule| !self.on(*rule))
     }
 }
 

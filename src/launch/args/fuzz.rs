@@ -61,6 +61,10 @@ pub struct FuzzArgs {
     #[arg(long)]
     pub values: bool,
 
+    /// Every server has a disk: everything is killed at once now and then, the power fails, logs are damaged.
+    #[arg(long, hide = true)]
+    pub disk: bool,
+
     #[arg(long, value_name = "RULE", help = super::without_help())]
     pub without: Vec<Rule>,
 
@@ -88,6 +92,7 @@ impl FuzzArgs {
             work: self.work,
             load: self.load,
             values: self.values,
+            disks: self.disk,
             rules: Rules::without(&self.without),
         }
     }

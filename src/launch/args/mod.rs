@@ -3,13 +3,16 @@
 pub mod bench;
 pub mod door;
 pub mod fuzz;
+pub mod log;
 pub mod tour;
 
 pub use bench::BenchArgs;
 pub use door::DoorArgs;
 pub use fuzz::FuzzArgs;
+pub use log::LogArgs;
 pub use tour::TourArgs;
 
+use crate::core::disk::Fsync;
 use crate::core::protocol::Rule;
 use crate::ui::dashboard::ThemeName;
 use clap::builder::ArgPredicate;
@@ -123,6 +126,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = FILES)]
     pub record: Option<PathBuf>,
 
+    /// Keep what was acknowledged in this folder, each rank on its own host: the next start finds it again.
+    #[arg(long, value_name = "DIR", help_heading = FILES, hide = true)]
+    pub data: Option<PathBuf>,
+
+    /// With --data: when what was written is brought to the disk. `always`: before it is acknowledged, so that a power
+    /// cut loses nothing; `everysec`: once a second; `no`: when the system likes.
+    #[arg(long, value_enum, default_value = "everysec", value_name = "WHEN", requires = "data", help_heading = FILES)]
+    #[arg(hide = true)]
+    pub fsync: FsyncArg,
+
     /// Where logs and the command history are kept.
     #[arg(long, value_name = "DIR", help_heading = FILES)]
     pub log_dir: Option<PathBuf>,
@@ -155,6 +168,9 @@ pub enum Tool {
     },
     /// Scenes for a class: a question, a guess, and then what happens, in the simulator, always the same way.
     Tour(TourArgs),
+    /// Print the log that a server, or a whole cluster, keeps in a folder (`--data DIR`); exit status 1 if it is
+    /// damaged.
+    Log(LogArgs),
     /// Print the manual page: `understudy man | man -l -`.
     Man,
     /// Print what a shell needs to complete our options: bash, zsh, fish, elvish or powershell.
@@ -169,6 +185,27 @@ impl Args {
     #[must_use]
     pub fn is_service(&self) -> bool {
         self.tool == Some(Tool::Serve)
+    }
+}
+
+/// When what was written is brought to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FsyncArg {
+    /// Before it is acknowledged.
+    Always,
+    /// Once a second.
+    Everysec,
+    /// When the system likes.
+    No,
+}
+
+impl From<FsyncArg> for Fsync {
+    fn from(arg: FsyncArg) -> Self {
+        match arg {
+            FsyncArg::Always => Self::Always,
+            FsyncArg::Everysec => Self::EverySecond,
+            FsyncArg::No => Self::Never,
+        }
     }
 }
 

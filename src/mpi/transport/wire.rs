@@ -105,6 +105,8 @@ pub struct Start {
     pub incarnation: Incarnation,
     /// Who the ranks are.
     pub places: Vec<Place>,
+    /// With disks: the number of the cluster, and how often it was started before.
+    pub disks: Option<(u64, u64)>,
 }
 
 impl Start {

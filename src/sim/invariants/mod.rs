@@ -98,6 +98,11 @@ impl Invariants {
         }
     }
 
+    /// Everything was killed at once: what is in memory is lost.
+    pub fn all_lost(&mut self) {
+        self.survivor.all_lost();
+    }
+
     fn note(&mut self, result: Result<(), Violation>) {
         if let Err(violation) = result {
             self.found.get_or_insert(violation);
@@ -192,7 +197,7 @@ impl Invariants {
                 self.note(result);
                 Situation::Forgot
             }
-            Event::Operator { what } if rank != METADATA => {
+            Event::Operator { what } if rank != METADATA && !what.starts_with("the log of server") => {
                 // Nothing garbles messages here, so a snapshot that does not fit was made wrong.
                 self.note(Err(Violation::new("prefix", format!("server {rank} refuses its state: {what}"))));
                 return;
@@ -221,6 +226,7 @@ impl Invariants {
                     Reason::Restarted { .. } => Situation::RestartedRemoved,
                     Reason::Joined { .. } => Situation::Joined,
                     Reason::Handover => Situation::HandedOver,
+                    Reason::CameBack { .. } => Situation::CameBack,
                 }
             }
             _ => return,

@@ -28,6 +28,11 @@ impl Survivor {
         self.view = Some(Arc::clone(view));
     }
 
+    /// Everything was killed at once.
+    pub fn all_lost(&mut self) {
+        self.had.clear();
+    }
+
     /// What a server has that is a member of the newest view, but has not heard of that yet.
     fn will_hold(&self, host: &ServerHost) -> Option<(u32, OpNumber)> {
         let view = self.view.as_ref()?;

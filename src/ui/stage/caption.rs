@@ -109,6 +109,7 @@ fn of_message(from: Rank, flight: &Flight, model: &Model) -> String {
         M::GetView => format!("{sender} asks the metadata server for the newest view"),
         M::ViewIs => format!("{sender} tells {to} the newest view: who is not in it forgets all"),
         M::Announce => format!("{sender} says that it lives: for joining, never for a promotion"),
+        M::Held => format!("{sender} says what its disk has: the newest view, then the newest write leads"),
         M::Welcome => format!("{sender} tells {to} the view, and whether it is wanted in it"),
         M::ChangeView if flight.text.ends_with("(confirmed)") => {
             format!("{sender} lives and will lead view {}: now that view may count (confirm)", number(&flight.text))
@@ -149,7 +150,7 @@ fn of_loss(from: Rank, flight: &Flight) -> String {
         M::ChangeView | M::Confirm | M::ViewIs | M::GetView => "the view waits until it is asked again",
         M::StartView | M::StartViewOk => "the new primary waits, and sends it again",
         M::Join | M::Snapshot | M::SnapshotOk | M::StartOver => "the transfer goes on with the next try",
-        M::Announce | M::Welcome => "the next one does as well",
+        M::Announce | M::Held | M::Welcome => "the next one does as well",
         M::Retire | M::Retired => "RESET waits until it is said again",
         M::Refused => "the next old message is refused too",
         M::Handover => "the old primary says it again",
@@ -206,6 +207,13 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
         Event::Recovered { incarnation } => {
             (Weight::Turn, format!("{server} is back, empty: incarnation {incarnation}, a stranger (incarnation)"))
         }
+        Event::Restarted { incarnation, op } => (
+            Weight::Turn,
+            format!("{server} is back, its disk has up to op {op}: incarnation {incarnation}, a stranger"),
+        ),
+        Event::CameBack { op } => {
+            (Weight::Turn, format!("{server} leads again with its disk, up to op {op} (recover-highest-view)"))
+        }
         Event::GaveUp { client, seq } => {
             (Weight::Act, format!("client {client} gives up on request {seq}: it may have happened, or not"))
         }
@@ -248,6 +256,9 @@ fn of_view(view: u64, primary: Rank, reason: &Reason) -> String {
         }
         Reason::Joined { member } => {
             format!("view {view} counts: server {} has everything, and every write needs it now", member.rank)
+        }
+        Reason::CameBack { from, op } => {
+            format!("view {view} counts: server {primary} has the newest disk, op {op} of view {from}")
         }
         Reason::Handover => format!("view {view} counts: server {primary} was handed everything, nothing is lost"),
     }
@@ -359,6 +370,8 @@ mod tests {
             Event::Applied { op, client: ClientId(9), seq: Seq(12_345) },
             Event::Spared { drawn: 0.1 },
             Event::Recovered { incarnation: Incarnation(123) },
+            Event::Restarted { incarnation: Incarnation(123), op: OpNumber(1_234_567) },
+            Event::CameBack { op: OpNumber(1_234_567) },
             Event::GaveUp { client: ClientId(9), seq: Seq(12_345) },
         ];
         for to in [Role::Down, Role::Idle, Role::Joining, Role::Backup, Role::Primary] {
@@ -371,6 +384,7 @@ mod tests {
             Reason::Restarted { backup: member },
             Reason::Joined { member },
             Reason::Handover,
+            Reason::CameBack { from: view.number, op },
         ] {
             events.push(Event::ViewChanged { view: Arc::clone(&view), reason, asked_by: None });
         }

@@ -95,6 +95,7 @@ impl Backup {
                 core.log_bytes -= dropped.command.size_bytes();
             }
             core.ahead.clear();
+            core.note_view();
             for entry in tail {
                 if entry.op == core.op().next() {
                     core.append(entry);
@@ -103,7 +104,7 @@ impl Backup {
         }
         Self::commit(core, commit, out);
         if self.proposal.is_none() {
-            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
+            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.acked_op());
             let (primary, lease) = (Self::primary(core), core.grant(now));
             out.send(primary, Message::StartViewOk { view, incarnation, op, sent, lease });
         }
@@ -120,8 +121,18 @@ impl Backup {
         self.hear(core, now);
         if self.started {
             core.accept_prepare(entry);
-            self.ack_due = true;
+            // What has to be on the disk first is acknowledged then.
+            self.ack_due |= core.acked_op() == core.op();
             Self::commit(core, commit, out);
+        }
+    }
+
+    /// More of the log is on the disk.
+    pub(super) fn on_durable(&mut self, core: &Core, out: &mut Outbox) {
+        if self.started {
+            self.ack_due = false;
+            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.acked_op());
+            out.send(Self::primary(core), Message::PrepareOk { view, incarnation, op });
         }
     }
 
@@ -139,7 +150,7 @@ impl Backup {
         if self.started {
             Self::commit(core, commit, out);
             if self.proposal.is_none() {
-                let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
+                let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.acked_op());
                 let (primary, lease) = (Self::primary(core), core.grant(now));
                 out.send(primary, Message::HeartbeatOk { view, incarnation, op, sent, lease });
                 self.ack_due = false;
@@ -165,7 +176,7 @@ impl Backup {
         Self::commit(core, OpNumber(0), out);
         if self.ack_due {
             self.ack_due = false;
-            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
+            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.acked_op());
             out.send(Self::primary(core), Message::PrepareOk { view, incarnation, op });
         }
         self.heard = (self.heard + missed).min(now);

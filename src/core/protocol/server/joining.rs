@@ -1,10 +1,11 @@
 //! Idle and joining: a server without state, or one that is receiving it.
 
 use super::Core;
+use super::diary::Ticket;
 use super::transfer::TRANSFER_WINDOW;
-use crate::core::protocol::message::{Message, SnapshotPart};
-use crate::core::protocol::view::{Member, Rank};
-use crate::core::protocol::{Event, Outbox, Role, Time};
+use crate::core::protocol::message::{Held, Message, SnapshotPart};
+use crate::core::protocol::view::{Member, Rank, View};
+use crate::core::protocol::{Event, Outbox, Record, Recovered, Role, Rule, Time};
 use crate::core::store::{Importer, LogEntry, OpNumber, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Joining {
     /// How often the primary was asked since there was news of any.
     asked: u32,
     ack_due: bool,
+    /// What was on the disk when this life began.
+    held: Option<Box<Recovered>>,
 }
 
 /// Where the state comes from.
@@ -38,6 +41,8 @@ struct Source {
     /// Parts that have overtaken the next one.
     ahead: BTreeMap<u64, Arc<SnapshotPart>>,
     progress: Time,
+    /// With this ticket all of it is on the disk.
+    whole: Option<Ticket>,
 }
 
 /// What follows from a part of a snapshot.
@@ -52,6 +57,42 @@ impl Joining {
     /// Asks nobody before `next_join`.
     pub(super) fn new(recruited: bool, next_join: Time) -> Self {
         Self { recruited, next_join, ..Self::default() }
+    }
+
+    /// With what was on the disk.
+    pub(super) fn with_held(had: Recovered) -> Self {
+        let held = had.holder.is_some().then(|| Box::new(had));
+        Self { held, ..Self::default() }
+    }
+
+    /// What was on the disk, in short.
+    pub(super) fn held(&self) -> Option<Held> {
+        let had = self.held.as_ref()?;
+        let (holder, view) = had.holder.as_ref()?;
+        Some(Held { holder: *holder, view: view.number, epoch: view.epoch, op: had.op() })
+    }
+
+    pub(super) fn drop_held(&mut self, out: &mut Outbox) {
+        out.rubbish.extend(self.held.take().map(|had| had.store));
+    }
+
+    /// This server leads a view: as one of the epoch that is on the disk, it leads with that.
+    pub(super) fn come_back(&mut self, core: &mut Core, view: &View, out: &mut Outbox) {
+        let Some(had) = self.held.take() else { return };
+        let same_epoch = had.holder.as_ref().is_some_and(|(_, held)| held.epoch == view.epoch);
+        if !same_epoch || self.source.is_some() {
+            out.rubbish.push(had.store);
+            return;
+        }
+        let Recovered { store, log, .. } = *had;
+        core.install(store, out);
+        core.log_bytes = log.iter().map(|entry| entry.command.size_bytes()).sum();
+        core.log = log;
+        let op = core.op();
+        if let Some(diary) = &mut core.diary {
+            diary.was_read(op);
+        }
+        out.tell(Event::CameBack { op });
     }
 
     pub(super) fn is_recruited(&self) -> bool {
@@ -122,7 +163,14 @@ impl Joining {
         }
         if self.source.is_none() && index == 0 {
             let importer = Some(Importer::default());
-            self.source = Some(Source { primary, transfer, next: 0, importer, ahead: BTreeMap::new(), progress: now });
+            let (ahead, whole) = (BTreeMap::new(), None);
+            self.source = Some(Source { primary, transfer, next: 0, importer, ahead, progress: now, whole });
+            out.rubbish.extend(self.held.take().map(|had| had.store));
+            let view = core.view.clone();
+            if let Some(diary) = &mut core.diary {
+                diary.void();
+                diary.write(Record::Begin { member: core.me, view, replaces: true });
+            }
         }
         let Some(source) = self.source.as_mut().filter(|s| s.primary == primary && s.transfer == transfer) else {
             return Next::GoOn;
@@ -135,12 +183,18 @@ impl Joining {
             && let Some(importer) = &mut source.importer
         {
             source.next += 1;
+            if let Some(diary) = &mut core.diary {
+                diary.write(Record::Part { part: Arc::clone(&part) });
+            }
             match Arc::unwrap_or_clone(part) {
                 SnapshotPart::Chunk(chunk) => importer.add(chunk),
                 SnapshotPart::Finale(finale) => {
                     let importer = source.importer.take().expect("seen above");
                     match importer.finish(*finale) {
-                        Ok(store) => core.install(store, out),
+                        Ok(store) => {
+                            core.install(store, out);
+                            source.whole = core.note_view();
+                        }
                         Err(error) => {
                             out.tell(Event::Operator { what: error.to_string() });
                             return Next::StartOver;
@@ -149,9 +203,26 @@ impl Joining {
                 }
             }
         }
-        let (view, incarnation) = (core.view_number(), core.me.incarnation);
-        out.send(from, Message::SnapshotOk { view, incarnation, transfer, next: source.next });
+        Self::acknowledge(source, core, out);
         Next::GoOn
+    }
+
+    /// Tells what has arrived; the last part only when all of them are on the disk.
+    fn acknowledge(source: &Source, core: &Core, out: &mut Outbox) {
+        let waits =
+            |ticket| core.rule(Rule::SyncBeforeAck) && core.diary.as_ref().is_some_and(|diary| !diary.has(ticket));
+        let next = source.next - u64::from(source.whole.is_some_and(waits));
+        let (view, incarnation, transfer) = (core.view_number(), core.me.incarnation, source.transfer);
+        out.send(source.primary.rank, Message::SnapshotOk { view, incarnation, transfer, next });
+    }
+
+    /// More is on the disk.
+    pub(super) fn on_durable(&mut self, core: &Core, out: &mut Outbox) {
+        let Some(source) = self.source.as_mut().filter(|source| source.importer.is_none()) else { return };
+        if source.whole.take_if(|ticket| core.diary.as_ref().is_some_and(|diary| diary.has(*ticket))).is_some() {
+            Self::acknowledge(source, core, out);
+        }
+        self.ack_due = true;
     }
 
     pub(super) fn on_prepare(
@@ -165,7 +236,7 @@ impl Joining {
     ) {
         if self.has_everything() && self.is_from_source(from, now) {
             core.accept_prepare(entry);
-            self.ack_due = true;
+            self.ack_due |= core.acked_op() == core.op();
             core.follow(commit, out);
         }
     }
@@ -184,7 +255,7 @@ impl Joining {
         if self.has_everything() && self.is_from_source(from, now) {
             core.weather.learn_round_trip(&core.config.timing, now, from, round_trip);
             core.follow(commit, out);
-            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.op());
+            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.acked_op());
             let lease = core.grant(now);
             out.send(from, Message::HeartbeatOk { view, incarnation, op, sent, lease });
         }
@@ -208,7 +279,7 @@ impl Joining {
             && let Some(source) = &self.source
         {
             self.ack_due = false;
-            let (view, incarnation, op) = (view.number, core.me.incarnation, core.op());
+            let (view, incarnation, op) = (view.number, core.me.incarnation, core.acked_op());
             out.send(source.primary.rank, Message::PrepareOk { view, incarnation, op });
         }
         if !self.recruited {

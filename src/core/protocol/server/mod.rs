@@ -17,6 +17,7 @@
 //! | [`backup`] | acknowledges every write, grants leases, suspects |
 //! | [`primary`] | orders writes, answers clients, looks after its peers |
 //! | [`held`] | requests that a primary cannot serve yet |
+//! | `diary` | what it has handed to its disk, and what of it is there for good |
 //! | `scans` | `KEYS`, a slice at a time |
 //! | `patience` | how long a silence must be before it means something |
 //! | `peer` | what a primary knows of a server that it sends to |
@@ -26,6 +27,7 @@
 //! acknowledged is applied and forgotten, so the log needs no trimming of its own.
 
 pub mod backup;
+pub mod diary;
 pub mod held;
 pub mod joining;
 mod patience;
@@ -36,9 +38,10 @@ mod transfer;
 
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
-use super::{Config, Doom, Event, Outbox, Role, Rule, Rules, Time};
+use super::{Config, Doom, Event, Outbox, Record, Recovered, Role, Rule, Rules, Time};
 use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store};
 use backup::Backup;
+use diary::{Diary, Ticket};
 use joining::{Joining, Next};
 use patience::{Promise, Weather};
 use primary::Primary;
@@ -90,9 +93,26 @@ pub(super) struct Core {
     born: Time,
     /// How this server has crashed: it must not be handed anything any more.
     crashed: Option<(Doom, OpNumber)>,
+    /// Its disk, if it has one.
+    diary: Option<Diary>,
 }
 
 impl Core {
+    /// The newest write in the log that this server may acknowledge.
+    fn acked_op(&self) -> OpNumber {
+        match &self.diary {
+            Some(diary) if self.rule(Rule::SyncBeforeAck) => diary.op().min(self.op()),
+            _ => self.op(),
+        }
+    }
+
+    /// Writes down that this server has, in the present view, what is in its log and nothing else.
+    fn note_view(&mut self) -> Option<Ticket> {
+        let keep = self.op();
+        let view = Arc::clone(self.view.as_ref()?);
+        Some(self.diary.as_mut()?.view(self.me, &view, keep))
+    }
+
     /// The newest write in the log.
     fn op(&self) -> OpNumber {
         OpNumber(self.store.op().0 + self.log.len() as u64)
@@ -112,6 +132,10 @@ impl Core {
 
     fn append(&mut self, entry: Arc<LogEntry>) {
         assert_eq!(entry.op, self.op().next(), "the log has no gaps");
+        let (view, commit) = (self.view_number(), self.committed.max(self.store.op()));
+        if let Some(diary) = &mut self.diary {
+            diary.entry(view, commit, &entry);
+        }
         self.log_bytes += entry.command.size_bytes();
         self.log.push_back(entry);
     }
@@ -231,7 +255,7 @@ pub(super) struct Proposal {
 /// The role, and what only that role needs.
 #[derive(Debug, Clone)]
 enum RoleState {
-    Joining(Joining),
+    Joining(Box<Joining>),
     Backup(Backup),
     Primary(Box<Primary>),
 }
@@ -269,12 +293,57 @@ impl Server {
                 short_lives: 0,
                 born: Time::default(),
                 crashed: None,
+                diary: None,
             },
-            state: RoleState::Joining(Joining::default()),
+            state: RoleState::Joining(Box::default()),
             last_turn: None,
             next_announce: Time::default(),
             armed: None,
         }
+    }
+
+    /// A server that has a disk, with what was on it; `written` is the last ticket that was given before.
+    #[must_use]
+    pub fn with_disk(me: Member, config: Config, had: Recovered, written: Ticket) -> Self {
+        let mut server = Self::new(me, config);
+        let mut diary = Diary::new(written);
+        diary.write(Record::Life { member: me });
+        server.core.diary = Some(diary);
+        server.state = RoleState::Joining(Box::new(Joining::with_held(had)));
+        server
+    }
+
+    /// Everything up to this ticket is on this server's disk.
+    pub fn durable(&mut self, now: Time, ticket: Ticket, out: &mut Outbox) {
+        let Some(diary) = &mut self.core.diary else { return };
+        let news = diary.durable(ticket);
+        match &mut self.state {
+            _ if self.core.retired.is_some() => {}
+            RoleState::Joining(joining) => joining.on_durable(&self.core, out),
+            RoleState::Backup(backup) if news => backup.on_durable(&self.core, out),
+            RoleState::Primary(primary) if news => primary.on_durable(&mut self.core, now, out),
+            RoleState::Backup(_) | RoleState::Primary(_) => {}
+        }
+        self.hand_over(out);
+    }
+
+    /// What is to be written leaves with the rest.
+    fn hand_over(&mut self, out: &mut Outbox) {
+        if let Some(diary) = &mut self.core.diary {
+            out.writes.append(&mut diary.take());
+        }
+    }
+
+    /// The last ticket that was given.
+    #[must_use]
+    pub fn written(&self) -> Ticket {
+        self.core.diary.as_ref().map_or(0, Diary::written)
+    }
+
+    /// What of its log is on its disk, if it has one.
+    #[must_use]
+    pub fn op_on_disk(&self) -> Option<OpNumber> {
+        self.core.diary.as_ref().map(|diary| diary.op().min(self.core.op()))
     }
 
     /// Who this is: the incarnation grows when the server forgets its state.
@@ -438,6 +507,11 @@ impl Server {
 
     /// Takes in one message from another rank.
     pub fn handle(&mut self, now: Time, from: Rank, message: Message, out: &mut Outbox) {
+        self.take_in(now, from, message, out);
+        self.hand_over(out);
+    }
+
+    fn take_in(&mut self, now: Time, from: Rank, message: Message, out: &mut Outbox) {
         debug_assert!(self.core.crashed.is_none(), "a crashed server is handed nothing");
         out.work += message.units();
         let of_views = matches!(
@@ -566,6 +640,7 @@ impl Server {
             | Message::NotPrimary { .. }
             | Message::Announce { .. }
             | Message::Retired { .. }
+            | Message::Held { .. }
             | Message::ChangeView { .. }
             // Whoever hands messages to a server has unpacked them.
             | Message::Relay(_) => {}
@@ -575,6 +650,11 @@ impl Server {
     /// Does what time asks for, and what was put off to the end of a turn (one acknowledgement for many
     /// writes). To be called after every batch of messages, and at [`Server::deadline`].
     pub fn tick(&mut self, now: Time, out: &mut Outbox) {
+        self.do_what_is_due(now, out);
+        self.hand_over(out);
+    }
+
+    fn do_what_is_due(&mut self, now: Time, out: &mut Outbox) {
         debug_assert!(self.core.crashed.is_none(), "a crashed server does not tick");
         let timing = self.core.config.timing;
         // A server that was itself held up has not observed all of the silence of others: only an ordinary turn's.
@@ -589,6 +669,12 @@ impl Server {
             self.next_announce = now + if eager { timing.retry } else { timing.announce };
             let (member, role, view, op) = (self.core.me, self.role(), self.core.view_number(), self.core.op());
             out.send(METADATA, Message::Announce { member, role, view, op });
+            if let RoleState::Joining(joining) = &self.state
+                && self.core.diary.is_some()
+                && self.core.view.is_none()
+            {
+                out.send(METADATA, Message::Held { member, held: joining.held() });
+            }
         }
         if self.core.retired.is_some() {
             return;
@@ -687,6 +773,7 @@ impl Server {
         let before = self.role();
         let fresh = self.core.view.as_ref().map_or(0, |old| old.epoch) != view.epoch;
         let member = self.core.is_member(&view);
+        self.drop_held(&view, member, out);
         // A transfer under way goes on when the view changed but not the primary.
         let (blank, receiving) = match &self.state {
             RoleState::Joining(joining) => (joining.is_blank(), joining.receives_from(view.primary)),
@@ -709,6 +796,19 @@ impl Server {
         }
     }
 
+    /// What was on the disk counts no more in a new epoch, nor for a member that does not lead with it.
+    fn drop_held(&mut self, view: &View, member: bool, out: &mut Outbox) {
+        let RoleState::Joining(joining) = &mut self.state else { return };
+        let Some(held) = joining.held() else { return };
+        if held.epoch != view.epoch || (member && view.primary != self.core.me) {
+            joining.drop_held(out);
+            if let Some(diary) = &mut self.core.diary {
+                diary.write(Record::Forgot { member: self.core.me });
+                diary.void();
+            }
+        }
+    }
+
     /// Drops role and state. A server that stays a member (of a new epoch's empty view) keeps its
     /// incarnation; any other becomes a stranger.
     fn forget(&mut self, now: Time, stays_member: bool, out: &mut Outbox) {
@@ -717,10 +817,14 @@ impl Server {
             out.tell(Event::Forgot { incarnation: self.core.me.incarnation });
         }
         self.core.install(Store::default(), out);
+        if let Some(diary) = &mut self.core.diary {
+            diary.write(Record::Forgot { member: self.core.me });
+            diary.void();
+        }
         let recruited = matches!(&self.state, RoleState::Joining(joining) if joining.is_recruited());
         self.core.begin_life(now);
         let joining = Joining::new(recruited, self.core.next_join());
-        let before = std::mem::replace(&mut self.state, RoleState::Joining(joining));
+        let before = std::mem::replace(&mut self.state, RoleState::Joining(Box::new(joining)));
         if let RoleState::Joining(joining) = before {
             out.rubbish.extend(joining.into_rest());
         }
@@ -732,12 +836,17 @@ impl Server {
             || (!self.core.rule(Rule::Incarnation) && view.primary.rank == self.core.me.rank);
         if mine {
             if let RoleState::Primary(primary) = &mut self.state {
+                self.core.note_view();
                 primary.on_own_view(&mut self.core, now, view, out);
             } else {
+                if let RoleState::Joining(joining) = &mut self.state {
+                    joining.come_back(&mut self.core, view, out);
+                }
                 if !self.core.rule(Rule::Tail) {
                     self.core.clear_log();
                 }
                 self.core.ahead.clear();
+                self.core.note_view();
                 let primary = Primary::take_over(&mut self.core, now, view, out);
                 self.state = RoleState::Primary(Box::new(primary));
             }

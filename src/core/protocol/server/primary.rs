@@ -435,9 +435,10 @@ impl Primary {
             return;
         }
         let everybody = self.peers.values().filter(|peer| peer.is_required()).map(|peer| peer.acked).min();
+        // This server's own disk is one more of those that a write waits for.
         let target = match everybody {
-            Some(acked) if core.rule(Rule::WaitForAll) => acked,
-            _ => core.op(),
+            Some(acked) if core.rule(Rule::WaitForAll) => acked.min(core.acked_op()),
+            _ => core.acked_op(),
         };
         self.is_behind = false;
         if target > core.store.op() {
@@ -545,11 +546,16 @@ impl Primary {
         self.serve_early(core, now, out);
         // Without backups nothing else would commit what was just logged.
         let alone = self.peers.values().all(|peer| !peer.is_required());
-        while alone && !core.log.is_empty() && core.crashed.is_none() && out.work < end {
-            self.commit(core, core.op(), out);
+        while alone && core.store.op() < core.acked_op() && core.crashed.is_none() && out.work < end {
+            self.commit(core, core.acked_op(), out);
             self.serve_early(core, now, out);
         }
-        self.is_behind |= alone && !core.log.is_empty();
+        self.is_behind |= alone && core.store.op() < core.acked_op();
+    }
+
+    /// More of the log is on this server's disk.
+    pub(super) fn on_durable(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
+        self.advance(core, now, out);
     }
 
     // ---- peers ---------------------------------------------------------------------------------

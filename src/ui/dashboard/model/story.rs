@@ -180,6 +180,8 @@ pub fn sentence(rank: Rank, event: &Event) -> Option<(Tone, String)> {
         Event::Recovered { incarnation } => {
             (Tone::State, format!("server {rank} restarted empty, incarnation {incarnation}"))
         }
+        Event::Restarted { .. } => (Tone::State, format!("server {rank} {event}")),
+        Event::CameBack { .. } => (Tone::Good, format!("server {rank} {event}")),
         Event::GaveUp { .. } => (Tone::Bad, event.to_string()),
         Event::Operator { what } => (Tone::Operator, what.clone()),
     })

@@ -1,0 +1,261 @@
+//! Reading a log: what is whole, what is a torn end, and what is damage.
+
+use super::frame::{self, Framed};
+use super::segment::{FORMAT, Header, HeaderFault, Mark, Owner, RECORDS_AT, SECTOR_BYTES, file_name};
+use crate::core::protocol::durable::{Nonsense, Record, Recovered, Recovery};
+use std::fmt;
+
+/// Where something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: u64,
+    /// The byte in it.
+    pub at: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} byte {}", file_name(self.file), self.at)
+    }
+}
+
+/// What is wrong with a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub fault: Fault,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.fault)
+    }
+}
+
+/// What can be wrong with a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The file does not begin as ours do.
+    NotOurs,
+    /// It is of a format that this program does not know.
+    Format(u32),
+    /// It is somebody else's log.
+    Owner { expected: Owner, found: Owner },
+    /// Its name says that it is another file than it is.
+    Number { found: u64 },
+    /// It does not follow the file before.
+    Chain,
+    /// A file is missing.
+    Missing,
+    /// The file ends before what was written to it.
+    CutOff { proven: u64 },
+    /// A record is not what was written there.
+    Broken,
+    /// A record is whole, and no record.
+    Unreadable,
+    /// It does not fit those before.
+    Nonsense(Nonsense),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOurs => f.write_str("the beginning of the file is damaged, or it is no log of ours"),
+            Self::Format(format) => write!(f, "the log has format {format}, and this program knows format {FORMAT}"),
+            Self::Owner { expected, found } => write!(f, "this is the log of {found}, not of {expected}"),
+            Self::Number { found } => write!(f, "this is {}, under another name", file_name(*found)),
+            Self::Chain => f.write_str("it does not follow the file before it"),
+            Self::Missing => f.write_str("the file is missing"),
+            Self::CutOff { proven } => write!(f, "the file ends here, but was written up to byte {proven}"),
+            Self::Broken => f.write_str("what is here is not what was written"),
+            Self::Unreadable => f.write_str("a record that this program cannot read"),
+            Self::Nonsense(nonsense) => nonsense.fmt(f),
+        }
+    }
+}
+
+/// Where a log ends, to go on with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Whose log it is.
+    pub owner: Owner,
+    /// The oldest file.
+    pub first: u64,
+    /// The newest file.
+    pub number: u64,
+    /// Where it ends.
+    pub at: u64,
+    /// The last hash.
+    pub chain: u64,
+    /// That of its newest mark.
+    pub serial: u64,
+    /// So many bytes of what was being written at the end do not count.
+    pub torn_bytes: u64,
+    /// A file that was about to be made.
+    pub stillborn: Option<u64>,
+}
+
+/// Reads the files of a log, one after the other.
+#[derive(Debug)]
+pub struct Reader {
+    boot: u64,
+    owner: Option<Owner>,
+    end: Option<End>,
+    sealed: bool,
+}
+
+impl Reader {
+    /// Before the first file, on a machine whose boot has this number. Without an owner, whoever the first file
+    /// belongs to.
+    #[must_use]
+    pub fn new(owner: Option<Owner>, boot: u64) -> Self {
+        Self { boot, owner, end: None, sealed: false }
+    }
+
+    /// Takes in the next file, in the order of their numbers, and hands on what is in it. `last`: there is no other.
+    ///
+    /// # Errors
+    /// The first damage. What was handed on before is whole.
+    pub fn file(
+        &mut self,
+        number: u64,
+        bytes: &[u8],
+        last: bool,
+        take: &mut dyn FnMut(&Place, Record) -> Result<(), Nonsense>,
+    ) -> Result<(), Damage> {
+        let damage = |at: u64, fault: Fault| Err(Damage { place: Place { file: number, at }, fault });
+        if let Some(missing) = self.end.as_ref().map(|end| end.number + 1).filter(|next| *next != number) {
+            return Err(Damage { place: Place { file: missing, at: 0 }, fault: Fault::Missing });
+        }
+        let mark = Mark::newest(bytes);
+        let proven = mark.map_or(0, |mark| mark.proven(self.boot));
+        if last && is_stillborn(bytes) && proven <= RECORDS_AT && !self.sealed && (number == 1 || self.end.is_some()) {
+            self.end.iter_mut().for_each(|end| end.stillborn = Some(number));
+            return Ok(());
+        }
+        let header = match Header::from_bytes(bytes) {
+            Ok(header) => header,
+            Err(HeaderFault::Format(format)) => return damage(0, Fault::Format(format)),
+            Err(HeaderFault::NotOurs) => return damage(0, Fault::NotOurs),
+        };
+        let expected = *self.owner.get_or_insert(header.owner);
+        if header.owner != expected {
+            return damage(0, Fault::Owner { expected, found: header.owner });
+        }
+        if header.number != number {
+            return damage(0, Fault::Number { found: header.number });
+        }
+        if self.end.as_ref().map_or(number == 1 && header.chain != 0, |end| end.chain != header.chain) {
+            return damage(0, Fault::Chain);
+        }
+        let Some(mark) = mark else { return damage(SECTOR_BYTES as u64, Fault::NotOurs) };
+        let first = self.end.as_ref().map_or(number, |end| end.first);
+        let mut end = End {
+            owner: expected,
+            first,
+            number,
+            at: RECORDS_AT,
+            chain: header.chain,
+            serial: mark.serial,
+            torn_bytes: 0,
+            stillborn: None,
+        };
+        self.records(bytes, last, &mark, &mut end, take)?;
+        self.sealed = mark.sealed;
+        self.end = Some(end);
+        Ok(())
+    }
+
+    fn records(
+        &self,
+        bytes: &[u8],
+        last: bool,
+        mark: &Mark,
+        end: &mut End,
+        take: &mut dyn FnMut(&Place, Record) -> Result<(), Nonsense>,
+    ) -> Result<(), Damage> {
+        let proven = mark.proven(self.boot);
+        loop {
+            let place = Place { file: end.number, at: end.at };
+            let rest = usize::try_from(end.at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+            if rest.is_empty() && end.at >= proven {
+                return Ok(());
+            }
+            let (record, taken, hash) = match frame::read(rest, end.chain) {
+                Framed::Whole { record, bytes, hash } => (record, bytes, hash),
+                Framed::Short if end.at < proven || !last => {
+                    return Err(Damage { place, fault: Fault::CutOff { proven: proven.max(end.at) } });
+                }
+                Framed::Short => {
+                    end.torn_bytes = rest.len() as u64;
+                    return Ok(());
+                }
+                Framed::Broken => {
+                    // A sector that never reached the disk reads as zeros: only a machine that stopped leaves one.
+                    if last && end.at >= proven && self.boot != mark.boot && has_empty_sector(bytes, end.at) {
+                        end.torn_bytes = rest.len() as u64;
+                        return Ok(());
+                    }
+                    return Err(Damage { place, fault: Fault::Broken });
+                }
+            };
+            let Ok(record) = postcard::from_bytes::<Record>(record) else {
+                return Err(Damage { place, fault: Fault::Unreadable });
+            };
+            take(&place, record).map_err(|nonsense| Damage { place, fault: Fault::Nonsense(nonsense) })?;
+            end.at += taken as u64;
+            end.chain = hash;
+        }
+    }
+
+    /// After the last file: where the log ends, if there is one.
+    ///
+    /// # Errors
+    /// When the last file says that there is another one.
+    pub fn finish(self) -> Result<Option<End>, Damage> {
+        match self.end {
+            Some(end) if self.sealed => {
+                Err(Damage { place: Place { file: end.number + 1, at: 0 }, fault: Fault::Missing })
+            }
+            end => Ok(end),
+        }
+    }
+}
+
+/// What the files of a log give, and where it ends; `None` when nothing was ever written.
+///
+/// # Errors
+/// When the log is damaged.
+pub fn recover<B: AsRef<[u8]>>(
+    files: impl IntoIterator<Item = (u64, B)>,
+    owner: Option<Owner>,
+    boot: u64,
+) -> Result<(Recovered, Option<End>), Damage> {
+    let mut files = files.into_iter().peekable();
+    let mut reader = Reader::new(owner, boot);
+    let first = files.peek().map_or(1, |(number, _)| *number);
+    let mut recovery = Recovery::new(first == 1);
+    while let Some((number, bytes)) = files.next() {
+        let last = files.peek().is_none();
+        reader.file(number, bytes.as_ref(), last, &mut |_, record| recovery.take(record))?;
+    }
+    let end = reader.finish()?;
+    let damage = |nonsense| Damage { place: Place { file: first, at: 0 }, fault: Fault::Nonsense(nonsense) };
+    Ok((recovery.finish().map_err(damage)?, end))
+}
+
+/// Somebody was about to make this file, and nothing was ever written to it.
+fn is_stillborn(bytes: &[u8]) -> bool {
+    (bytes.len() as u64) < RECORDS_AT || bytes.iter().all(|byte| *byte == 0)
+}
+
+/// From there on, there is a sector (or what of it belongs to the file) with nothing in it.
+fn has_empty_sector(bytes: &[u8], at: u64) -> bool {
+    let Ok(at) = usize::try_from(at) else { return false };
+    let sectors = (at / SECTOR_BYTES..).map(|sector| sector * SECTOR_BYTES).take_while(|begin| *begin < bytes.len());
+    let parts = sectors.map(|begin| &bytes[begin.max(at)..(begin + SECTOR_BYTES).min(bytes.len())]);
+    parts.into_iter().any(|part| part.iter().all(|byte| *byte == 0))
+}

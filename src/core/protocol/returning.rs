@@ -1,0 +1,161 @@
+//! The whole cluster was down, and comes back: whose disk leads?
+//!
+//! The metadata server has on its own disk which view was the last. Whoever was a member of it has everything that was
+//! ever acknowledged, in its log of the highest view: not in the longest log, for what is in that may have been pushed
+//! aside by a later view. So the servers tell what they have ([`Held`]), and:
+//!
+//! * when all members of the last view are back, the one with the highest view, and in it the newest write, leads;
+//! * when what is acknowledged is on the disk first (`--fsync always`), one of them is enough, after a moment's wait;
+//! * otherwise all of them are waited for, until an operator says that those that are there must do.
+//!
+//! When the metadata server's own disk is gone, all servers are waited for.
+
+use super::message::Held;
+use super::view::{Member, Rank, View, ViewNumber};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// What is known while nobody leads.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Returning {
+    /// The last view; `None`: the metadata server does not know it.
+    pub(super) last: Option<Arc<View>>,
+    /// What the servers said that they have.
+    pub(super) told: BTreeMap<Rank, (Member, Option<Held>)>,
+    /// Some of the members are enough.
+    pub(super) some_are_enough: bool,
+}
+
+/// Why nobody leads yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// These servers have not said what is on their disks.
+    Silent(Vec<Rank>),
+    /// These have nothing on their disks that counts, and the others may not have everything.
+    Empty(Vec<Rank>),
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |ranks: &[Rank]| ranks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Silent(ranks) => write!(f, "waiting for the disk of server {}", names(ranks)),
+            Self::Empty(ranks) => write!(
+                f,
+                "server {} has nothing on its disk, and what was acknowledged last may have been there only",
+                names(ranks)
+            ),
+        }
+    }
+}
+
+impl Returning {
+    /// The newest view that is on any disk.
+    pub(super) fn newest_view(&self) -> ViewNumber {
+        let told = self.told.values().filter_map(|(_, held)| Some((*held)?.view)).max();
+        told.max(self.last.as_ref().map(|view| view.number)).unwrap_or_default()
+    }
+
+    /// The newest epoch that is on any disk.
+    pub(super) fn newest_epoch(&self) -> u32 {
+        let told = self.told.values().filter_map(|(_, held)| Some((*held)?.epoch)).max();
+        told.max(self.last.as_ref().map(|view| view.epoch)).unwrap_or_default()
+    }
+
+    /// The servers that have to tell.
+    fn wanted(&self, servers: u32) -> Vec<Rank> {
+        match &self.last {
+            Some(view) => view.members().map(|member| member.rank).collect(),
+            None => (1..=servers).map(Rank).collect(),
+        }
+    }
+
+    /// True for a log that has everything.
+    fn counts(&self, held: &Held) -> bool {
+        self.last.as_ref().is_none_or(|view| view.contains(held.holder))
+    }
+
+    /// Who leads, and with what. `patient`: others may still come.
+    pub(super) fn leader(&self, servers: u32, patient: bool, highest_view: bool) -> Result<(Member, Held), Waiting> {
+        let wanted = self.wanted(servers);
+        let of = |rank: &Rank| self.told.get(rank).and_then(|(_, held)| *held).filter(|held| self.counts(held));
+        let silent: Vec<Rank> = wanted.iter().filter(|rank| !self.told.contains_key(rank)).copied().collect();
+        let empty: Vec<Rank> =
+            wanted.iter().filter(|rank| of(rank).is_none() && !silent.contains(rank)).copied().collect();
+        let there = wanted.iter().any(|rank| of(rank).is_some());
+        // Without a last view, whoever has nothing may never have had anything.
+        let all = silent.is_empty() && (empty.is_empty() || self.last.is_none());
+        if !there || !(all || (self.some_are_enough && (!patient || silent.is_empty()))) {
+            return Err(if silent.is_empty() { Waiting::Empty(empty) } else { Waiting::Silent(silent) });
+        }
+        let told = self.told.values().filter_map(|(member, held)| Some((*member, (*held)?)));
+        let best = if highest_view {
+            let counting = told.filter(|(_, held)| self.counts(held));
+            counting.max_by_key(|(member, held)| (held.epoch, held.view, held.op, std::cmp::Reverse(member.rank)))
+        } else {
+            told.max_by_key(|(member, held)| (held.op, std::cmp::Reverse(member.rank)))
+        };
+        best.ok_or(Waiting::Empty(empty))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::protocol::Incarnation;
+    use crate::core::store::OpNumber;
+
+    fn member(rank: u32, life: u64) -> Member {
+        Member { rank: Rank(rank), incarnation: Incarnation(life) }
+    }
+
+    fn returning(told: &[(u32, Option<(u64, u64)>)]) -> Returning {
+        let view = View { number: ViewNumber(7), epoch: 1, primary: member(1, 1), backups: vec![member(2, 1)] };
+        let held = |rank: u32, (view, op): (u64, u64)| {
+            let (holder, view, op) = (member(rank, 1), ViewNumber(view), OpNumber(op));
+            Held { holder, view, epoch: 1, op }
+        };
+        let told = told.iter().map(|(rank, has)| (Rank(*rank), (member(*rank, 9), has.map(|has| held(*rank, has)))));
+        Returning { last: Some(view.into()), told: told.collect(), some_are_enough: false }
+    }
+
+    #[test]
+    fn all_members_are_waited_for_and_the_highest_view_leads() {
+        let leader = |told: &[(u32, Option<(u64, u64)>)]| returning(told).leader(3, true, true);
+        assert_eq!(leader(&[]), Err(Waiting::Silent(vec![Rank(1), Rank(2)])));
+        assert_eq!(leader(&[(2, Some((7, 5))), (3, Some((7, 9)))]), Err(Waiting::Silent(vec![Rank(1)])));
+        assert_eq!(leader(&[(1, None), (2, Some((7, 5)))]), Err(Waiting::Empty(vec![Rank(1)])));
+        let found = leader(&[(1, Some((6, 8))), (2, Some((7, 5))), (3, Some((5, 99)))]).unwrap();
+        assert_eq!((found.0, found.1.op), (member(2, 9), OpNumber(5)));
+        let found = leader(&[(1, Some((7, 5))), (2, Some((7, 5)))]).unwrap();
+        assert_eq!(found.0, member(1, 9));
+    }
+
+    #[test]
+    fn the_longest_log_is_not_the_one() {
+        let three = returning(&[(1, Some((7, 8))), (2, Some((7, 8))), (3, Some((5, 99)))]);
+        assert_eq!(three.leader(3, true, true).unwrap().0, member(1, 9));
+        assert_eq!(three.leader(3, true, false).unwrap().0, member(3, 9), "without the rule");
+    }
+
+    #[test]
+    fn one_is_enough_if_it_has_everything_on_its_disk() {
+        let mut one = returning(&[(2, Some((7, 5))), (3, Some((7, 9)))]);
+        one.some_are_enough = true;
+        assert_eq!(one.leader(3, true, true), Err(Waiting::Silent(vec![Rank(1)])), "after a moment's wait");
+        assert_eq!(one.leader(3, false, true).unwrap().0, member(2, 9));
+        one.told.remove(&Rank(2));
+        assert!(one.leader(3, false, true).is_err(), "server 3 was no member");
+    }
+
+    #[test]
+    fn without_the_last_view_all_servers_are_waited_for() {
+        let mut lost = returning(&[(2, Some((7, 5))), (3, Some((8, 3)))]);
+        (lost.last, lost.some_are_enough) = (None, true);
+        assert_eq!(lost.leader(3, true, true), Err(Waiting::Silent(vec![Rank(1)])));
+        lost.told.insert(Rank(1), (member(1, 9), None));
+        assert_eq!(lost.leader(3, true, true).unwrap().0, member(3, 9));
+        assert_eq!((lost.newest_view(), lost.newest_epoch()), (ViewNumber(8), 1));
+    }
+}

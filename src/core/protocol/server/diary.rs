@@ -1,0 +1,122 @@
+//! What a server with a disk has handed to it, and how much of that is there for good.
+//!
+//! Every record has a number, its ticket: they are numbered in the order in which they are handed over, and whoever
+//! looks after the disk says how far it is. Whatever a server acknowledges it has on its disk before.
+
+use crate::core::protocol::durable::Record;
+use crate::core::protocol::view::{Member, View, ViewNumber};
+use crate::core::store::{LogEntry, OpNumber};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The number of a record.
+pub type Ticket = u64;
+
+/// A server's disk, as the server knows it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Diary {
+    written: Ticket,
+    /// Of the log everything up to this write is on the disk.
+    op: OpNumber,
+    /// With this ticket, everything up to that write will be.
+    coming: VecDeque<(Ticket, OpNumber)>,
+    durable: Ticket,
+    records: Vec<Record>,
+}
+
+impl Diary {
+    /// So much was handed over before this life.
+    pub(super) fn new(written: Ticket) -> Self {
+        Self { written, durable: written, ..Self::default() }
+    }
+
+    /// The newest ticket.
+    pub(super) fn written(&self) -> Ticket {
+        self.written
+    }
+
+    /// True when the record of this ticket is on the disk.
+    pub(super) fn has(&self, ticket: Ticket) -> bool {
+        ticket <= self.durable
+    }
+
+    /// What of the log is on the disk.
+    pub(super) fn op(&self) -> OpNumber {
+        self.op
+    }
+
+    /// What is to be handed over now.
+    pub(super) fn take(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.records)
+    }
+
+    pub(super) fn write(&mut self, record: Record) -> Ticket {
+        self.written += 1;
+        self.records.push(record);
+        self.written
+    }
+
+    pub(super) fn entry(&mut self, view: ViewNumber, commit: OpNumber, entry: &Arc<LogEntry>) {
+        let ticket = self.write(Record::Entry { view, commit, entry: Arc::clone(entry) });
+        self.coming.push_back((ticket, entry.op));
+    }
+
+    /// This member has, in this view, the log up to `keep` and nothing else.
+    pub(super) fn view(&mut self, member: Member, view: &Arc<View>, keep: OpNumber) -> Ticket {
+        let ticket = self.write(Record::View { member, view: Arc::clone(view), keep });
+        self.coming.retain(|(_, op)| *op <= keep);
+        self.op = self.op.min(keep);
+        self.coming.push_back((ticket, keep));
+        ticket
+    }
+
+    /// The log so far counts no more: another state will come, or none.
+    pub(super) fn void(&mut self) {
+        self.coming.clear();
+        self.op = OpNumber(0);
+    }
+
+    /// The log up to this write was read from the disk.
+    pub(super) fn was_read(&mut self, op: OpNumber) {
+        self.op = op;
+    }
+
+    /// Everything up to this ticket is on the disk. True when that is news of the log.
+    pub(super) fn durable(&mut self, ticket: Ticket) -> bool {
+        self.durable = self.durable.max(ticket);
+        let before = self.op;
+        while let Some((_, op)) = self.coming.pop_front_if(|(own, _)| *own <= ticket) {
+            self.op = op;
+        }
+        self.op != before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::protocol::{Incarnation, Rank};
+    use crate::core::store::{ClientId, Command, Seq, Stamp};
+
+    #[test]
+    fn what_a_view_drops_is_not_on_the_disk_any_more() {
+        let me = Member { rank: Rank(1), incarnation: Incarnation(1) };
+        let view = Arc::new(View { number: ViewNumber(1), epoch: 1, primary: me, backups: Vec::new() });
+        let entry = |op: u64| {
+            let command = Command::Incr { key: "n".into() };
+            let (client, seq) = (ClientId(0), Seq(op));
+            Arc::new(LogEntry { op: OpNumber(op), client, seq, acked: Seq(0), stamp: Stamp::default(), command })
+        };
+        let mut diary = Diary::new(10);
+        (1..=4).for_each(|op| diary.entry(ViewNumber(1), OpNumber(0), &entry(op)));
+        assert!(diary.durable(12));
+        assert_eq!((diary.op(), diary.written(), diary.take().len()), (OpNumber(2), 14, 4));
+        let ticket = diary.view(me, &view, OpNumber(1));
+        assert_eq!((diary.op(), diary.has(ticket)), (OpNumber(1), false));
+        diary.entry(ViewNumber(1), OpNumber(0), &entry(2));
+        assert!(!diary.durable(14), "the old writes 2, 3 and 4 are not those that were meant");
+        assert!(!diary.durable(ticket) && diary.has(ticket));
+        assert!(diary.durable(ticket + 1));
+        assert_eq!(diary.op(), OpNumber(2));
+    }
+}

@@ -1,0 +1,270 @@
+//! A disk that breaks: the files of one rank's log, what of them is safe, and how long that takes.
+//!
+//! What was written and not synced is in the cache: a process that is killed leaves it there, a power cut takes any of
+//! its sectors, in no order, and a sector that never reached the disk reads as zeros. Whoever is killed in the middle
+//! of a write has written a part of it.
+
+use crate::core::disk::segment::SECTOR_BYTES;
+use crate::core::disk::{Fsync, Journal, Owner, Step, recover};
+use crate::core::protocol::{Record, Recovered, Time};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// A write takes so long, in microseconds; one in so many takes longer, and some hang.
+const WRITE_US: std::ops::Range<u64> = 20..400;
+const SLOW_US: std::ops::Range<u64> = 2_000..20_000;
+const HANG_US: std::ops::Range<u64> = 100_000..2_000_000;
+const SLOW_ONE_IN: u32 = 50;
+const HANG_ONE_IN: u32 = 2_000;
+
+/// One file.
+#[derive(Debug, Clone, Default)]
+struct PlatterFile {
+    /// As whoever reads it sees it.
+    cached: Vec<u8>,
+    /// As it is when the power fails now.
+    synced: Vec<u8>,
+    dirty: BTreeSet<usize>,
+}
+
+impl PlatterFile {
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        let end = at + bytes.len();
+        self.cached.resize(self.cached.len().max(end), 0);
+        self.cached[at..end].copy_from_slice(bytes);
+        self.dirty.extend(at / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
+    }
+
+    fn sync(&mut self) {
+        self.synced.clone_from(&self.cached);
+        self.dirty.clear();
+    }
+
+    /// Of what was not synced any sectors are there, and some of the length.
+    fn lose_power(&mut self, rng: &mut ChaCha8Rng) {
+        let longer = self.cached.len().saturating_sub(self.synced.len());
+        let length = self.cached.len() - rng.random_range(0..=longer);
+        self.synced.resize(length.max(self.synced.len().min(self.cached.len())), 0);
+        for sector in std::mem::take(&mut self.dirty) {
+            let end = ((sector + 1) * SECTOR_BYTES).min(self.synced.len());
+            let range = (sector * SECTOR_BYTES).min(end)..end;
+            if rng.random_range(0..2) == 0 {
+                self.synced[range.clone()].copy_from_slice(&self.cached[range]);
+            }
+        }
+        self.cached.clone_from(&self.synced);
+    }
+}
+
+/// A group of writes under way.
+#[derive(Debug)]
+struct Group {
+    until: Time,
+    steps: VecDeque<Step>,
+    ticket: u64,
+}
+
+/// One rank's disk.
+#[derive(Debug)]
+pub struct Platter {
+    owner: Owner,
+    fsync: Fsync,
+    segment_bytes_max: u64,
+    boot: u64,
+    files: BTreeMap<u64, PlatterFile>,
+    journal: Option<Journal>,
+    waiting: Vec<Record>,
+    /// The number of the newest record of this life that was handed over.
+    handed: u64,
+    group: Option<Group>,
+    rng: ChaCha8Rng,
+    /// It takes no longer than it has to.
+    calm: bool,
+    /// Bytes of torn ends that were cut off.
+    pub torn_bytes: u64,
+    /// How long the longest hang was, if one has just begun.
+    pub hung: Option<Duration>,
+}
+
+impl Platter {
+    /// An empty disk.
+    #[must_use]
+    pub fn new(owner: Owner, fsync: Fsync, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(u64::from(owner.rank.0) + 1_000);
+        let segment_bytes_max = 1 << rng.random_range(12..17);
+        Self {
+            owner,
+            fsync,
+            segment_bytes_max,
+            boot: 1,
+            files: BTreeMap::new(),
+            journal: None,
+            waiting: Vec::new(),
+            handed: 0,
+            group: None,
+            rng,
+            calm: false,
+            torn_bytes: 0,
+            hung: None,
+        }
+    }
+
+    /// When the next group of writes is done.
+    #[must_use]
+    pub fn due(&self) -> Time {
+        self.group.as_ref().map_or(Time::NEVER, |group| group.until)
+    }
+
+    /// Whatever hangs goes on.
+    pub fn set_calm(&mut self, now: Time) {
+        self.calm = true;
+        self.group
+            .iter_mut()
+            .for_each(|group| group.until = group.until.min(now + Duration::from_micros(WRITE_US.end)));
+    }
+
+    /// A record is to be written.
+    pub fn hand(&mut self, now: Time, record: Record) {
+        self.handed += 1;
+        self.waiting.push(record);
+        self.begin_group(now);
+    }
+
+    /// Everything that waits is written in one go: one sync for all of it.
+    fn begin_group(&mut self, now: Time) {
+        let Some(journal) = self.journal.as_mut().filter(|_| self.group.is_none() && !self.waiting.is_empty()) else {
+            return;
+        };
+        let mut steps = Vec::new();
+        journal.write(&std::mem::take(&mut self.waiting), &mut steps);
+        let synced = self.fsync == Fsync::Always || journal.wants_sync();
+        if synced {
+            steps.push(Step::Sync { number: journal.number() });
+        }
+        journal.mark(synced, &mut steps);
+        let range = match () {
+            () if self.calm => WRITE_US,
+            () if self.rng.random_range(0..HANG_ONE_IN) == 0 => HANG_US,
+            () if self.rng.random_range(0..SLOW_ONE_IN) == 0 => SLOW_US,
+            () => WRITE_US,
+        };
+        let takes = Duration::from_micros(self.rng.random_range(range.clone()));
+        self.hung = (range == HANG_US).then_some(takes);
+        self.group = Some(Group { until: now + takes, steps: steps.into(), ticket: self.handed });
+    }
+
+    /// The group that was due is done: up to which number everything is safe.
+    pub fn complete(&mut self, now: Time) -> Option<u64> {
+        let Group { steps, ticket, .. } = self.group.take()?;
+        steps.iter().for_each(|step| self.carry_out(step));
+        self.begin_group(now);
+        Some(ticket)
+    }
+
+    fn carry_out(&mut self, step: &Step) {
+        let place = |at: u64| usize::try_from(at).expect("simulated files are small");
+        match step {
+            Step::Create { number, bytes } => {
+                let mut file = PlatterFile::default();
+                file.write(0, bytes);
+                file.sync();
+                self.files.insert(*number, file);
+            }
+            Step::Write { number, at, bytes } => self.file(*number).write(place(*at), bytes),
+            Step::Sync { number } => self.file(*number).sync(),
+            Step::Cut { number, at } => {
+                self.file(*number).cached.truncate(place(*at));
+                self.file(*number).sync();
+            }
+            Step::Remove { number } => drop(self.files.remove(number)),
+        }
+    }
+
+    fn file(&mut self, number: u64) -> &mut PlatterFile {
+        self.files.get_mut(&number).expect("files are created first")
+    }
+
+    /// Whoever writes is killed: of the group under way some steps are done, and of one a part.
+    pub fn kill(&mut self) {
+        if let Some(Group { steps, .. }) = self.group.take() {
+            let done = self.rng.random_range(0..=steps.len());
+            for (at, step) in steps.into_iter().enumerate() {
+                if at < done {
+                    self.carry_out(&step);
+                } else if let Step::Write { number, at, mut bytes } = step
+                    && bytes.len() > SECTOR_BYTES
+                {
+                    bytes.truncate(self.rng.random_range(0..bytes.len()));
+                    self.carry_out(&Step::Write { number, at, bytes });
+                    break;
+                } else {
+                    break;
+                }
+            }
+        }
+        self.waiting.clear();
+        self.journal = None;
+    }
+
+    /// The machine stops, and is started anew.
+    pub fn lose_power(&mut self) {
+        self.kill();
+        self.boot += 1;
+        for file in self.files.values_mut() {
+            file.lose_power(&mut self.rng);
+        }
+    }
+
+    /// A bit flips somewhere. False when there is nothing.
+    pub fn flip(&mut self) -> bool {
+        let numbers: Vec<u64> = self.files.keys().copied().collect();
+        if numbers.is_empty() {
+            return false;
+        }
+        let number = numbers[self.rng.random_range(0..numbers.len())];
+        let length = self.file(number).cached.len();
+        let (at, bit) = (self.rng.random_range(0..length), self.rng.random_range(0..8));
+        let file = self.file(number);
+        file.cached[at] ^= 1 << bit;
+        file.sync();
+        true
+    }
+
+    /// A new process takes over: numbers begin at 1 again.
+    pub fn restart(&mut self) {
+        self.handed = 0;
+    }
+
+    /// What is on the disk; a damaged log is put away, and another one begun.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(&mut self) -> Result<Recovered, String> {
+        self.kill();
+        let files = self.files.iter().map(|(number, file)| (*number, &file.cached));
+        let read = recover(files, Some(self.owner), self.boot);
+        let mut steps = Vec::new();
+        let result = match read {
+            Ok((had, Some(end))) => {
+                self.torn_bytes += end.torn_bytes;
+                self.journal = Some(Journal::resume(&end, self.boot, self.segment_bytes_max, &mut steps));
+                Ok(had)
+            }
+            Ok((had, None)) => {
+                self.files.clear();
+                self.journal = Some(Journal::begin(self.owner, self.boot, self.segment_bytes_max, &mut steps));
+                Ok(had)
+            }
+            Err(damage) => {
+                self.files.clear();
+                self.journal = Some(Journal::begin(self.owner, self.boot, self.segment_bytes_max, &mut steps));
+                Err(format!("the log of server {} is damaged: {damage}", self.owner.rank))
+            }
+        };
+        steps.iter().for_each(|step| self.carry_out(step));
+        result
+    }
+}

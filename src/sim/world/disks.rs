@@ -1,0 +1,159 @@
+//! The disks of a world, and what becomes of it when everything stops at once.
+
+use super::World;
+use crate::core::disk::{Fsync, Owner};
+use crate::core::node::{DiskOrder, FrontHost, ServerHost};
+use crate::core::protocol::{Incarnation, METADATA, Rank, Recovered, Time};
+use crate::sim::coverage::{Fault, Situation};
+use crate::sim::platter::Platter;
+use crate::sim::work::Work;
+use std::collections::BTreeMap;
+
+/// Every start of the cluster begins with lives of its own million.
+const LIVES_PER_RUN: u64 = 1_000_000;
+
+/// The disks of all servers, and of the metadata server.
+#[derive(Debug)]
+pub(super) struct Disks {
+    platters: BTreeMap<Rank, Platter>,
+    fsync: Fsync,
+    run: u64,
+}
+
+impl World {
+    /// Gives every server a disk, and the metadata server one, before the first step.
+    pub fn add_disks(&mut self, fsync: Fsync) {
+        let seed = self.setup.seed;
+        let ranks = std::iter::once(METADATA).chain(self.setup.config.server_ranks());
+        let platter = |rank: Rank| {
+            // What the metadata server decides is on its disk before anybody hears of it, whatever servers do.
+            let fsync = if rank == METADATA { Fsync::Always } else { fsync };
+            (rank, Platter::new(Owner { cluster: seed, rank }, fsync, seed))
+        };
+        self.disks = Some(Disks { platters: ranks.map(platter).collect(), fsync, run: 0 });
+        self.start_again();
+    }
+
+    /// True when there are disks.
+    #[must_use]
+    pub fn has_disks(&self) -> bool {
+        self.disks.is_some()
+    }
+
+    /// What is acknowledged is on the disk, also when the power fails.
+    #[must_use]
+    pub fn survives_power_cuts(&self) -> bool {
+        self.disks.as_ref().is_some_and(|disks| disks.fsync == Fsync::Always)
+    }
+
+    /// All processes start, with what is on their disks.
+    fn start_again(&mut self) {
+        let Some(disks) = &mut self.disks else { return };
+        let (setup, run) = (self.setup.clone(), disks.run);
+        let one_is_enough = disks.fsync == Fsync::Always;
+        let incarnation = Incarnation(run * LIVES_PER_RUN + 1);
+        let mut had: BTreeMap<Rank, Recovered> = BTreeMap::new();
+        for (rank, platter) in &mut disks.platters {
+            platter.restart();
+            let told = platter.read().unwrap_or_else(|_| {
+                self.invariants.coverage.meet(Situation::DamageTold);
+                Recovered::default()
+            });
+            if std::mem::take(&mut platter.torn_bytes) > 0 {
+                self.invariants.coverage.meet(Situation::TornEnd);
+            }
+            had.insert(*rank, told);
+        }
+        disks.run += 1;
+        for rank in setup.config.client_ranks() {
+            let had = had.remove(&rank).unwrap_or_default();
+            let front = FrontHost::new(rank, rank.0, &setup).with_disk(&setup, run, had, one_is_enough);
+            self.fronts.insert(rank, front);
+        }
+        for rank in setup.config.server_ranks() {
+            let had = had.remove(&rank).unwrap_or_default();
+            let mut host = ServerHost::with_disk(rank, incarnation, rank.0, setup.clone(), had);
+            host.set_detail(true);
+            self.servers.insert(rank, host);
+        }
+        self.record(self.record);
+    }
+
+    /// Everything is killed at once, and starts again; with `power`, the machines stop too. One server's log may be
+    /// damaged meanwhile.
+    pub fn lose_everything(&mut self, power: bool, damaged: Option<Rank>) {
+        if self.disks.is_none() {
+            return;
+        }
+        for client in self.clients() {
+            self.with_front(client, Work::default(), |front, now, out| {
+                front.give_up(now, out);
+                out.sends.clear();
+            });
+        }
+        let Some(disks) = &mut self.disks else { return };
+        for platter in disks.platters.values_mut() {
+            if power { platter.lose_power() } else { platter.kill() }
+        }
+        if let Some(platter) = damaged.and_then(|rank| disks.platters.get_mut(&rank))
+            && platter.flip()
+        {
+            self.invariants.coverage.inject(Fault::DiskDamage);
+        }
+        self.network.clear();
+        self.inbox.clear();
+        self.confirmed.clear();
+        self.invariants.all_lost();
+        self.start_again();
+        self.after_step();
+    }
+
+    /// A rank's wishes for its disk.
+    pub(super) fn order_disk(&mut self, rank: Rank, orders: Vec<DiskOrder>) {
+        let now = self.now;
+        let Some(platter) = self.disks.as_mut().and_then(|disks| disks.platters.get_mut(&rank)) else { return };
+        let mut found = None;
+        for order in orders {
+            match order {
+                DiskOrder::Write(record) => {
+                    platter.hand(now, record);
+                    if platter.hung.take().is_some() {
+                        self.invariants.coverage.inject(Fault::DiskSlow);
+                    }
+                }
+                DiskOrder::Read => found = Some(platter.read()),
+            }
+        }
+        if let Some(had) = found {
+            self.with_server(rank, Work::default(), |server, _, now, out| server.recovered(now, had, out));
+        }
+    }
+
+    /// When the next disk has news, and whose. A rank that is stopped, or has no turn, does not hear of it.
+    pub(super) fn next_disk(&self) -> (Time, Rank) {
+        let platters = self.disks.iter().flat_map(|disks| &disks.platters);
+        let due = platters.filter(|(rank, _)| !self.servers.get(rank).is_some_and(ServerHost::is_paused));
+        let due = due.map(|(rank, platter)| (self.machines[rank].next_turn(platter.due().max(self.now)), *rank));
+        due.min().unwrap_or((Time::NEVER, METADATA))
+    }
+
+    /// The disk has done what it was to do.
+    pub(super) fn disk_done(&mut self, rank: Rank) {
+        let now = self.now;
+        let platter = self.disks.as_mut().and_then(|disks| disks.platters.get_mut(&rank));
+        let Some(ticket) = platter.and_then(|platter| platter.complete(now)) else { return };
+        if self.servers.contains_key(&rank) {
+            self.with_server(rank, Work::default(), |server, _, now, out| server.durable(now, ticket, out));
+        } else {
+            self.with_front(rank, Work::default(), |front, now, out| front.durable(now, ticket, out));
+        }
+    }
+
+    /// Disks take no longer than they have to.
+    pub(super) fn calm_disks(&mut self) {
+        let now = self.now;
+        for platter in self.disks.iter_mut().flat_map(|disks| disks.platters.values_mut()) {
+            platter.set_calm(now);
+        }
+    }
+}

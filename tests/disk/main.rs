@@ -1,0 +1,4 @@
+//! The log on a disk: what is written is read again, and nothing else is.
+
+mod bytes;
+mod files;
