@@ -109,7 +109,7 @@ fn of_message(from: Rank, flight: &Flight, model: &Model) -> String {
         M::GetView => format!("{sender} asks the metadata server for the newest view"),
         M::ViewIs => format!("{sender} tells {to} the newest view: who is not in it forgets all"),
         M::Announce => format!("{sender} says that it lives: for joining, never for a promotion"),
-        M::Held => format!("{sender} says what its disk has: the newest view, then the newest write leads"),
+        M::Held => format!("{sender} tells what its disk has: the newest one may lead"),
         M::Welcome => format!("{sender} tells {to} the view, and whether it is wanted in it"),
         M::ChangeView if flight.text.ends_with("(confirmed)") => {
             format!("{sender} lives and will lead view {}: now that view may count (confirm)", number(&flight.text))
@@ -207,12 +207,11 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
         Event::Recovered { incarnation } => {
             (Weight::Turn, format!("{server} is back, empty: incarnation {incarnation}, a stranger (incarnation)"))
         }
-        Event::Restarted { incarnation, op } => (
-            Weight::Turn,
-            format!("{server} is back, its disk has up to op {op}: incarnation {incarnation}, a stranger"),
-        ),
+        Event::Restarted { op, .. } => {
+            (Weight::Turn, format!("{server} is back with its disk, up to op {op}: a stranger (incarnation)"))
+        }
         Event::CameBack { op } => {
-            (Weight::Turn, format!("{server} leads again with its disk, up to op {op} (recover-highest-view)"))
+            (Weight::Turn, format!("{server} leads with its disk, up to op {op} (recover-highest-view)"))
         }
         Event::GaveUp { client, seq } => {
             (Weight::Act, format!("client {client} gives up on request {seq}: it may have happened, or not"))
