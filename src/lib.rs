@@ -28,7 +28,8 @@
 //!    that stream, a pure view; [`ui::stage`] — the stream recorded, and gone through step by step.
 //! 7. [`launch`] — arguments; how mpirun is started around this very binary, and why the terminal is whole afterwards.
 //! 8. [`core::disk`] and [`disk`] — what is on a disk, and which of it is to be believed.
-//! 9. [`tools`] — the benchmark, the fuzzer and the reader of logs; [`app`] — which thread of which rank runs what.
+//! 9. [`docs`] — for those who teach with this program, and their students; [`ui::tour`], the scenes of a lecture.
+//! 10. [`tools`] — the benchmark, the fuzzer and the reader of logs; [`app`] — which thread of which rank runs what.
 //!
 //! # How one PUT travels
 //!
@@ -55,6 +56,7 @@ pub mod check;
 pub mod cluster;
 pub mod core;
 pub mod disk;
+pub mod docs;
 pub mod door;
 pub mod launch;
 pub mod mpi;

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Some(Tool::Log(wanted)) => return log::main(wanted),
         Some(Tool::Replay { file }) => return understudy::app::replay(&args, file),
         Some(Tool::Tour(wanted)) => return understudy::app::tour(&args, wanted),
+        Some(Tool::Notes) => return understudy::app::notes(&args),
         Some(Tool::Bench(_) | Tool::Serve) | None => {}
     }
     if args.sim {

@@ -142,6 +142,7 @@ fn prompt_in_a_terminal() {
         redraw,
         pager: None,
         stage: None,
+        tour: None,
     })
     .expect("the terminal works");
 }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use understudy::core::protocol::Rule;
-use understudy::ui::commands::{keys, moves, table};
+use understudy::ui::commands::{keys, moves, presenter, table};
 use understudy::ui::tour::scenes;
 
 /// A file with more lines than this wants to be two.
@@ -40,6 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ui/dashboard", &["core", "cluster", "ui/commands"]),
     ("ui/stage", &["core", "cluster", "ui/commands", "ui/dashboard"]),
     ("ui/tour", &["core", "ui/commands"]),
+    ("docs", &["ui/tour"]),
     ("launch", &["core", "sim", "ui/dashboard"]),
     ("app", &["core", "check", "cluster", "disk", "mpi", "door", "sim", "ui", "launch"]),
     ("tools", &["core", "cluster", "disk", "mpi", "sim", "launch", "app"]),
@@ -339,6 +340,7 @@ fn the_tables_of_the_readme_are_those_of_the_program() {
         ("commands", table::markdown_tables()),
         ("keys", keys::markdown_table()),
         ("moves", moves::markdown_table()),
+        ("presenter", presenter::markdown_table()),
         ("rules", rules_table()),
     ];
     for (name, table) in tables {

@@ -7,8 +7,10 @@
 //! rank N   main thread: MPI and the server (mpi::server_rank)
 //! ```
 
+mod lecture;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod notes;
 mod outpour;
 mod replay;
 mod sim;
@@ -20,6 +22,7 @@ mod verdict;
 pub(crate) use mpi::{Begun, begin, end_world, exit_soon};
 #[cfg(feature = "mpi")]
 pub use mpi::{run_rank, run_replacement};
+pub use notes::notes;
 pub use replay::replay;
 pub use sim::{run_sim, watch};
 pub use tour::{play_scene, tour};
@@ -38,13 +41,15 @@ use crate::ui::console::answer::Palette;
 use crate::ui::console::ascii::ascii;
 use crate::ui::console::{
     ConsoleSession, ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, Sight, Stagehand,
-    run_commands, run_lines, run_prompt,
+    TourGuide, run_commands, run_lines, run_prompt,
 };
 use crate::ui::dashboard::ThemeName;
 use crate::ui::dashboard::model::page::Page;
-use crate::ui::dashboard::{self, KeyHint, Lookback, Model, Notice, Painter, Stage, Theme, layout, lock};
+use crate::ui::dashboard::{self, KeyBar, KeyHint, Lookback, Model, Notice, Painter, Stage, Theme, layout, lock};
 use crate::ui::stage::LiveStage;
+use crate::ui::tour::TourScene;
 use crossbeam_channel::Sender;
+use lecture::{Lecture, LectureHall};
 use outpour::Outpour;
 use rustix::fd::AsFd;
 use std::ffi::OsString;
@@ -97,6 +102,8 @@ struct Play<'a> {
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
     /// Its time is virtual, and can stand.
     is_simulated: bool,
+    /// A tour begins at once: its scenes, and with which of them.
+    tour: Option<(Vec<TourScene>, usize)>,
 }
 
 impl Play<'_> {
@@ -110,11 +117,12 @@ impl Play<'_> {
         };
         let console = Console {
             desk: self.desk.clone(),
-            knowledge: Arc::new(ModelKnowledge { model: Arc::clone(&self.model), court: self.court.clone() }),
+            knowledge: Arc::new(ModelKnowledge::new(Arc::clone(&self.model), self.court.clone())),
             history: launch::state_dir(self.args).join("history"),
             palette: palette(self.args),
             commands: self.args.command.clone(),
             rules: Rules::without(&self.args.without),
+            tour: None,
         };
         let ended = |thread: io::Result<thread::JoinHandle<u8>>| {
             thread.and_then(|thread| thread.join().map_err(|_| io::Error::other("panic"))).unwrap_or(1)
@@ -141,21 +149,41 @@ impl Play<'_> {
         };
         let (notices, noticed) = dashboard::channel();
         let (region, region_ready) = crossbeam_channel::bounded::<PrintHandle>(1);
-        let pages = match Pages::new(notices.clone(), ascii) {
+        let mut pages = match Pages::new(notices.clone(), ascii) {
             Ok(pages) => pages,
             Err(error) => return complain(&format!("the terminal cannot be drawn on: {error}")),
         };
         let clock = Arc::clone(&self.clock);
         let simulator = self.is_simulated.then(|| self.desk.clone());
-        let hand = Hand {
+        let hand = Arc::new(Hand {
             notices: notices.clone(),
             on: AtomicBool::new(false),
-            desk: simulator.clone(),
+            desk: self.desk.clone(),
+            is_simulated: self.is_simulated,
             stands: Arc::default(),
+        });
+        let lecture = Lecture::start(LectureHall {
+            args: self.args.clone(),
+            desk: self.desk.clone(),
+            notices: notices.clone(),
+            knowledge: Arc::clone(&console.knowledge),
+            hand: Arc::clone(&hand),
+            palette: console.palette,
+        });
+        let lecture = match lecture {
+            Ok(lecture) => lecture,
+            Err(error) => return complain(&format!("no thread for the tour: {error}")),
         };
+        if let Some((scenes, at)) = self.tour {
+            lecture.begin_with(scenes, at);
+        }
+        pages.lecture = Some(Arc::clone(&lecture));
+        let console = Console { tour: Some(Arc::clone(&lecture)), ..console };
         let lookback = LiveStage::new(&lock(&self.model), clock(), simulator, ascii);
         let drawn = (Box::new(lookback) as Box<dyn Lookback>, region_ready);
-        let stage = stage(self.args, self.model, drawn, pages.size(), Box::new(move || (self.clock)()));
+        let keys = Arc::clone(&lecture);
+        let keys = Box::new(move |model: &Model| keys.keys().unwrap_or_else(|| key_bar(model)));
+        let stage = stage(self.args, self.model, drawn, pages.size(), (keys, Box::new(move || (self.clock)())));
         let drawing =
             thread::Builder::new().name("dashboard".into()).spawn(move || dashboard::run(&noticed, stage, painter));
         let prompting = console.start_prompt(region, notices.clone(), pages, hand);
@@ -163,6 +191,7 @@ impl Play<'_> {
         let mut trouble = None;
         let whole = self.court.close(|why| trouble = Some(why.to_owned()));
         let code = ended(prompting);
+        lecture.end();
         let _ = notices.send(Notice::Quit);
         if let Ok(drawing) = drawing {
             let _ = drawing.join();
@@ -207,6 +236,12 @@ fn palette(args: &Args) -> Palette {
     Palette { ascii: is_ascii(args), ..palette }
 }
 
+/// How the dashboard looks.
+fn theme(args: &Args) -> Theme {
+    let name = if is_mono(args) { ThemeName::Mono } else { args.theme };
+    Theme::new(name, is_ascii(args)).for_the_back_row(args.present)
+}
+
 /// The terminal itself: the prompt makes something else of descriptor 1.
 fn screen() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
@@ -229,12 +264,14 @@ struct Pages {
     line: Mutex<String>,
     over_nothing: AtomicBool,
     ascii: bool,
+    /// What is shown again when an answer is closed.
+    lecture: Option<Arc<Lecture>>,
 }
 
 impl Pages {
     fn new(notices: Sender<Notice>, ascii: bool) -> io::Result<Self> {
         let (is_open, searched, line, over_nothing) = Default::default();
-        Ok(Self { notices, screen: Arc::new(screen()?), is_open, searched, line, over_nothing, ascii })
+        Ok(Self { notices, screen: Arc::new(screen()?), is_open, searched, line, over_nothing, ascii, lecture: None })
     }
 
     fn show_guide(&self, words: &str) -> bool {
@@ -296,7 +333,11 @@ impl Pager for Pages {
 
     fn close(&self) -> bool {
         *lock(&self.searched) = None;
-        self.is_open.swap(false, Ordering::SeqCst) && self.notices.send(Notice::Page(None)).is_ok()
+        let closed = self.is_open.swap(false, Ordering::SeqCst) && self.notices.send(Notice::Page(None)).is_ok();
+        if let Some(lecture) = self.lecture.as_ref().filter(|_| closed) {
+            lecture.show_page();
+        }
+        closed
     }
 }
 
@@ -304,8 +345,10 @@ impl Pager for Pages {
 struct Hand {
     notices: Sender<Notice>,
     on: AtomicBool,
-    /// The desk of a cluster whose time can stand, and whether it does.
-    desk: Option<Desk>,
+    desk: Desk,
+    /// The time of our own cluster can stand.
+    is_simulated: bool,
+    /// Time stands.
     stands: Arc<AtomicBool>,
 }
 
@@ -318,9 +361,10 @@ impl Stagehand for Hand {
         if let Move::Enter | Move::Leave = wanted {
             let on = wanted == Move::Enter;
             self.on.store(on, Ordering::SeqCst);
-            if let Some(desk) = &self.desk {
+            // That of a scene can, whatever cluster is ours.
+            if self.is_simulated || self.desk.is_diverted() {
                 self.stands.store(on, Ordering::SeqCst);
-                desk.stand(on);
+                self.desk.stand(on);
             }
         }
         let _ = self.notices.send(Notice::Move(wanted));
@@ -332,17 +376,19 @@ fn stage(
     model: Arc<Mutex<Model>>,
     (lookback, printer): (Box<dyn Lookback>, crossbeam_channel::Receiver<PrintHandle>),
     size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
-    clock: Box<dyn Fn() -> Time + Send>,
+    (keys, clock): (KeyBar, Box<dyn Fn() -> Time + Send>),
 ) -> Stage {
-    let theme = Theme::new(if is_mono(args) { ThemeName::Mono } else { args.theme }, is_ascii(args));
+    let theme = theme(args);
     let mut print: Option<PrintHandle> = None;
     Stage {
         model,
         theme,
-        keys: Box::new(key_bar),
+        keys,
         clock,
         size,
         lookback: Some(lookback),
+        guest: None,
+        blank: false,
         region: Box::new(move |text| {
             print = print.take().or_else(|| printer.try_recv().ok());
             if let Some(print) = &print {
@@ -379,15 +425,21 @@ struct Console {
     palette: Palette,
     commands: Vec<OsString>,
     rules: Rules,
+    /// Leads through the tour, where there is a screen.
+    tour: Option<Arc<Lecture>>,
 }
 
 impl Console {
     fn session(&self, sight: Sight) -> ConsoleSession {
         let desk = self.desk.clone();
-        ConsoleSession::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
+        let session = ConsoleSession::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
             .with_ascii(self.palette.ascii)
             .with_kill(Box::new(move |rank| desk.kill(rank)))
-            .with_rules(self.rules)
+            .with_rules(self.rules);
+        match &self.tour {
+            Some(lecture) => session.with_tour(Arc::clone(lecture) as Arc<dyn TourGuide>),
+            None => session,
+        }
     }
 
     fn start_prompt(
@@ -395,7 +447,7 @@ impl Console {
         region: Sender<PrintHandle>,
         notices: Sender<Notice>,
         pages: Pages,
-        hand: Hand,
+        hand: Arc<Hand>,
     ) -> io::Result<thread::JoinHandle<u8>> {
         let (redraw, redraws) = crossbeam_channel::bounded(4);
         let redrawing = notices.clone();
@@ -407,16 +459,19 @@ impl Console {
         thread::Builder::new().name("prompt".into()).spawn(move || {
             let desk = self.desk.clone();
             let session = self.session(Sight::Screen).with_stands(Arc::clone(&hand.stands));
+            let printing = self.tour.clone();
             let status = run_prompt(PromptConfig {
                 session: Arc::new(session),
                 history_path: Some(self.history),
                 palette: self.palette,
                 printer_ready: Box::new(move |printer| {
+                    printing.iter().for_each(|lecture| lecture.prints_on(printer.clone()));
                     let _ = region.try_send(printer);
                 }),
                 redraw,
                 pager: Some(Arc::new(pages)),
-                stage: Some(Arc::new(hand)),
+                stage: Some(hand),
+                tour: self.tour.map(|lecture| lecture as Arc<dyn TourGuide>),
             });
             desk.quit();
             exit_code(status)
@@ -531,10 +586,32 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, tape: &repl
     }
 }
 
-/// What the console may ask of the dashboard's model.
-struct ModelKnowledge {
+/// A cluster as this process knows it.
+#[derive(Clone)]
+struct Known {
     model: Arc<Mutex<Model>>,
     court: Court,
+}
+
+/// What the console may ask of the dashboard's model: that of the cluster that is shown.
+struct ModelKnowledge {
+    own: Known,
+    /// Another cluster is shown.
+    guest: Mutex<Option<Known>>,
+}
+
+impl ModelKnowledge {
+    fn new(model: Arc<Mutex<Model>>, court: Court) -> Self {
+        Self { own: Known { model, court }, guest: Mutex::default() }
+    }
+
+    fn show(&self, guest: Option<Known>) {
+        *lock(&self.guest) = guest;
+    }
+
+    fn shown(&self) -> Known {
+        lock(&self.guest).as_ref().unwrap_or(&self.own).clone()
+    }
 }
 
 fn picture(model: &Model) -> Picture {
@@ -556,28 +633,29 @@ fn picture(model: &Model) -> Picture {
 
 impl Knowledge for ModelKnowledge {
     fn picture(&self) -> Picture {
-        picture(&lock(&self.model))
+        picture(&lock(&self.shown().model))
     }
 
     fn keys_with_prefix(&self, prefix: &[u8], limit: usize) -> Vec<Bytes> {
         let Ok(prefix) = std::str::from_utf8(prefix) else { return Vec::new() };
-        let keys = lock(&self.model).known_keys(prefix);
+        let keys = lock(&self.shown().model).known_keys(prefix);
         keys.into_iter().take(limit.min(COMPLETIONS_MAX)).map(Bytes::from).collect()
     }
 
     fn latency(&self) -> String {
-        match lock(&self.model).latency().quantiles() {
+        match lock(&self.shown().model).latency().quantiles() {
             Some((p50, p99)) => format!("p50 {p50:.1?}  p99 {p99:.1?}  (this client, the last minute)"),
             None => "no requests yet".to_owned(),
         }
     }
 
     fn check(&self, failovers: u64) -> Result<String, String> {
-        self.court.check(failovers)
+        self.shown().court.check(failovers)
     }
 
     fn events(&self, count: usize) -> Vec<String> {
-        let model = lock(&self.model);
+        let shown = self.shown();
+        let model = lock(&shown.model);
         let lines: Vec<String> = model.story().lines().rev().take(count).map(|line| line.text.clone()).collect();
         lines.into_iter().rev().collect()
     }

@@ -389,7 +389,16 @@ fn run_console(args: &Args) -> ExitCode {
         the_desk.note(format!("the door is open at {at}"));
     }
     let mut all_alive = false;
-    let play = Play { args, desk: the_desk, model, painter, court, clock: Arc::new(clock::now), is_simulated: false };
+    let play = Play {
+        args,
+        desk: the_desk,
+        model,
+        painter,
+        court,
+        clock: Arc::new(clock::now),
+        is_simulated: false,
+        tour: None,
+    };
     let code = play.run(|news, drawn| {
         all_alive = ConsoleRank::new(&mut link, front, asks, log, start, drawn, news)
             .with_respawn(respawn(args, ranks))

@@ -1,12 +1,12 @@
 //! `understudy replay FILE`, and the recording of what it plays.
 
-use super::{is_ascii, is_mono};
+use super::{is_ascii, theme};
 use crate::cluster::News;
 use crate::core::protocol::Time;
 use crate::launch::args::Args;
 use crate::launch::{complain, fail};
 use crate::ui::console::ascii::ascii;
-use crate::ui::dashboard::{Model, Theme, ThemeName};
+use crate::ui::dashboard::Model;
 use crate::ui::stage::recording::Heading;
 use crate::ui::stage::replay::{Replay, run};
 use crate::ui::stage::{Player, Recorder, Recording};
@@ -28,8 +28,7 @@ pub fn replay(args: &Args, file: &Path) -> ExitCode {
         player.end();
         tell(player.model(), is_ascii(args))
     } else {
-        let theme = Theme::new(if is_mono(args) { ThemeName::Mono } else { args.theme }, is_ascii(args));
-        run(Replay::new(player, is_ascii(args)), &theme)
+        run(Replay::new(player, is_ascii(args)), &theme(args))
     };
     match done {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

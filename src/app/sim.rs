@@ -6,10 +6,14 @@ use crate::cluster::Desk;
 use crate::launch;
 use crate::launch::args::Args;
 use crate::sim::{Chaos, Script, SimStage, VirtualClock, World, chaos};
+use crate::ui::tour::TourScene;
 use rustix::termios::isatty;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+
+/// Scenes, and with which of them it begins.
+pub(super) type Tour = (Vec<TourScene>, usize);
 
 /// A script is played so many times slower than life: a failover of 60 ms takes as long as one can follow it.
 const WATCH_SLOWNESS: f64 = 20.0;
@@ -22,7 +26,14 @@ pub fn run_sim(args: &Args) -> ExitCode {
         return watch(args, seed, &Chaos::default());
     }
     let world = World::new(setup(args, args.servers + args.clients + 1, seed, true));
-    play(args, seed, world, |stage| stage)
+    play(args, seed, world, None, |stage| stage)
+}
+
+/// Plays a cluster in this process, and a tour in its place from the start.
+pub(super) fn show(args: &Args, tour: Tour) -> ExitCode {
+    let seed = args.seed.unwrap_or_else(random_seed);
+    let world = World::new(setup(args, args.servers + args.clients + 1, seed, true));
+    play(args, seed, world, Some(tour), |stage| stage)
 }
 
 /// Plays a run of the fuzzer for an audience, in slow motion.
@@ -31,10 +42,16 @@ pub fn watch(args: &Args, seed: u64, chaos: &Chaos) -> ExitCode {
     let world = chaos::start(seed, chaos, true);
     let script = Script::new(seed, chaos, world.now());
     let args = Args { servers: chaos.servers, failure_rate: world.setup().failure_rate, ..args.clone() };
-    play(&args, seed, world, |stage| stage.playing(script, WATCH_SLOWNESS * args.pace))
+    play(&args, seed, world, None, |stage| stage.playing(script, WATCH_SLOWNESS * args.pace))
 }
 
-fn play<'a>(args: &Args, seed: u64, world: World, prepare: impl FnOnce(SimStage<'a>) -> SimStage<'a> + 'a) -> ExitCode {
+fn play<'a>(
+    args: &Args,
+    seed: u64,
+    world: World,
+    tour: Option<Tour>,
+    prepare: impl FnOnce(SimStage<'a>) -> SimStage<'a> + 'a,
+) -> ExitCode {
     let clock = VirtualClock::default();
     let court = match Court::open(args) {
         Ok(court) => court,
@@ -49,7 +66,8 @@ fn play<'a>(args: &Args, seed: u64, world: World, prepare: impl FnOnce(SimStage<
     let (model, telling) = (new_model(args, seed, clock.now()), clock.clone());
     // Who types sees time pass; a file or a pipe has none.
     let scripted = !args.command.is_empty() || !isatty(io::stdin());
-    let play = Play { args, desk, model, painter, court, clock: Arc::new(move || telling.now()), is_simulated: true };
+    let clock_of = Arc::new(move || telling.now());
+    let play = Play { args, desk, model, painter, court, clock: clock_of, is_simulated: true, tour };
     let code = play.run(|news, _| prepare(SimStage::new(world, clock, asks, news).scripted(scripted)).run());
     let _ = io::stdout().flush();
     ExitCode::from(code)

@@ -2,7 +2,7 @@
 
 use super::verdict::Court;
 use super::{ModelKnowledge, new_model, setup};
-use crate::cluster::{Desk, News};
+use crate::cluster::{Ask, Desk, News};
 use crate::core::protocol::{Rules, Time};
 use crate::launch::args::Args;
 use crate::sim::{SimStage, VirtualClock, World};
@@ -12,6 +12,8 @@ use crate::ui::dashboard::model::story::sentence;
 use crate::ui::tour::scene::{TourScene, TourStep};
 use crate::ui::tour::{PlayedScene, PlayedStep};
 use clap::Parser;
+use crossbeam_channel::Receiver;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -70,14 +72,16 @@ pub(super) struct Theatre {
 pub(super) type Opened = Result<Theatre, String>;
 
 impl Theatre {
-    /// Starts the cluster of a scene. `clock` shows its time, `hear` is told its news; `at_once`: nobody looks on.
+    /// Starts the cluster of a scene. `clock` shows its time, `hear` is told its news; in a hurry nothing waits for the
+    /// wall clock.
     ///
     /// # Errors
     /// What is wrong with its options, or with this machine.
     pub(super) fn open(
         scene: &TourScene,
         clock: VirtualClock,
-        at_once: bool,
+        hurry: Arc<AtomicBool>,
+        (desk, asks): (Desk, Receiver<Ask>),
         mut hear: impl FnMut(&News) + Send + 'static,
     ) -> Opened {
         let args = arguments(scene)?;
@@ -85,7 +89,6 @@ impl Theatre {
         let court = Court::open(&args)?;
         let model = new_model(&args, seed, clock.now());
         let told = Arc::new(Mutex::new(Vec::new()));
-        let (desk, asks) = Desk::new();
         let world = setup(&args, args.servers + args.clients + 1, seed, true);
         let (judging, folding, telling) = (court.clone(), Arc::clone(&model), Arc::clone(&told));
         let plays = thread::Builder::new().name("scene".into()).spawn(move || {
@@ -98,10 +101,10 @@ impl Theatre {
                     hear(&news);
                 }
             };
-            SimStage::new(World::new(world), clock, asks, Box::new(tell)).told(at_once).run();
+            SimStage::new(World::new(world), clock, asks, Box::new(tell)).told(hurry).run();
         });
         let plays = plays.map_err(|error| format!("no thread for the scene: {error}"))?;
-        let knowledge = Arc::new(ModelKnowledge { model, court: court.clone() });
+        let knowledge = Arc::new(ModelKnowledge::new(model, court.clone()));
         let rules = Rules::without(&args.without);
         let session = ConsoleSession::new(desk.clone(), knowledge, Sight::Cluster).with_rules(rules);
         Ok(Self { desk, session, court, told, plays: Some(plays) })
@@ -126,6 +129,11 @@ impl Theatre {
         let mut told = std::mem::take(&mut *lock(&self.told));
         told.sort_by_key(|(at, _)| *at);
         told.into_iter().map(|(_, sentence)| sentence).collect()
+    }
+
+    /// The judge of what is answered here.
+    pub(super) fn court(&self) -> Court {
+        self.court.clone()
     }
 
     /// What `CHECK` answers now.
@@ -161,7 +169,7 @@ fn sentences(now: Time, news: &News) -> Vec<(Time, String)> {
 /// # Errors
 /// When it cannot begin.
 pub(super) fn play(scene: &TourScene) -> Result<PlayedScene, String> {
-    let theatre = Theatre::open(scene, VirtualClock::default(), true, |_| {})?;
+    let theatre = Theatre::open(scene, VirtualClock::default(), Arc::new(AtomicBool::new(true)), Desk::new(), |_| {})?;
     let mut played = PlayedScene { events: theatre.events(), ..PlayedScene::default() };
     for (steps, done) in [(&scene.setup, &mut played.setup), (&scene.play, &mut played.play)] {
         done.extend(steps.iter().map(|step| theatre.step(step)));

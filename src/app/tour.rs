@@ -1,7 +1,7 @@
 //! `understudy tour`: which scenes there are, whether they come out, and what they tell.
 
-use super::is_ascii;
 use super::theatre::{play, words};
+use super::{is_ascii, sim};
 use crate::launch::args::{Args, TourArgs};
 use crate::launch::{complain, fail};
 use crate::ui::console::ascii::ascii;
@@ -38,12 +38,15 @@ impl From<String> for TourTrouble {
 #[must_use]
 pub fn tour(args: &Args, wanted: &TourArgs) -> ExitCode {
     let teller = TourTeller { in_ascii: is_ascii(args) };
+    let is_screen = isatty(io::stdin()) && isatty(io::stdout()) && !crate::launch::asks_for_line_mode(args);
     let done = if wanted.list {
         list(&teller)
     } else if wanted.check {
         check(&teller, wanted)
-    } else {
+    } else if wanted.plain || wanted.mpi || !is_screen {
         tell(&teller, wanted)
+    } else {
+        show(args, wanted)
     };
     match done {
         Ok(code) => code,
@@ -137,6 +140,22 @@ fn check(teller: &TourTeller, wanted: &TourArgs) -> Toured {
         }
     }
     Ok(code)
+}
+
+/// The console over a simulated cluster, and the tour in its place from the start.
+fn show(args: &Args, wanted: &TourArgs) -> Toured {
+    let lecture = scenes::lecture().map_err(|wrong| wrong.to_string())?;
+    let scenes = chosen(&wanted.scenes)?;
+    let at = match &scenes[..] {
+        [] => Some(0),
+        [one] => lecture.iter().position(|known| known == one),
+        _ => None,
+    };
+    let tour = match at {
+        Some(at) => (lecture, at),
+        None => (scenes, 0),
+    };
+    Ok(sim::show(args, tour))
 }
 
 /// Tells scenes in plain words; each waits for a guess where somebody is there to make one.

@@ -10,7 +10,7 @@ use crate::core::protocol::{Event, Incarnation, Outcome, Rank, Time, TurnTimes, 
 use crate::core::store::{Command, OpNumber};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// One wish of the console.
@@ -133,6 +133,8 @@ pub struct Desk {
     asks: Sender<Ask>,
     /// Wakes the loop that serves the other end.
     wake: Arc<dyn Fn() + Send + Sync>,
+    /// Who answers instead, for a while.
+    guest: Arc<Mutex<Option<Desk>>>,
 }
 
 impl fmt::Debug for Desk {
@@ -157,10 +159,25 @@ impl Desk {
     #[must_use]
     pub fn waking(wake: impl Fn() + Send + Sync + 'static) -> (Self, Receiver<Ask>) {
         let (asks, served) = bounded(ASKS_MAX);
-        (Self { asks, wake: Arc::new(wake) }, served)
+        (Self { asks, wake: Arc::new(wake), guest: Arc::default() }, served)
+    }
+
+    /// From now on whatever is asked is asked there; `None`: here again. All clones follow.
+    pub fn divert(&self, to: Option<Desk>) {
+        *self.guest.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    /// True while somebody else answers.
+    #[must_use]
+    pub fn is_diverted(&self) -> bool {
+        self.guest.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn hand_in(&self, ask: Ask) -> Option<()> {
+        let guest = self.guest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(guest) = guest.filter(|_| !matches!(ask, Ask::Quit)) {
+            return guest.hand_in(ask);
+        }
         self.asks.send(ask).ok()?;
         (self.wake)();
         Some(())
@@ -245,5 +262,24 @@ impl Desk {
         let (answer, answered) = bounded(1);
         self.hand_in(make(answer))?;
         answered.recv_timeout(ANSWER_DEADLINE).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_diverted_is_asked_elsewhere_but_the_end_is_meant_for_here() {
+        let ((house, asks), (guest, asked)) = (Desk::new(), Desk::new());
+        let clone = house.clone();
+        house.divert(Some(guest));
+        clone.note("one");
+        assert!(clone.is_diverted() && asks.is_empty() && asked.len() == 1);
+        clone.quit();
+        assert!(matches!(asks.try_recv(), Ok(Ask::Quit)) && asked.len() == 1);
+        house.divert(None);
+        clone.note("two");
+        assert!(!clone.is_diverted() && asks.len() == 1);
     }
 }

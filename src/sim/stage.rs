@@ -25,7 +25,7 @@ use crate::core::store::{ClientId, Command};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The stage looks at the wall clock at least this often while something is going on.
@@ -69,8 +69,8 @@ enum Tempo {
     Wall,
     /// What is asked, at once; the wall clock when nothing is asked for long.
     Script,
-    /// What is asked, and nothing else: at once, or no faster than the wall clock.
-    Told { at_once: bool },
+    /// What is asked, and nothing else: no faster than the wall clock, unless in a hurry.
+    Told,
 }
 
 /// A world with an audience.
@@ -89,6 +89,8 @@ pub struct SimStage<'a> {
     /// In a story that is told: who waits until when, and how much of the wall's time has not passed here yet.
     waits: Option<(Time, Sender<()>)>,
     owed: Duration,
+    /// Nobody looks on: what is waited for comes at once.
+    hurry: Arc<AtomicBool>,
 }
 
 /// The world as the service of rank 0 sees it.
@@ -124,6 +126,7 @@ impl<'a> SimStage<'a> {
             slowness: 1.0,
             waits: None,
             owed: Duration::ZERO,
+            hurry: Arc::default(),
         }
     }
 
@@ -140,11 +143,11 @@ impl<'a> SimStage<'a> {
         self
     }
 
-    /// The same; time passes only while somebody waits for it: no faster than the wall clock, or `at_once`.
+    /// The same; time passes only while somebody waits for it: no faster than the wall clock, unless `hurry` is set.
     #[must_use]
-    pub fn told(mut self, at_once: bool) -> Self {
-        self.scene.tempo = Tempo::Told { at_once };
-        self
+    pub fn told(mut self, hurry: Arc<AtomicBool>) -> Self {
+        self.scene.tempo = Tempo::Told;
+        Self { hurry, ..self }
     }
 
     /// Plays until somebody asks to quit.
@@ -290,7 +293,7 @@ impl<'a> SimStage<'a> {
 
     /// Lets so much time pass, and answers then.
     fn wait(&mut self, duration: Duration, answer: Sender<()>) {
-        if let Tempo::Told { .. } = self.scene.tempo {
+        if self.scene.tempo == Tempo::Told {
             self.waits = Some((self.scene.world.now() + duration, answer));
             return;
         }
@@ -300,8 +303,7 @@ impl<'a> SimStage<'a> {
 
     /// In a story that is told, the wall clock has gone on by so much: so may what somebody waits for.
     fn go_on_telling(&mut self, passed: Duration) {
-        let Tempo::Told { at_once } = self.scene.tempo else { return };
-        if self.scene.stands {
+        if self.scene.tempo != Tempo::Told || self.scene.stands {
             return;
         }
         self.owed += passed;
@@ -309,7 +311,7 @@ impl<'a> SimStage<'a> {
         while self.waits.is_some() || self.service.is_awaited() {
             let left = self.waits.as_ref().map(|(until, _)| until.since(self.scene.world.now()));
             let step = left.unwrap_or(STEP).min(STEP);
-            if !at_once && self.owed < step {
+            if !self.hurry.load(Ordering::Relaxed) && self.owed < step {
                 return;
             }
             self.owed = self.owed.saturating_sub(step);
@@ -328,7 +330,7 @@ impl<'a> SimStage<'a> {
 
     /// In a story that is told: everything that has happened is told before the clock stands.
     fn caught_up(&mut self) {
-        if let Tempo::Told { .. } = self.scene.tempo {
+        if self.scene.tempo == Tempo::Told {
             self.tell(true);
         }
     }
@@ -442,7 +444,7 @@ impl Scene {
             || match self.tempo {
                 Tempo::Wall => false,
                 Tempo::Script => self.asked.elapsed() < SCRIPT_PAUSE_MAX,
-                Tempo::Told { .. } => true,
+                Tempo::Told => true,
             }
     }
 }

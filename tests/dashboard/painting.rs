@@ -268,6 +268,8 @@ fn the_thread_follows_and_rests() {
         clock: Box::new(clock),
         size: Box::new(|| Some((100, 30))),
         lookback: None,
+        guest: None,
+        blank: false,
         region: Box::new(|_| ()),
     };
     let painter = Painter::enter(tape.clone(), 100, 30).unwrap();

@@ -106,6 +106,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = ThemeName::Dark, value_name = "NAME", help_heading = DISPLAY)]
     pub theme: ThemeName,
 
+    /// For the back row of a class: big numbers for view, primary and failover, and fewer panels.
+    #[arg(long, help_heading = DISPLAY)]
+    pub present: bool,
+
     /// Do not animate messages.
     #[arg(long, help_heading = DISPLAY)]
     pub no_animation: bool,
@@ -171,6 +175,8 @@ pub enum Tool {
     /// Print the log that a server, or a whole cluster, keeps in a folder (`--data DIR`); exit status 1 if it is
     /// damaged.
     Log(LogArgs),
+    /// For a lecturer, in a second terminal: the question of the tour that is on, what is right, what to say, the time.
+    Notes,
     /// Print the manual page: `understudy man | man -l -`.
     Man,
     /// Print what a shell needs to complete our options: bash, zsh, fish, elvish or powershell.

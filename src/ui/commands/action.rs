@@ -88,6 +88,10 @@ pub enum Action {
     Latency,
     /// The load: on or off; `None`: how it goes.
     Load(Option<LoadWish>),
+    /// The tour, from this scene on.
+    Tour(Option<String>),
+    /// How many hands went up for each answer.
+    Hands(Vec<u32>),
     /// What there is, or one command, explained.
     Help(Option<String>),
     /// Wait, in scripts.

@@ -3,6 +3,7 @@
 
 use super::keys::{EDITOR_KEYS, KEYS};
 use super::moves::MOVES;
+use super::presenter::TOUR_KEYS;
 use super::stored::{GROUPS, STORED};
 use super::table::{COMMANDS, CommandSpec, Group};
 use textwrap::{Options, WordSplitter};
@@ -72,6 +73,9 @@ fn entries<'a>(commands: impl Iterator<Item = &'a CommandSpec> + Clone) -> Vec<E
     for (_, names, says) in MOVES {
         key("keys on the stage, and in a replay", (*names).to_owned(), says);
     }
+    for (names, says) in TOUR_KEYS {
+        key("keys on the tour", (*names).to_owned(), says);
+    }
     entries
 }
 
@@ -113,6 +117,7 @@ mod tests {
             assert!(all.contains(&key.name()) && all.contains(&key.chord_name()), "{}", key.name());
         }
         assert!(MOVES.iter().all(|(_, names, _)| all.contains(names)));
+        assert!(TOUR_KEYS.iter().all(|(names, _)| all.contains(names)));
         let longest = all.lines().max_by_key(|line| line.chars().count()).expect("there are lines");
         assert!(longest.chars().count() <= COLUMNS, "{longest}");
         assert!(FIRST_STEPS.iter().all(|line| line.len() < 80));

@@ -6,6 +6,7 @@
 //! here is complete everywhere.
 
 use super::action::{Action, LoadWish, Who};
+pub use super::kind::Kind;
 use super::{keys, stored};
 use crate::core::load::{LoadOrder, RATE_MAX, Workload};
 use crate::core::protocol::{CrashPoint, Rank, Rule};
@@ -22,45 +23,10 @@ pub const EVENTS_COUNT_MAX: usize = 10_000;
 pub const DELAY_MAX_MS: f64 = 60_000.0;
 /// The longest `SLEEP`: a day.
 pub const SLEEP_MAX_SECONDS: f64 = 86_400.0;
+/// The largest class.
+pub const HANDS_MAX: u32 = 100_000;
 /// `HELP` fits into this many columns: those of a page on a terminal of 80.
 const HELP_COLUMNS: usize = 76;
-
-/// What kind of word an argument is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A key of the store.
-    Key,
-    /// A value of the store.
-    Value,
-    /// A glob over keys.
-    Pattern,
-    /// A server: rank, `primary`, `backup`.
-    Server,
-    /// The end of a link: as a server, or any other rank.
-    Rank,
-    /// 0 to 1, or a percentage.
-    Probability,
-    /// Milliseconds.
-    Millis,
-    /// Seconds.
-    Seconds,
-    /// How many.
-    Count,
-    /// `on`, `off`, or requests a second.
-    Load,
-    /// A, B or C.
-    Workload,
-    /// Where in the life of a request.
-    Point,
-    /// The name of a command.
-    Topic,
-    /// The name of a rule of the protocol.
-    Rule,
-    /// `on` or `off`.
-    Switch,
-    /// This very word.
-    Word,
-}
 
 /// One argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +96,8 @@ pub struct CommandSpec {
 const KEY: &[Parameter] = &[needed("key", Kind::Key)];
 const KEY_VALUE: &[Parameter] = &[needed("key", Kind::Key), needed("value", Kind::Value)];
 const WHO: &[Parameter] = &[needed("who", Kind::Server)];
+const HANDS: &[Parameter] =
+    &[needed("a", Kind::Hands), needed("b", Kind::Hands), optional("c", Kind::Hands), optional("d", Kind::Hands)];
 const P: &[Parameter] = &[needed("p", Kind::Probability)];
 
 /// The one whose words are another command's.
@@ -446,6 +414,26 @@ pub static COMMANDS: &[CommandSpec] = &[
         build: |a| Ok(Action::Sleep(a.seconds()?)),
     },
     CommandSpec {
+        name: "TOUR",
+        aliases: &[],
+        parameters: &[optional("scene", Kind::Scene)],
+        group: Group::Look,
+        help: "scenes for a class: a question, your guess, and then what happens",
+        example: "TOUR 3",
+        row: None,
+        build: |a| Ok(Action::Tour(a.text(&[Kind::Scene]))),
+    },
+    CommandSpec {
+        name: "HANDS",
+        aliases: &[],
+        parameters: HANDS,
+        group: Group::Look,
+        help: "how many hands went up for each answer: shown beside the truth",
+        example: "HANDS 3 12 5",
+        row: None,
+        build: |a| Ok(Action::Hands(a.hands()?)),
+    },
+    CommandSpec {
         name: "HELP",
         aliases: &[],
         parameters: &[optional("command", Kind::Topic)],
@@ -594,6 +582,16 @@ impl Arguments<'_> {
             "off" => Ok(Some(false)),
             _ => Err(self.wrong(&word, "on or off")),
         }
+    }
+
+    fn hands(&mut self) -> Result<Vec<u32>, String> {
+        let mut hands = Vec::new();
+        while self.at < self.spec.parameters.len() {
+            let Some(word) = self.text(&[Kind::Hands]) else { break };
+            let count = word.parse().ok().filter(|count| *count <= HANDS_MAX);
+            hands.push(count.ok_or_else(|| self.wrong(&word, &format!("a number from 0 to {HANDS_MAX}")))?);
+        }
+        Ok(hands)
     }
 
     fn probability(&mut self) -> Result<f64, String> {
@@ -759,28 +757,12 @@ fn help_command(spec: &CommandSpec) -> String {
         text.push_str(&format!("\nalso called: {}", spec.aliases.join(", ")));
     }
     for parameter in spec.parameters {
-        if let Some(explained) = explain(parameter.kind) {
+        if let Some(explained) = parameter.kind.explained() {
             text.push_str(&format!("\n{}: {explained}", parameter.name));
         }
     }
     text.push_str(&format!("\nexample: {}", spec.example));
     text
-}
-
-fn explain(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Key => Some("any bytes, at most 1 KiB; \"quotes\" for blanks, \"\\xff\" for any byte"),
-        Kind::Value => Some("any bytes, at most 1 MiB"),
-        Kind::Pattern => Some("* any bytes, ? one, [a-z] one of these, \\ before a literal one"),
-        Kind::Server => Some("a server's rank, or primary, or backup (the lowest-ranked of several)"),
-        Kind::Rank => Some("a rank (0 is the metadata server and the console), or primary, or backup"),
-        Kind::Probability => Some("0 to 1, or a percentage: 0.2 and 20% are the same"),
-        Kind::Point => Some("arrival, before-prepare, after-prepare, before-reply (committed, and not answered)"),
-        Kind::Rule => Some("a rule of the protocol, by the name that RULE lists"),
-        Kind::Load => Some("on: as fast as answers come, 32 outstanding at each client"),
-        Kind::Workload => Some("A: half reads (the default); B: 95 % reads; C: only reads; popular keys as in YCSB"),
-        Kind::Millis | Kind::Seconds | Kind::Count | Kind::Topic | Kind::Switch | Kind::Word => None,
-    }
 }
 
 /// The commands as Markdown tables, one for each group, for the README.

@@ -107,13 +107,15 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
             let groups = Group::ALL.iter().map(|group| group.name());
             all().map(|spec| spec.name).chain(groups).chain(GROUPS).chain(["keyboard"]).map(str::to_owned).collect()
         }
-        Kind::Rule => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
+        Kind::Rule | Kind::Scene => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
         Kind::Point => CrashPoint::ALL.map(|point| point.name().to_owned()).to_vec(),
         Kind::Switch => ["on", "off"].map(str::to_owned).to_vec(),
         Kind::Word => vec![parameter.name.to_owned()],
         Kind::Load => ["on", "off"].map(str::to_owned).into(),
         Kind::Workload => Workload::ALL.map(|workload| workload.name().to_owned()).into(),
-        Kind::Value | Kind::Pattern | Kind::Probability | Kind::Millis | Kind::Seconds | Kind::Count => Vec::new(),
+        Kind::Value | Kind::Pattern | Kind::Probability | Kind::Millis | Kind::Seconds | Kind::Count | Kind::Hands => {
+            Vec::new()
+        }
     };
     let fits = |choice: &String| {
         choice.as_bytes().get(..partial.len()).is_some_and(|start| start.eq_ignore_ascii_case(partial))

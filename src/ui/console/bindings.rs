@@ -1,12 +1,15 @@
 //! What keys do at the prompt: the table of keys, the moves of the stage, and what would break the screen.
 //!
-//! The moves are keys that also edit a line; they lead about the stage only while one is on it and the line is empty.
-//! So a command is typed as always, and the stage is there again after Enter.
+//! Some keys that also edit a line lead elsewhere when it is empty: to the pages of an answer, through the tour, about
+//! the stage, in this order, whichever is there ([`Lead`]). So a command is typed as always, and they lead again after
+//! Enter.
 
 use super::prompt::{Assistant, Pager, PrintHandle, Stagehand};
+use super::session::TourGuide;
 use crate::ui::commands::Action;
 use crate::ui::commands::keys::{KEYS, KeySpec};
 use crate::ui::commands::moves::{MOVE_KEYS, Move, MoveKey};
+use crate::ui::commands::presenter::{TOUR_BINDINGS, TourKey};
 use crossbeam_channel::Sender;
 use rustyline::history::FileHistory;
 use rustyline::{
@@ -39,6 +42,7 @@ pub(super) struct Bound {
     pub(super) handle: PrintHandle,
     pub(super) pager: Option<Arc<dyn Pager>>,
     pub(super) stage: Option<Arc<dyn Stagehand>>,
+    pub(super) tour: Option<Arc<dyn TourGuide>>,
 }
 
 impl Bound {
@@ -50,6 +54,7 @@ impl Bound {
                     key,
                     presses: self.presses.clone(),
                     stage: self.stage.clone(),
+                    tour: self.tour.clone(),
                 }))
             };
             editor.bind_sequence(KeyEvent(KeyCode::F(key.function), Modifiers::NONE), press());
@@ -62,48 +67,65 @@ impl Bound {
         // By default Ctrl-Z stops this process, and the cluster believes that it died.
         let stop = NoStop { handle: self.handle.clone() };
         editor.bind_sequence(KeyEvent::ctrl('Z'), EventHandler::Conditional(Box::new(stop)));
-        self.bind_moves(editor);
-        if let Some(pager) = &self.pager {
-            let turns = [
-                (MoveKey::PageUp, Turn::Pages(-1)),
-                (MoveKey::PageDown, Turn::Pages(1)),
-                (MoveKey::Escape, Turn::Close),
-            ];
-            for (key, turn) in turns {
-                let page = OnPage { pager: Arc::clone(pager), stage: self.stage.clone(), key, turn };
-                editor.bind_sequence(known(key), EventHandler::Conditional(Box::new(page)));
-            }
+        let moves = MOVE_KEYS.iter().map(|(key, _)| *key);
+        for key in moves.chain(TOUR_BINDINGS.iter().map(|(key, _)| *key)) {
+            let (pager, stage, tour) = (self.pager.clone(), self.stage.clone(), self.tour.clone());
+            let lead = Lead { key, pager, stage, tour };
+            editor.bind_sequence(known(key), EventHandler::Conditional(Box::new(lead)));
         }
         // The character of a switched-off control character: rustyline would take it for Ctrl-Z.
         editor.bind_sequence(KeyEvent::ctrl('@'), EventHandler::Simple(Cmd::Noop));
     }
+}
 
-    fn bind_moves(&self, editor: &mut Editor<Assistant, FileHistory>) {
-        let Some(stage) = &self.stage else { return };
-        for (key, wanted) in MOVE_KEYS {
-            let on_stage = OnStage { stage: Arc::clone(stage), wanted: *wanted };
-            editor.bind_sequence(known(*key), EventHandler::Conditional(Box::new(on_stage)));
-        }
+/// A key that leads somewhere when nothing is typed; else what it always is.
+struct Lead {
+    key: MoveKey,
+    pager: Option<Arc<dyn Pager>>,
+    stage: Option<Arc<dyn Stagehand>>,
+    tour: Option<Arc<dyn TourGuide>>,
+}
+
+impl Lead {
+    /// What it does to the page of an answer, if there is one.
+    fn on_page(&self) -> Option<Cmd> {
+        let pager = self.pager.as_ref()?;
+        let was_guide = pager.is_typed_to_search();
+        let is_for_page = match self.key {
+            MoveKey::PageUp => pager.turn(-1),
+            MoveKey::PageDown => pager.turn(1),
+            MoveKey::Escape => pager.close(),
+            _ => false,
+        };
+        // What was typed to search the guide goes with it.
+        let closed = was_guide && self.key == MoveKey::Escape;
+        is_for_page.then_some(if closed { Cmd::Kill(Movement::WholeLine) } else { Cmd::Noop })
+    }
+
+    fn on_stage(&self, stage: &Arc<dyn Stagehand>) -> Option<Cmd> {
+        stage.go(Move::of(self.key)?);
+        Some(Cmd::Noop)
+    }
+
+    fn on_tour(&self) -> Option<Cmd> {
+        let tour = self.tour.as_ref().filter(|tour| tour.is_on())?;
+        tour.press(TourKey::of(self.key)?);
+        Some(Cmd::Noop)
     }
 }
 
-/// A move, if one is on the stage and nothing is typed.
-fn go(stage: &Arc<dyn Stagehand>, wanted: Move, context: &EventContext) -> Option<Cmd> {
-    (context.line().is_empty() && stage.is_on()).then(|| {
-        stage.go(wanted);
-        Cmd::Noop
-    })
-}
-
-/// A key that is a move on the stage; else what it always is.
-struct OnStage {
-    stage: Arc<dyn Stagehand>,
-    wanted: Move,
-}
-
-impl ConditionalEventHandler for OnStage {
+impl ConditionalEventHandler for Lead {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
-        go(&self.stage, self.wanted, context)
+        if let Some(command) = self.on_page() {
+            return Some(command);
+        }
+        if !context.line().is_empty() || self.pager.as_ref().is_some_and(|pager| pager.is_typed_to_search()) {
+            return None;
+        }
+        match self.stage.as_ref().filter(|stage| stage.is_on()) {
+            Some(stage) => self.on_stage(stage),
+            None => self.on_tour(),
+        }
     }
 }
 
@@ -112,6 +134,7 @@ struct Press {
     key: &'static KeySpec,
     presses: Sender<&'static KeySpec>,
     stage: Option<Arc<dyn Stagehand>>,
+    tour: Option<Arc<dyn TourGuide>>,
 }
 
 impl ConditionalEventHandler for Press {
@@ -119,6 +142,11 @@ impl ConditionalEventHandler for Press {
         // At once, so that the next key is the stage's already.
         if let (Action::Stage, Some(stage)) = (&self.key.action, &self.stage) {
             stage.go(if stage.is_on() { Move::Leave } else { Move::Enter });
+            return Some(Cmd::Noop);
+        }
+        // The start button of a clicker sends F5: nothing breaks while a question is open.
+        let is_harmless = matches!(self.key.action, Action::Help(_) | Action::Stage);
+        if !is_harmless && self.tour.as_ref().is_some_and(|tour| tour.is_asking()) {
             return Some(Cmd::Noop);
         }
         // Somebody leaning on a key: presses beyond the queue are dropped.
@@ -148,35 +176,5 @@ impl ConditionalEventHandler for NoStop {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
         self.handle.tell("Ctrl-Z cannot stop a cluster that lives in this terminal: F8 pauses a server, Ctrl-D leaves");
         Some(Cmd::Noop)
-    }
-}
-
-/// A key that does something to the page while there is one; else what it always does.
-struct OnPage {
-    pager: Arc<dyn Pager>,
-    stage: Option<Arc<dyn Stagehand>>,
-    key: MoveKey,
-    turn: Turn,
-}
-
-enum Turn {
-    Pages(isize),
-    Close,
-}
-
-impl ConditionalEventHandler for OnPage {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
-        let was_guide = self.pager.is_typed_to_search();
-        let is_for_page = match self.turn {
-            Turn::Pages(pages) => self.pager.turn(pages),
-            Turn::Close => self.pager.close(),
-        };
-        if is_for_page {
-            // What was typed to search the guide goes with it.
-            let closed = was_guide && matches!(self.turn, Turn::Close);
-            return Some(if closed { Cmd::Kill(Movement::WholeLine) } else { Cmd::Noop });
-        }
-        // Without a page they are the stage's.
-        go(self.stage.as_ref()?, Move::of(self.key)?, context)
     }
 }

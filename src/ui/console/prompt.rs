@@ -32,7 +32,7 @@ use super::assist;
 use super::bindings;
 use super::foot::Foot;
 use super::private::PrivateTerminal;
-use super::session::ConsoleSession;
+use super::session::{ConsoleSession, TourGuide};
 use crate::ui::commands::action::Action;
 use crate::ui::commands::guide::FIRST_STEPS;
 use crate::ui::commands::keys::KeySpec;
@@ -94,6 +94,8 @@ pub struct PromptConfig {
     pub pager: Option<Arc<dyn Pager>>,
     /// Lets the picture be frozen and gone back over; `None`: nobody can.
     pub stage: Option<Arc<dyn Stagehand>>,
+    /// Leads through scenes; `None`: nobody does.
+    pub tour: Option<Arc<dyn TourGuide>>,
 }
 
 /// The stage above the prompt.
@@ -251,6 +253,7 @@ impl Prompt {
             handle: handle.clone(),
             pager: pager.clone(),
             stage: stage.clone(),
+            tour: config.tour,
         };
         bound.bind(&mut editor);
         let done = Arc::new(AtomicBool::new(false));

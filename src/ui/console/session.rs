@@ -24,6 +24,7 @@ use crate::core::store::Command;
 use crate::ui::commands::action::{Action, LoadWish, Who};
 use crate::ui::commands::keys::KeySpec;
 use crate::ui::commands::parse::Request;
+use crate::ui::commands::presenter::TourKey;
 use crate::ui::commands::table as commands;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -50,12 +51,33 @@ pub enum Sight {
 /// Kills the process of a rank, or says why it cannot.
 pub type Kill = Box<dyn Fn(Rank) -> Result<(), String> + Send + Sync>;
 
+/// Leads through the scenes of the tour, where there is a screen for it.
+pub trait TourGuide: Send + Sync {
+    /// True while a tour is on.
+    fn is_on(&self) -> bool;
+    /// True while a question is open: what would break something sleeps.
+    fn is_asking(&self) -> bool;
+    /// A presenter's key.
+    fn press(&self, key: TourKey);
+    /// Begins with this scene, or the first.
+    ///
+    /// # Errors
+    /// When there is no such scene.
+    fn begin(&self, scene: Option<&str>) -> Result<(), String>;
+    /// So many hands went up for each answer.
+    ///
+    /// # Errors
+    /// When nobody was asked, or there are more numbers than answers.
+    fn count_hands(&self, hands: &[u32]) -> Result<(), String>;
+}
+
 /// Where actions are carried out.
 pub struct ConsoleSession {
     desk: Desk,
     knowledge: Arc<dyn Knowledge>,
     sight: Sight,
     kill: Option<Kill>,
+    tour: Option<Arc<dyn TourGuide>>,
     ascii: bool,
     interrupted: Arc<AtomicBool>,
     /// Virtual time stands: whoever waited for an answer would wait for ever.
@@ -101,6 +123,7 @@ impl ConsoleSession {
             knowledge,
             sight,
             kill: None,
+            tour: None,
             ascii: false,
             interrupted,
             stands: Arc::default(),
@@ -112,6 +135,12 @@ impl ConsoleSession {
     #[must_use]
     pub fn with_kill(self, kill: Kill) -> Self {
         Self { kill: Some(kill), ..self }
+    }
+
+    /// The same, with somebody who leads through scenes.
+    #[must_use]
+    pub fn with_tour(self, tour: Arc<dyn TourGuide>) -> Self {
+        Self { tour: Some(tour), ..self }
     }
 
     /// The same, over a cluster whose time stands while this is set.
@@ -241,6 +270,8 @@ impl ConsoleSession {
             Action::Load(None) => Answer::Text(self.load().to_string()),
             Action::Load(Some(LoadWish::On(order))) => self.load_on(order).into(),
             Action::Load(Some(LoadWish::Off)) => self.load_off().into(),
+            Action::Tour(scene) => self.tour().and_then(|tour| tour.begin(scene.as_deref())).into(),
+            Action::Hands(hands) => self.tour().and_then(|tour| tour.count_hands(hands)).into(),
             Action::Help(topic) => commands::help(topic.as_deref()).map_or_else(Answer::Error, Answer::Text),
             Action::Sleep(duration) => self.sleep(*duration),
             Action::Quit => Answer::Quit,
@@ -249,6 +280,11 @@ impl ConsoleSession {
             Action::TogglePause => self.toggle_pause().into(),
             Action::ToggleDice => self.toggle_dice().into(),
         }
+    }
+
+    fn tour(&self) -> Result<&dyn TourGuide, String> {
+        let tour = self.tour.as_deref();
+        tour.ok_or_else(|| "the tour needs the dashboard; without one: understudy tour --plain".to_owned())
     }
 
     fn execute(&self, command: Command) -> Answer {

@@ -66,10 +66,18 @@ const RESIZE_SETTLED: Duration = Duration::from_millis(60);
 const RESIZE_REDRAWS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(600)];
 
 /// Something for the dashboard's thread.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum Notice {
     /// The cluster tells something.
     News(News),
+    /// Another cluster is shown in its place; `None`: no more.
+    Guest(Option<Box<Guest>>),
+    /// That other cluster tells something.
+    GuestNews(News),
+    /// One sentence above the keys, of the guest.
+    Caption(Option<String>),
+    /// Nothing is shown, whatever happens; or all is again.
+    Blank(bool),
     /// A text to show over the cards; `None` closes it.
     Page(Option<model::page::Page>),
     /// Turn so many pages of it.
@@ -94,6 +102,42 @@ pub trait Lookback: Send {
     fn still_for(&self) -> Option<Duration>;
 }
 
+/// Another cluster, shown for a while in the place of ours.
+pub struct Guest {
+    /// What is known of it.
+    pub model: Arc<Mutex<Model>>,
+    /// Looks back at it.
+    pub lookback: Box<dyn Lookback>,
+    /// Its time, which may stand.
+    pub clock: Box<dyn Fn() -> Time + Send>,
+    /// The time that was last seen, and since when that is.
+    seen: (Time, Instant),
+}
+
+impl Guest {
+    /// A cluster by its model, who looks back at it, and its time.
+    #[must_use]
+    pub fn new(model: Arc<Mutex<Model>>, lookback: Box<dyn Lookback>, clock: Box<dyn Fn() -> Time + Send>) -> Self {
+        let seen = (clock(), Instant::now());
+        Self { model, lookback, clock, seen }
+    }
+
+    /// The time, and how long it has been standing.
+    fn now(&mut self) -> (Time, Duration) {
+        let now = (self.clock)();
+        if now != self.seen.0 {
+            self.seen = (now, Instant::now());
+        }
+        (now, self.seen.1.elapsed())
+    }
+}
+
+impl std::fmt::Debug for Guest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guest").finish_non_exhaustive()
+    }
+}
+
 /// The content of the key bar for a state of the model.
 pub type KeyBar = Box<dyn Fn(&Model) -> Vec<KeyHint> + Send>;
 
@@ -111,6 +155,10 @@ pub struct Stage {
     pub size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
     /// Looks back, where somebody can.
     pub lookback: Option<Box<dyn Lookback>>,
+    /// Who is shown in the place of all that.
+    pub guest: Option<Box<Guest>>,
+    /// Nothing is shown.
+    pub blank: bool,
     /// The window has a new size: write this on the prompt's side, then the tail of what was said there.
     pub region: Box<dyn FnMut(String) + Send>,
 }
@@ -194,19 +242,63 @@ pub fn run<W: Write>(notices: &Receiver<Notice>, mut stage: Stage, painter: Pain
 
 /// Draws a frame; says how long it stays true if nothing happens.
 fn paint<W: Write>(stage: &mut Stage, painter: &mut Painter<W>) -> io::Result<Duration> {
-    let mut model = lock(&stage.model);
-    let now = (stage.clock)();
+    let Shown { model, mut lookback, now, stood } =
+        Shown::of(&mut stage.guest, &stage.model, &mut stage.lookback, &stage.clock);
+    let mut model = lock(model);
+    // What is in the air arrives although the clocks stand.
+    if let Some(stood) = stood {
+        model.fly_on(stood);
+    }
     model.tick(now);
     let keys = (stage.keys)(&model);
-    let (theme, lookback) = (&stage.theme, &mut stage.lookback);
+    let (theme, blank) = (&stage.theme, stage.blank);
     painter.paint(|frame| {
+        if blank {
+            return;
+        }
         let is_past = lookback.as_mut().is_some_and(|lookback| lookback.draw(frame, &model, theme, &keys, now));
         if !is_past {
             view::draw(frame, &model, theme, &keys, now);
         }
     })?;
-    let past = stage.lookback.as_ref().and_then(|lookback| lookback.still_for());
+    let past = lookback.and_then(|lookback| lookback.still_for());
     Ok(past.unwrap_or_else(|| model.still_for(now)))
+}
+
+/// Whose picture is on the screen: the guest's, or ours.
+struct Shown<'a> {
+    model: &'a Mutex<Model>,
+    lookback: Option<&'a mut Box<dyn Lookback>>,
+    now: Time,
+    /// How long a guest's clock has been standing.
+    stood: Option<Duration>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(
+        guest: &'a mut Option<Box<Guest>>,
+        model: &'a Mutex<Model>,
+        lookback: &'a mut Option<Box<dyn Lookback>>,
+        clock: &dyn Fn() -> Time,
+    ) -> Self {
+        match guest {
+            Some(guest) => {
+                let (now, stood) = guest.now();
+                Self { model: &guest.model, lookback: Some(&mut guest.lookback), now, stood: Some(stood) }
+            }
+            None => Self { model, lookback: lookback.as_mut(), now: clock(), stood: None },
+        }
+    }
+
+    /// Folds what is told of it.
+    fn hear(self, news: &News) -> Urgency {
+        let mut model = lock(self.model);
+        let lively = model.fold(self.now, news);
+        if let Some(lookback) = self.lookback {
+            lookback.told(self.now, news, &model);
+        }
+        if lively { Urgency::Lively } else { Urgency::Idle }
+    }
 }
 
 /// How soon the screen must follow.
@@ -220,25 +312,10 @@ enum Urgency {
 
 /// Folds this notice and those that wait behind it.
 fn fold(stage: &mut Stage, size: (u16, u16), first: Notice, notices: &Receiver<Notice>) -> Urgency {
-    let mut model = lock(&stage.model);
-    let mut lookback = stage.lookback.as_mut();
-    let now = (stage.clock)();
     let waiting = std::iter::once(first).chain(notices.try_iter().take(NOTICES_PER_TURN_MAX));
     let mut most = Urgency::Idle;
     for notice in waiting {
-        let urgency = match (&notice, &mut lookback) {
-            (Notice::News(news), Some(lookback)) => {
-                let urgency = fold_news(&mut model, now, news);
-                lookback.told(now, news, &model);
-                urgency
-            }
-            (Notice::Move(wanted), Some(lookback)) => {
-                lookback.act(*wanted, &model);
-                Urgency::Lively
-            }
-            _ => fold_one(&mut model, size, now, notice),
-        };
-        most = most.max(urgency);
+        most = most.max(fold_one(stage, size, notice));
         if most == Urgency::Quit {
             break;
         }
@@ -246,17 +323,35 @@ fn fold(stage: &mut Stage, size: (u16, u16), first: Notice, notices: &Receiver<N
     most
 }
 
-fn fold_news(model: &mut Model, now: Time, news: &News) -> Urgency {
-    if model.fold(now, news) { Urgency::Lively } else { Urgency::Idle }
-}
-
-fn fold_one(model: &mut Model, size: (u16, u16), now: Time, notice: Notice) -> Urgency {
+fn fold_one(stage: &mut Stage, size: (u16, u16), notice: Notice) -> Urgency {
+    let (model, lookback, clock) = (&stage.model, &mut stage.lookback, &stage.clock);
     match notice {
-        Notice::News(news) => return fold_news(model, now, &news),
-        Notice::Move(_) => {}
-        Notice::Page(page) => model.page = page,
+        Notice::News(news) => {
+            let urgency = Shown::of(&mut None, model, lookback, clock).hear(&news);
+            // Nobody sees it.
+            return if stage.guest.is_some() { Urgency::Idle } else { urgency };
+        }
+        Notice::GuestNews(news) if stage.guest.is_some() => {
+            return Shown::of(&mut stage.guest, model, lookback, clock).hear(&news);
+        }
+        Notice::GuestNews(_) => return Urgency::Idle,
+        Notice::Guest(guest) => stage.guest = guest,
+        Notice::Caption(caption) => {
+            if let Some(guest) = &stage.guest {
+                lock(&guest.model).caption = caption;
+            }
+        }
+        Notice::Blank(blank) => stage.blank = blank,
+        Notice::Move(wanted) => {
+            let shown = Shown::of(&mut stage.guest, model, lookback, clock);
+            if let Some(lookback) = shown.lookback {
+                lookback.act(wanted, &lock(shown.model));
+            }
+        }
+        Notice::Page(page) => lock(Shown::of(&mut stage.guest, model, lookback, clock).model).page = page,
         Notice::Turn(pages) => {
             let place = panels::page::inside(layout::page(size.0, size.1));
+            let mut model = lock(Shown::of(&mut stage.guest, model, lookback, clock).model);
             if let Some(page) = &mut model.page {
                 page.turn(pages, usize::from(place.width), usize::from(place.height));
             }

@@ -84,6 +84,8 @@ pub struct Theme {
     pub glyphs: &'static Glyphs,
     /// Only ASCII leaves this theme: what users typed is replaced too.
     pub ascii: bool,
+    /// For the back row of a class: big numbers, fewer panels.
+    pub big: bool,
 }
 
 /// The signs that everything is drawn with.
@@ -380,6 +382,7 @@ impl Theme {
             bar_off: bar(palette.bar_off),
             glyphs,
             ascii: false,
+            big: false,
         }
     }
 
@@ -417,7 +420,14 @@ impl Theme {
             bar_off: reverse.add_modifier(Modifier::DIM),
             glyphs,
             ascii: false,
+            big: false,
         }
+    }
+
+    /// The same, for the back row of a class.
+    #[must_use]
+    pub fn for_the_back_row(self, big: bool) -> Self {
+        Self { big, ..self }
     }
 
     /// The look of a card: its style and its border.

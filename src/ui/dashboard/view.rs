@@ -22,12 +22,13 @@
 //! The prompt lives below, in rows that are not the dashboard's. With three servers and more the cards
 //! stand in one or two rows, joined by one line; see [`super::layout`].
 
-use super::layout::{self, Detail};
+use super::layout::{self, Detail, Plan};
 use super::model::Model;
-use super::panels::{caption, card, client, events, failover, header, keybar, latency, links, page};
+use super::panels::{big, caption, card, client, events, failover, header, keybar, latency, links, page};
 use super::theme::{self, Theme};
 use crate::core::protocol::Time;
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::borrow::Cow;
 
@@ -78,17 +79,27 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
         return;
     }
     let mut plan = layout::plan(area, model.servers().len());
+    let mut last = plan.keys.y;
     if let Some(caption) = &model.caption {
-        caption::draw(buffer, plan.take_last_row(), caption, theme);
+        let row = plan.take_last_row();
+        last = row.y;
+        caption::draw(buffer, row, caption, theme);
     }
     let beside_notice = plan.latency.y == plan.notice.y && !plan.latency.is_empty();
     header::draw(buffer, plan.header, model, theme, now, beside_notice);
-    if !(beside_notice && model.has_notice()) {
+    let has_latency = if beside_notice { !model.has_notice() } else { !theme.big };
+    if has_latency {
         latency::draw(buffer, plan.latency, model, theme);
     }
     // What must not be overlooked takes the whole row.
     let whole = Rect { width: area.width, ..plan.notice };
     header::draw_notice(buffer, if model.has_notice() { whole } else { plan.notice }, model, theme);
+    if theme.big && layout::detail(area) == Detail::Full {
+        let between = Rect { y: plan.header.y + 3, height: last.saturating_sub(plan.header.y + 3), ..area };
+        big::draw(buffer, between, model, theme, now);
+        overlay(buffer, area, &plan, (model, theme, keys));
+        return;
+    }
     for (server, place) in model.servers().iter().zip(&plan.cards) {
         card::draw(buffer, *place, model, server, theme, now);
     }
@@ -98,6 +109,11 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
     }
     events::draw(buffer, plan.events, model, theme);
     failover::draw(buffer, plan.failover, model, theme, now);
+    overlay(buffer, area, &plan, (model, theme, keys));
+}
+
+/// The key bar, and the page over everything else.
+fn overlay(buffer: &mut Buffer, area: Rect, plan: &Plan, (model, theme, keys): (&Model, &Theme, &[KeyHint])) {
     keybar::draw(buffer, plan.keys, keys, theme);
     if let Some(shown) = &model.page {
         let between =

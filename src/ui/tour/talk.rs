@@ -11,21 +11,7 @@
 
 use super::scene::TourScene;
 use super::text;
-
-/// What a presenter presses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TourKey {
-    /// 1 to 4, from 0 on.
-    Guess(usize),
-    /// PgDn, or Space.
-    Next,
-    /// PgUp.
-    Back,
-    /// b.
-    Blank,
-    /// Esc.
-    Leave,
-}
+use crate::ui::commands::presenter::TourKey;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +146,22 @@ impl Talk {
         self.scene().map(|scene| text::heading(scene, self.place())).unwrap_or_default()
     }
 
+    /// True while nothing is shown.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.blank
+    }
+
+    /// What is shown over the cards now, if something is; `verdict` is what `CHECK` says.
+    #[must_use]
+    pub fn page(&self, verdict: &str) -> Option<String> {
+        match self.phase {
+            TourPhase::Asked => Some(self.question()),
+            TourPhase::Played(_) => None,
+            TourPhase::Told => Some(self.truth(verdict)),
+        }
+    }
+
     /// What is shown while the question is open.
     #[must_use]
     pub fn question(&self) -> String {
@@ -188,7 +190,9 @@ impl Talk {
             TourPhase::Told => key("PgDn", "the end"),
         };
         let back = if self.is_asking() && self.at > 0 { "scene before" } else { "once more" };
-        vec![next, key("PgUp", back), key("F2", "freeze"), key("b", "blank"), key("Esc", "leave")]
+        let place = self.place().map(|(number, all)| key(&format!("scene {number}/{all}"), ""));
+        let others = [next, key("PgUp", back), key("F2", "freeze"), key("b", "blank"), key("Esc", "leave")];
+        place.into_iter().chain(others).collect()
     }
 }
 
@@ -259,7 +263,7 @@ mod tests {
         for _ in 0..steps {
             talk.press(TourKey::Next);
         }
-        assert!(talk.keys()[0].1 == "the end", "{:?}", talk.keys());
+        assert!(talk.keys()[1].1 == "the end", "{:?}", talk.keys());
         assert_eq!(talk.press(TourKey::Next), TourCue::Leave);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::played::PlayedStep;
 use super::scene::{TourScene, TourStep};
+use super::talk::Talk;
 use textwrap::{Options, WordSplitter};
 
 /// Lines are no longer: a page on a terminal of 80 columns holds them.
@@ -35,7 +36,7 @@ pub fn list(lecture: &[TourScene], of_rules: &[TourScene]) -> String {
 pub fn heading(scene: &TourScene, place: Option<(usize, usize)>) -> String {
     match place {
         Some((number, all)) => format!("Scene {number} of {all}: {}", scene.title),
-        None => format!("Scene {}: {}", scene.name, scene.title),
+        None => scene.title.clone(),
     }
 }
 
@@ -87,5 +88,27 @@ pub fn truth(scene: &TourScene, guess: Option<usize>, hands: &[u32], verdict: &s
     }
     text.push_str(&paragraph("CHECK: ", verdict));
     text.push_str(&paragraph("Why: ", &scene.why));
+    text
+}
+
+/// What a lecturer reads, and the class does not: the question, what is right, the next key, what to say.
+#[must_use]
+pub fn notes(talk: &Talk) -> String {
+    let Some(scene) = talk.scene() else { return String::new() };
+    let right = scene.ask.right;
+    let answer = scene.ask.answers.get(right).map_or("", |answer| answer);
+    let next = talk.keys().into_iter().find(|(key, label)| !label.is_empty() && !key.is_empty());
+    let next = next.map(|(key, label)| format!("{key}: {label}")).unwrap_or_default();
+    let mut text = format!("{}\n\n{}\n", talk.heading(), question(scene));
+    text.push_str(&paragraph("Right:  ", &format!("{}. {answer}", right + 1)));
+    text.push_str(&paragraph("Next:   ", &next));
+    if talk.is_asking() {
+        text.push_str(&paragraph("        ", "HANDS and a number for each answer counts the show of hands"));
+    }
+    text.push('\n');
+    text.push_str(&paragraph("Why:    ", &scene.why));
+    if !scene.notes.is_empty() {
+        text.push_str(&paragraph("Say:    ", &scene.notes));
+    }
     text
 }

@@ -213,7 +213,7 @@ impl Flights {
     }
 
     pub(super) fn land(&mut self, now: Time) {
-        self.flying.retain(|f| now < f.ends());
+        self.flying.retain(|f| now + f.ahead < f.ends());
     }
 
     pub(super) fn still_for(&self, now: Time, started: Time) -> Duration {

@@ -10,13 +10,27 @@ pub struct Page {
     lines: Vec<String>,
     /// The first row that is shown.
     first: usize,
+    /// Below it stands how to turn it and close it.
+    has_foot: bool,
 }
 
 impl Page {
     /// This text, from its beginning.
     #[must_use]
     pub fn new(title: impl Into<String>, text: &str) -> Self {
-        Self { title: title.into(), lines: text.lines().map(str::to_owned).collect(), first: 0 }
+        Self { title: title.into(), lines: text.lines().map(str::to_owned).collect(), first: 0, has_foot: true }
+    }
+
+    /// The same, without words on how to close it: the key bar has them.
+    #[must_use]
+    pub fn without_foot(self) -> Self {
+        Self { has_foot: false, ..self }
+    }
+
+    /// True when how to turn and close it stands below it.
+    #[must_use]
+    pub fn has_foot(&self) -> bool {
+        self.has_foot
     }
 
     /// What it is about.

@@ -1,5 +1,6 @@
 //! The panels, one small file each, and the few strokes that they share.
 
+pub mod big;
 pub mod caption;
 pub mod card;
 pub mod client;

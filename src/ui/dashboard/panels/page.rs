@@ -31,7 +31,9 @@ pub fn draw(buffer: &mut Buffer, area: Rect, page: &Page, theme: &Theme) {
         foot = format!(" {}-{} of {all} · PgUp, PgDn: turn the page ·{foot}", first + 1, first + rows.len());
     }
     let y = area.bottom() - 1;
-    put(buffer, area.x + 1, y, cols(&foot).min(area.width - 2), &foot, theme.faint);
+    if page.has_foot() {
+        put(buffer, area.x + 1, y, cols(&foot).min(area.width - 2), &foot, theme.faint);
+    }
     for (y, row) in (inside.y..inside.bottom()).zip(&rows) {
         put(buffer, inside.x, y, inside.width, row, theme.text);
     }

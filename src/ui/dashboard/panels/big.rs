@@ -1,0 +1,162 @@
+//! For the back row: three numbers that can be read from there, a line a server, the last event.
+//!
+//! ```text
+//!  view          primary       failover
+//!  ██████        ██████        ██████
+//!      ██            ██        ██        ms
+//!  ██████        ██████        ██████
+//!  ██            ██                ██
+//!  ██████        ██████        ██████
+//!
+//!  server 1  DOWN
+//!  server 2  PRIMARY   op 7
+//!
+//!  server 2 answers in view 2, from op 7
+//! ```
+
+use super::{put, wrap};
+use crate::core::protocol::Time;
+use crate::ui::dashboard::model::Model;
+use crate::ui::dashboard::theme::Theme;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+
+/// The digits, three columns by five rows; the last is for "none".
+const DIGITS: [[&str; 5]; 11] = [
+    ["###", "# #", "# #", "# #", "###"],
+    ["  #", "  #", "  #", "  #", "  #"],
+    ["###", "  #", "###", "#  ", "###"],
+    ["###", "  #", "###", "  #", "###"],
+    ["# #", "# #", "###", "  #", "  #"],
+    ["###", "#  ", "###", "  #", "###"],
+    ["###", "#  ", "###", "# #", "###"],
+    ["###", "  #", "  #", "  #", "  #"],
+    ["###", "# #", "###", "# #", "###"],
+    ["###", "# #", "###", "  #", "###"],
+    ["   ", "   ", "###", "   ", "   "],
+];
+const DIGIT_ROWS: u16 = 5;
+/// A dot of a digit is so many columns for each of its rows: about a square.
+const DOT_COLS: u16 = 2;
+/// From this many rows on digits are twice as big.
+const BIGGER_ROWS_MIN: u16 = 30;
+/// And from this many columns on.
+const BIGGER_COLS_MIN: u16 = 150;
+/// Columns of a server's name, and of its state.
+const NAME_COLS: u16 = 11;
+const STATE_COLS: u16 = 13;
+/// A caption is one line, two where it must be.
+const CAPTION_ROWS: usize = 2;
+
+/// Draws the panels of the back row.
+pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: Time) {
+    let size = if area.height >= BIGGER_ROWS_MIN && area.width >= BIGGER_COLS_MIN { 2 } else { 1 };
+    let bold = |style: Style| style.add_modifier(Modifier::BOLD);
+    let primary = match model.primary() {
+        Some(rank) => (rank.0.to_string(), bold(theme.primary)),
+        None => ("-".to_owned(), bold(theme.bad)),
+    };
+    let fields = [
+        ("view", (model.view_number().0.to_string(), bold(theme.view))),
+        ("primary", primary),
+        ("failover, ms", stopwatch(model, theme, now)),
+    ];
+    let third = area.width / 3;
+    for (at, (name, (number, style))) in (0..).zip(fields) {
+        let x = area.x + 1 + at * third;
+        put(buffer, x, area.y, third, name, theme.title);
+        let place = Rect { x, y: area.y + 1, width: third.saturating_sub(1), height: DIGIT_ROWS * size };
+        digits(buffer, place, &number, size, (theme.glyphs.sparks[7], style));
+    }
+    let mut y = area.y + 2 + DIGIT_ROWS * size;
+    for server in model.servers() {
+        let state = server.state(now);
+        let (style, _) = theme.card(state);
+        let x = put(buffer, area.x + 1, y, NAME_COLS, &format!("server {}", server.rank), bold(theme.text));
+        let x = put(buffer, x.max(area.x + NAME_COLS), y, STATE_COLS, &state.to_string(), bold(style));
+        if let Some(status) = server.status().filter(|_| !state.is_down()) {
+            let plural = if status.keys == 1 { "" } else { "s" };
+            let known = format!("op {}, {} key{plural}", status.op, status.keys);
+            put(buffer, x.max(area.x + NAME_COLS + STATE_COLS), y, area.width, &known, theme.text);
+        }
+        y += 1;
+    }
+    if let Some(last) = model.story().lines().next_back() {
+        let (style, sign) = theme.tone(last.tone);
+        let rows = wrap(&last.text, area.width.saturating_sub(4), CAPTION_ROWS);
+        for (y, row) in (y + 1..area.bottom()).zip(rows) {
+            put(buffer, area.x + 1, y, 2, sign, bold(style));
+            put(buffer, area.x + 3, y, area.width.saturating_sub(4), &row, bold(style));
+        }
+    }
+}
+
+/// The last failover in milliseconds; it runs while the failover does.
+fn stopwatch(model: &Model, theme: &Theme, now: Time) -> (String, Style) {
+    let watch = model.stopwatch();
+    let bold = |style: Style| style.add_modifier(Modifier::BOLD);
+    match watch.failover() {
+        None => ("-".to_owned(), theme.faint),
+        Some(_) if watch.is_held() => (watch.runs_for(now).as_millis().to_string(), bold(theme.bad)),
+        Some(_) if watch.is_running() => (watch.runs_for(now).as_millis().to_string(), bold(theme.doubt)),
+        Some(failover) => (failover.total().as_millis().to_string(), theme.strong),
+    }
+}
+
+/// A number in big digits, as many of them as fit.
+fn digits(buffer: &mut Buffer, area: Rect, number: &str, size: u16, (dot, style): (&str, Style)) {
+    let mut x = area.x;
+    for digit in number.chars() {
+        let shape = DIGITS[digit.to_digit(10).map_or(DIGITS.len() - 1, |digit| digit as usize)];
+        let width = 3 * DOT_COLS * size;
+        if x + width > area.right() {
+            break;
+        }
+        for (row, dots) in (0..).zip(shape) {
+            let line: String = dots
+                .chars()
+                .map(|wanted| if wanted == '#' { dot } else { " " }.repeat(usize::from(DOT_COLS * size)))
+                .collect();
+            for again in 0..size {
+                put(buffer, x, area.y + row * size + again, width, &line, style);
+            }
+        }
+        x += width + size;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::dashboard::{Setup, ThemeName};
+
+    fn rows(name: ThemeName, ascii: bool) -> Vec<String> {
+        let setup = Setup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
+        let model = Model::new(setup, Time(0));
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 15));
+        let theme = Theme::new(name, ascii).for_the_back_row(true);
+        draw(&mut buffer, Rect::new(0, 0, 80, 15), &model, &theme, Time(0));
+        let row = |y: u16| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        (0..15).map(row).collect()
+    }
+
+    #[test]
+    fn what_colour_tells_words_and_shapes_tell_as_well() {
+        let dark = rows(ThemeName::Dark, false);
+        assert!(dark[0].contains("view") && dark[0].contains("primary") && dark[0].contains("failover, ms"));
+        assert!(dark[1].starts_with(" ██████ ") && dark[2].starts_with(" ██  ██ "), "a zero: {dark:#?}");
+        assert!(dark.iter().any(|row| row.contains("server 2  STARTING")), "{dark:#?}");
+        for name in [ThemeName::Light, ThemeName::ColorBlind, ThemeName::Mono] {
+            assert_eq!(rows(name, false), dark);
+        }
+        let ascii: Vec<String> = dark.iter().map(|row| row.replace('█', "#")).collect();
+        assert_eq!(rows(ThemeName::Mono, true), ascii);
+    }
+
+    #[test]
+    fn every_digit_is_another() {
+        let shapes: std::collections::BTreeSet<_> = DIGITS.iter().collect();
+        assert_eq!(shapes.len(), DIGITS.len());
+    }
+}
