@@ -2,8 +2,28 @@
 
 #![cfg(feature = "mpi")]
 
+mod support;
+
 use std::process::Command;
+use support::skip::{can_run, program};
 use understudy::tools::bench::BenchReport;
+
+#[test]
+fn the_door_is_measured_beside_redis() {
+    let lacks = [("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")];
+    let lacks: Vec<String> = lacks.iter().filter_map(|(name, package)| program(name, package)).collect();
+    if !can_run("the_door_is_measured_beside_redis", &lacks) {
+        return;
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_understudy")).args(["bench", "--quick", "--only", "door"]).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let names = ["door_set_rate", "door_get_rate", "door_set_p16_rate", "door_get_p16_rate", "door_set_p50"];
+    for name in names.into_iter().chain(["door_hset_p50", "door_string_bytes", "door_hash_bytes"]) {
+        assert!(said.lines().any(|line| line.starts_with(name)), "no row {name} in\n{said}");
+    }
+}
 
 #[test]
 fn a_glance_gives_the_figures_and_a_picture() {

@@ -321,6 +321,7 @@ fn from_base64(text: &str) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::store::commands;
     use proptest::prelude::*;
 
     fn bytes() -> impl Strategy<Value = Bytes> {
@@ -360,9 +361,36 @@ mod tests {
             })
     }
 
+    /// Commands that are not among the first nine, with answers of other shapes.
+    fn calls() -> impl Strategy<Value = (Command, Reply)> {
+        let parts = (0..8_u8, bytes(), bytes(), any::<i64>(), prop::collection::vec(bytes(), 0..4));
+        parts.prop_map(|(kind, key, value, number, more)| {
+            let call = |name: &str, args: &[&Bytes]| {
+                let words: Vec<Bytes> = std::iter::once(name.into()).chain(args.iter().copied().cloned()).collect();
+                commands::parse(&words).expect("there is such a command")
+            };
+            let values: Vec<Reply> = more.iter().cloned().map(Reply::Value).collect();
+            let pairs = values.iter().map(|value| (value.clone(), Reply::Integer(number))).collect();
+            match kind {
+                0 => (call("lpush", &[&key, &value]), Reply::Integer(number)),
+                1 => (call("lpop", &[&key, &"2".into()]), Reply::Array(values)),
+                2 => (call("smembers", &[&key]), Reply::Set(values)),
+                3 => (call("hgetall", &[&key]), Reply::Map(pairs)),
+                4 => (call("zrange", &[&key, &"0".into(), &"-1".into(), &"WITHSCORES".into()]), Reply::Pairs(pairs)),
+                5 => (call("set", &[&key, &value, &"EX".into(), &"10".into()]), Reply::Ok),
+                6 => (call("lpop", &[&key]), Reply::Nil),
+                _ => {
+                    let commands = vec![call("incr", &[&key]), call("hset", &[&key, &value, &value])];
+                    let answers = vec![Reply::Integer(number), Reply::Error(StoreError::WRONG_TYPE)];
+                    (Command::multi(commands, Vec::new()), Reply::Array(answers))
+                }
+            }
+        })
+    }
+
     fn operations() -> impl Strategy<Value = Operation> {
         let numbers = (any::<u32>(), any::<u64>(), 0..3_u32, 0..u64::MAX / 2, any::<u32>(), 0..5_u8);
-        (exchanges(), errors(), numbers).prop_map(
+        (prop_oneof![exchanges(), calls()], errors(), numbers).prop_map(
             |((command, reply), error, (client, seq, epoch, call, length, kind))| {
                 let outcome = match kind {
                     0 => Outcome::Unknown,

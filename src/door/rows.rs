@@ -320,10 +320,7 @@ pub fn may(me: &Connection, row: DoorRow) -> Result<(), String> {
 pub fn act(visit: &mut Visit<'_>, row: DoorRow) -> Result<DoorAnswer, String> {
     match row {
         DoorRow::Own(own) => (own.act)(visit),
-        DoorRow::Store(_) => {
-            let command = commands::parse_in(visit.me.db, visit.words).map_err(said)?;
-            Ok(DoorAnswer::Ask(command, Then::Reply))
-        }
+        DoorRow::Store(id) => Ok(DoorAnswer::Ask(commands::command_of(visit.me.db, id, visit.args()), Then::Reply)),
     }
 }
 

@@ -152,6 +152,46 @@ fn each_question_for_a_random_member_has_a_chance_of_its_own() {
 }
 
 #[test]
+fn a_scan_goes_on_over_failovers_and_finds_all_that_stays() {
+    const KEYS: usize = 3_000;
+    let (mut job, port) = open(&["--servers", "3"]);
+    let mut client = Client::new(port);
+    for first in (0..KEYS).step_by(500) {
+        let sets: String = (first..first + 500).map(|key| format!("SET stays{key} x\r\n")).collect();
+        client.send(&sets);
+        (0..500).for_each(|_| assert_eq!(client.line(), "+OK"));
+    }
+    let (mut cursor, mut seen, mut steps) = ("0".to_owned(), std::collections::BTreeSet::new(), 0);
+    loop {
+        if steps % 8 == 4 {
+            kill_primary(&mut job);
+        }
+        // Others come and go meanwhile.
+        assert_eq!(client.ask(&format!("SET goes{steps} x")), "+OK");
+        assert_eq!(
+            client.ask(&format!("DEL goes{}", steps / 2)),
+            if steps == 0 || steps % 2 == 0 { ":1" } else { ":0" }
+        );
+        client.send(&format!("SCAN {cursor} COUNT 150\r\n"));
+        assert_eq!(client.line(), "*2");
+        client.line();
+        cursor = client.line();
+        let count: usize = client.line().trim_start_matches('*').parse().expect("a length");
+        for _ in 0..count {
+            client.line();
+            seen.insert(client.line());
+        }
+        steps += 1;
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert!(steps >= 13, "there was time for two kills: {steps}");
+    assert_eq!(seen.iter().filter(|key| key.starts_with("stays")).count(), KEYS);
+    job.end(0);
+}
+
+#[test]
 fn redis_cli_and_redis_benchmark_use_it_while_the_primary_is_killed() {
     let lacks: Vec<String> =
         ["redis-cli", "redis-benchmark"].iter().filter_map(|name| program(name, "the package redis-tools")).collect();

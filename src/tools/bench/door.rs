@@ -4,6 +4,7 @@
 //! client sees: the whole way through its socket and back.
 
 use super::measure::Samples;
+use super::processes::resident_bytes;
 use super::report::{BenchRow, Target};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,6 +24,8 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 /// Who does not answer by then is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 const QUICK_SECONDS: f64 = 0.05;
+/// What is stored, of the length that redis-benchmark is told.
+const VALUE: &str = "0123456789012345678901234567890123456789012345678901234567890123";
 
 /// A program that ends when this goes.
 struct Contestant {
@@ -44,7 +47,7 @@ impl Drop for Contestant {
 pub fn measure(servers: u32, seconds: f64, quick: bool, row: &mut dyn FnMut(BenchRow)) -> Result<(), String> {
     let seconds = if quick { QUICK_SECONDS } else { seconds / 2.0 };
     let redis = redis(None)?;
-    let _replica = redis_replica(&redis)?;
+    let replica = redis_replica(&redis)?;
     let ours = door(servers)?;
     for (test, pipeline, least) in [("set", 1, 1.0), ("get", 1, 1.0), ("set", PIPELINE, 0.5), ("get", PIPELINE, 0.5)] {
         let per_second = if pipeline == 1 { PER_SECOND } else { PER_SECOND_PIPELINED };
@@ -61,12 +64,94 @@ pub fn measure(servers: u32, seconds: f64, quick: bool, row: &mut dyn FnMut(Benc
     let each = Duration::from_secs_f64(seconds / ROUNDS as f64);
     let p50 = in_turns(&ours, &redis, |port| {
         let wait = if port == redis.port { "WAIT 1 0\r\n" } else { "" };
-        one_by_one(port, wait, each)
+        one_by_one(port, &format!("SET key {VALUE}\r\n{wait}"), each)
     })?;
     let what = "SET through the door, one connection, one at a time";
     row(BenchRow::new("door_set_p50", what, p50.0, p50.1, "us", "Redis, SET and WAIT 1 in one write")
         .wanted(Target::AtMost(1.0)));
+    drop((redis, replica));
+    row(large_hash(&ours, each, if quick { 10_000 } else { 1_000_000 })?);
+    drop(ours);
+    room(if quick { 10_000 } else { 1_000_000 }, row)
+}
+
+/// A field of a large hash is changed as fast as one of a small hash.
+fn large_hash(ours: &Contestant, each: Duration, fields: usize) -> Result<BenchRow, String> {
+    for (key, count) in [("few", 10), ("many", fields)] {
+        fill(ours.port, count, |out, at| out.push_str(&format!("HSET {key} f{at} {at}\r\n")))?;
+    }
+    let (mut few, mut many) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        few.push(one_by_one(ours.port, "HSET few f5 x\r\n", each)?);
+        many.push(one_by_one(ours.port, "HSET many f5 x\r\n", each)?);
+    }
+    few.sort_by(f64::total_cmp);
+    many.sort_by(f64::total_cmp);
+    let what = format!("HSET on a hash of {fields} fields, one at a time");
+    let row = BenchRow::new("door_hset_p50", &what, many[ROUNDS / 2], few[ROUNDS / 2], "us", "the same on one of 10");
+    Ok(row.wanted(Target::AtMost(1.2)))
+}
+
+/// What many small values take, in the primary's process and in that of a redis-server.
+fn room(keys: usize, row: &mut dyn FnMut(BenchRow)) -> Result<(), String> {
+    type Fill = fn(&mut String, usize);
+    let strings: Fill = |out, at| out.push_str(&format!("SET string:{at} value:{at}\r\n"));
+    let hashes: Fill = |out, at| out.push_str(&format!("HSET hash:{at} name ann{at} city bonn age 42\r\n"));
+    for (name, what, fill_in) in [("string", "strings", strings), ("hash", "hashes of 3 fields", hashes)] {
+        let (ours, redis) = (door(2)?, redis(None)?);
+        let primary = primary_of(ours.port)?;
+        let mut bytes = [0.0; 2];
+        for (at, (port, pid)) in [(ours.port, primary), (redis.port, redis.child.id())].into_iter().enumerate() {
+            let before = resident_bytes(pid);
+            fill(port, keys, fill_in)?;
+            bytes[at] = resident_bytes(pid).saturating_sub(before) as f64 / keys as f64;
+        }
+        let what = format!("memory of a server for each of {keys} small {what}");
+        let row_name = format!("door_{name}_bytes");
+        row(BenchRow::new(&row_name, &what, bytes[0], bytes[1], "B", "redis-server").wanted(Target::AtMost(1.0)));
+    }
     Ok(())
+}
+
+/// Many requests, a thousand in one write.
+fn fill(port: u16, count: usize, request: impl Fn(&mut String, usize)) -> Result<(), String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = BufReader::new(connect(port).map_err(text)?);
+    let mut answer = String::new();
+    for first in (0..count).step_by(1_000) {
+        let last = count.min(first + 1_000);
+        let mut requests = String::new();
+        (first..last).for_each(|at| request(&mut requests, at));
+        stream.get_mut().write_all(requests.as_bytes()).map_err(text)?;
+        for _ in first..last {
+            answer.clear();
+            stream.read_line(&mut answer).map_err(text)?;
+            if answer.starts_with('-') || answer.is_empty() {
+                return Err(format!("it cannot be filled: {answer}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The process of the primary behind a door.
+fn primary_of(port: u16) -> Result<u32, String> {
+    let until = Instant::now() + START_DEADLINE;
+    loop {
+        let said = connect(port).and_then(|mut stream| {
+            stream.write_all(b"INFO replication\r\n")?;
+            let mut buffer = [0; 4096];
+            let count = stream.read(&mut buffer)?;
+            Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
+        });
+        let said = said.map_err(|error| error.to_string())?;
+        let pid = said.lines().find_map(|line| line.strip_prefix("primary_pid:")?.trim().parse().ok());
+        match pid {
+            Some(pid) if pid > 0 => return Ok(pid),
+            _ if Instant::now() > until => return Err("nobody leads".to_owned()),
+            _ => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
 }
 
 /// The middle figure of both.
@@ -102,11 +187,10 @@ fn redis_benchmark(port: u16, test: &str, pipeline: u32, requests: f64) -> Resul
     rate.ok_or_else(|| format!("redis-benchmark says no rate: {said}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Microseconds of a SET, one after the other, each with `more` in the same write.
-fn one_by_one(port: u16, more: &str, each: Duration) -> Result<f64, String> {
+/// Microseconds of a request, one after the other.
+fn one_by_one(port: u16, request: &str, each: Duration) -> Result<f64, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut stream = connect(port).map_err(text)?;
-    let request = format!("SET key 0123456789012345678901234567890123456789012345678901234567890123\r\n{more}");
     let mut samples = Samples::default();
     let mut buffer = [0; 256];
     let begun = Instant::now();
@@ -117,7 +201,7 @@ fn one_by_one(port: u16, more: &str, each: Duration) -> Result<f64, String> {
         while lines < request.matches("\r\n").count() {
             let count = stream.read(&mut buffer).map_err(text)?;
             if count == 0 || buffer.starts_with(b"-") {
-                return Err(format!("SET is refused: {}", String::from_utf8_lossy(&buffer[..count])));
+                return Err(format!("it is refused: {}", String::from_utf8_lossy(&buffer[..count])));
             }
             lines += buffer[..count].iter().filter(|byte| **byte == b'\n').count();
         }
@@ -140,6 +224,9 @@ fn redis(primary: Option<u16>) -> Result<Contestant, String> {
         TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(|error| error.to_string())?;
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.port().to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    // A replica that loads what it is sent from a file would leave that file here.
+    command.args(["--repl-diskless-sync", "yes", "--repl-diskless-load", "swapdb", "--repl-diskless-sync-delay", "0"]);
+    command.arg("--dir").arg(std::env::temp_dir());
     if let Some(primary) = primary {
         command.args(["--replicaof", "127.0.0.1", &primary.to_string()]);
     }

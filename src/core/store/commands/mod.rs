@@ -254,12 +254,14 @@ pub fn parse_in(db: Db, words: &[Bytes]) -> Result<Command, StoreError> {
     if !row.accepts(words.len()) {
         return Err(StoreError::told(format!("ERR wrong number of arguments for '{}' command", row.name)));
     }
-    if db == Db::default()
-        && let Some(plain) = plain(row.name, args)
-    {
-        return Ok(plain);
-    }
-    Ok(Command::Call(Box::new(Call { db, row: id, args: args.to_vec() })))
+    Ok(command_of(db, id, args))
+}
+
+/// The command of a row with these arguments, of which there must be as many as the row accepts.
+#[must_use]
+pub fn command_of(db: Db, id: RowId, args: &[Bytes]) -> Command {
+    let plain = if db == Db::default() { plain(id.row().name, args) } else { None };
+    plain.unwrap_or_else(|| Command::Call(Box::new(Call { db, row: id, args: args.to_vec() })))
 }
 
 /// The commonest commands have a variant of their own, which costs less.
