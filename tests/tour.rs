@@ -1,5 +1,8 @@
 //! The tour: every scene comes out as it says, always the same way; whoever writes one learns what is wrong with it.
 
+#[cfg(feature = "mpi")]
+mod support;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,7 +12,10 @@ use understudy::ui::tour::{faults, scenes};
 
 /// What the program says to these words, and its exit code. Nothing is typed.
 fn tour(words: &[&str]) -> (String, String, i32) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+    said(&mut Command::new(env!("CARGO_BIN_EXE_understudy")), words)
+}
+
+fn said(command: &mut Command, words: &[&str]) -> (String, String, i32) {
     command.arg("tour").args(words).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
     let output = command.output().expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it is text");
@@ -127,4 +133,18 @@ fn whoever_writes_a_scene_learns_what_is_wrong_and_where() {
         assert_eq!(code, 1, "{options}");
         assert!(said.contains(wrong), "{options}: {said}");
     }
+}
+
+#[test]
+#[cfg(feature = "mpi")]
+fn over_mpi_the_same_is_seen_or_the_reason_why_it_is_not() {
+    let _turn = support::job::Turn::take();
+    let place = support::job::Place::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+    place.furnish(&mut command);
+    let scenes = ["--check", "--mpi", "dead-or-slow", "quick-restart", "late-letter"];
+    let (told, why, code) = said(&mut command, &scenes);
+    assert_eq!(code, 0, "{told}{why}");
+    let starts = ["passed      dead-or-slow", "passed      quick-restart", "not played  late-letter"];
+    assert!(told.lines().zip(starts).all(|(line, start)| line.starts_with(start)), "{told}");
 }
