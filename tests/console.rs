@@ -82,6 +82,7 @@ impl Cluster {
                 // Here time passes by itself.
                 Ask::Pass { answer, .. } => drop(answer),
                 Ask::ExecuteAs { .. } | Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
+                Ask::Underway { .. } | Ask::Meddle { .. } | Ask::Fire { .. } => {}
                 Ask::Quit => return,
             }
         }

@@ -357,6 +357,64 @@ fn the_keys_lead_about_the_stage_on_an_empty_line_only() {
 }
 
 #[test]
+fn esc_and_a_letter_right_behind_it_are_two_keys() {
+    let mut terminal = in_a_terminal("stage-escape", Size(100, 30));
+    terminal.press(F2);
+    terminal.wait_shows("time stands");
+    terminal.press("\x1bp");
+    terminal.wait_shows("F2 stage");
+    terminal.wait("the letter", |t| t.lines().iter().any(|line| line.starts_with("understudy[view 1 · primary 1]> p")));
+    terminal.press("ut a 1\r");
+    terminal.wait_line("OK");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+}
+
+/// Whether a picture comes that shows this.
+fn shows_soon(terminal: &Terminal, words: &str) -> bool {
+    (0..30).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        terminal.shows(words)
+    })
+}
+
+/// What the screen was told in one go is as many steps as it was moments.
+#[test]
+fn the_past_can_be_gone_through_hop_by_hop_also_if_nobody_had_frozen_it() {
+    let mut terminal = in_a_terminal("stage-hops", Size(100, 30));
+    terminal.press("PUT a 1\r");
+    terminal.wait_line("OK");
+    terminal.press(F2);
+    terminal.wait_shows("time stands");
+    for words in [
+        "the client has its answer",
+        "server 1 applies write 1",
+        "server 2 has every write up to 1",
+        "server 1 sends write 1 to server 2",
+    ] {
+        let mut steps = 0;
+        while !shows_soon(&terminal, words) {
+            assert!(steps < 10, "{words}: {:?}", terminal.lines());
+            terminal.press(LEFT);
+            steps += 1;
+        }
+    }
+    // A picture is made of what is looked at, and so is the diagram.
+    terminal.press("\x1b[21~");
+    terminal.wait_shows("Prepare op=1 to 2, on its way");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("past.txt");
+    let _ = std::fs::remove_file(&file);
+    terminal.press(&format!("SHOT {}\r", file.display()));
+    terminal.wait("the file", |_| std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    assert!(text.contains("Prepare op=1 to 2, on its way") && !text.contains("Reply"), "{text}");
+    terminal.press("\x1b");
+    terminal.wait_shows("F2 stage");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+}
+
+#[test]
 fn help_lies_over_the_dashboard_and_is_searched_by_typing() {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("first-start");
     let _ = std::fs::remove_dir_all(&home);

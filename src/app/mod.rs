@@ -34,6 +34,7 @@ use crate::core::store::Bytes;
 use crate::launch::args::{Args, RecoverAfter};
 use crate::launch::{self, complain, fail};
 use crate::mpi::clock;
+use crate::ui::commands::action::Shot;
 use crate::ui::commands::guide::guide;
 use crate::ui::commands::keys::KEYS;
 use crate::ui::commands::moves::Move;
@@ -44,6 +45,7 @@ use crate::ui::console::{
     TourGuide, run_commands, run_lines, run_prompt,
 };
 use crate::ui::dashboard::ThemeName;
+use crate::ui::dashboard::export;
 use crate::ui::dashboard::model::page::Page;
 use crate::ui::dashboard::{self, KeyBar, KeyHint, Lookback, Model, Notice, Painter, Stage, Theme, layout, lock};
 use crate::ui::stage::LiveStage;
@@ -69,6 +71,8 @@ const SIZE_DEFAULT: (u16, u16) = (80, 24);
 const TRANSCRIPT_TAIL_LINES: usize = 40;
 /// Keys offered by completion come from the screen: at most this many.
 const COMPLETIONS_MAX: usize = 200;
+/// The screen draws a picture within this time.
+const SHOT_MAX: Duration = Duration::from_secs(5);
 /// A service looks this often whether it is ready.
 const READY_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -115,9 +119,15 @@ impl Play<'_> {
             Ok(tape) => tape,
             Err(why) => return complain(&why),
         };
+        let screen = self.painter.is_some().then(dashboard::channel);
         let console = Console {
             desk: self.desk.clone(),
-            knowledge: Arc::new(ModelKnowledge::new(Arc::clone(&self.model), self.court.clone())),
+            knowledge: Arc::new(ModelKnowledge::new(
+                Arc::clone(&self.model),
+                self.court.clone(),
+                Arc::clone(&self.clock),
+                screen.as_ref().map(|(notices, _)| notices.clone()),
+            )),
             history: launch::state_dir(self.args).join("history"),
             palette: palette(self.args),
             commands: self.args.command.clone(),
@@ -127,7 +137,7 @@ impl Play<'_> {
         let ended = |thread: io::Result<thread::JoinHandle<u8>>| {
             thread.and_then(|thread| thread.join().map_err(|_| io::Error::other("panic"))).unwrap_or(1)
         };
-        let Some(painter) = self.painter else {
+        let (Some(painter), Some((notices, noticed))) = (self.painter, screen) else {
             let reading = if self.args.is_service() { console.start_service() } else { console.start_lines() };
             let court = self.court.clone();
             let teller = match Outpour::start(io::stderr()) {
@@ -147,7 +157,6 @@ impl Play<'_> {
             }
             return if whole { code } else { code.max(1) };
         };
-        let (notices, noticed) = dashboard::channel();
         let (region, region_ready) = crossbeam_channel::bounded::<PrintHandle>(1);
         let mut pages = match Pages::new(notices.clone(), ascii) {
             Ok(pages) => pages,
@@ -537,7 +546,7 @@ fn forward(
         for news in court.hear(&mut news).chain([news]) {
             if !matches!(news, News::Finished { .. }) {
                 tape.record(clock(), &news);
-                let _ = notices.try_send(Notice::News(news));
+                let _ = notices.try_send(Notice::News(clock(), news));
             }
         }
     }
@@ -598,11 +607,19 @@ struct ModelKnowledge {
     own: Known,
     /// Another cluster is shown.
     guest: Mutex<Option<Known>>,
+    clock: Arc<dyn Fn() -> Time + Send + Sync>,
+    /// The way to the dashboard, where there is one.
+    screen: Option<Sender<Notice>>,
 }
 
 impl ModelKnowledge {
-    fn new(model: Arc<Mutex<Model>>, court: Court) -> Self {
-        Self { own: Known { model, court }, guest: Mutex::default() }
+    fn new(
+        model: Arc<Mutex<Model>>,
+        court: Court,
+        clock: Arc<dyn Fn() -> Time + Send + Sync>,
+        screen: Option<Sender<Notice>>,
+    ) -> Self {
+        Self { own: Known { model, court }, guest: Mutex::default(), clock, screen }
     }
 
     fn show(&self, guest: Option<Known>) {
@@ -651,6 +668,29 @@ impl Knowledge for ModelKnowledge {
 
     fn check(&self, failovers: u64) -> Result<String, String> {
         self.shown().court.check(failovers)
+    }
+
+    fn diagram(&self) -> Option<String> {
+        if let Some(screen) = &self.screen {
+            let _ = screen.send(Notice::Diagram);
+            return None;
+        }
+        let shown = self.shown();
+        let model = lock(&shown.model);
+        Some(export::diagram_text(&model, (self.clock)()))
+    }
+
+    fn shoot(&self, shot: &Shot) -> Result<(), String> {
+        let drawn = match &self.screen {
+            Some(screen) => {
+                let (answer, drawn) = crossbeam_channel::bounded(1);
+                let _ = screen.send(Notice::Shot { shot: shot.clone(), answer });
+                drawn.recv_timeout(SHOT_MAX).ok().flatten()
+            }
+            None => export::shot(shot, &lock(&self.shown().model), export::SCREEN_SIZE, (self.clock)()),
+        };
+        let text = drawn.ok_or("the screen gave no picture: try again")?;
+        std::fs::write(&shot.file, text).map_err(|error| format!("{} cannot be written: {error}", shot.file.display()))
     }
 
     fn events(&self, count: usize) -> Vec<String> {

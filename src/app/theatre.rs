@@ -91,6 +91,7 @@ impl Theatre {
         let told = Arc::new(Mutex::new(Vec::new()));
         let world = setup(&args, args.servers + args.clients + 1, seed, true);
         let (judging, folding, telling) = (court.clone(), Arc::clone(&model), Arc::clone(&told));
+        let reading = clock.clone();
         let plays = thread::Builder::new().name("scene".into()).spawn(move || {
             let shows = clock.clone();
             let tell = move |mut news: News| {
@@ -104,7 +105,7 @@ impl Theatre {
             SimStage::new(World::new(world), clock, asks, Box::new(tell)).told(hurry).run();
         });
         let plays = plays.map_err(|error| format!("no thread for the scene: {error}"))?;
-        let knowledge = Arc::new(ModelKnowledge::new(model, court.clone()));
+        let knowledge = Arc::new(ModelKnowledge::new(model, court.clone(), Arc::new(move || reading.now()), None));
         let rules = Rules::without(&args.without);
         let session = ConsoleSession::new(desk.clone(), knowledge, Sight::Cluster).with_rules(rules);
         Ok(Self { desk, session, court, told, plays: Some(plays) })

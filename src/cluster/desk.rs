@@ -4,7 +4,8 @@
 //! that is asked is answered, also when the answer is "unknown".
 
 use super::Standing;
-use crate::core::fault::Control;
+use super::underway::Underway;
+use crate::core::fault::{Control, Meddling};
 use crate::core::load::Report;
 use crate::core::protocol::{Event, Incarnation, Outcome, Rank, Time, TurnTimes, View, ViewNumber, ViewRecord};
 use crate::core::store::{Command, OpNumber};
@@ -34,6 +35,12 @@ pub enum Ask {
     Pass { duration: Duration, answer: Sender<()> },
     /// Run a command on the store, and never mind the answer: the news tell it.
     Submit { command: Command },
+    /// What is on its way, where that can be seen; else the answer is dropped.
+    Underway { answer: Sender<Vec<Underway>> },
+    /// Do this to the message with this number.
+    Meddle { number: u64, how: Meddling, answer: Sender<Result<(), String>> },
+    /// Let the next timer of this rank fire before it hears anything else.
+    Fire { rank: Rank, answer: Sender<Result<(), String>> },
     /// Virtual time stands, or goes on. Where time passes by itself, nothing comes of it.
     Stand { stands: bool },
     /// While virtual time stands: let the next thing happen that is worth a look.
@@ -230,6 +237,28 @@ impl Desk {
     /// Tells the events what an operator did.
     pub fn note(&self, what: impl Into<String>) {
         self.hand_in(Ask::Note { event: Event::Operator { what: what.into() } });
+    }
+
+    /// What is on its way; `None` where nobody can see that.
+    #[must_use]
+    pub fn underway(&self) -> Option<Vec<Underway>> {
+        self.ask(|answer| Ask::Underway { answer })
+    }
+
+    /// Does this to the message with this number.
+    ///
+    /// # Errors
+    /// Why it cannot be done.
+    pub fn meddle(&self, number: u64, how: Meddling) -> Result<(), String> {
+        self.ask(|answer| Ask::Meddle { number, how, answer }).unwrap_or_else(|| Err("the cluster has ended".into()))
+    }
+
+    /// Lets the next timer of this rank fire.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn fire(&self, rank: Rank) -> Result<(), String> {
+        self.ask(|answer| Ask::Fire { rank, answer }).unwrap_or_else(|| Err("the cluster has ended".into()))
     }
 
     /// Lets virtual time pass. False where time passes by itself, and whoever wants to wait has to.

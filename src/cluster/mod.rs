@@ -7,6 +7,7 @@
 //! | [`news`] | what rank 0 tells |
 //! | [`service`] | the service of rank 0, written once |
 //! | [`standing`] | how a server is, in one word |
+//! | [`underway`] | a message on its way, where that can be seen |
 //! | [`why`] | what to say when nobody is served |
 
 pub mod desk;
@@ -14,6 +15,7 @@ pub mod lodger;
 pub mod news;
 pub mod service;
 pub mod standing;
+pub mod underway;
 pub mod why;
 
 pub use desk::{Ask, ClusterStatus, Desk, Executed, Post, RankStatus};
@@ -21,3 +23,4 @@ pub use lodger::{Facts, Lodger, Peer, Sight};
 pub use news::{News, Verdict};
 pub use service::{Cluster, Service};
 pub use standing::Standing;
+pub use underway::Underway;

@@ -10,9 +10,10 @@
 //! ```
 
 use super::desk::{ANSWER_DEADLINE, Ask, ClusterStatus, Executed, Post, RankStatus};
+use super::underway::Underway;
 use super::why::{Life, Situation, life};
 use super::{News, Standing};
-use crate::core::fault::Control;
+use crate::core::fault::{Control, Meddling};
 use crate::core::load::Report;
 use crate::core::node::FrontHost;
 use crate::core::node::brief::brief;
@@ -32,6 +33,7 @@ const RESET_DEADLINE: Duration = Duration::from_millis(2_500);
 const STATUS_DEADLINE: Duration = Duration::from_millis(150);
 /// What was heard waits for what is older, and may still be on its way, for no longer than this.
 const ORDERED_MAX: Duration = Duration::from_millis(5);
+const ONLY_SIMULATED: &str = "single messages and timers can be chosen in the simulator only: --sim";
 /// An answer is told in no more characters than this.
 const REPLY_TEXT_CHARS: usize = 256;
 
@@ -95,6 +97,24 @@ pub trait Cluster {
     fn load_reports(&mut self) -> Vec<(Rank, Report)>;
     /// Puts an event of rank 0 into the stream.
     fn note(&mut self, event: Event);
+    /// What is on its way, where that can be seen.
+    fn underway(&self) -> Option<Vec<Underway>> {
+        None
+    }
+    /// Does this to the message with this number.
+    ///
+    /// # Errors
+    /// Why it cannot be done.
+    fn meddle(&mut self, _: u64, _: Meddling) -> Result<(), String> {
+        Err(ONLY_SIMULATED.to_owned())
+    }
+    /// Lets the next timer of this rank fire before it hears anything else.
+    ///
+    /// # Errors
+    /// Why it cannot be done.
+    fn fire(&mut self, _: Rank) -> Result<(), String> {
+        Err(ONLY_SIMULATED.to_owned())
+    }
     /// Lets virtual time pass, and answers then; where time passes by itself the answer is dropped.
     fn pass(&mut self, duration: Duration, answer: Sender<()>);
 }
@@ -266,6 +286,13 @@ impl<'a> Service<'a> {
             }
             Ask::Note { event } => cluster.note(event),
             Ask::Pass { duration, answer } => cluster.pass(duration, answer),
+            Ask::Underway { answer } => {
+                if let Some(underway) = cluster.underway() {
+                    let _ = answer.send(underway);
+                }
+            }
+            Ask::Meddle { number, how, answer } => drop(answer.send(cluster.meddle(number, how))),
+            Ask::Fire { rank, answer } => drop(answer.send(cluster.fire(rank))),
             // Nobody waits at the other end.
             Ask::Submit { command } => self.execute(cluster, command, crossbeam_channel::bounded(1).0),
             Ask::Stand { .. } | Ask::Step | Ask::Quit => {}

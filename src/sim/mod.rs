@@ -12,6 +12,7 @@
 //! | [`work`] | how long a turn takes |
 //! | [`network`] | messages on their way, late ones and doubled ones among them |
 //! | [`platter`] | a disk that breaks |
+//! | [`acts`] | single acts on one message, or one timer |
 //! | [`chaos`] | a random run: operations and faults, then healing |
 //! | `trouble` | what befalls the machines in such a run |
 //! | `pulse` | clients that ask all the time, before, during and after it |
@@ -25,6 +26,7 @@
 //! A message is delivered whole or not at all. Nothing is said about clocks that go back, or whose rates differ
 //! by more than [`clock::RATES_PROMISED`]: beyond it, things go wrong.
 
+pub mod acts;
 pub mod chaos;
 pub mod clock;
 pub mod coverage;

@@ -125,6 +125,51 @@ impl Network {
         self.flying.pop_first().map(|(_, delivery)| delivery)
     }
 
+    /// What is on its way, in the order in which it arrives: when, its number, from where, to where, and what.
+    pub fn underway(&self) -> impl Iterator<Item = (Time, u64, Rank, Rank, &Message)> {
+        self.flying.iter().map(|((at, number), delivery)| {
+            let Delivery { from, to, message, .. } = delivery;
+            (*at, *number, *from, *to, message)
+        })
+    }
+
+    fn take_one(&mut self, number: u64) -> Option<(Time, Delivery)> {
+        let key = self.flying.keys().find(|(_, known)| *known == number).copied()?;
+        self.flying.remove(&key).map(|delivery| (key.0, delivery))
+    }
+
+    /// It never arrives. False when it is not on its way.
+    pub fn drop_one(&mut self, number: u64) -> bool {
+        self.take_one(number).is_some()
+    }
+
+    /// It arrives at another time, whatever it overtakes.
+    pub fn move_one(&mut self, number: u64, to: impl FnOnce(Time) -> Time) -> bool {
+        let Some((arrival, delivery)) = self.take_one(number) else { return false };
+        self.flying.insert((to(arrival), number), Delivery { stray: true, ..delivery });
+        true
+    }
+
+    /// It arrives, and once more so much later.
+    pub fn double_one(&mut self, number: u64, later: Duration) -> bool {
+        let Some((arrival, delivery)) = self.take_one(number) else { return false };
+        self.flying.insert((arrival, number), delivery.clone());
+        self.fly(arrival + later, Delivery { stray: true, ..delivery });
+        true
+    }
+
+    /// What would reach this rank up to then comes right after it, in the same order.
+    pub fn hold_back(&mut self, to: Rank, until: Time) {
+        let after = until + Duration::from_nanos(1);
+        let early = self.flying.extract_if(.., |(at, _), delivery| delivery.to == to && *at < after);
+        let held: Vec<((Time, u64), Delivery)> = early.collect();
+        for ((_, number), delivery) in held {
+            let last = self.last_arrival.entry((delivery.from, to)).or_default();
+            *last = after.max(*last);
+            self.flying.insert((after, number), delivery);
+        }
+    }
+
     /// The sender dies now: what it has not sent yet will never leave.
     pub fn die(&mut self, from: Rank, now: Time) {
         self.flying.retain(|_, delivery| delivery.from != from || delivery.left <= now);

@@ -16,8 +16,8 @@ use super::World;
 use super::chaos::{self, Script};
 use super::invariants::{heals, linearizable};
 use crate::cluster::service::{Ordered, Seen, Told};
-use crate::cluster::{Ask, Cluster, News, Service};
-use crate::core::fault::Control;
+use crate::cluster::{Ask, Cluster, News, Service, Underway};
+use crate::core::fault::{Control, Meddling};
 use crate::core::load::{LoadOrder, Report};
 use crate::core::node::FrontHost;
 use crate::core::protocol::{Completion, Event, Incarnation, METADATA, Rank, Time, TurnTimes};
@@ -216,10 +216,13 @@ impl<'a> SimStage<'a> {
     /// Lets everything happen that is due up to `until`; what somebody reports is told at once, so that a cause is told
     /// before what follows from it.
     fn advance(&mut self, until: Time) {
-        while self.scene.world.step(until) {
-            if self.scene.world.has_news() {
+        loop {
+            if self.scene.world.has_words() {
                 self.scene.clock.set(self.scene.world.now());
                 self.tell_reports(false);
+            }
+            if !self.scene.world.step(until) {
+                return;
             }
         }
     }
@@ -504,6 +507,18 @@ impl Cluster for Scene {
             Some((rank, self.world.front_mut(rank).load_report(now, true)?))
         };
         clients.filter_map(report).collect()
+    }
+
+    fn underway(&self) -> Option<Vec<Underway>> {
+        Some(self.world.underway(false))
+    }
+
+    fn meddle(&mut self, number: u64, how: Meddling) -> Result<(), String> {
+        if self.world.meddle(number, how) { Ok(()) } else { Err("it is not on its way any more".to_owned()) }
+    }
+
+    fn fire(&mut self, rank: Rank) -> Result<(), String> {
+        self.world.fire(rank)
     }
 
     fn note(&mut self, event: Event) {

@@ -278,6 +278,20 @@ impl World {
         &self.network
     }
 
+    /// The links, to do something to what is on its way.
+    pub(super) fn network_mut(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    /// When this rank's next timer is due, by the time of this world.
+    #[must_use]
+    pub(super) fn timer(&self, rank: Rank) -> Time {
+        let server = self.servers.get(&rank).filter(|server| !server.is_paused()).map(ServerHost::deadline);
+        let deadline = server.or_else(|| self.fronts.get(&rank).map(FrontHost::deadline));
+        let deadline = deadline.filter(|deadline| *deadline != Time::NEVER);
+        deadline.map_or(Time::NEVER, |deadline| self.machines[&rank].clock.time(deadline))
+    }
+
     /// Every rank has its turns again, and no further message goes astray. Clocks stay as they are, and what went
     /// astray before still arrives.
     pub fn calm(&mut self) {
@@ -629,6 +643,13 @@ impl World {
             || self.fronts.values().any(|front| front.outlet().has_news())
     }
 
+    /// True when some rank has anything to tell.
+    #[must_use]
+    pub fn has_words(&self) -> bool {
+        self.servers.values().any(|server| server.outlet().has_words())
+            || self.fronts.values().any(|front| front.outlet().has_words())
+    }
+
     /// The rank's report that is due, if one is (with `at_once`, in any case), by the time of this world.
     pub fn report(&mut self, rank: Rank, at_once: bool) -> Option<Observation> {
         let now = self.local(rank);
@@ -642,6 +663,8 @@ impl World {
             report.at = clock.time(report.at);
             report.events.iter_mut().for_each(|(at, _)| *at = clock.time(*at));
             report.flights.iter_mut().for_each(|flight| flight.at = clock.time(flight.at));
+            report.receipts.iter_mut().for_each(|receipt| receipt.at = clock.time(receipt.at));
+            report.beats.iter_mut().for_each(|beat| *beat = clock.time(*beat));
             report
         })
     }

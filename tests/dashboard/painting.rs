@@ -275,7 +275,7 @@ fn the_thread_follows_and_rests() {
     let painter = Painter::enter(tape.clone(), 100, 30).unwrap();
     let thread = std::thread::spawn(move || understudy::ui::dashboard::run(&waiting, stage, painter).map(|_| ()));
 
-    notices.send(Notice::News(News::Asked { at: clock(), command: "PUT color red".into() })).unwrap();
+    notices.send(Notice::News(clock(), News::Asked { at: clock(), command: "PUT color red".into() })).unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
     while !String::from_utf8_lossy(&tape.0.lock().unwrap().concat()).contains("PUT color red") {
         assert!(Instant::now() < deadline, "the request is not on the screen");
@@ -284,7 +284,10 @@ fn the_thread_follows_and_rests() {
     assert!(lock(&model).outstanding().is_some());
     let took = Duration::from_micros(6);
     notices
-        .send(Notice::News(News::Answered { at: clock(), command: "PUT color red".into(), reply: "OK".into(), took }))
+        .send(Notice::News(
+            clock(),
+            News::Answered { at: clock(), command: "PUT color red".into(), reply: "OK".into(), took },
+        ))
         .unwrap();
     std::thread::sleep(Duration::from_millis(300));
 
@@ -292,7 +295,7 @@ fn the_thread_follows_and_rests() {
     for _ in 0..40 {
         let mut idle = crate::scenes::report(1, clock());
         idle.server = Some(status(Role::Primary, 1, 0, 0));
-        notices.send(Notice::News(News::Observation(Box::new(idle)))).unwrap();
+        notices.send(Notice::News(clock(), News::Observation(Box::new(idle)))).unwrap();
         std::thread::sleep(Duration::from_millis(25));
     }
     let drawn = frames.load(Ordering::Relaxed) - before;

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use understudy::cluster::{Sight, Verdict};
 use understudy::core::load::{Report, Workload};
 use understudy::core::protocol::{Role, ServerStatus};
-use understudy::ui::commands::table as commands;
+use understudy::ui::commands::help::help;
 use understudy::ui::dashboard::ThemeName;
 use understudy::ui::dashboard::model::page::Page;
 use understudy::ui::dashboard::{Theme, layout, view};
@@ -128,8 +128,8 @@ fn the_old_primary_has_not_heard_of_the_view() {
 #[test]
 fn a_page_over_the_cards() {
     let mut scene = Scene::written(2);
-    let help = commands::help(None).expect("there is an overview");
-    scene.model.page = Some(Page::new("HELP", &help));
+    let text = help(None).expect("there is an overview");
+    scene.model.page = Some(Page::new("HELP", &text));
     check("a_page_with_all_of_the_help", &scene);
     let keys: String = (1..=40).map(|number| format!("{number:>2}) \"key{number}\"\n")).collect();
     let mut page = Page::new("KEYS", &keys);

@@ -111,6 +111,8 @@ pub fn report(rank: u32, time: Time) -> Observation {
         events_dropped: 0,
         flights: Vec::new(),
         flights_dropped: 0,
+        receipts: Vec::new(),
+        beats: Vec::new(),
         keys: Vec::new(),
         keys_cleared: false,
         turns: None,

@@ -264,6 +264,7 @@ impl ServerHost {
             return;
         }
         let Some(server) = &mut self.server else { return };
+        self.outlet.observer.received(now, from, &message);
         let primary = server.view().map(|view| view.primary.rank);
         let (from, message) = match self.detours.arrived(now, from, message, primary) {
             Arrival::Here(from, message) => (from, message),
@@ -670,6 +671,7 @@ impl FrontHost {
 
     /// Takes in one message.
     pub fn handle(&mut self, now: Time, from: Rank, message: Message, out: &mut Outputs) {
+        self.outlet.observer.received(now, from, &message);
         if let Arrival::Here(from, message) = self.detours.arrived(now, from, message, None) {
             self.dispatch(now, from, message);
         }

@@ -2,9 +2,12 @@
 
 use super::brief::brief;
 use crate::core::protocol::observation::{
-    OBSERVATION_IDLE_INTERVAL_MS, OBSERVATION_INTERVAL_MS, OBSERVED_EVENTS_MAX, OBSERVED_FLIGHTS_MAX,
+    OBSERVATION_IDLE_INTERVAL_MS, OBSERVATION_INTERVAL_MS, OBSERVED_BEATS_MAX, OBSERVED_EVENTS_MAX,
+    OBSERVED_FLIGHTS_MAX, OBSERVED_RECEIPTS_MAX,
 };
-use crate::core::protocol::{Event, Flight, KeyView, Message, MessageKind, Observation, Rank, ServerStatus, Time};
+use crate::core::protocol::{
+    Event, Flight, KeyView, Message, MessageKind, Observation, Rank, Receipt, ServerStatus, Time,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,7 +15,7 @@ use std::time::Duration;
 const BACKGROUND_SAMPLE_MS: u64 = 1_000;
 /// So many reports may follow each other at once; then they come at intervals. So each hop of what happens by itself
 /// is told as it happens, and before what follows from it, and under load a report is still one of few.
-const AT_ONCE_MAX: u32 = 6;
+const AT_ONCE_MAX: u32 = 16;
 /// And so many more, when there is an event to tell.
 const AT_ONCE_EVENTS_MAX: u32 = 10;
 /// A message's text is cut to this many characters.
@@ -28,6 +31,8 @@ pub struct Observer {
     events_dropped: u64,
     flights: Vec<Flight>,
     flights_dropped: u64,
+    receipts: Vec<Receipt>,
+    beats: Vec<Time>,
     background_told: BTreeMap<(Rank, MessageKind), Time>,
     last_report: Option<Time>,
     /// If every report had kept its interval, the next would be due then.
@@ -48,6 +53,8 @@ impl Observer {
             events_dropped: 0,
             flights: Vec::new(),
             flights_dropped: 0,
+            receipts: Vec::new(),
+            beats: Vec::new(),
             background_told: BTreeMap::new(),
             last_report: None,
             paced: Time::default(),
@@ -79,6 +86,10 @@ impl Observer {
         if !self.enabled || to == self.rank {
             return;
         }
+        if message.kind() == MessageKind::Heartbeat && !lost && self.beats.last() != Some(&now) {
+            // One for all backups.
+            self.beats.extend((self.beats.len() < OBSERVED_BEATS_MAX).then_some(now));
+        }
         if message.is_background() {
             let told = self.background_told.entry((to, message.kind())).or_default();
             if now.since(*told) < Duration::from_millis(BACKGROUND_SAMPLE_MS) && *told != Time::default() {
@@ -94,6 +105,20 @@ impl Observer {
         }
         let text = brief(message, FLIGHT_TEXT_CHARS);
         self.flights.push(Flight { at: now, to, kind: message.kind(), text, lost });
+    }
+
+    /// A message was taken in. That alone is no news: what comes of it is.
+    pub fn received(&mut self, now: Time, from: Rank, message: &Message) {
+        if self.enabled && !message.is_background() && self.receipts.len() < OBSERVED_RECEIPTS_MAX {
+            let text = brief(message, FLIGHT_TEXT_CHARS);
+            self.receipts.push(Receipt { at: now, from, kind: message.kind(), text });
+        }
+    }
+
+    /// True when there is anything to tell that does not wait for the idle interval.
+    #[must_use]
+    pub fn has_words(&self) -> bool {
+        self.news || !self.receipts.is_empty()
     }
 
     /// True when something has happened since the last report that is worth a look.
@@ -114,7 +139,7 @@ impl Observer {
             return Time::NEVER;
         }
         let Some(last) = self.last_report else { return Time::default() };
-        if !self.news {
+        if !self.has_words() {
             return last + Duration::from_millis(OBSERVATION_IDLE_INTERVAL_MS);
         }
         let more = if self.events.is_empty() { 0 } else { AT_ONCE_EVENTS_MAX };
@@ -156,6 +181,8 @@ impl Observer {
             events_dropped: std::mem::take(&mut self.events_dropped),
             flights: std::mem::take(&mut self.flights),
             flights_dropped: std::mem::take(&mut self.flights_dropped),
+            receipts: std::mem::take(&mut self.receipts),
+            beats: std::mem::take(&mut self.beats),
             keys,
             keys_cleared,
             turns: None,

@@ -44,6 +44,12 @@ impl Outlet {
         self.observer.has_news()
     }
 
+    /// True when there is anything to tell that does not wait long.
+    #[must_use]
+    pub fn has_words(&self) -> bool {
+        self.observer.has_words()
+    }
+
     /// What was lost on purpose since the last call, each with the number of messages that left before it
     /// since this rank began, and that number now.
     pub fn take_lost(&mut self) -> (Vec<(u64, Rank, Message)>, u64) {

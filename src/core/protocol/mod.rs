@@ -83,7 +83,7 @@ pub use event::{CrashCause, CrashPoint, Doom, Event, Role};
 pub use kind::MessageKind;
 pub use message::{Message, Reason, Request, SnapshotPart};
 pub use metadata::{Metadata, ViewRecord};
-pub use observation::{Flight, KeyView, Observation, ServerStatus, TurnTimes};
+pub use observation::{Flight, KeyView, Observation, Receipt, ServerStatus, TurnTimes};
 pub use returning::Waiting;
 pub use rules::{Rule, Rules};
 pub use server::Server;

@@ -11,6 +11,10 @@ use std::time::Duration;
 pub const OBSERVED_EVENTS_MAX: usize = 64;
 /// The most messages told one by one in one report; further ones only count.
 pub const OBSERVED_FLIGHTS_MAX: usize = 24;
+/// The most receipts told one by one in one report.
+pub const OBSERVED_RECEIPTS_MAX: usize = 24;
+/// The most heartbeats in one report: those of an idle interval.
+pub const OBSERVED_BEATS_MAX: usize = 32;
 /// The most changed keys in one report.
 pub const OBSERVED_KEYS_MAX: usize = 32;
 /// Keys and values are cut to this many bytes for display.
@@ -39,6 +43,10 @@ pub struct Observation {
     pub flights: Vec<Flight>,
     /// Messages sent that are not in the sample.
     pub flights_dropped: u64,
+    /// A sample of the messages taken in since the last report, but for those of the background, oldest first.
+    pub receipts: Vec<Receipt>,
+    /// When heartbeats were sent since the last report (as many as fit), oldest first.
+    pub beats: Vec<Time>,
     /// Keys that changed since the last report (a sample under load), oldest first.
     pub keys: Vec<KeyView>,
     /// All keys are gone (crash, reset): forget what was shown before `keys`.
@@ -109,6 +117,19 @@ pub struct Flight {
     pub text: String,
     /// A network fault swallowed it.
     pub lost: bool,
+}
+
+/// One message that was taken in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// When, by the receiver's clock.
+    pub at: Time,
+    /// Who sent it.
+    pub from: Rank,
+    /// What sort of message.
+    pub kind: MessageKind,
+    /// The message in the common notation, by which its departure is known.
+    pub text: String,
 }
 
 /// A key and its value, cut for display.

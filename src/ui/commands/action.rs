@@ -1,9 +1,11 @@
 //! What a line or a key asks for.
 
+use crate::core::fault::Meddling;
 use crate::core::load::LoadOrder;
 use crate::core::protocol::{CrashPoint, Rank, Rule};
 use crate::core::store::Command;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A server, as an operator names it.
@@ -34,6 +36,17 @@ pub enum LoadWish {
     On(LoadOrder),
     /// No more.
     Off,
+}
+
+/// A picture for slides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shot {
+    /// Where it goes: an SVG or a text, as its name ends.
+    pub file: PathBuf,
+    /// Of the diagram, or of the screen; `None`: of what is shown.
+    pub diagram: Option<bool>,
+    /// On dark ground.
+    pub dark: bool,
 }
 
 /// What a line or a key asks for.
@@ -98,6 +111,14 @@ pub enum Action {
     Sleep(Duration),
     /// Leave.
     Quit,
+    /// What is on its way; or this is done to the message that arrives as the so many-th.
+    Flights(Option<(Meddling, usize)>),
+    /// The next timer of a server fires before it hears anything else.
+    Fire(Who),
+    /// The space–time diagram, or the cards again.
+    Diagram,
+    /// A picture in a file.
+    Shot(Shot),
     /// A key: on the stage, or off it.
     Stage,
     /// A key: cut the link between primary and backup, or heal what is cut.

@@ -33,6 +33,12 @@ pub enum Kind {
     Rule,
     /// `on` or `off`.
     Switch,
+    /// What to do to a message.
+    Deed,
+    /// `screen` or `diagram`.
+    Motif,
+    /// `light` or `dark`.
+    Ground,
     /// A scene of the tour.
     Scene,
     /// How many hands.
@@ -58,6 +64,9 @@ impl Kind {
             Self::Workload => {
                 Some("A: half reads (the default); B: 95 % reads; C: only reads; popular keys as in YCSB")
             }
+            Self::Deed => Some("drop, hold (150 ms), deliver (now), double (again 1 ms later)"),
+            Self::Motif => Some("screen or diagram; without it, what is shown"),
+            Self::Ground => Some("light (the default) or dark"),
             Self::Scene => Some("its number, or its name: `understudy tour --list` has them all"),
             Self::Hands => Some("how many hands went up for the first answer, the second, and so on"),
             Self::Millis | Self::Seconds | Self::Count | Self::Topic | Self::Switch | Self::Word => None,

@@ -6,6 +6,7 @@
 //! | [`kind`] | the kinds of words that commands take |
 //! | [`stored`] | the store's own table, as the console knows commands |
 //! | [`guide`] | what F1 shows: all of it, or what a search leaves |
+//! | [`help`] | what `HELP` answers |
 //! | [`keys`] | the one table of keys: bindings, key bar and README derive from it |
 //! | [`moves`] | the one table of moves, through what has happened |
 //! | [`presenter`] | the one table of keys for a presenter on the tour |
@@ -14,6 +15,7 @@
 
 pub mod action;
 pub mod guide;
+pub mod help;
 pub mod keys;
 pub mod kind;
 pub mod moves;

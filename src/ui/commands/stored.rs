@@ -102,8 +102,8 @@ pub(super) fn parse(spec: &CommandSpec, words: Vec<Vec<u8>>) -> Result<Action, S
 
 #[cfg(test)]
 mod tests {
+    use super::super::help::help;
     use super::super::parse;
-    use super::super::table::help;
     use super::*;
 
     #[test]

@@ -5,14 +5,17 @@
 //! for a mistyped name and the tables of the README are all read from it, so a command that is added
 //! here is complete everywhere.
 
-use super::action::{Action, LoadWish, Who};
+use super::action::{Action, LoadWish, Shot, Who};
 pub use super::kind::Kind;
-use super::{keys, stored};
+use super::stored;
+use crate::core::fault::Meddling;
 use crate::core::load::{LoadOrder, RATE_MAX, Workload};
 use crate::core::protocol::{CrashPoint, Rank, Rule};
 use crate::core::store::bytes::preview;
 use crate::core::store::commands::RowId;
 use crate::core::store::{Bytes, Command};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `EVENTS` without a number shows this many.
@@ -25,8 +28,6 @@ pub const DELAY_MAX_MS: f64 = 60_000.0;
 pub const SLEEP_MAX_SECONDS: f64 = 86_400.0;
 /// The largest class.
 pub const HANDS_MAX: u32 = 100_000;
-/// `HELP` fits into this many columns: those of a page on a terminal of 80.
-const HELP_COLUMNS: usize = 76;
 
 /// One argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,6 +311,30 @@ pub static COMMANDS: &[CommandSpec] = &[
         build: |a| Ok(Action::FailRate(a.probability()?)),
     },
     CommandSpec {
+        name: "FLIGHTS",
+        aliases: &[],
+        parameters: &[optional("deed", Kind::Deed), optional("n", Kind::Count)],
+        group: Group::Break,
+        help: "simulator: the messages on their way; or drop, hold, deliver, double the n-th",
+        example: "FLIGHTS drop 1",
+        row: None,
+        build: |a| {
+            let deed = a.optional_deed()?;
+            let number = a.optional_count()?.unwrap_or(1);
+            Ok(Action::Flights(deed.map(|deed| (deed, number))))
+        },
+    },
+    CommandSpec {
+        name: "FIRE",
+        aliases: &[],
+        parameters: WHO,
+        group: Group::Break,
+        help: "simulator: a server's next timer fires before it hears anything else",
+        example: "FIRE backup",
+        row: None,
+        build: |a| Ok(Action::Fire(a.who()?)),
+    },
+    CommandSpec {
         name: "SWAP",
         aliases: &[],
         parameters: &[],
@@ -372,6 +397,26 @@ pub static COMMANDS: &[CommandSpec] = &[
         example: "EVENTS 20",
         row: None,
         build: |a| Ok(Action::Events(a.optional_count()?.unwrap_or(EVENTS_COUNT_DEFAULT))),
+    },
+    CommandSpec {
+        name: "DIAGRAM",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Look,
+        help: "who said what to whom, and when it was heard; again: the cards",
+        example: "DIAGRAM",
+        row: None,
+        build: |_| Ok(Action::Diagram),
+    },
+    CommandSpec {
+        name: "SHOT",
+        aliases: &[],
+        parameters: &[needed("file", Kind::Value), optional("what", Kind::Motif), optional("ground", Kind::Ground)],
+        group: Group::Look,
+        help: "a picture for slides, .svg or .txt: the screen or the diagram, light or dark",
+        example: "SHOT failover.svg diagram",
+        row: None,
+        build: |a| Ok(Action::Shot(a.shot()?)),
     },
     CommandSpec {
         name: "LATENCY",
@@ -575,6 +620,14 @@ impl Arguments<'_> {
         known.ok_or_else(|| self.wrong(&word, &format!("one of {names}")))
     }
 
+    fn optional_deed(&mut self) -> Result<Option<Meddling>, String> {
+        let Some(word) = self.text(&[Kind::Deed]) else { return Ok(None) };
+        let known = Meddling::ALL.into_iter().find(|deed| word.eq_ignore_ascii_case(deed.name()));
+        known
+            .map(Some)
+            .ok_or_else(|| self.wrong(&word, &format!("one of {}", Meddling::ALL.map(Meddling::name).join(", "))))
+    }
+
     fn optional_switch(&mut self) -> Result<Option<bool>, String> {
         let Some(word) = self.text(&[Kind::Switch]) else { return Ok(None) };
         match word.to_ascii_lowercase().as_str() {
@@ -592,6 +645,25 @@ impl Arguments<'_> {
             hands.push(count.ok_or_else(|| self.wrong(&word, &format!("a number from 0 to {HANDS_MAX}")))?);
         }
         Ok(hands)
+    }
+
+    fn shot(&mut self) -> Result<Shot, String> {
+        let file = PathBuf::from(std::ffi::OsString::from_vec(self.bytes().to_vec()));
+        let known =
+            file.extension().is_some_and(|end| end.eq_ignore_ascii_case("svg") || end.eq_ignore_ascii_case("txt"));
+        if !known {
+            return Err(self.wrong(&file.to_string_lossy(), "a name that ends in .svg or .txt"));
+        }
+        let diagram = self.one_of(Kind::Motif, ["screen", "diagram"])?;
+        let dark = self.one_of(Kind::Ground, ["light", "dark"])?.unwrap_or(false);
+        Ok(Shot { file, diagram, dark })
+    }
+
+    /// Whether an optional word is the second of these.
+    fn one_of(&mut self, kind: Kind, words: [&str; 2]) -> Result<Option<bool>, String> {
+        let Some(word) = self.text(&[kind]) else { return Ok(None) };
+        let known = words.iter().position(|known| word.eq_ignore_ascii_case(known));
+        known.map(|at| Some(at == 1)).ok_or_else(|| self.wrong(&word, &format!("{} or {}", words[0], words[1])))
     }
 
     fn probability(&mut self) -> Result<f64, String> {
@@ -687,84 +759,6 @@ pub fn nearest(name: &[u8]) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-/// What `HELP` answers.
-///
-/// # Errors
-/// When there is no such command: the nearest.
-pub fn help(topic: Option<&str>) -> Result<String, String> {
-    let Some(topic) = topic else { return Ok(help_overview()) };
-    if let Some(spec) = find(topic.as_bytes()) {
-        return Ok(help_command(spec));
-    }
-    if let Some(group) = Group::ALL.into_iter().find(|group| group.name().eq_ignore_ascii_case(topic)) {
-        let of_group = COMMANDS.iter().filter(|spec| spec.group == group);
-        return Ok(of_group.map(|s| format!("{:<20}{}", s.usage(), s.help)).collect::<Vec<_>>().join("\n"));
-    }
-    let redis: Vec<_> =
-        stored::of_group(&topic.to_ascii_lowercase()).map(|s| format!("{}: {}", s.usage(), s.help)).collect();
-    if !redis.is_empty() {
-        return Ok(redis.join("\n"));
-    }
-    // A person asks for the key by its name as readily as for all of them.
-    let asked = topic.to_ascii_uppercase();
-    let of_keys: Vec<_> = keys::KEYS.iter().filter(|k| asked == "KEYBOARD" || asked == k.name()).collect();
-    if !of_keys.is_empty() {
-        return Ok(of_keys.iter().map(|k| k.help_line()).collect::<Vec<_>>().join("\n"));
-    }
-    let near = nearest(topic.as_bytes()).map_or(String::new(), |near| format!("did you mean {near}? "));
-    Err(format!("no command '{topic}': {near}HELP lists all commands"))
-}
-
-/// All commands on a few lines: it has to fit under a dashboard.
-fn help_overview() -> String {
-    let mut lines = Vec::new();
-    for group in Group::ALL {
-        let of_group = COMMANDS.iter().filter(|spec| spec.group == group).map(CommandSpec::usage);
-        lines.extend(wrap(&format!("{:<6}", group.name()), of_group));
-    }
-    lines.extend(wrap("redis ", stored::GROUPS.iter().map(|group| format!("HELP {group}"))));
-    let keys = keys::KEYS.iter().map(|k| format!("{} {}", k.name(), k.label));
-    lines.extend(wrap("keys  ", keys));
-    lines.push("HELP command explains one; who: a rank, primary, backup; 5 INCR x repeats".to_owned());
-    lines.join("\n")
-}
-
-/// The pieces, separated by ` · `, in lines of at most [`HELP_COLUMNS`], the first after `title`.
-fn wrap(title: &str, pieces: impl Iterator<Item = String>) -> Vec<String> {
-    let indent = " ".repeat(title.chars().count());
-    let mut lines = vec![title.to_owned()];
-    let mut columns = indent.len();
-    for piece in pieces {
-        let width = piece.chars().count();
-        if columns > indent.len() && columns + " · ".chars().count() + width > HELP_COLUMNS {
-            lines.push(indent.clone());
-            columns = indent.len();
-        }
-        let line = lines.last_mut().expect("there is a first line");
-        if columns > indent.len() {
-            line.push_str(" · ");
-            columns += 3;
-        }
-        line.push_str(&piece);
-        columns += width;
-    }
-    lines
-}
-
-fn help_command(spec: &CommandSpec) -> String {
-    let mut text = format!("{}: {}", spec.usage(), spec.help);
-    if !spec.aliases.is_empty() {
-        text.push_str(&format!("\nalso called: {}", spec.aliases.join(", ")));
-    }
-    for parameter in spec.parameters {
-        if let Some(explained) = parameter.kind.explained() {
-            text.push_str(&format!("\n{}: {explained}", parameter.name));
-        }
-    }
-    text.push_str(&format!("\nexample: {}", spec.example));
-    text
-}
-
 /// The commands as Markdown tables, one for each group, for the README.
 #[must_use]
 pub fn markdown_tables() -> String {
@@ -789,6 +783,7 @@ pub fn markdown_tables() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::help::help;
     use super::super::parse;
     use super::*;
 
@@ -857,17 +852,6 @@ mod tests {
         {
             assert!(action(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn help_fits_under_a_dashboard_and_names_everything() {
-        let text = help(None).expect("there is an overview");
-        assert!(text.lines().all(|line| line.chars().count() <= HELP_COLUMNS), "{text}");
-        assert!(text.lines().count() <= 14, "{text}");
-        assert!(COMMANDS.iter().all(|spec| text.contains(&spec.usage())), "{text}");
-        assert!(help(Some("break")).expect("a group").contains("CUT a b [oneway]"));
-        assert!(help(Some("f5")).expect("a key").contains("Ctrl-X"));
-        assert_eq!(help(Some("gett")), Err("no command 'gett': did you mean GET? HELP lists all commands".to_owned()));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::answer::Palette;
 use super::knowledge::Knowledge;
 use crate::cluster::Standing;
+use crate::core::fault::Meddling;
 use crate::core::load::Workload;
 use crate::core::protocol::{CrashPoint, Rule};
 use crate::ui::commands::parse::{QuoteError, Token, is_repeat, lex, quote};
@@ -109,6 +110,9 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
         }
         Kind::Rule | Kind::Scene => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
         Kind::Point => CrashPoint::ALL.map(|point| point.name().to_owned()).to_vec(),
+        Kind::Deed => Meddling::ALL.map(|deed| deed.name().to_owned()).to_vec(),
+        Kind::Motif => ["screen", "diagram"].map(str::to_owned).to_vec(),
+        Kind::Ground => ["light", "dark"].map(str::to_owned).to_vec(),
         Kind::Switch => ["on", "off"].map(str::to_owned).to_vec(),
         Kind::Word => vec![parameter.name.to_owned()],
         Kind::Load => ["on", "off"].map(str::to_owned).into(),

@@ -73,6 +73,11 @@ impl Bound {
             let lead = Lead { key, pager, stage, tour };
             editor.bind_sequence(known(key), EventHandler::Conditional(Box::new(lead)));
         }
+        for letter in ' '..='~' {
+            let then = EscapeThen { pager: self.pager.clone(), stage: self.stage.clone(), letter };
+            let sequence = KeyEvent(KeyCode::Char(letter), Modifiers::ALT);
+            editor.bind_sequence(sequence, EventHandler::Conditional(Box::new(then)));
+        }
         // The character of a switched-off control character: rustyline would take it for Ctrl-Z.
         editor.bind_sequence(KeyEvent::ctrl('@'), EventHandler::Simple(Cmd::Noop));
     }
@@ -145,7 +150,7 @@ impl ConditionalEventHandler for Press {
             return Some(Cmd::Noop);
         }
         // The start button of a clicker sends F5: nothing breaks while a question is open.
-        let is_harmless = matches!(self.key.action, Action::Help(_) | Action::Stage);
+        let is_harmless = matches!(self.key.action, Action::Help(_) | Action::Stage | Action::Diagram);
         if !is_harmless && self.tour.as_ref().is_some_and(|tour| tour.is_asking()) {
             return Some(Cmd::Noop);
         }
@@ -176,5 +181,28 @@ impl ConditionalEventHandler for NoStop {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
         self.handle.tell("Ctrl-Z cannot stop a cluster that lives in this terminal: F8 pauses a server, Ctrl-D leaves");
         Some(Cmd::Noop)
+    }
+}
+
+/// Esc, and a letter right behind it: terminals send the same for Alt and the letter. Where Esc closes or leaves
+/// something it does, and the letter is typed (but for the one that closes a guide in which a word was searched for).
+struct EscapeThen {
+    pager: Option<Arc<dyn Pager>>,
+    stage: Option<Arc<dyn Stagehand>>,
+    letter: char,
+}
+
+impl ConditionalEventHandler for EscapeThen {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
+        if let Some(pager) = &self.pager {
+            let was_guide = pager.is_typed_to_search();
+            if pager.close() {
+                // What was typed to search the guide goes with it; the editor can do only one thing at a time.
+                return Some(if was_guide { Cmd::Kill(Movement::WholeLine) } else { Cmd::SelfInsert(1, self.letter) });
+            }
+        }
+        let stage = self.stage.as_ref().filter(|stage| context.line().is_empty() && stage.is_on())?;
+        stage.go(Move::Leave);
+        Some(Cmd::SelfInsert(1, self.letter))
     }
 }

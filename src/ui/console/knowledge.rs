@@ -7,6 +7,7 @@
 use crate::cluster::{ClusterStatus, RankStatus, Standing};
 use crate::core::protocol::{METADATA, Rank, ViewNumber};
 use crate::core::store::Bytes;
+use crate::ui::commands::action::Shot;
 use std::sync::{Mutex, PoisonError};
 
 /// A server.
@@ -90,6 +91,17 @@ pub trait Knowledge: Send + Sync {
     fn check(&self, failovers: u64) -> Result<String, String>;
     /// The latest `count` events, oldest first, a line each.
     fn events(&self, count: usize) -> Vec<String>;
+    /// Shows the diagram, or the cards again; where there is no screen, gives it as text.
+    fn diagram(&self) -> Option<String> {
+        None
+    }
+    /// Puts a picture into its file.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn shoot(&self, shot: &Shot) -> Result<(), String> {
+        Err(format!("there is nothing to see for {}", shot.file.display()))
+    }
 }
 
 /// Knowledge that is told what it knows: for tests, and for line mode without a model.

@@ -286,7 +286,7 @@ impl Prompt {
                     if searched && parse::request(line.as_bytes()).is_err() {
                         continue;
                     }
-                    if !line.trim().is_empty() {
+                    if !line.trim().is_empty() && !only_looks(&line) {
                         to_now(self.stage.as_ref());
                     }
                     // A pasted text may be several lines.
@@ -384,6 +384,12 @@ impl Drop for Prompt {
     }
 }
 
+/// A picture is made of what is looked at.
+fn only_looks(line: &str) -> bool {
+    let asked = parse::request(line.as_bytes());
+    asked.is_ok_and(|asked| asked.is_some_and(|asked| matches!(asked.action, Action::Diagram | Action::Shot(_))))
+}
+
 /// Whoever acts, acts now: what is frozen jumps there.
 fn to_now(stage: Option<&Arc<dyn Stagehand>>) {
     if let Some(stage) = stage.filter(|stage| stage.is_on()) {
@@ -442,6 +448,11 @@ impl PromptKeys {
             return;
         }
         if matches!(key.action, Action::Help(_)) && self.pager.as_ref().is_some_and(|pager| pager.guide()) {
+            return;
+        }
+        if key.action == Action::Diagram {
+            // Another look at the same moment, and nothing to say.
+            let _ = self.session.perform(&key.action);
             return;
         }
         to_now(self.stage.as_ref());

@@ -17,15 +17,15 @@
 use super::answer::Answer;
 use super::knowledge::{Knowledge, Picture};
 use crate::cluster::{ClusterStatus, Desk, Post, Standing};
-use crate::core::fault::Control;
+use crate::core::fault::{Control, Meddling};
 use crate::core::load::{LoadOrder, Report};
 use crate::core::protocol::{CrashPoint, METADATA, Member, Rank, Rule, Rules};
 use crate::core::store::Command;
 use crate::ui::commands::action::{Action, LoadWish, Who};
+use crate::ui::commands::help::help;
 use crate::ui::commands::keys::KeySpec;
 use crate::ui::commands::parse::Request;
 use crate::ui::commands::presenter::TourKey;
-use crate::ui::commands::table as commands;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -272,9 +272,13 @@ impl ConsoleSession {
             Action::Load(Some(LoadWish::Off)) => self.load_off().into(),
             Action::Tour(scene) => self.tour().and_then(|tour| tour.begin(scene.as_deref())).into(),
             Action::Hands(hands) => self.tour().and_then(|tour| tour.count_hands(hands)).into(),
-            Action::Help(topic) => commands::help(topic.as_deref()).map_or_else(Answer::Error, Answer::Text),
+            Action::Help(topic) => help(topic.as_deref()).map_or_else(Answer::Error, Answer::Text),
             Action::Sleep(duration) => self.sleep(*duration),
             Action::Quit => Answer::Quit,
+            Action::Flights(deed) => self.flights(*deed),
+            Action::Fire(who) => self.fire(*who).into(),
+            Action::Diagram => self.knowledge.diagram().map_or(Answer::Ok, Answer::Text),
+            Action::Shot(shot) => self.knowledge.shoot(shot).into(),
             Action::Stage => Answer::Error("the stage is part of the dashboard, and there is none here".into()),
             Action::ToggleLink => self.toggle_link().into(),
             Action::TogglePause => self.toggle_pause().into(),
@@ -439,6 +443,28 @@ impl ConsoleSession {
         self.noted(&format!("failure rate {}", percent(probability)), || {
             self.tell(servers, &Control::FailureRate { probability })
         })
+    }
+
+    /// What is on its way; or something is done to the message that arrives as the so many-th.
+    fn flights(&self, deed: Option<(Meddling, usize)>) -> Answer {
+        let Some(underway) = self.desk.underway() else {
+            return Answer::Error("single messages can be seen in the simulator only: --sim".into());
+        };
+        let Some((how, number)) = deed else {
+            let lines = underway.iter().zip(1..).map(|(flying, number)| format!("{number} {flying}"));
+            let all = lines.collect::<Vec<_>>().join("\n");
+            return Answer::Text(text_or(all, "nothing is on its way but heartbeats; F2 lets time stand"));
+        };
+        let Some(chosen) = underway.get(number - 1) else {
+            return Answer::Error(format!("{} messages are on their way: FLIGHTS lists them", underway.len()));
+        };
+        let note = format!("{how}: {} from {} to {}", chosen.text, chosen.from, chosen.to);
+        self.noted(&note, || self.desk.meddle(chosen.number, how)).into()
+    }
+
+    fn fire(&self, who: Who) -> Result<(), String> {
+        let (rank, _) = self.server(who, &self.picture())?;
+        self.noted(&format!("the next timer of server {rank} fires"), || self.desk.fire(rank))
     }
 
     fn swap(&self) -> Result<(), String> {

@@ -163,6 +163,29 @@ pub fn plan(area: Rect, servers: usize) -> Plan {
     Plan { header, notice, cards, client, wiring, failover, latency, events, keys }
 }
 
+/// The same, with one wide place for the space–time diagram instead of cards, client and links.
+#[must_use]
+pub fn plan_with_diagram(area: Rect, servers: usize) -> (Plan, Rect) {
+    let mut plan = plan(area, servers);
+    plan.cards.clear();
+    (plan.client, plan.wiring) = (None, Wiring::None);
+    let top = plan.header.y + 2;
+    if detail(area) != Detail::Full {
+        let diagram = Rect { y: top, height: plan.events.y.saturating_sub(top), ..area };
+        return (plan, diagram);
+    }
+    let events = if area.height < AIRY_ROWS_MIN { EVENTS_ROWS_MIN } else { EVENTS_ROWS_MIN + 2 };
+    plan.events = Rect { y: plan.keys.y - events, height: events, ..area };
+    plan.failover = Rect { y: plan.events.y - 1, height: 1, ..area };
+    let (latency, notice) = (LATENCY_COLS.min(area.width), plan.header.y + 1);
+    plan.latency = Rect { x: area.right() - latency, y: notice, width: latency, height: 1 };
+    plan.notice = Rect { y: notice, width: area.width - latency - 1, height: 1, ..area };
+    let diagram = Rect { y: top, height: plan.failover.y - top, ..area };
+    (plan, diagram)
+}
+
+/// Below a diagram the newest events have so many rows.
+const EVENTS_ROWS_MIN: u16 = 3;
 /// From this height on a blank row parts the cards from what is below.
 const AIRY_ROWS_MIN: u16 = 22;
 const SIDE_BY_SIDE_COLS_MIN: u16 = 100;
@@ -274,14 +297,18 @@ mod tests {
         for servers in 1..=8 {
             for (cols, rows) in [(60, 18), (80, 24), (100, 30), (120, 36), (200, 60)] {
                 let area = Rect::new(0, 0, cols, split(cols, rows).0);
-                let plan = plan(area, servers);
-                let mut places = plan.cards.clone();
-                places.extend([plan.header, plan.notice, plan.events, plan.keys, plan.failover, plan.latency]);
-                places.extend(plan.client);
-                for (i, a) in places.iter().enumerate() {
-                    assert_eq!(a.intersection(area), *a, "{a} is outside, {servers} servers at {cols}x{rows}");
-                    for b in &places[..i] {
-                        assert!(a.intersection(*b).is_empty(), "{a} and {b}, {servers} servers at {cols}x{rows}");
+                let (with_diagram, diagram) = plan_with_diagram(area, servers);
+                let all = [(plan(area, servers), Rect::default()), (with_diagram, diagram)];
+                for (plan, diagram) in all {
+                    let mut places = plan.cards.clone();
+                    places.push(diagram);
+                    places.extend([plan.header, plan.notice, plan.events, plan.keys, plan.failover, plan.latency]);
+                    places.extend(plan.client);
+                    for (i, a) in places.iter().enumerate() {
+                        assert_eq!(a.intersection(area), *a, "{a} is outside, {servers} servers at {cols}x{rows}");
+                        for b in &places[..i] {
+                            assert!(a.intersection(*b).is_empty(), "{a} and {b}, {servers} servers at {cols}x{rows}");
+                        }
                     }
                 }
             }

@@ -11,6 +11,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`model`] | what the screen knows |
+//! | [`export`] | pictures for slides: SVG and text |
 //! | [`layout`] | who gets which rows and columns |
 //! | [`view`] | the picture, as a pure function |
 //! | [`panels`] | one file a panel |
@@ -28,6 +29,7 @@
 //! The size of the window is polled (four times a second when nothing else happens), because the signal
 //! that announces a change belongs to the prompt's editor.
 
+pub mod export;
 pub mod layout;
 pub mod model;
 pub mod painter;
@@ -42,6 +44,7 @@ pub use view::KeyHint;
 
 use crate::cluster::News;
 use crate::core::protocol::Time;
+use crate::ui::commands::action::Shot;
 use crate::ui::commands::moves::Move;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use ratatui::Frame;
@@ -68,8 +71,8 @@ const RESIZE_REDRAWS: [Duration; 2] = [Duration::from_millis(100), Duration::fro
 /// Something for the dashboard's thread.
 #[derive(Debug)]
 pub enum Notice {
-    /// The cluster tells something.
-    News(News),
+    /// The cluster tells something; when it did.
+    News(Time, News),
     /// Another cluster is shown in its place; `None`: no more.
     Guest(Option<Box<Guest>>),
     /// That other cluster tells something.
@@ -82,6 +85,10 @@ pub enum Notice {
     Page(Option<model::page::Page>),
     /// Turn so many pages of it.
     Turn(isize),
+    /// The diagram in place of the cards, or the cards again.
+    Diagram,
+    /// A picture of what is shown, as a file of this name would hold it.
+    Shot { shot: Shot, answer: Sender<Option<String>> },
     /// On the stage: go there.
     Move(Move),
     /// Something else wrote over the screen.
@@ -98,6 +105,8 @@ pub trait Lookback: Send {
     fn act(&mut self, wanted: Move, live: &Model);
     /// Draws what is looked at; false, and nothing drawn, when that is the present.
     fn draw(&mut self, frame: &mut Frame, live: &Model, theme: &Theme, keys: &[KeyHint], now: Time) -> bool;
+    /// What is looked at, and its time, unless it is the present.
+    fn shown(&self) -> Option<(&Model, Time)>;
     /// How long its picture stays as it is; `None` when it shows the present.
     fn still_for(&self) -> Option<Duration>;
 }
@@ -326,8 +335,8 @@ fn fold(stage: &mut Stage, size: (u16, u16), first: Notice, notices: &Receiver<N
 fn fold_one(stage: &mut Stage, size: (u16, u16), notice: Notice) -> Urgency {
     let (model, lookback, clock) = (&stage.model, &mut stage.lookback, &stage.clock);
     match notice {
-        Notice::News(news) => {
-            let urgency = Shown::of(&mut None, model, lookback, clock).hear(&news);
+        Notice::News(at, news) => {
+            let urgency = Shown { now: at, ..Shown::of(&mut None, model, lookback, clock) }.hear(&news);
             // Nobody sees it.
             return if stage.guest.is_some() { Urgency::Idle } else { urgency };
         }
@@ -342,6 +351,18 @@ fn fold_one(stage: &mut Stage, size: (u16, u16), notice: Notice) -> Urgency {
             }
         }
         Notice::Blank(blank) => stage.blank = blank,
+        Notice::Diagram => {
+            let mut model = lock(Shown::of(&mut stage.guest, model, lookback, clock).model);
+            model.shows_diagram = !model.shows_diagram;
+        }
+        Notice::Shot { shot, answer } => {
+            let shown = Shown::of(&mut stage.guest, model, lookback, clock);
+            let live = lock(shown.model);
+            let past = shown.lookback.as_ref().and_then(|lookback| lookback.shown());
+            let (model, at) = past.unwrap_or((&live, shown.now));
+            let _ = answer.try_send(export::shot(&shot, model, size, at));
+            return Urgency::Idle;
+        }
         Notice::Move(wanted) => {
             let shown = Shown::of(&mut stage.guest, model, lookback, clock);
             if let Some(lookback) = shown.lookback {

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`server`] | one card: state, keys, what just happened to it |
 //! | [`story`] | the events, one sentence each |
+//! | [`diagram`] | what was said to whom, and when it was heard |
 //! | [`flights`] | messages under way, slowed for the eye |
 //! | [`stopwatch`] | the phases of a failover |
 //! | [`latency`] | quantiles and the sparkline |
@@ -23,6 +24,7 @@
 //! stopwatch compares their times; a time that lies in the future or too far in the past (another
 //! host's clock) is replaced by the time of arrival, which costs accuracy of one report interval.
 
+pub mod diagram;
 pub mod flights;
 pub mod latency;
 pub mod page;
@@ -35,6 +37,7 @@ use crate::core::fault::Control;
 use crate::core::load::Report;
 use crate::core::protocol::view::METADATA;
 use crate::core::protocol::{Event, MessageKind, Observation, Rank, Reason, Time, View, ViewNumber};
+use diagram::Diagram;
 use flights::Flights;
 use latency::Latency;
 use page::Page;
@@ -140,6 +143,8 @@ pub struct Model {
     pub door: Option<Sight>,
     /// A text over the cards, while one is shown.
     pub page: Option<Page>,
+    /// The space–time diagram takes the place of cards and links.
+    pub shows_diagram: bool,
     /// What is going on, in a sentence, for whoever looks at it step by step.
     pub caption: Option<String>,
     servers: Vec<Server>,
@@ -148,6 +153,7 @@ pub struct Model {
     operations: VecDeque<Operation>,
     story: Story,
     flights: Flights,
+    diagram: Diagram,
     stopwatch: Stopwatch,
     latency: Latency,
 }
@@ -167,12 +173,14 @@ impl Model {
             load: None,
             door: None,
             page: None,
+            shows_diagram: false,
             caption: None,
             view: None,
             asked: None,
             operations: VecDeque::new(),
             story: Story::new(),
             flights: Flights::new(),
+            diagram: Diagram::default(),
             stopwatch: Stopwatch::new(),
             latency: Latency::new(now),
             setup,
@@ -212,6 +220,7 @@ impl Model {
             self.happened(now, trusted(now, *at), rank, event);
         }
         self.story.missed(*events_dropped);
+        self.diagram.observe(observation, |at| trusted(now, at));
 
         let primary_before = self.primary();
         if let Some(card) = self.servers.get_mut(index(rank)) {
@@ -274,6 +283,7 @@ impl Model {
         }
         card.gone(now);
         self.story.tell(now, story::Tone::Bad, format!("server {rank}: its process is gone"));
+        self.diagram.noted(now, rank, story::Tone::Bad, "its process is gone".to_owned());
         self.stopwatch.mark(now, Mark::Fault { rank, primary });
     }
 
@@ -301,7 +311,7 @@ impl Model {
     #[must_use]
     pub fn weight(&self) -> usize {
         let keys: usize = self.servers.iter().map(|server| server.keys().len()).sum();
-        WEIGHT_EMPTY + self.servers.len() * WEIGHT_SERVER + keys * WEIGHT_KEY + self.story.weight()
+        WEIGHT_EMPTY + diagram::WEIGHT + self.servers.len() * WEIGHT_SERVER + keys * WEIGHT_KEY + self.story.weight()
     }
 
     /// Time passed: forgets what is over.
@@ -486,6 +496,12 @@ impl Model {
     #[must_use]
     pub fn flights(&self) -> &Flights {
         &self.flights
+    }
+
+    /// What was said to whom.
+    #[must_use]
+    pub fn diagram(&self) -> &Diagram {
+        &self.diagram
     }
 
     /// The phases of the last failover.

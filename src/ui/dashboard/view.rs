@@ -24,7 +24,7 @@
 
 use super::layout::{self, Detail, Plan};
 use super::model::Model;
-use super::panels::{big, caption, card, client, events, failover, header, keybar, latency, links, page};
+use super::panels::{big, caption, card, client, diagram, events, failover, header, keybar, latency, links, page};
 use super::theme::{self, Theme};
 use crate::core::protocol::Time;
 use ratatui::Frame;
@@ -78,7 +78,11 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
         theme::plain(theme, buffer);
         return;
     }
-    let mut plan = layout::plan(area, model.servers().len());
+    let (mut plan, diagram) = if model.shows_diagram {
+        layout::plan_with_diagram(area, model.servers().len())
+    } else {
+        (layout::plan(area, model.servers().len()), Rect::default())
+    };
     let mut last = plan.keys.y;
     if let Some(caption) = &model.caption {
         let row = plan.take_last_row();
@@ -107,6 +111,7 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
         client::draw(buffer, place, model, theme, now);
         links::draw(buffer, &plan, model, theme, now);
     }
+    diagram::draw(buffer, diagram, model, theme, now);
     events::draw(buffer, plan.events, model, theme);
     failover::draw(buffer, plan.failover, model, theme, now);
     overlay(buffer, area, &plan, (model, theme, keys));

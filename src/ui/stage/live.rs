@@ -176,11 +176,17 @@ impl Lookback for LiveStage {
                 let stands_at = self.player.now();
                 let model = self.player.picture_mut();
                 model.page.clone_from(&live.page);
+                model.shows_diagram = live.shows_diagram;
                 view::draw(frame, model, theme, keys, stands_at);
             }
         }
         self.draw_bar(frame, theme, now);
         true
+    }
+
+    fn shown(&self) -> Option<(&Model, Time)> {
+        let is_past = matches!(self.at, At::Frozen | At::Playing);
+        is_past.then(|| (self.player.picture(), self.player.now()))
     }
 
     fn still_for(&self) -> Option<Duration> {

@@ -19,7 +19,7 @@ pub(super) const FRAME: Duration = Duration::from_millis(33);
 const REST: Duration = Duration::from_millis(500);
 
 /// The keys, at the end of the bar, where there is room.
-const KEYS: &str = "<- -> step  [ ] turn  Space play  q leaves";
+const KEYS: &str = "<- -> step  [ ] turn  Space play  m diagram  q leaves";
 
 /// What this key asks for.
 #[must_use]
@@ -50,6 +50,7 @@ pub struct Replay {
     player: Player,
     playing: bool,
     speed: Speed,
+    shows_diagram: bool,
     ascii: bool,
 }
 
@@ -58,7 +59,7 @@ impl Replay {
     #[must_use]
     pub fn new(mut player: Player, ascii: bool) -> Self {
         player.forward();
-        Self { player, playing: false, speed: Speed::default(), ascii }
+        Self { player, playing: false, speed: Speed::default(), shows_diagram: false, ascii }
     }
 
     /// Does what a key asks for. False: leave.
@@ -90,9 +91,15 @@ impl Replay {
         self.playing = self.player.forward() && !self.player.is_over();
     }
 
+    /// The diagram, or the cards again.
+    pub fn toggle_diagram(&mut self) {
+        self.shows_diagram = !self.shows_diagram;
+    }
+
     /// The picture, so long after the step.
     pub fn draw(&mut self, frame: &mut Frame, theme: &Theme, since: Duration) {
         self.player.fly_on(since);
+        self.player.picture_mut().shows_diagram = self.shows_diagram;
         view::draw(frame, self.player.picture(), theme, &[], self.player.now());
         bar::draw(frame, (&self.bar(), theme.strong), (KEYS, theme.faint), Style::default());
     }
@@ -135,9 +142,10 @@ fn watch(replay: &mut Replay, theme: &Theme, terminal: &mut ratatui::DefaultTerm
         let stands = replay.stands();
         let left = stands.map_or(REST, |stands| stands.saturating_sub(since));
         if event::poll(if moves { left.min(FRAME) } else { left })? {
-            if let event::Event::Key(key) = event::read()?
-                && let Some(wanted) = wanted(key)
-            {
+            let event::Event::Key(key) = event::read()? else { continue };
+            if matches!(key.code, KeyCode::F(10) | KeyCode::Char('m')) && key.kind == KeyEventKind::Press {
+                replay.toggle_diagram();
+            } else if let Some(wanted) = wanted(key) {
                 if !replay.act(wanted) {
                     return Ok(());
                 }

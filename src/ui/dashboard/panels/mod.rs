@@ -4,6 +4,7 @@ pub mod big;
 pub mod caption;
 pub mod card;
 pub mod client;
+pub mod diagram;
 pub mod events;
 pub mod failover;
 pub mod header;
