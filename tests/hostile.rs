@@ -65,7 +65,7 @@ fn valid_frame() -> Vec<u8> {
         Message::Prepare { view: view_number, commit: op, entry: Arc::new(entry(8)) },
         Message::PrepareOk { view: view_number, incarnation: Incarnation(1), op },
         Message::StartView { view: view(), commit: op, tail, sent: Time(5) },
-        Message::Join { member: view().primary },
+        Message::Join { member: view().primary, offer: None },
         Message::Relay(Box::new(Relay {
             from: Rank(1),
             to: Rank(0),

@@ -30,9 +30,9 @@ fn protects(rule: Rule) -> (&'static str, u64) {
 /// Runs seeds without the rule until its property is violated, and each of them with the rule.
 fn break_it(rule: Rule) {
     let (property, seeds) = protects(rule);
-    let without = Chaos { rules: Rules::without(&[rule]), ..Chaos::default() };
+    let with = Chaos { disks: Rule::OF_DISKS.contains(&rule), ..Chaos::default() };
+    let without = Chaos { rules: Rules::without(&[rule]), ..with.clone() };
     for seed in 0..seeds {
-        let with = Chaos::default();
         assert_eq!(run(seed, &with).outcome, Outcome::Clean, "repeat it with: {}", with.command(seed));
         match run(seed, &without).outcome {
             Outcome::Violated(violation) if violation.invariant == property => {

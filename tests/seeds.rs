@@ -59,6 +59,11 @@ fn five_servers_and_wide_windows_are_clean() {
     sweep(300, &Chaos { servers: 5, clients: 3, operations: 500, window: 64, ..Chaos::default() });
 }
 
+#[test]
+fn disks_are_clean() {
+    sweep(60, &Chaos { disks: true, ..Chaos::default() });
+}
+
 /// A run on machines that are all alike and never in trouble.
 fn on_good_machines() -> Chaos {
     Chaos { troubles: 0, clocks: 1.0, work: 0.0, ..Chaos::default() }

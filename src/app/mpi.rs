@@ -39,6 +39,10 @@ const EXIT_DEADLINE: Duration = Duration::from_millis(400);
 /// Every start of a cluster with disks begins with lives of its own million.
 const LIVES_PER_RUN: u64 = 1_000_000;
 
+/// The beginning of 2026. Where nobody knows how often a cluster was started, the minutes since then are counted.
+const RUNS_BEGIN_UNIX_MS: u64 = 1_767_225_600_000;
+const MINUTE_MS: u64 = 60_000;
+
 /// Where random numbers come from that nobody can guess.
 const RANDOM: &str = "/dev/urandom";
 
@@ -418,14 +422,19 @@ fn run_console(args: &Args) -> ExitCode {
 /// The log of rank 0. What is found of the servers' logs on this host has to be of the same cluster.
 fn disk_of_rank_zero(data: &Path) -> Result<(Cabinet, Found), String> {
     let found = folder::cluster(data).map_err(|error| error.to_string())?;
+    let known = found.is_some();
     let cluster = match found {
         Some(cluster) => cluster,
         None => random_number()?,
     };
     let owner = Owner { cluster, rank: METADATA };
     // What the metadata server decides is on its disk before anybody hears of it, whatever the servers do.
-    let (cabinet, found) =
+    let (cabinet, mut found) =
         Cabinet::open(&folder::of_rank(data, METADATA), owner, Fsync::Always).map_err(|error| error.to_string())?;
+    if known && found.had.run == 0 {
+        // How often it was started is not known any more: numbers of requests and lives must be new ones all the same.
+        found.had.run = clock::unix_ms_at_zero().saturating_sub(RUNS_BEGIN_UNIX_MS) / MINUTE_MS;
+    }
     match &found.damage {
         Some(damage) => {
             Err(format!("{damage}: without it the last view is not known; start again, and all servers are waited for"))

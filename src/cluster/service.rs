@@ -25,6 +25,8 @@ use crossbeam_channel::Sender;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Disks may take this long to be read.
+const DISKS_PATIENCE: Duration = Duration::from_secs(3);
 /// An order that is not carried out within this long has failed.
 pub const CONTROL_DEADLINE: Duration = Duration::from_millis(1_000);
 /// A `RESET` is refused or carried out within this long (at a slow pace it goes on in the background).
@@ -560,8 +562,17 @@ impl<'a> Service<'a> {
         }
         let waiting = now.since(cluster.front().client().running_since(now));
         situation.blocked_for = now.since(self.served).max(waiting);
-        let why = situation.why();
-        self.data_gone = situation.data_gone();
+        let metadata = cluster.front().metadata();
+        let has_disk = metadata.is_some_and(|metadata| metadata.has_disk());
+        let why = match metadata.and_then(|metadata| metadata.waits_for_disks()) {
+            Some(waiting) if situation.blocked_for >= DISKS_PATIENCE => Some(format!(
+                "nobody is served: {waiting}. RECOVER 0 goes on with the disks that are there, RESET starts over empty"
+            )),
+            Some(_) => None,
+            None => situation.why().filter(|_| !has_disk || situation.data_gone().is_none()),
+        };
+        // What is on disks is not gone.
+        self.data_gone = situation.data_gone().filter(|_| !has_disk);
         if why != self.why {
             self.why.clone_from(&why);
             self.tell(News::Why(why));

@@ -173,6 +173,8 @@ struct ChaosWeather {
     asks_for_all: bool,
     /// With disks: what is acknowledged is synced.
     synced: bool,
+    /// With disks: the whole state is written anew after so many bytes.
+    snapshot_bytes: u64,
 }
 
 impl ChaosWeather {
@@ -191,6 +193,7 @@ impl ChaosWeather {
             memory: Duration::from_millis(pick(&[0, 300, 60_000])),
             asks_for_all: pick(&ASKS_FOR_ALL) == 1,
             synced: pick(&[0, 1, 1]) == 1,
+            snapshot_bytes: pick(&[1 << 10, 16 << 10, 1 << 20]),
         }
     }
 }
@@ -252,6 +255,7 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     trouble::set_clocks(&mut world, seed, chaos);
     trouble::set_work(&mut world, seed, chaos);
     if chaos.disks {
+        world.set_snapshot_bytes(weather.snapshot_bytes);
         world.add_disks(if weather.synced { Fsync::Always } else { Fsync::Never });
     }
     world.set_bend(flaw.bend);
@@ -405,6 +409,14 @@ pub fn heal_all(world: &mut World) {
 
 /// An epoch that died before it began holds nothing; only an operator can say so.
 fn reset_if_stillborn(world: &mut World) {
+    if world.has_disks() {
+        let metadata = world.front(METADATA).metadata();
+        let waiting = metadata.filter(|metadata| metadata.waits_for_disks().is_some());
+        if waiting.is_some_and(|metadata| !world.invariants().has_acknowledged(metadata.epoch())) {
+            let _ = world.control(METADATA, &Control::Reset);
+        }
+        return;
+    }
     let newest = world.front(METADATA).metadata().and_then(|metadata| metadata.records().back());
     let stillborn = newest.is_some_and(|record| record.reason == Reason::Formed && record.view.epoch > 1);
     if stillborn && world.holders().is_empty() {

@@ -38,8 +38,12 @@ impl PlatterFile {
     }
 
     fn sync(&mut self) {
-        self.synced.clone_from(&self.cached);
-        self.dirty.clear();
+        self.synced.resize(self.cached.len(), 0);
+        for sector in std::mem::take(&mut self.dirty) {
+            let end = ((sector + 1) * SECTOR_BYTES).min(self.cached.len());
+            let range = (sector * SECTOR_BYTES).min(end)..end;
+            self.synced[range.clone()].copy_from_slice(&self.cached[range]);
+        }
     }
 
     /// Of what was not synced any sectors are there, and some of the length.
@@ -229,6 +233,7 @@ impl Platter {
         let (at, bit) = (self.rng.random_range(0..length), self.rng.random_range(0..8));
         let file = self.file(number);
         file.cached[at] ^= 1 << bit;
+        file.dirty.insert(at / SECTOR_BYTES);
         file.sync();
         true
     }

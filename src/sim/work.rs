@@ -50,6 +50,11 @@ impl Work {
             Message::Snapshot { part, .. } => match &**part {
                 SnapshotPart::Chunk(chunk) => self.chunk(chunk),
                 SnapshotPart::Finale(finale) => self.chunk(&finale.rest),
+                SnapshotPart::Missing(entries) => {
+                    self.bytes += entries.iter().map(|entry| entry.command.size_bytes() as u64).sum::<u64>();
+                    self.messages += entries.len() as u64;
+                }
+                SnapshotPart::NoneMissing => {}
             },
             _ => {}
         }

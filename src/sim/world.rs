@@ -416,7 +416,7 @@ impl World {
             self.now = self.now.max(until);
             return false;
         }
-        if disk < arrival.min(turn) {
+        if disk <= arrival.min(turn) {
             self.now = self.now.max(disk);
             self.disk_done(whose);
         } else if arrival <= turn {

@@ -50,6 +50,7 @@ pub fn snapshot(bytes: &[u8]) {
                 }
                 importer = Importer::default();
             }
+            SnapshotPart::Missing(_) | SnapshotPart::NoneMissing => {}
         }
         assert!(importer.keys() <= bytes.len());
     }

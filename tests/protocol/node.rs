@@ -154,7 +154,7 @@ pub fn joiner() -> Node {
     node.hear(at(2), METADATA, welcome);
     assert_eq!(node.out.events, [Event::RoleChanged { from: Role::Idle, to: Role::Joining, view: ViewNumber(1) }]);
     node.tick(at(2));
-    assert_eq!(node.sent(ONE.rank), [&Message::Join { member: THREE }]);
+    assert_eq!(node.sent(ONE.rank), [&Message::Join { member: THREE, offer: None }]);
     node
 }
 

@@ -17,9 +17,9 @@ fn a_server_that_is_not_primary_says_who_is() {
     node.hear(at(1), Rank(3), Message::GetView);
     assert_eq!(node.out.sends, [(Rank(3), Message::ViewIs { view: Arc::clone(&view) })]);
     let member = member(3, 1);
-    node.hear(at(1), Rank(3), Message::Join { member });
+    node.hear(at(1), Rank(3), Message::Join { member, offer: None });
     assert_eq!(node.out.sends, [(Rank(3), Message::Refused { view })]);
-    node.hear(at(1), Rank(2), Message::Join { member });
+    node.hear(at(1), Rank(2), Message::Join { member, offer: None });
     assert!(node.out.sends.is_empty(), "a server asks for itself");
 }
 
@@ -266,9 +266,9 @@ fn the_dice_spare_the_last_server_with_the_data() {
     assert!(is_spared(&mut alone));
     assert_eq!((alone.names(METADATA), alone.server.is_doomed()), (vec!["Reply"], false));
     let mut with_newcomer = primary_with(20_000);
-    with_newcomer.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    with_newcomer.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     let mut restarted = Node::primary(&[TWO]);
-    restarted.hear(at(2), TWO.rank, Message::Join { member: member(2, 2) });
+    restarted.hear(at(2), TWO.rank, Message::Join { member: member(2, 2), offer: None });
     for node in [&mut with_newcomer, &mut restarted] {
         let before = node.server.op();
         node.server.arm(doom);
@@ -292,9 +292,9 @@ fn the_dice_spare_the_last_server_with_the_data() {
 fn a_primary_is_rid_of_a_backup_that_has_started_again_and_of_no_other() {
     let mut node = Node::primary(&[TWO]);
     assert!(!node.server.has_proposed());
-    node.hear(at(2), TWO.rank, Message::Join { member: TWO });
+    node.hear(at(2), TWO.rank, Message::Join { member: TWO, offer: None });
     assert!(node.out.sends.is_empty(), "this life is a member");
-    node.hear(at(2), TWO.rank, Message::Join { member: member(2, 2) });
+    node.hear(at(2), TWO.rank, Message::Join { member: member(2, 2), offer: None });
     let (to, reason) = (view(2, ONE, &[]), Reason::Restarted { backup: TWO });
     assert_eq!(node.out.sends, [(METADATA, Message::ChangeView { to, reason, confirms: None })]);
     assert!(node.server.has_proposed());
@@ -383,7 +383,7 @@ fn rules_can_be_switched_at_any_time() {
     assert_eq!(node.names(ONE.rank), ["HeartbeatOk"], "an older view counts");
     let mut primary = Node::primary(&[TWO]);
     primary.server.set_rules(Rules::without(&[Rule::Incarnation]));
-    primary.hear(at(2), TWO.rank, Message::Join { member: member(2, 2) });
+    primary.hear(at(2), TWO.rank, Message::Join { member: member(2, 2), offer: None });
     assert!(primary.out.sends.is_empty(), "one life is as good as the other");
     let mut metadata = formed(Config::new(2));
     metadata.set_rules(Rules::without(&[Rule::Incarnation]));

@@ -6,7 +6,7 @@ use super::*;
 fn a_server_joins_with_all_the_data_and_not_before() {
     let (mut primary, mut joiner) = (primary_with(5), joiner());
     assert_eq!((joiner.server.generation(), joiner.server.receiving(), joiner.server.holds_data()), (0, None, false));
-    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     assert_eq!(primary.out.events, [Event::TransferStarted { to: THREE, keys: 5 }]);
     let parts = primary.sent(THREE.rank).into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(primary.names(THREE.rank), ["Snapshot", "Snapshot"], "the keys, and the end");
@@ -44,7 +44,7 @@ fn a_server_joins_with_all_the_data_and_not_before() {
 #[test]
 fn a_transfer_sends_no_more_than_is_taken() {
     let mut primary = primary_with(20_000);
-    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     assert_eq!(primary.names(THREE.rank), ["Snapshot"; 4]);
     let sent = |primary: &Node| {
         let (to, keys) = primary.server.as_primary().expect("it is").transfers().next().expect("one runs");
@@ -95,13 +95,13 @@ fn a_newcomer_asks_again_and_begins_each_transfer_in_a_new_life() {
     assert!(asks(&mut node, at(2) + timing.retry));
     // While parts arrive it does not ask.
     let mut primary = primary_with(20_000);
-    primary.hear(at(30), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(30), THREE.rank, Message::Join { member: THREE, offer: None });
     let parts = primary.sent(THREE.rank).into_iter().cloned().collect::<Vec<_>>();
     node.hear(at(30), ONE.rank, parts[0].clone());
     assert!(!asks(&mut node, at(30) + timing.retry * 10));
     assert!(asks(&mut node, at(31) + timing.retry * 10));
     // Another transfer than the one that has begun: everything is forgotten.
-    primary.hear(at(300), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(300), THREE.rank, Message::Join { member: THREE, offer: None });
     assert_eq!(primary.sent(THREE.rank), [&parts[0]], "it is being served: the first part may be lost");
     let Message::Snapshot { view, to, transfer, index, part } = parts[0].clone() else { unreachable!() };
     let newer = Message::Snapshot { view, to, transfer: transfer + 1, index, part };
@@ -115,7 +115,7 @@ fn a_newcomer_asks_again_and_begins_each_transfer_in_a_new_life() {
     for ms in (300..1_000).step_by(10) {
         primary.tick(at(ms));
     }
-    primary.hear(at(1_000), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(1_000), THREE.rank, Message::Join { member: THREE, offer: None });
     let start_over = Message::StartOver { view: ViewNumber(1), incarnation: THREE.incarnation };
     assert_eq!(primary.sent(THREE.rank), [&start_over]);
     node.hear(at(1_001), ONE.rank, start_over);
@@ -123,7 +123,7 @@ fn a_newcomer_asks_again_and_begins_each_transfer_in_a_new_life() {
     let to_this = Message::StartOver { view: ViewNumber(1), incarnation: Incarnation(2) };
     node.hear(at(1_002), ONE.rank, to_this);
     assert_eq!(node.server.member(), member(3, 3));
-    primary.hear(at(1_003), THREE.rank, Message::Join { member: member(3, 3) });
+    primary.hear(at(1_003), THREE.rank, Message::Join { member: member(3, 3), offer: None });
     assert_eq!(primary.names(THREE.rank), ["Snapshot"; 4]);
 }
 
@@ -140,7 +140,7 @@ fn a_server_without_a_place_keeps_its_life_and_may_be_sent_away_again() {
 #[test]
 fn a_newcomer_listens_only_to_where_its_state_comes_from() {
     let (mut primary, mut node) = (primary_with(3_000), joiner());
-    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     let parts = primary.sent(THREE.rank).into_iter().cloned().collect::<Vec<_>>();
     let heartbeat = |view| Message::Heartbeat {
         view: ViewNumber(view),
@@ -181,7 +181,7 @@ fn a_newcomer_listens_only_to_where_its_state_comes_from() {
 #[test]
 fn a_server_that_receives_the_state_holds_no_write_up() {
     let mut primary = primary_with(20_000);
-    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     primary.ask(at(3), ClientId(9), 1, put("v"));
     assert_eq!((primary.names(Rank(9)), primary.names(THREE.rank).len()), (vec!["Reply"], 0));
 }
@@ -189,7 +189,7 @@ fn a_server_that_receives_the_state_holds_no_write_up() {
 #[test]
 fn a_newcomer_that_falls_silent_at_the_end_holds_writes_up_for_a_moment_only() {
     let mut primary = primary_with(5);
-    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     primary.ask(at(3), ClientId(9), 1, put("v"));
     assert_eq!((primary.names(THREE.rank), primary.names(Rank(9)).len()), (vec!["Prepare"], 0));
     // It has said nothing yet: the network may be slow.
@@ -205,7 +205,7 @@ fn a_newcomer_that_falls_silent_at_the_end_holds_writes_up_for_a_moment_only() {
 #[test]
 fn what_is_written_while_the_state_is_sent_is_sent_again() {
     let (mut primary, mut node) = (primary_with(20_000), joiner());
-    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     let mut answers = pass(at(2), &primary, &mut node);
     let rewritten = Command::Put { key: Bytes::from("key000001"), value: Bytes::from("again") };
     primary.ask(at(3), ClientId(9), 1, rewritten);
@@ -228,7 +228,7 @@ fn what_is_written_while_the_state_is_sent_is_sent_again() {
 #[test]
 fn a_part_for_an_earlier_life_is_not_taken() {
     let (mut primary, mut node) = (primary_with(20_000), joiner());
-    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     let Message::Snapshot { view, to, transfer, index, part } = primary.sent(THREE.rank)[0].clone() else {
         unreachable!()
     };
@@ -254,12 +254,12 @@ fn what_an_earlier_life_has_the_present_one_may_lack() {
     let parts_ok = |incarnation| Message::SnapshotOk { view, incarnation, transfer: (1 << 32) + 2, next: 2 };
     // The first life has the whole state and the write behind it; its words travel slowly, and it dies.
     let mut primary = primary_with(5);
-    primary.hear(at(2), THREE.rank, Message::Join { member: THREE });
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     primary.hear(at(3), THREE.rank, has_parts((1 << 32) + 1, 2));
     primary.ask(at(4), ClientId(9), 1, put("v"));
     assert_eq!((primary.names(THREE.rank), primary.names(Rank(9)).len()), (vec!["Prepare"], 0));
     // The second one has nothing yet, and what it is sent is lost.
-    primary.hear(at(5), THREE.rank, Message::Join { member: new });
+    primary.hear(at(5), THREE.rank, Message::Join { member: new, offer: None });
     let alone = Node { server: primary.server.clone(), out: Outbox::default() };
     let answers = |words: &[Message]| {
         let mut primary = Node { server: alone.server.clone(), out: Outbox::default() };

@@ -448,6 +448,21 @@ impl Job {
         kill_process(pid, signal).expect("it is ours");
     }
 
+    /// Kills everybody at once, the launcher and mpirun too. Gives what had been answered and was not read.
+    #[track_caller]
+    pub fn kill_everybody(mut self) -> Vec<String> {
+        for pid in self.place.processes() {
+            // Some are gone by then, because others are.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let ended = self.wait_end();
+        self.wait(GONE_WITHIN, "everybody gone", |job| job.place.processes().is_empty().then_some(()));
+        let text = ended.text();
+        // The last line may not be whole.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(str::to_owned).collect()
+    }
+
     /// The end by the end of the input: this exit code, and nobody left; how long that took.
     #[track_caller]
     pub fn end(mut self, code: i32) -> Duration {

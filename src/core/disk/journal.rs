@@ -101,7 +101,7 @@ impl Journal {
     pub fn write<'r>(&mut self, records: impl IntoIterator<Item = &'r Record>, steps: &mut Vec<Step>) {
         let (mut bytes, mut at) = (Vec::new(), self.end);
         for record in records {
-            let begins = matches!(record, Record::Begin { .. });
+            let begins = matches!(record, Record::Begin { .. } | Record::Forgot { .. });
             if self.end >= self.segment_bytes_max || (begins && self.end > RECORDS_AT) {
                 self.put(at, std::mem::take(&mut bytes), steps);
                 self.seal(steps);
@@ -112,7 +112,8 @@ impl Journal {
             self.end += (bytes.len() - before) as u64;
             match record {
                 Record::Begin { .. } => self.begun_in = Some(self.number),
-                Record::Life { .. } | Record::Forgot { .. } => self.begun_in = None,
+                Record::Life { .. } => self.begun_in = None,
+                Record::Forgot { .. } => (self.begun_in, self.needed_from) = (None, Some(self.number)),
                 Record::Part { part } if part.is_last() => self.needed_from = self.begun_in.take().or(self.needed_from),
                 _ => {}
             }

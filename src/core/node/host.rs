@@ -735,6 +735,11 @@ impl FrontHost {
                 self.after(now, out);
                 Ok(())
             }
+            (Control::Recover, Some(metadata)) if metadata.waits_for_disks().is_some() => {
+                metadata.come_back_anyway(now, &mut self.outbox);
+                self.after(now, out);
+                Ok(())
+            }
             (Control::Rules { rules }, metadata) => {
                 if let Some(metadata) = metadata {
                     metadata.set_rules(*rules);

@@ -12,6 +12,7 @@
 //! Between [`Record::Begin`] and the last part the log goes on: writes that were taken in meanwhile are part of both,
 //! and count once.
 
+use super::history::History;
 use super::message::SnapshotPart;
 use super::view::{Member, View, ViewNumber};
 use crate::core::store::{Importer, LogEntry, OpNumber, SnapshotError, Store};
@@ -39,8 +40,8 @@ pub enum Record {
     Part { part: Arc<SnapshotPart> },
     /// The metadata server was started for the so-manieth time.
     Run { run: u64 },
-    /// The metadata server has decided on a view.
-    Chosen { view: Arc<View> },
+    /// The metadata server has decided on a view; `from`: its primary leads it with what this life had.
+    Chosen { view: Arc<View>, from: Option<Member> },
 }
 
 impl Record {
@@ -77,9 +78,12 @@ impl fmt::Display for Record {
             Self::Part { part } => match &**part {
                 SnapshotPart::Chunk(chunk) => write!(f, " keys={}", chunk.pieces.len()),
                 SnapshotPart::Finale(finale) => write!(f, " last op={} digest={:016x}", finale.op, finale.digest),
+                // Those are in a log as writes.
+                SnapshotPart::Missing(_) | SnapshotPart::NoneMissing => Ok(()),
             },
             Self::Run { run } => write!(f, " {run}"),
-            Self::Chosen { view } => write!(f, " {view}"),
+            Self::Chosen { view, from: None } => write!(f, " {view}"),
+            Self::Chosen { view, from: Some(from) } => write!(f, " {view} from={from}"),
         }
     }
 }
@@ -125,8 +129,12 @@ pub struct Recovered {
     pub store: Store,
     /// What follows, in order, not known to be committed.
     pub log: VecDeque<Arc<LogEntry>>,
+    /// The latest writes of what is committed.
+    pub history: History,
     /// The newest view that the metadata server has decided on.
     pub chosen: Option<Arc<View>>,
+    /// The life whose log its primary leads it with, if all were down before.
+    pub chosen_from: Option<Member>,
     /// How often the metadata server was started.
     pub run: u64,
 }
@@ -156,9 +164,11 @@ pub struct Recovery {
     /// `None` as long as the log's first state is not whole.
     store: Option<Store>,
     log: VecDeque<Arc<LogEntry>>,
+    history: History,
     committed: OpNumber,
     coming: Option<Coming>,
     chosen: Option<Arc<View>>,
+    chosen_from: Option<Member>,
     run: u64,
 }
 
@@ -171,9 +181,11 @@ impl Recovery {
             holder: None,
             store: from_start.then(Store::default),
             log: VecDeque::new(),
+            history: History::default(),
             committed: OpNumber(0),
             coming: None,
             chosen: None,
+            chosen_from: None,
             run: 0,
         }
     }
@@ -189,8 +201,7 @@ impl Recovery {
                 self.member = Some(member);
             }
             Record::Forgot { member } => {
-                let (chosen, run) = (self.chosen.take(), self.run);
-                *self = Self { member: Some(member), chosen, run, ..Self::new(true) };
+                *self = Self { member: Some(member), ..Self::new(true) };
             }
             Record::View { member, view, keep } => {
                 self.keep(keep)?;
@@ -211,7 +222,7 @@ impl Recovery {
             }
             Record::Part { part } => self.part(Arc::unwrap_or_clone(part))?,
             Record::Run { run } => self.run = run,
-            Record::Chosen { view } => self.chosen = Some(view),
+            Record::Chosen { view, from } => (self.chosen, self.chosen_from) = (Some(view), from),
         }
         Ok(())
     }
@@ -237,7 +248,8 @@ impl Recovery {
         while store.op() < self.committed
             && let Some(entry) = self.log.pop_front()
         {
-            store.apply(Arc::unwrap_or_clone(entry));
+            store.apply(LogEntry::clone(&entry));
+            self.history.push(entry, store);
         }
     }
 
@@ -254,6 +266,7 @@ impl Recovery {
                 return Ok(());
             }
             SnapshotPart::Finale(finale) => finale,
+            SnapshotPart::Missing(_) | SnapshotPart::NoneMissing => return Ok(()),
         };
         let (op, digest) = (finale.op, finale.digest);
         let Some(Coming { importer, holder, replaces }) = self.coming.take() else { return Ok(()) };
@@ -263,6 +276,7 @@ impl Recovery {
             if let Some(found) = self.log.front().map(|entry| entry.op).filter(|first| *first != op.next()) {
                 return Err(Nonsense::Gap { expected: op.next(), found });
             }
+            self.history = History::of(&store);
             self.store = Some(store);
             // Of its own state: a view that was installed meanwhile is newer.
             self.holder = if replaces { holder } else { self.holder.take().or(holder) };
@@ -279,8 +293,8 @@ impl Recovery {
     /// # Errors
     /// When there was no whole state to begin with.
     pub fn finish(self) -> Result<Recovered, Nonsense> {
-        let Self { member, holder, store, log, chosen, run, .. } = self;
+        let Self { member, holder, store, log, history, chosen, chosen_from, run, .. } = self;
         let store = store.ok_or(Nonsense::NoState)?;
-        Ok(Recovered { member, holder, store, log, chosen, run })
+        Ok(Recovered { member, holder, store, log, history, chosen, chosen_from, run })
     }
 }

@@ -105,6 +105,8 @@ pub enum Event {
     Serving { view: ViewNumber, op: OpNumber },
     /// The primary started to send its state.
     TransferStarted { to: Member, keys: u64 },
+    /// The primary started to send what comes after `op`, which the receiver has on its disk.
+    CatchUpStarted { to: Member, op: OpNumber, missing: u64 },
     /// The receiver has the whole state, up to `op`.
     TransferDone { to: Member, keys: u64, op: OpNumber },
     /// A server left the view and forgot its state; it starts over as this incarnation.
@@ -140,6 +142,9 @@ impl fmt::Display for Event {
             Self::ViewChanged { view, reason, asked_by: None } => write!(f, "{view} ({reason})"),
             Self::Serving { view, op } => write!(f, "serves view {view} from op {op}"),
             Self::TransferStarted { to, keys } => write!(f, "sends {keys} keys to server {}", to.rank),
+            Self::CatchUpStarted { to, op, missing } => {
+                write!(f, "server {} has all up to op {op} on its disk, {missing} writes missing", to.rank)
+            }
             Self::TransferDone { to, keys, op } => write!(f, "server {} has the state: {keys} keys, op {op}", to.rank),
             Self::Forgot { incarnation } => {
                 write!(f, "left the view, forgot everything, now incarnation {incarnation}")

@@ -10,7 +10,7 @@ use super::view::{Incarnation, Member, View, ViewNumber};
 use super::{Role, Time};
 use crate::core::store::snapshot::CHUNK_BYTES;
 use crate::core::store::work::{MESSAGE_UNITS, units_of};
-use crate::core::store::{Chunk, ClientId, Command, Finale, LogEntry, OpNumber, Reply, Seq};
+use crate::core::store::{Chunk, ClientId, Command, Finale, LogEntry, OpNumber, Reply, Seq, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub enum Reason {
     /// `SWAP`: the primary handed over.
     Handover,
     /// Nobody was left; this server has come back with what was on its disk.
-    CameBack { from: ViewNumber, op: OpNumber },
+    CameBack { holder: Member, from: ViewNumber, op: OpNumber },
 }
 
 impl fmt::Display for Reason {
@@ -64,7 +64,7 @@ impl fmt::Display for Reason {
             Self::Restarted { backup } => write!(f, "server {} lost its memory", backup.rank),
             Self::Joined { member } => write!(f, "server {} is up to date", member.rank),
             Self::Handover => f.write_str("handed over on request"),
-            Self::CameBack { from, op } => write!(f, "back from disk with op {op} of view {from}"),
+            Self::CameBack { from, op, .. } => write!(f, "back from disk with op {op} of view {from}"),
         }
     }
 }
@@ -80,6 +80,19 @@ pub struct Held {
     pub epoch: u32,
     /// The newest write.
     pub op: OpNumber,
+}
+
+/// What a joining server has on its disk of what is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// In which epoch.
+    pub epoch: u32,
+    /// Up to this write.
+    pub op: OpNumber,
+    /// That write's time, and the digest after it: whoever took in something else has others.
+    pub time: UnixMs,
+    /// [`crate::core::store::Store::digest`].
+    pub digest: u64,
 }
 
 /// One message of the protocol.
@@ -133,8 +146,8 @@ pub enum Message {
     /// Primary → chosen backup: everything is committed, I serve no more, you take over.
     Handover { view: ViewNumber, op: OpNumber },
 
-    /// Joining server → primary: I am empty, send me everything.
-    Join { member: Member },
+    /// Joining server → primary: send me everything; or, with an offer, what comes after that.
+    Join { member: Member, offer: Option<Offer> },
     /// Primary → joining server: this incarnation has had its transfer; forget it and come back as a new one.
     /// (One transfer a life, so that an acknowledgement can never be taken for that of another transfer.)
     StartOver { view: ViewNumber, incarnation: Incarnation },
@@ -155,13 +168,17 @@ pub enum SnapshotPart {
     Chunk(Chunk),
     /// The end.
     Finale(Box<Finale>),
+    /// Writes that the other one has not got.
+    Missing(Vec<Arc<LogEntry>>),
+    /// The end of those.
+    NoneMissing,
 }
 
 impl SnapshotPart {
     /// The state is whole with it.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        matches!(self, Self::Finale(_))
+        matches!(self, Self::Finale(_) | Self::NoneMissing)
     }
 }
 
@@ -217,6 +234,10 @@ impl Message {
             Self::Snapshot { part, .. } => match &**part {
                 SnapshotPart::Chunk(chunk) => (1 + chunk.len() as u64, CHUNK_BYTES),
                 SnapshotPart::Finale(finale) => (1 + finale.rest.len() as u64, CHUNK_BYTES),
+                SnapshotPart::Missing(entries) => {
+                    (1 + entries.len() as u64, entries.iter().map(|entry| entry.command.size_bytes()).sum())
+                }
+                SnapshotPart::NoneMissing => (1, 0),
             },
             _ => (1, 0),
         };
@@ -271,10 +292,13 @@ impl fmt::Display for Message {
             }
             Self::StartView { view, commit, tail, .. } => write!(f, " {view} commit={commit} tail={}", tail.len()),
             Self::Handover { op, .. } => write!(f, " op={op}"),
-            Self::Join { member } => write!(f, " {member}"),
+            Self::Join { member, offer: None } => write!(f, " {member}"),
+            Self::Join { member, offer: Some(offer) } => write!(f, " {member} has op={}", offer.op),
             Self::Snapshot { index, part, .. } => match &**part {
                 SnapshotPart::Chunk(chunk) => write!(f, " part={index} keys={}", chunk.pieces.len()),
                 SnapshotPart::Finale(finale) => write!(f, " part={index} last op={}", finale.op),
+                SnapshotPart::Missing(entries) => write!(f, " part={index} writes={}", entries.len()),
+                SnapshotPart::NoneMissing => write!(f, " part={index} last"),
             },
             Self::StartOver { incarnation, .. } => write!(f, " not as incarnation {incarnation}"),
             Self::SnapshotOk { next, .. } => write!(f, " next={next}"),

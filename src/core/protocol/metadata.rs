@@ -129,6 +129,8 @@ pub struct Metadata {
     one_is_enough: bool,
     /// The newest view number and epoch that are known to be on any disk.
     newest: (ViewNumber, u32),
+    /// The life whose log the current view began with, if all were down before.
+    came_from: Option<Member>,
 }
 
 impl Metadata {
@@ -156,6 +158,7 @@ impl Metadata {
             returning: None,
             one_is_enough: false,
             newest: (ViewNumber(0), 0),
+            came_from: None,
         }
     }
 
@@ -164,12 +167,16 @@ impl Metadata {
     #[must_use]
     pub fn with_disk(config: Config, had: Recovered, one_is_enough: bool) -> Self {
         let mut metadata = Self::new(config);
-        let (run, last) = (had.run + 1, had.chosen);
+        let (run, last, from) = (had.run + 1, had.chosen, had.chosen_from);
         metadata.ledger = Some(Ledger { written: 1, records: vec![Record::Run { run }], ..Ledger::default() });
         metadata.one_is_enough = one_is_enough;
         metadata.newest = last.as_ref().map_or_else(Default::default, |view| (view.number, view.epoch));
-        metadata.returning =
-            last.map(|view| Returning { last: Some(view), some_are_enough: one_is_enough, ..Returning::default() });
+        metadata.returning = last.map(|view| Returning {
+            last: Some(view),
+            from,
+            some_are_enough: one_is_enough,
+            ..Returning::default()
+        });
         metadata
     }
 
@@ -193,6 +200,18 @@ impl Metadata {
         self.returning.iter_mut().for_each(|returning| returning.some_are_enough = true);
         self.come_back_if_due(now, out);
         self.hand_over(out);
+    }
+
+    /// The newest epoch that it knows of.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.view.as_ref().map_or(self.newest.1, |view| view.epoch)
+    }
+
+    /// True when it has a disk.
+    #[must_use]
+    pub fn has_disk(&self) -> bool {
+        self.ledger.is_some()
     }
 
     /// Why nobody leads yet after all were down; `None` when that is not so.
@@ -283,7 +302,17 @@ impl Metadata {
     fn on_held(&mut self, now: Time, member: Member, held: Option<Held>, out: &mut Outbox) {
         let Some(ledger) = &mut self.ledger else { return };
         ledger.told.insert(member.rank, member);
-        if self.view.is_none() && ledger.decided.is_none() && self.reset_at.is_none() {
+        // Whoever was in the view may have lost only its memory.
+        if let (Some(view), None) = (&self.view, &self.returning)
+            && !view.members().any(|member| !self.is_over(member))
+        {
+            let (last, from) = (Some(Arc::clone(view)), self.came_from);
+            self.returning =
+                Some(Returning { last, from, some_are_enough: self.one_is_enough, ..Returning::default() });
+        }
+        let ledger = self.ledger.as_ref();
+        let writing = ledger.is_some_and(|ledger| ledger.decided.is_some());
+        if (self.view.is_none() || self.returning.is_some()) && !writing && !self.is_resetting() {
             if held.is_some() && self.returning.is_none() {
                 self.returning = Some(Returning::default());
             }
@@ -304,6 +333,9 @@ impl Metadata {
 
     /// Somebody leads again with what is on its disk, if that is enough.
     fn come_back_if_due(&mut self, now: Time, out: &mut Outbox) {
+        if self.is_writing() || self.is_resetting() {
+            return;
+        }
         let Some(mut returning) = self.returning.clone() else { return };
         let lives =
             |(rank, _): &(&Rank, &Member)| self.servers.get(*rank).is_some_and(|known| known.role != Role::Down);
@@ -319,8 +351,15 @@ impl Metadata {
         let leader = returning.leader(self.config.servers, self.is_patient(now), highest_view);
         let Ok((primary, held)) = leader else { return };
         self.returning = None;
-        let view = View { number: self.newest.0.next(), epoch: held.epoch, primary, backups: Vec::new() };
-        self.accept(now, Arc::new(view), Reason::CameBack { from: held.view, op: held.op }, None, out);
+        let newest = self.newest.0.max(self.view.as_ref().map_or(ViewNumber(0), |view| view.number));
+        let view = View { number: newest.next(), epoch: held.epoch, primary, backups: Vec::new() };
+        self.accept(
+            now,
+            Arc::new(view),
+            Reason::CameBack { holder: held.holder, from: held.view, op: held.op },
+            None,
+            out,
+        );
     }
 
     /// When [`Metadata::tick`] wants to be called next.
@@ -614,7 +653,11 @@ impl Metadata {
     fn accept(&mut self, now: Time, view: Arc<View>, reason: Reason, asked_by: Option<Rank>, out: &mut Outbox) {
         if let Some(ledger) = &mut self.ledger {
             ledger.written += 1;
-            ledger.records.push(Record::Chosen { view: Arc::clone(&view) });
+            self.came_from = match reason {
+                Reason::CameBack { holder, .. } => Some(holder),
+                _ => None,
+            };
+            ledger.records.push(Record::Chosen { view: Arc::clone(&view), from: self.came_from });
             if self.config.rules.on(Rule::PersistView) {
                 ledger.decided = Some(Decided { ticket: ledger.written, view, reason, asked_by });
                 return;
@@ -634,6 +677,7 @@ impl Metadata {
             self.removed.extend(removed.map(|member| (member.rank, member.incarnation)));
         }
         self.view = Some(Arc::clone(&view));
+        self.returning = None;
         self.recruited.clear();
         self.failovers += u64::from(matches!(reason, Reason::PrimarySilent { .. }));
         if self.records.len() == VIEW_RECORDS_MAX {

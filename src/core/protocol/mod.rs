@@ -64,6 +64,7 @@ pub mod client;
 pub mod detour;
 pub mod durable;
 pub mod event;
+pub mod history;
 pub mod kind;
 pub mod message;
 pub mod metadata;
@@ -80,6 +81,7 @@ pub use client::{Client, Completion, Outcome};
 pub use detour::{Arrival, Detours};
 pub use durable::{Record, Recovered, Recovery};
 pub use event::{CrashCause, CrashPoint, Doom, Event, Role};
+pub use history::History;
 pub use kind::MessageKind;
 pub use message::{Message, Reason, Request, SnapshotPart};
 pub use metadata::{Metadata, ViewRecord};
@@ -90,6 +92,9 @@ pub use server::Server;
 use std::time::Duration;
 pub use time::{Time, Timing};
 pub use view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
+
+/// After so many bytes of writes (16 MiB) a server with a disk writes its whole state anew.
+const SNAPSHOT_BYTES: u64 = 16 << 20;
 
 /// What all nodes of a cluster must agree on before it starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +118,8 @@ pub struct Config {
     pub unix_ms: UnixMs,
     /// Beyond so many bytes of keys and values a primary refuses what needs more.
     pub memory_bytes_max: u64,
+    /// With a disk: after so many bytes of writes, about, the whole state is written anew, and older ones go.
+    pub snapshot_bytes: u64,
 }
 
 impl Config {
@@ -129,6 +136,7 @@ impl Config {
             slice: SLICE_UNITS,
             unix_ms: 0,
             memory_bytes_max: u64::MAX,
+            snapshot_bytes: SNAPSHOT_BYTES,
         }
     }
 

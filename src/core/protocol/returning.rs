@@ -21,6 +21,9 @@ use std::sync::Arc;
 pub(super) struct Returning {
     /// The last view; `None`: the metadata server does not know it.
     pub(super) last: Option<Arc<View>>,
+    /// The life whose log the last view began with, if all were down before. As long as its primary has not written
+    /// down that it leads that view, it has answered nobody in it.
+    pub(super) from: Option<Member>,
     /// What the servers said that they have.
     pub(super) told: BTreeMap<Rank, (Member, Option<Held>)>,
     /// Some of the members are enough.
@@ -73,7 +76,10 @@ impl Returning {
 
     /// True for a log that has everything.
     fn counts(&self, held: &Held) -> bool {
-        self.last.as_ref().is_none_or(|view| view.contains(held.holder))
+        // A member of the first view of an epoch may have had its life in the epoch before.
+        let of =
+            |view: &View| held.epoch == view.epoch && (view.contains(held.holder) || self.from == Some(held.holder));
+        self.last.as_ref().is_none_or(|view| of(view))
     }
 
     /// Who leads, and with what. `patient`: others may still come.
@@ -117,7 +123,7 @@ mod tests {
             Held { holder, view, epoch: 1, op }
         };
         let told = told.iter().map(|(rank, has)| (Rank(*rank), (member(*rank, 9), has.map(|has| held(*rank, has)))));
-        Returning { last: Some(view.into()), told: told.collect(), some_are_enough: false }
+        Returning { last: Some(view.into()), from: None, told: told.collect(), some_are_enough: false }
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct FuzzArgs {
     pub values: bool,
 
     /// Every server has a disk: everything is killed at once now and then, the power fails, logs are damaged.
-    #[arg(long, hide = true)]
+    #[arg(long)]
     pub disk: bool,
 
     #[arg(long, value_name = "RULE", help = super::without_help())]

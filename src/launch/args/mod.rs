@@ -131,13 +131,12 @@ pub struct Args {
     pub record: Option<PathBuf>,
 
     /// Keep what was acknowledged in this folder, each rank on its own host: the next start finds it again.
-    #[arg(long, value_name = "DIR", help_heading = FILES, hide = true)]
+    #[arg(long, value_name = "DIR", help_heading = FILES)]
     pub data: Option<PathBuf>,
 
     /// With --data: when what was written is brought to the disk. `always`: before it is acknowledged, so that a power
     /// cut loses nothing; `everysec`: once a second; `no`: when the system likes.
     #[arg(long, value_enum, default_value = "everysec", value_name = "WHEN", requires = "data", help_heading = FILES)]
-    #[arg(hide = true)]
     pub fsync: FsyncArg,
 
     /// Where logs and the command history are kept.

@@ -32,6 +32,7 @@ use crate::core::node::ServerHost;
 use crate::core::protocol::{
     Config, CrashPoint, Event, METADATA, Message, Metadata, Rank, Reason, Role, Time, ViewNumber,
 };
+use crate::core::store::OpNumber;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -78,6 +79,7 @@ pub struct Invariants {
     asked: BTreeMap<ViewNumber, Rank>,
     /// The last view whose primary began with uncommitted writes.
     with_tail: ViewNumber,
+    has_disks: bool,
 }
 
 impl Invariants {
@@ -95,7 +97,19 @@ impl Invariants {
             coverage: Coverage::default(),
             asked: BTreeMap::new(),
             with_tail: ViewNumber(0),
+            has_disks: false,
         }
+    }
+
+    /// Something was acknowledged in this epoch.
+    #[must_use]
+    pub fn has_acknowledged(&self, epoch: u32) -> bool {
+        self.durability.acknowledged(epoch) > OpNumber(0)
+    }
+
+    /// Servers have disks: what no memory holds may be there.
+    pub fn set_disks(&mut self) {
+        self.has_disks = true;
     }
 
     /// Everything was killed at once: what is in memory is lost.
@@ -194,7 +208,7 @@ impl Invariants {
             Event::TransferDone { .. } => Situation::TransferDone,
             Event::Forgot { .. } => {
                 let result = self.survivor.on_forgot(rank, &self.durability, servers);
-                self.note(result);
+                self.note(if self.has_disks { Ok(()) } else { result });
                 Situation::Forgot
             }
             Event::Operator { what } if rank != METADATA && !what.starts_with("the log of server") => {

@@ -30,8 +30,14 @@ impl World {
             let fsync = if rank == METADATA { Fsync::Always } else { fsync };
             (rank, Platter::new(Owner { cluster: seed, rank }, fsync, seed))
         };
+        self.invariants.set_disks();
         self.disks = Some(Disks { platters: ranks.map(platter).collect(), fsync, run: 0 });
         self.start_again();
+    }
+
+    /// From the next start on the whole state is written anew after so many bytes.
+    pub fn set_snapshot_bytes(&mut self, bytes: u64) {
+        self.setup.config.snapshot_bytes = bytes;
     }
 
     /// True when there are disks.

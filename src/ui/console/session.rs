@@ -398,6 +398,10 @@ impl ConsoleSession {
             }
             return self.tell(down, &Control::Recover).map(|()| gone);
         };
+        if who == Who::Rank(METADATA) {
+            // It waits for disks, and those that are there must do.
+            return self.desk.control(METADATA, Control::Recover).map(|()| None);
+        }
         let (rank, standing) = self.server(who, &picture)?;
         if !standing.is_down() {
             let why = format!("server {rank} is not down: it is {}", in_words(standing));

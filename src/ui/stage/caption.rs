@@ -194,6 +194,9 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
         Event::TransferStarted { to, keys } => {
             (Weight::State, format!("{server} sends its {keys} keys to server {}", to.rank))
         }
+        Event::CatchUpStarted { to, op, missing } => {
+            (Weight::State, format!("server {} has all up to op {op} on its disk: {missing} missing", to.rank))
+        }
         Event::TransferDone { to, op, .. } => (
             Weight::State,
             format!("server {} has everything up to op {op}: it may count (join-before-count)", to.rank),
@@ -256,7 +259,7 @@ fn of_view(view: u64, primary: Rank, reason: &Reason) -> String {
         Reason::Joined { member } => {
             format!("view {view} counts: server {} has everything, and every write needs it now", member.rank)
         }
-        Reason::CameBack { from, op } => {
+        Reason::CameBack { from, op, .. } => {
             format!("view {view} counts: server {primary} has the newest disk, op {op} of view {from}")
         }
         Reason::Handover => format!("view {view} counts: server {primary} was handed everything, nothing is lost"),
@@ -365,6 +368,7 @@ mod tests {
             Event::Serving { view: view.number, op },
             Event::TransferStarted { to: member, keys: 12_345 },
             Event::TransferDone { to: member, keys: 12_345, op },
+            Event::CatchUpStarted { to: member, op, missing: 12_345 },
             Event::Forgot { incarnation: Incarnation(123) },
             Event::Applied { op, client: ClientId(9), seq: Seq(12_345) },
             Event::Spared { drawn: 0.1 },
@@ -383,7 +387,7 @@ mod tests {
             Reason::Restarted { backup: member },
             Reason::Joined { member },
             Reason::Handover,
-            Reason::CameBack { from: view.number, op },
+            Reason::CameBack { holder: member, from: view.number, op },
         ] {
             events.push(Event::ViewChanged { view: Arc::clone(&view), reason, asked_by: None });
         }

@@ -1,6 +1,6 @@
 //! The backup: has every write before it is answered, grants leases, and takes over.
 
-use super::{Core, Proposal};
+use super::{Core, Proposal, Ticket};
 use crate::core::protocol::message::{Message, Reason};
 use crate::core::protocol::view::{METADATA, Rank, View};
 use crate::core::protocol::{Event, Outbox, Time};
@@ -17,6 +17,10 @@ pub struct Backup {
     spoke: Option<Time>,
     /// The primary's log of this view has arrived: only now does this server's log mean anything in it.
     started: bool,
+    /// With this ticket that is on the disk.
+    noted: Option<Ticket>,
+    /// When the last word was sent that has not been answered because it is not.
+    unanswered: Option<Time>,
     /// Writes arrived since the last acknowledgement.
     ack_due: bool,
     /// This server asks to be primary. From then on it grants no lease in this view: the request may be
@@ -27,7 +31,7 @@ pub struct Backup {
 impl Backup {
     /// `spoke`: the last word of the same primary, if it has spoken to this server before.
     pub(super) fn new(now: Time, spoke: Option<Time>) -> Self {
-        Self { heard: now, spoke, started: false, ack_due: false, proposal: None }
+        Self { heard: now, spoke, started: false, noted: None, unanswered: None, ack_due: false, proposal: None }
     }
 
     /// The last word of the primary.
@@ -95,7 +99,7 @@ impl Backup {
                 core.log_bytes -= dropped.command.size_bytes();
             }
             core.ahead.clear();
-            core.note_view();
+            self.noted = core.note_view();
             for entry in tail {
                 if entry.op == core.op().next() {
                     core.append(entry);
@@ -103,7 +107,14 @@ impl Backup {
             }
         }
         Self::commit(core, commit, out);
-        if self.proposal.is_none() {
+        self.answer_start(core, now, sent, out);
+    }
+
+    /// Who has started has that on its disk: all members of a view that has served anybody know of it afterwards.
+    fn answer_start(&mut self, core: &mut Core, now: Time, sent: Time, out: &mut Outbox) {
+        if self.noted.is_some_and(|ticket| core.waits_for(ticket)) {
+            self.unanswered = Some(sent);
+        } else if self.proposal.is_none() {
             let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.acked_op());
             let (primary, lease) = (Self::primary(core), core.grant(now));
             out.send(primary, Message::StartViewOk { view, incarnation, op, sent, lease });
@@ -128,8 +139,11 @@ impl Backup {
     }
 
     /// More of the log is on the disk.
-    pub(super) fn on_durable(&mut self, core: &Core, out: &mut Outbox) {
-        if self.started {
+    pub(super) fn on_durable(&mut self, core: &mut Core, now: Time, news: bool, out: &mut Outbox) {
+        if let Some(sent) = self.unanswered.take() {
+            self.answer_start(core, now, sent, out);
+        }
+        if self.started && news {
             self.ack_due = false;
             let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.acked_op());
             out.send(Self::primary(core), Message::PrepareOk { view, incarnation, op });

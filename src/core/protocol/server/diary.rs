@@ -4,10 +4,16 @@
 //! looks after the disk says how far it is. Whatever a server acknowledges it has on its disk before.
 
 use crate::core::protocol::durable::Record;
+use crate::core::protocol::message::SnapshotPart;
 use crate::core::protocol::view::{Member, View, ViewNumber};
-use crate::core::store::{LogEntry, OpNumber};
+use crate::core::store::{Exporter, LogEntry, OpNumber, Store, Touch};
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// A write takes so many bytes on a disk beside its keys and values, about.
+const ENTRY_BYTES: u64 = 48;
+/// No part of a whole state is handed over while so many records are not on the disk yet.
+const PARTS_UNDER_WAY_MAX: u64 = 8;
 
 /// The number of a record.
 pub type Ticket = u64;
@@ -22,6 +28,19 @@ pub(super) struct Diary {
     coming: VecDeque<(Ticket, OpNumber)>,
     durable: Ticket,
     records: Vec<Record>,
+    /// What the last record of a view said.
+    holder: Option<(Member, Arc<View>)>,
+    /// Bytes of writes since the last whole state began.
+    bytes: u64,
+    snapshot: Option<Snapshot>,
+}
+
+/// The whole state on its way to the disk.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    exporter: Exporter,
+    /// What was in the log when it began has to be in it: the log before that goes.
+    from: OpNumber,
 }
 
 impl Diary {
@@ -57,6 +76,7 @@ impl Diary {
     }
 
     pub(super) fn entry(&mut self, view: ViewNumber, commit: OpNumber, entry: &Arc<LogEntry>) {
+        self.bytes += entry.command.size_bytes() as u64 + ENTRY_BYTES;
         let ticket = self.write(Record::Entry { view, commit, entry: Arc::clone(entry) });
         self.coming.push_back((ticket, entry.op));
     }
@@ -66,6 +86,8 @@ impl Diary {
         let ticket = self.write(Record::View { member, view: Arc::clone(view), keep });
         self.coming.retain(|(_, op)| *op <= keep);
         self.op = self.op.min(keep);
+        self.holder = Some((member, Arc::clone(view)));
+        self.snapshot.iter_mut().for_each(|snapshot| snapshot.from = snapshot.from.min(keep));
         self.coming.push_back((ticket, keep));
         ticket
     }
@@ -74,6 +96,44 @@ impl Diary {
     pub(super) fn void(&mut self) {
         self.coming.clear();
         self.op = OpNumber(0);
+        (self.holder, self.snapshot, self.bytes) = (None, None, 0);
+    }
+
+    /// Somebody has to say what the state's writes touch.
+    pub(super) fn is_noting(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// A write has touched this.
+    pub(super) fn note(&mut self, touch: &Touch) {
+        self.snapshot.iter_mut().for_each(|snapshot| snapshot.exporter.note(touch));
+    }
+
+    /// Begins to write the whole state when enough has been written since the last time, and goes on with it, as fast
+    /// as the disk takes it. `op`: the newest write in the log.
+    pub(super) fn tend_snapshot(&mut self, store: &Store, op: OpNumber, every_bytes: u64) {
+        if self.snapshot.is_none() {
+            // What is large is not written anew for every little thing.
+            let enough = self.bytes >= every_bytes.max(store.size_bytes() / 2);
+            let Some((member, view)) = self.holder.clone().filter(|_| enough) else { return };
+            self.bytes = 0;
+            self.write(Record::Begin { member, view: Some(view), replaces: false });
+            self.snapshot = Some(Snapshot { exporter: Exporter::default(), from: op });
+        }
+        while self.written - self.durable < PARTS_UNDER_WAY_MAX
+            && let Some(snapshot) = &mut self.snapshot
+        {
+            if let Some(chunk) = snapshot.exporter.next_chunk(store) {
+                self.write(Record::Part { part: SnapshotPart::Chunk(chunk).into() });
+                continue;
+            }
+            if store.op() < snapshot.from {
+                return;
+            }
+            let Some(Snapshot { exporter, .. }) = self.snapshot.take() else { return };
+            let finale = SnapshotPart::Finale(Box::new(exporter.finish(store)));
+            self.write(Record::Part { part: finale.into() });
+        }
     }
 
     /// The log up to this write was read from the disk.

@@ -3,9 +3,9 @@
 use super::Core;
 use super::diary::Ticket;
 use super::transfer::TRANSFER_WINDOW;
-use crate::core::protocol::message::{Held, Message, SnapshotPart};
+use crate::core::protocol::message::{Held, Message, Offer, SnapshotPart};
 use crate::core::protocol::view::{Member, Rank, View};
-use crate::core::protocol::{Event, Outbox, Record, Recovered, Role, Rule, Time};
+use crate::core::protocol::{Event, Outbox, Record, Recovered, Role, Time};
 use crate::core::store::{Importer, LogEntry, OpNumber, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,6 +76,27 @@ impl Joining {
         out.rubbish.extend(self.held.take().map(|had| had.store));
     }
 
+    /// What is on the disk of what is committed.
+    fn offer(&self) -> Option<Offer> {
+        let had = self.held.as_ref().filter(|_| self.source.is_none())?;
+        let (store, epoch) = (&had.store, had.holder.as_ref()?.1.epoch);
+        Some(Offer { epoch, op: store.op(), time: store.time(), digest: store.digest() })
+    }
+
+    /// The primary sends only what is missing: goes on with what is committed on the disk.
+    fn go_on_with_held(&mut self, core: &mut Core, out: &mut Outbox) -> bool {
+        let Some(had) = self.held.take() else { return false };
+        let Recovered { store, holder, history, .. } = *had;
+        let keep = store.op();
+        core.install(store, out);
+        core.history = history;
+        if let (Some(diary), Some((member, view))) = (&mut core.diary, holder) {
+            diary.was_read(keep);
+            diary.view(member, &view, keep);
+        }
+        true
+    }
+
     /// This server leads a view: as one of the epoch that is on the disk, it leads with that.
     pub(super) fn come_back(&mut self, core: &mut Core, view: &View, out: &mut Outbox) {
         let Some(had) = self.held.take() else { return };
@@ -84,8 +105,9 @@ impl Joining {
             out.rubbish.push(had.store);
             return;
         }
-        let Recovered { store, log, .. } = *had;
+        let Recovered { store, log, history, .. } = *had;
         core.install(store, out);
+        core.history = history;
         core.log_bytes = log.iter().map(|entry| entry.command.size_bytes()).sum();
         core.log = log;
         let op = core.op();
@@ -162,12 +184,16 @@ impl Joining {
             return Next::StartOver;
         }
         if self.source.is_none() && index == 0 {
+            let missing = matches!(*part, SnapshotPart::Missing(_) | SnapshotPart::NoneMissing);
+            if missing && !self.go_on_with_held(core, out) {
+                return Next::StartOver;
+            }
             let importer = Some(Importer::default());
             let (ahead, whole) = (BTreeMap::new(), None);
             self.source = Some(Source { primary, transfer, next: 0, importer, ahead, progress: now, whole });
             out.rubbish.extend(self.held.take().map(|had| had.store));
             let view = core.view.clone();
-            if let Some(diary) = &mut core.diary {
+            if let Some(diary) = core.diary.as_mut().filter(|_| !missing) {
                 diary.void();
                 diary.write(Record::Begin { member: core.me, view, replaces: true });
             }
@@ -183,11 +209,27 @@ impl Joining {
             && let Some(importer) = &mut source.importer
         {
             source.next += 1;
-            if let Some(diary) = &mut core.diary {
+            let missing = matches!(*part, SnapshotPart::Missing(_) | SnapshotPart::NoneMissing);
+            if let Some(diary) = core.diary.as_mut().filter(|_| !missing) {
                 diary.write(Record::Part { part: Arc::clone(&part) });
             }
             match Arc::unwrap_or_clone(part) {
                 SnapshotPart::Chunk(chunk) => importer.add(chunk),
+                SnapshotPart::Missing(entries) => {
+                    for entry in entries {
+                        if entry.op != core.op().next() {
+                            return Next::StartOver;
+                        }
+                        let op = entry.op;
+                        core.committed = core.committed.max(op);
+                        core.append(entry);
+                    }
+                    core.follow(OpNumber(0), out);
+                }
+                SnapshotPart::NoneMissing => {
+                    source.importer = None;
+                    source.whole = core.note_view();
+                }
                 SnapshotPart::Finale(finale) => {
                     let importer = source.importer.take().expect("seen above");
                     match importer.finish(*finale) {
@@ -209,9 +251,7 @@ impl Joining {
 
     /// Tells what has arrived; the last part only when all of them are on the disk.
     fn acknowledge(source: &Source, core: &Core, out: &mut Outbox) {
-        let waits =
-            |ticket| core.rule(Rule::SyncBeforeAck) && core.diary.as_ref().is_some_and(|diary| !diary.has(ticket));
-        let next = source.next - u64::from(source.whole.is_some_and(waits));
+        let next = source.next - u64::from(source.whole.is_some_and(|ticket| core.waits_for(ticket)));
         let (view, incarnation, transfer) = (core.view_number(), core.me.incarnation, source.transfer);
         out.send(source.primary.rank, Message::SnapshotOk { view, incarnation, transfer, next });
     }
@@ -290,7 +330,7 @@ impl Joining {
         if asleep && now >= self.next_join {
             self.next_join = now + timing.retry * 2_u32.pow(self.asked.min(DOUBLINGS_MAX));
             self.asked += 1;
-            out.send(view.primary.rank, Message::Join { member: core.me });
+            out.send(view.primary.rank, Message::Join { member: core.me, offer: self.offer() });
         }
     }
 

@@ -38,7 +38,7 @@ mod transfer;
 
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
-use super::{Config, Doom, Event, Outbox, Record, Recovered, Role, Rule, Rules, Time};
+use super::{Config, Doom, Event, History, Outbox, Record, Recovered, Role, Rule, Rules, Time};
 use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store};
 use backup::Backup;
 use diary::{Diary, Ticket};
@@ -95,6 +95,8 @@ pub(super) struct Core {
     crashed: Option<(Doom, OpNumber)>,
     /// Its disk, if it has one.
     diary: Option<Diary>,
+    /// The latest writes, where there are disks.
+    history: History,
 }
 
 impl Core {
@@ -104,6 +106,11 @@ impl Core {
             Some(diary) if self.rule(Rule::SyncBeforeAck) => diary.op().min(self.op()),
             _ => self.op(),
         }
+    }
+
+    /// What depends on this record has to wait.
+    fn waits_for(&self, ticket: Ticket) -> bool {
+        self.rule(Rule::SyncBeforeAck) && self.diary.as_ref().is_some_and(|diary| !diary.has(ticket))
     }
 
     /// Writes down that this server has, in the present view, what is in its log and nothing else.
@@ -165,6 +172,7 @@ impl Core {
         store.watch(self.store.watching());
         out.rubbish.push(std::mem::replace(&mut self.store, store));
         self.generation += 1;
+        self.history = History::of(&self.store);
     }
 
     /// Drops everything after what is committed.
@@ -179,12 +187,16 @@ impl Core {
         let end = out.work + self.config.slice;
         while self.store.op() < target && out.work < end {
             let Some(entry) = self.log.pop_front() else { return };
+            let past = self.diary.is_some().then(|| Arc::clone(&entry));
             let entry = Arc::unwrap_or_clone(entry);
             self.log_bytes -= entry.command.size_bytes();
             let id = LogEntryId { op: entry.op, client: entry.client, seq: entry.seq };
             let work = self.store.work();
             let reply = self.store.apply(entry);
             out.work += self.store.work() - work;
+            if let Some(past) = past {
+                self.history.push(past, &self.store);
+            }
             if out.detail {
                 out.tell(Event::Applied { op: id.op, client: id.client, seq: id.seq });
             }
@@ -206,7 +218,30 @@ impl Core {
     /// As backup or joining server: everything up to `commit` is committed. Goes on with applying it.
     fn follow(&mut self, commit: OpNumber, out: &mut Outbox) {
         self.committed = self.committed.max(commit);
+        let noting = self.diary.as_ref().is_some_and(Diary::is_noting);
+        if noting {
+            self.store.note_touches(true);
+        }
         self.commit_to(self.committed, out, |_, _, _| {});
+        if noting {
+            self.note_touched();
+        }
+    }
+
+    /// What was touched meanwhile is news for a whole state that is being written.
+    fn note_touched(&mut self) {
+        for touch in self.store.take_touches() {
+            self.diary.iter_mut().for_each(|diary| diary.note(&touch));
+        }
+        self.store.note_touches(false);
+    }
+
+    /// The whole state gets to the disk now and then.
+    fn tend_snapshot(&mut self) {
+        let op = self.op();
+        if let Some(diary) = &mut self.diary {
+            diary.tend_snapshot(&self.store, op, self.config.snapshot_bytes);
+        }
     }
 
     /// Grants the primary of the view a lease, and promises what it means. Tells how long it is.
@@ -294,6 +329,7 @@ impl Server {
                 born: Time::default(),
                 crashed: None,
                 diary: None,
+                history: History::default(),
             },
             state: RoleState::Joining(Box::default()),
             last_turn: None,
@@ -307,7 +343,9 @@ impl Server {
     pub fn with_disk(me: Member, config: Config, had: Recovered, written: Ticket) -> Self {
         let mut server = Self::new(me, config);
         let mut diary = Diary::new(written);
-        diary.write(Record::Life { member: me });
+        // What no view vouches for is not to be gone on with.
+        let counts = had.holder.is_some();
+        diary.write(if counts { Record::Life { member: me } } else { Record::Forgot { member: me } });
         server.core.diary = Some(diary);
         server.state = RoleState::Joining(Box::new(Joining::with_held(had)));
         server
@@ -320,9 +358,11 @@ impl Server {
         match &mut self.state {
             _ if self.core.retired.is_some() => {}
             RoleState::Joining(joining) => joining.on_durable(&self.core, out),
-            RoleState::Backup(backup) if news => backup.on_durable(&self.core, out),
-            RoleState::Primary(primary) if news => primary.on_durable(&mut self.core, now, out),
-            RoleState::Backup(_) | RoleState::Primary(_) => {}
+            RoleState::Backup(backup) => backup.on_durable(&mut self.core, now, news, out),
+            RoleState::Primary(primary) => primary.on_durable(&mut self.core, now, out),
+        }
+        if self.holds_data() {
+            self.core.tend_snapshot();
         }
         self.hand_over(out);
     }
@@ -628,10 +668,10 @@ impl Server {
                     primary.on_snapshot_ok(core, now, member, transfer, next, out);
                 });
             }
-            Message::Join { member } => {
+            Message::Join { member, offer } => {
                 if member.rank == from {
                     match &mut self.state {
-                        RoleState::Primary(primary) => primary.on_join(&mut self.core, now, member, out),
+                        RoleState::Primary(primary) => primary.on_join(&mut self.core, now, member, offer, out),
                         _ => self.point_to_view(from, out),
                     }
                 }
@@ -651,6 +691,9 @@ impl Server {
     /// writes). To be called after every batch of messages, and at [`Server::deadline`].
     pub fn tick(&mut self, now: Time, out: &mut Outbox) {
         self.do_what_is_due(now, out);
+        if self.holds_data() && self.core.crashed.is_none() {
+            self.core.tend_snapshot();
+        }
         self.hand_over(out);
     }
 
@@ -671,7 +714,7 @@ impl Server {
             out.send(METADATA, Message::Announce { member, role, view, op });
             if let RoleState::Joining(joining) = &self.state
                 && self.core.diary.is_some()
-                && self.core.view.is_none()
+                && joining.is_blank()
             {
                 out.send(METADATA, Message::Held { member, held: joining.held() });
             }
@@ -846,7 +889,6 @@ impl Server {
                     self.core.clear_log();
                 }
                 self.core.ahead.clear();
-                self.core.note_view();
                 let primary = Primary::take_over(&mut self.core, now, view, out);
                 self.state = RoleState::Primary(Box::new(primary));
             }

@@ -4,7 +4,7 @@ use super::held::{Doomed, Early, Held};
 use super::peer::{Peer, PeerStanding};
 use super::scans::Scans;
 use super::transfer::Transfer;
-use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal};
+use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal, Ticket};
 use crate::core::protocol::message::{Message, Reason, Request};
 use crate::core::protocol::time::Backoff;
 use crate::core::protocol::view::{Incarnation, METADATA, Member, Rank, View};
@@ -29,6 +29,8 @@ const CUT_OFF_ANNOUNCES: u32 = 6;
 #[derive(Debug, Clone)]
 pub struct Primary {
     pub(super) phase: Phase,
+    /// With this ticket it is on the disk that this server leads the view.
+    noted: Option<Ticket>,
     pub(super) peers: BTreeMap<Rank, Peer>,
     next_heartbeat: Time,
     /// No proposal is sent before this.
@@ -85,6 +87,7 @@ impl Primary {
         let peer = |member: &Member| (member.rank, Peer::new(*member, PeerStanding::Starting, now, retry));
         let mut primary = Self {
             phase: Phase::TakingOver,
+            noted: core.note_view(),
             peers: view.backups.iter().map(peer).collect(),
             next_heartbeat: now,
             next_proposal: now,
@@ -136,7 +139,7 @@ impl Primary {
         // Whoever was asked for but not accepted: in this view nobody has been asked for yet.
         for peer in self.peers.values_mut().filter(|peer| matches!(peer.standing, PeerStanding::Counted)) {
             let (parts, id) = (VecDeque::new(), u64::MAX);
-            let transfer = Transfer { id, exporter: None, parts, acked: id, progress: now };
+            let transfer = Transfer { id, exporter: None, after: None, parts, acked: id, progress: now };
             peer.standing = PeerStanding::CatchingUp(Box::new(transfer));
         }
         if matches!(self.phase, Phase::HandingOver { .. }) {
@@ -463,7 +466,8 @@ impl Primary {
         if let Some((_, op)) = crash {
             target = op;
         }
-        core.store.note_touches(self.scans.is_noting() || self.exporters().next().is_some());
+        let diary = core.diary.as_ref().is_some_and(super::Diary::is_noting);
+        core.store.note_touches(diary || self.scans.is_noting() || self.exporters().next().is_some());
         let view = core.view_number();
         core.commit_to(target, out, |id, reply, out| {
             if crash.is_none_or(|(_, op)| op != id.op) {
@@ -474,6 +478,7 @@ impl Primary {
         for touch in core.store.take_touches() {
             self.scans.note(&touch);
             self.exporters().for_each(|exporter| exporter.note(&touch));
+            core.diary.iter_mut().for_each(|diary| diary.note(&touch));
         }
         self.is_behind |= core.store.op() < target;
         if crash.is_some_and(|(_, op)| op <= core.store.op()) {
@@ -494,7 +499,7 @@ impl Primary {
         let settled =
             core.log.is_empty() && self.peers.values().all(|peer| !matches!(peer.standing, PeerStanding::Starting));
         match &mut self.phase {
-            Phase::TakingOver if settled => {
+            Phase::TakingOver if settled && !self.noted.is_some_and(|ticket| core.waits_for(ticket)) => {
                 self.phase = Phase::Serving;
                 out.tell(Event::Serving { view: core.view_number(), op: core.store.op() });
             }

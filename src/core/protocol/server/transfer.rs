@@ -5,10 +5,10 @@
 use super::Core;
 use super::peer::{Peer, PeerStanding};
 use super::primary::{Phase, Primary};
-use crate::core::protocol::message::{Message, Reason, SnapshotPart};
+use crate::core::protocol::message::{Message, Offer, Reason, SnapshotPart};
 use crate::core::protocol::view::{Member, Rank, ViewNumber};
 use crate::core::protocol::{Event, Outbox, Rule, Time};
-use crate::core::store::Exporter;
+use crate::core::store::{Exporter, OpNumber};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub(super) struct Transfer {
     pub(super) id: u64,
     /// `None` once the last part is made.
     pub(super) exporter: Option<Exporter>,
+    /// Only what comes after this write is sent.
+    pub(super) after: Option<OpNumber>,
     /// Parts sent and not acknowledged, the first of them number `acked`; and when, if only once.
     pub(super) parts: VecDeque<(Option<Time>, Arc<SnapshotPart>)>,
     pub(super) acked: u64,
@@ -50,7 +52,14 @@ impl Transfer {
 }
 
 impl Primary {
-    pub(super) fn on_join(&mut self, core: &mut Core, now: Time, member: Member, out: &mut Outbox) {
+    pub(super) fn on_join(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        member: Member,
+        offer: Option<Offer>,
+        out: &mut Outbox,
+    ) {
         let view = Arc::clone(core.view.as_ref().expect("a primary has a view"));
         if let Some(peer) = self.peers.get_mut(&member.rank) {
             let newer = member.incarnation > peer.member.incarnation;
@@ -88,9 +97,11 @@ impl Primary {
         }
         *served = member.incarnation;
         self.transfers += 1;
+        let offered = offer.filter(|offer| offer.epoch == view.epoch && core.history.knows(offer));
+        let after = offered.map(|offer| offer.op);
         let exporter = Some(Exporter::default());
         let id = self.transfers;
-        let transfer = Box::new(Transfer { id, exporter, parts: VecDeque::new(), acked: 0, progress: now });
+        let transfer = Box::new(Transfer { id, exporter, after, parts: VecDeque::new(), acked: 0, progress: now });
         let early = !core.rule(Rule::JoinBeforeCount);
         let peer = Peer::new(member, PeerStanding::Receiving(transfer), now, core.config.timing.retry);
         self.peers.insert(member.rank, peer);
@@ -117,8 +128,11 @@ impl Primary {
                 next = Some(peer);
             }
         }
-        if let Some(member) = next.map(|peer| peer.member) {
-            out.tell(Event::TransferStarted { to: member, keys: core.store.len() as u64 });
+        if let Some((member, after)) = next.map(|peer| (peer.member, peer.transfer_after())) {
+            out.tell(match after {
+                Some(op) => Event::CatchUpStarted { to: member, op, missing: core.store.op().0 - op.0 },
+                None => Event::TransferStarted { to: member, keys: core.store.len() as u64 },
+            });
             self.fill_window(core, now, member.rank, out);
         }
     }
@@ -156,12 +170,27 @@ impl Primary {
     /// Keeps the window of a transfer full. With the last part the log begins to follow.
     fn fill_window(&mut self, core: &Core, now: Time, rank: Rank, out: &mut Outbox) {
         let Some(peer) = self.peers.get_mut(&rank) else { return };
-        let PeerStanding::Receiving(transfer) = &mut peer.standing else { return };
         let view = core.view_number();
-        while (transfer.parts.len() as u64) < TRANSFER_WINDOW {
+        while let PeerStanding::Receiving(transfer) = &mut peer.standing
+            && (transfer.parts.len() as u64) < TRANSFER_WINDOW
+        {
             let exporter = transfer.exporter.as_mut().expect("a receiving peer has not got its last part");
+            if let Some(op) = transfer.after {
+                let Some(missing) = core.history.after(op) else {
+                    // It was too slow, and what it needs is not here any more.
+                    let incarnation = peer.member.incarnation;
+                    out.send(rank, Message::StartOver { view, incarnation });
+                    return;
+                };
+                transfer.after = missing.last().map(|entry| entry.op).or(Some(op));
+                let last = missing.is_empty();
+                let part = Arc::new(if last { SnapshotPart::NoneMissing } else { SnapshotPart::Missing(missing) });
+                if Self::send_part(core, now, peer, part, out) {
+                    return;
+                }
+                continue;
+            }
             let chunk = exporter.next_chunk(&core.store);
-            let last = chunk.is_none();
             let part = Arc::new(match chunk {
                 Some(chunk) => SnapshotPart::Chunk(chunk),
                 None => {
@@ -169,17 +198,25 @@ impl Primary {
                     SnapshotPart::Finale(Box::new(exporter.finish(&core.store)))
                 }
             });
-            let index = transfer.next_index();
-            transfer.parts.push_back((Some(now), Arc::clone(&part)));
-            let (to, transfer_id) = (peer.member.incarnation, transfer.id);
-            out.send(rank, Message::Snapshot { view, to, transfer: transfer_id, index, part });
-            if last {
-                let done = Transfer { exporter: None, parts: std::mem::take(&mut transfer.parts), ..**transfer };
-                peer.standing = PeerStanding::CatchingUp(Box::new(done));
-                peer.acked = core.store.op();
-                Self::repeat_prepares(core, peer, out);
+            if Self::send_part(core, now, peer, part, out) {
                 return;
             }
         }
+    }
+
+    /// Sends the next part. True when it is the last: then the log follows.
+    fn send_part(core: &Core, now: Time, peer: &mut Peer, part: Arc<SnapshotPart>, out: &mut Outbox) -> bool {
+        let PeerStanding::Receiving(transfer) = &mut peer.standing else { return true };
+        let (view, index, last) = (core.view_number(), transfer.next_index(), part.is_last());
+        transfer.parts.push_back((Some(now), Arc::clone(&part)));
+        let (rank, to, transfer_id) = (peer.member.rank, peer.member.incarnation, transfer.id);
+        out.send(rank, Message::Snapshot { view, to, transfer: transfer_id, index, part });
+        if last {
+            let done = Transfer { exporter: None, parts: std::mem::take(&mut transfer.parts), ..**transfer };
+            peer.standing = PeerStanding::CatchingUp(Box::new(done));
+            peer.acked = core.store.op();
+            Self::repeat_prepares(core, peer, out);
+        }
+        last
     }
 }

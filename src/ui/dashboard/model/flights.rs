@@ -62,8 +62,8 @@ impl FlightKind {
             M::PrepareOk | M::SnapshotOk => Self::Ok,
             M::Reply => Self::Reply,
             M::Join | M::Snapshot => Self::State,
-            M::Heartbeat | M::HeartbeatOk | M::Announce | M::Welcome => Self::Heartbeat,
-            M::NotPrimary | M::Held | M::Refused | M::Relay | M::StartOver => Self::View,
+            M::Heartbeat | M::HeartbeatOk | M::Announce | M::Held | M::Welcome => Self::Heartbeat,
+            M::NotPrimary | M::Refused | M::Relay | M::StartOver => Self::View,
             M::GetView | M::ViewIs | M::ChangeView | M::Confirm | M::Retire | M::Retired => Self::View,
             M::StartView | M::StartViewOk | M::Handover => Self::View,
         }

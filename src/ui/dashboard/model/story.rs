@@ -150,7 +150,7 @@ pub(super) fn sort(rank: Rank, event: &Event) -> Option<Sort> {
         Event::GaveUp { .. } => Sort::GaveUp,
         Event::Suspected { peer, .. } => Sort::Suspects(rank, peer.rank),
         Event::Forgot { .. } => Sort::Forgets(rank),
-        Event::TransferStarted { to, .. } => Sort::Sends(rank, to.rank),
+        Event::TransferStarted { to, .. } | Event::CatchUpStarted { to, .. } => Sort::Sends(rank, to.rank),
         Event::TransferDone { to, .. } => Sort::HasState(rank, to.rank),
         Event::RoleChanged { to: Role::Backup, .. } => Sort::Follows(rank),
         Event::ViewChanged { reason: Reason::Joined { member }, .. } => Sort::Joins(member.rank),
@@ -171,7 +171,7 @@ pub fn sentence(rank: Rank, event: &Event) -> Option<(Tone, String)> {
         Event::ViewChanged { view, reason, .. } => (Tone::Turn, format!("{}: {reason}", members(view))),
         Event::Serving { view, op } => (Tone::Good, format!("server {rank} answers in view {view}, from op {op}")),
         Event::TransferStarted { .. } => (Tone::State, format!("server {rank} {event}")),
-        Event::TransferDone { .. } => (Tone::State, event.to_string()),
+        Event::TransferDone { .. } | Event::CatchUpStarted { .. } => (Tone::State, event.to_string()),
         Event::Forgot { incarnation } => {
             (Tone::State, format!("server {rank} left the view, starts empty as incarnation {incarnation}"))
         }
