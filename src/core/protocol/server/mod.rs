@@ -19,6 +19,7 @@
 //! | [`held`] | requests that a primary cannot serve yet |
 //! | `diary` | what it has handed to its disk, and what of it is there for good |
 //! | `scans` | `KEYS`, a slice at a time |
+//! | `looks` | what can be asked about a server, which changes nothing |
 //! | `patience` | how long a silence must be before it means something |
 //! | `peer` | what a primary knows of a server that it sends to |
 //! | `transfer` | how a primary brings a server in |
@@ -30,15 +31,17 @@ pub mod backup;
 pub mod diary;
 pub mod held;
 pub mod joining;
+mod looks;
 mod patience;
 mod peer;
 pub mod primary;
+
 mod scans;
 mod transfer;
 
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
-use super::{Config, Doom, Event, History, Outbox, Record, Recovered, Role, Rule, Rules, Time};
+use super::{Config, Doom, Event, History, Outbox, Record, Recovered, Rule, Rules, Time};
 use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store};
 use backup::Backup;
 use diary::{Diary, Ticket};
@@ -384,144 +387,6 @@ impl Server {
     #[must_use]
     pub fn op_on_disk(&self) -> Option<OpNumber> {
         self.core.diary.as_ref().map(|diary| diary.op().min(self.core.op()))
-    }
-
-    /// Who this is: the incarnation grows when the server forgets its state.
-    #[must_use]
-    pub fn member(&self) -> Member {
-        self.core.me
-    }
-
-    /// The role in one word.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        match &self.state {
-            RoleState::Joining(joining) if !joining.is_recruited() => Role::Idle,
-            RoleState::Joining(_) => Role::Joining,
-            RoleState::Backup(_) => Role::Backup,
-            RoleState::Primary(_) => Role::Primary,
-        }
-    }
-
-    /// Who has reason to speak to it all the time.
-    pub fn listens_to(&self) -> impl Iterator<Item = Rank> {
-        let peers: &[Member] = match (&self.state, self.view()) {
-            (RoleState::Primary(_), Some(view)) => &view.backups,
-            (RoleState::Backup(_), Some(view)) => std::slice::from_ref(&view.primary),
-            _ => &[],
-        };
-        std::iter::once(METADATA).chain(peers.iter().map(|peer| peer.rank))
-    }
-
-    /// The newest view this server knows.
-    #[must_use]
-    pub fn view(&self) -> Option<&Arc<View>> {
-        self.core.view.as_ref()
-    }
-
-    /// The committed state.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.core.store
-    }
-
-    /// The committed state, to ask it for changed keys ([`Store::watch`]).
-    pub fn store_mut(&mut self) -> &mut Store {
-        &mut self.core.store
-    }
-
-    /// Grows whenever the whole store is replaced: forgotten, or received.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.core.generation
-    }
-
-    /// The newest write in the log.
-    #[must_use]
-    pub fn op(&self) -> OpNumber {
-        self.core.op()
-    }
-
-    /// True when this server holds the data of the current view: it is a member and up to date.
-    #[must_use]
-    pub fn holds_data(&self) -> bool {
-        matches!(self.state, RoleState::Backup(_) | RoleState::Primary(_))
-    }
-
-    /// True while this server answers clients as primary, reads included.
-    #[must_use]
-    pub fn serves_reads(&self, now: Time) -> bool {
-        let leads = |primary: &Primary| primary.is_serving() && primary.has_leases(&self.core, now);
-        self.core.retired.is_none() && matches!(&self.state, RoleState::Primary(primary) if leads(primary))
-    }
-
-    /// The state of the primary, if this is one.
-    #[must_use]
-    pub fn as_primary(&self) -> Option<&Primary> {
-        match &self.state {
-            RoleState::Primary(primary) => Some(primary),
-            _ => None,
-        }
-    }
-
-    /// After how long a silence this server suspects the primary, or as primary the slowest backup; `None` when it has
-    /// nobody to suspect.
-    #[must_use]
-    pub fn silence(&self, now: Time) -> Option<Duration> {
-        match &self.state {
-            RoleState::Joining(_) => None,
-            RoleState::Backup(backup) => Some(backup.silence(&self.core, now)),
-            RoleState::Primary(primary) => primary.silence(&self.core, now),
-        }
-    }
-
-    /// Keys received so far and how many there are in all, when the state is being received.
-    #[must_use]
-    pub fn receiving(&self) -> Option<(u64, u64)> {
-        match &self.state {
-            RoleState::Joining(joining) => joining.progress(),
-            _ => None,
-        }
-    }
-
-    /// How many things wait in this server's queues: log, writes ahead of the log, requests held.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        let held = self.as_primary().map_or(0, Primary::held);
-        self.core.log.len() + self.core.ahead.len() + held
-    }
-
-    /// Where this server crashed: it is gone, drop it.
-    #[must_use]
-    pub fn crashed(&self) -> Option<(Doom, OpNumber)> {
-        self.core.crashed
-    }
-
-    /// True while this primary waits for the proof that a backup lives, to crash then.
-    #[must_use]
-    pub fn is_doomed(&self) -> bool {
-        self.armed.is_some() || self.as_primary().is_some_and(Primary::is_doomed)
-    }
-
-    /// True from the moment when this server asked for a view until it knows of a newer one.
-    #[must_use]
-    pub fn has_proposed(&self) -> bool {
-        match &self.state {
-            RoleState::Joining(_) => false,
-            RoleState::Backup(backup) => backup.has_proposed(),
-            RoleState::Primary(primary) => primary.has_given_up_a_peer(),
-        }
-    }
-
-    /// The view that this server has confirmed it will lead, until it knows of a newer one: it may be the current view
-    /// already.
-    #[must_use]
-    pub fn confirmed(&self) -> Option<&Arc<View>> {
-        match &self.state {
-            RoleState::Joining(_) => None,
-            RoleState::Backup(backup) => backup.confirmed(),
-            RoleState::Primary(primary) => primary.confirmed(),
-        }
     }
 
     /// The next client request that arrives makes this server crash, if it is primary and a backup lives.
