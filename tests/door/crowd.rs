@@ -96,7 +96,8 @@ fn who_sends_a_byte_now_and_then_holds_up_nobody() {
     }
     others_do_not_feel_it(&mut client);
     let grown = room(&job).saturating_sub(before);
-    assert!(grown < SLOW as u64 * (16 << 10), "{grown}");
+    // A buffer each, and what the cluster itself needs meanwhile; what they announce would be a hundred times as much.
+    assert!(grown < SLOW as u64 * (64 << 10), "{grown}");
     job.end(0);
 }
 
