@@ -124,17 +124,16 @@ impl Doorbell {
         self.rest(nap.min(longest));
     }
 
-    /// The same for somebody who is needed only when he is rung for.
-    pub fn rest(&self, longest: Duration) {
+    /// The same for somebody who is needed only when rung for. True when somebody has rung.
+    pub fn rest(&self, longest: Duration) -> bool {
         let seconds = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
         let timeout = Timespec { tv_sec: seconds, tv_nsec: i64::from(longest.subsec_nanos()) };
         let also = self.also.as_deref().unwrap_or(&self.socket);
         let mut waiting = [PollFd::new(&*self.socket, PollFlags::IN), PollFd::new(also, PollFlags::IN)];
         let count = 1 + usize::from(self.also.is_some());
-        if poll(&mut waiting[..count], Some(&timeout)).is_ok_and(|ready| ready > 0) {
-            // One ring is one wake; what else has been rung meanwhile ends the next sleep at once.
-            let _ = recv(&*self.socket, &mut [0_u8; 8][..], RecvFlags::DONTWAIT);
-        }
+        let woken = poll(&mut waiting[..count], Some(&timeout)).is_ok_and(|ready| ready > 0);
+        // One ring is one wake; what else has been rung meanwhile ends the next sleep at once.
+        woken && recv(&*self.socket, &mut [0_u8; 8][..], RecvFlags::DONTWAIT).is_ok()
     }
 }
 
