@@ -1,7 +1,8 @@
 //! Each single act on each message of a PUT and of a failover, and each timer that fires early: with all rules on,
 //! nothing comes of it that must not.
 
-use std::process::Command as Process;
+mod support;
+
 use std::time::Duration;
 use understudy::core::fault::{Control, Meddling};
 use understudy::core::node::Setup;
@@ -9,6 +10,15 @@ use understudy::core::protocol::{Config, METADATA, Rank, Rule, Rules, Time};
 use understudy::core::store::Command;
 use understudy::sim::World;
 use understudy::sim::invariants::{heals, linearizable};
+
+/// In what the act is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Play {
+    /// A write.
+    Put,
+    /// A primary has died, and another takes over.
+    Failover,
+}
 
 /// So long after the first message everything that belongs to the scene has been said.
 const LASTS: Duration = Duration::from_millis(80);
@@ -18,12 +28,12 @@ fn put(world: &mut World, value: &str) {
 }
 
 /// A cluster that is about to carry out a write, or to notice that its primary is dead.
-fn scene(failover: bool) -> World {
+fn begin(play: Play) -> World {
     let setup = Setup { config: Config::new(3), seed: 7, failure_rate: 0.0, recover_after: None, observe: false };
     let mut world = World::new(setup);
     assert!(world.run_until(Duration::from_secs(5), heals::is_healed));
     put(&mut world, "1");
-    if failover {
+    if play == Play::Failover {
         world.run_for(Duration::from_millis(20));
         let primary = world.primary().expect("it was healed");
         assert_eq!(world.control(primary, &Control::Crash), Ok(()));
@@ -49,15 +59,15 @@ fn judge(mut world: World, what: &str) {
 }
 
 /// The scene up to its so many-th step; `None` when it is over before.
-fn at(failover: bool, steps: usize) -> Option<World> {
-    let mut world = scene(failover);
+fn after_steps(play: Play, steps: usize) -> Option<World> {
+    let mut world = begin(play);
     let end = world.now() + LASTS;
     (0..steps).all(|_| world.step(end)).then_some(world)
 }
 
 /// Every message that is on its way in the scene, and the number of steps after which it is first seen.
-fn messages(failover: bool) -> Vec<(usize, u64, String)> {
-    let mut world = scene(failover);
+fn messages(play: Play) -> Vec<(usize, u64, String)> {
+    let mut world = begin(play);
     let end = world.now() + LASTS;
     let mut seen: Vec<(usize, u64, String)> = Vec::new();
     for steps in 0.. {
@@ -73,12 +83,12 @@ fn messages(failover: bool) -> Vec<(usize, u64, String)> {
     seen
 }
 
-fn every_act_on_every_message(failover: bool, least: usize) {
-    let messages = messages(failover);
+fn every_act_on_every_message(play: Play, least: usize) {
+    let messages = messages(play);
     assert!(messages.len() >= least, "{} messages", messages.len());
     for (steps, number, text) in messages {
         for how in Meddling::ALL {
-            let mut world = at(failover, steps).expect("it was seen there");
+            let mut world = after_steps(play, steps).expect("it was seen there");
             assert!(world.meddle(number, how), "{text} is on its way");
             judge(world, &format!("{how}: {text}"));
         }
@@ -87,21 +97,21 @@ fn every_act_on_every_message(failover: bool, least: usize) {
 
 #[test]
 fn every_act_on_every_message_of_a_put_violates_nothing() {
-    every_act_on_every_message(false, 6);
+    every_act_on_every_message(Play::Put, 6);
 }
 
 #[test]
 fn every_act_on_every_message_of_a_failover_violates_nothing() {
-    every_act_on_every_message(true, 12);
+    every_act_on_every_message(Play::Failover, 12);
 }
 
 #[test]
 fn every_timer_that_fires_early_violates_nothing() {
-    for failover in [false, true] {
+    for play in [Play::Put, Play::Failover] {
         for steps in (0..).step_by(3) {
-            let Some(before) = at(failover, steps) else { break };
+            let Some(before) = after_steps(play, steps) else { break };
             for rank in 0..=3 {
-                let Some(mut world) = at(failover, steps) else { break };
+                let Some(mut world) = after_steps(play, steps) else { break };
                 if world.fire(Rank(rank)).is_ok() {
                     judge(world, &format!("timer of {rank} at {:?}", Time::since(before.now(), Time(0))));
                 }
@@ -113,7 +123,7 @@ fn every_timer_that_fires_early_violates_nothing() {
 /// The judge is not blind: without the rule that is for it, one act is enough.
 #[test]
 fn without_sessions_a_doubled_request_has_two_effects() {
-    let mut world = scene(false);
+    let mut world = begin(Play::Put);
     for rank in 0..=3 {
         let rules = Rules::without(&[Rule::Sessions]);
         assert_eq!(world.control(Rank(rank), &Control::Rules { rules }), Ok(()));
@@ -126,11 +136,7 @@ fn without_sessions_a_doubled_request_has_two_effects() {
 
 #[test]
 fn messages_are_chosen_by_their_place() {
-    let words =
-        ["--sim", "--seed", "1", "--failure-rate", "0", "-c", "FLIGHTS", "-c", "FLIGHTS drop 9", "-c", "FIRE 2"];
-    let output = Process::new(env!("CARGO_BIN_EXE_understudy")).args(words).output().expect("the program starts");
-    let answers = String::from_utf8_lossy(&output.stdout).into_owned();
-    let answers: Vec<&str> = answers.lines().collect();
+    let (answers, _) = support::sim::played(&[], &["FLIGHTS", "FLIGHTS drop 9", "FIRE 2"]);
     assert!(answers[0].contains("nothing is on its way"), "{answers:?}");
     assert!(answers[1].contains("0 messages are on their way"), "{answers:?}");
     assert_eq!(answers[2], "OK", "{answers:?}");

@@ -111,6 +111,7 @@ fn a_pause_is_told_in_order(recording: &Recording) {
 const FAILOVER: [&str; 4] = ["PUT a 1", "CRASH primary", "GET a", "SLEEP 0.5"];
 const PAUSE: [&str; 6] = ["PUT a 1", "PAUSE 1", "SLEEP 1", "PUT a 2", "RESUME 1", "SLEEP 1"];
 
+#[cfg(feature = "mpi")]
 /// Where a recording goes, and the arguments of a run that makes it.
 fn arguments(name: &str, script: &[&str]) -> (PathBuf, Vec<String>) {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -121,18 +122,9 @@ fn arguments(name: &str, script: &[&str]) -> (PathBuf, Vec<String>) {
     (file, words)
 }
 
-/// The script played over the simulator.
-fn simulated(name: &str, script: &[&str]) -> Recording {
-    let (file, words) = arguments(name, script);
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_understudy")).arg("--sim").args(words).output().expect("the program starts");
-    assert!(output.status.success(), "{output:?}");
-    Recording::open(&file).expect("it was just recorded")
-}
-
 #[test]
 fn in_the_simulator_a_cause_is_told_before_its_effect() {
-    let failover = simulated("cause-failover.recording", &FAILOVER);
+    let failover = support::sim::recorded("cause-failover.recording", &FAILOVER);
     a_failover_is_told_in_order(&failover);
     in_order(
         &told(&failover),
@@ -141,7 +133,7 @@ fn in_the_simulator_a_cause_is_told_before_its_effect() {
             ("request", &|told| matches!(told, Told::Sent(METADATA, _, MessageKind::Request))),
         ],
     );
-    a_pause_is_told_in_order(&simulated("cause-pause.recording", &PAUSE));
+    a_pause_is_told_in_order(&support::sim::recorded("cause-pause.recording", &PAUSE));
 }
 
 /// The script played over MPI, by servers that have been idle for a while. On a busy machine somebody may be suspected
@@ -175,10 +167,10 @@ fn over_mpi_a_cause_is_told_before_its_effect() {
 
 #[test]
 fn every_step_has_a_sentence_that_names_the_rule() {
-    let mut player = Player::new(simulated("cause-captions.recording", &FAILOVER));
+    let mut player = Player::new(support::sim::recorded("cause-captions.recording", &FAILOVER));
     let mut captions = Vec::new();
     while player.forward() {
-        let caption = player.picture().caption.clone();
+        let caption = player.caption().map(str::to_owned);
         captions.push(caption.unwrap_or_else(|| panic!("no word at step {:?}", player.step())));
     }
     let all = captions.join("\n");
@@ -196,5 +188,5 @@ fn every_step_has_a_sentence_that_names_the_rule() {
     assert!(captions.iter().all(|caption| caption.chars().count() < 80), "{all}");
     // Back, and the same words again.
     let last = captions.len() - 1;
-    assert!(player.back() && player.picture().caption.as_ref() == Some(&captions[last - 1]));
+    assert!(player.back() && player.caption() == Some(captions[last - 1].as_str()));
 }

@@ -2,7 +2,7 @@
 //! for byte, and which orders reach which rank.
 
 use crossbeam_channel::Receiver;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use understudy::cluster::{Ask, ClusterStatus, Desk, Post, RankStatus, Standing};
 use understudy::core::fault::Control;
 use understudy::core::load::Report;
 use understudy::core::protocol::{Event, Incarnation, METADATA, Member, Rank, Reason, Time, View, ViewNumber};
-use understudy::core::protocol::{Outcome, ViewRecord};
+use understudy::core::protocol::{Outcome, Rule, Rules, ViewRecord};
 use understudy::core::store::{ClientId, LogEntry, Seq, Stamp, Store};
-use understudy::ui::commands::{keys, parse};
+use understudy::ui::commands::{Action, keys, parse};
 use understudy::ui::console::knowledge::{FixedKnowledge, Picture, ServerPicture};
 use understudy::ui::console::{Answer, ConsoleSession, ExitStatus, Knowledge, Sight, run_commands, run_lines};
 
@@ -27,6 +27,8 @@ struct Cluster {
     paused: BTreeMap<Rank, bool>,
     primary: Option<Rank>,
     view: u64,
+    rules: Rules,
+    cuts: BTreeSet<(Rank, Rank)>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -100,6 +102,9 @@ impl Cluster {
                 self.primary = [Rank(1), Rank(2)].into_iter().find(|rank| !self.down.contains_key(rank));
             }
             Control::Recover => drop(self.down.remove(&to)),
+            Control::Rules { rules } => self.rules = *rules,
+            Control::Cut { peer, cut: true } => drop(self.cuts.insert((to, *peer))),
+            Control::Cut { peer, cut: false } => drop(self.cuts.remove(&(to, *peer))),
             Control::Pause => drop(self.paused.insert(to, true)),
             Control::Resume => drop(self.paused.remove(&to)),
             Control::Duplicate { .. } => return Err("refused".into()),
@@ -150,8 +155,26 @@ impl Cluster {
             now: Time(4_200_000_000),
             why: None,
             data_gone: false,
+            rules: self.rules,
+            cuts: self.cuts.clone(),
         }
     }
+}
+
+/// Another cluster at the same desk, as in a scene of the tour, has its own rules, cuts and dice.
+#[test]
+fn what_was_done_to_one_cluster_is_not_believed_of_another() {
+    let ((session, _), (guest, _)) = (Cluster::session(), Cluster::session());
+    let rule = || session.perform(&Action::Rules(Some(Rule::Sessions)));
+    let is_off = |answer: Answer| matches!(answer, Answer::Text(text) if text.contains("OFF"));
+    assert_eq!(session.perform(&Action::SetRule(Rule::Sessions, false)), Answer::Ok);
+    assert!(is_off(rule()));
+    session.desk().divert(Some(guest.desk().clone()));
+    assert!(!is_off(rule()), "all rules are in force there");
+    assert_eq!(session.perform(&Action::SetRule(Rule::Lease, false)), Answer::Ok);
+    assert!(!is_off(rule()), "one more rule off there is one rule off");
+    session.desk().divert(None);
+    assert!(is_off(rule()), "and ours are as we left them");
 }
 
 /// Runs a script on a fresh cluster.
@@ -393,9 +416,9 @@ fn keys_toggle_what_the_screen_shows() {
     let taken = || std::mem::take(&mut *log.lock().expect("the cluster lives"));
 
     assert_eq!(press(7), Answer::Ok);
-    assert_eq!(session.cuts(), [(Rank(1), Rank(2)), (Rank(2), Rank(1))]);
+    assert_eq!(session.desk().status().cuts.len(), 2);
     assert_eq!(press(7), Answer::Ok);
-    assert_eq!(session.cuts(), []);
+    assert_eq!(session.desk().status().cuts.len(), 0);
     let _ = session.desk().status();
     assert!(taken().iter().filter(|line| line.contains("cut: false")).count() == 2);
 

@@ -1,12 +1,13 @@
 //! The space–time diagram: whatever happens, every message that was told of is an arrow, a loss or pending, and nothing
 //! is taken in above where it left.
 
+mod support;
+
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command as Process;
 use std::time::Duration;
 use understudy::cluster::News;
 use understudy::core::fault::Control;
@@ -16,8 +17,8 @@ use understudy::core::store::Command;
 use understudy::sim::World;
 use understudy::ui::dashboard::model::diagram::{Arrow, ENTRIES_MAX, Row};
 use understudy::ui::dashboard::model::flights::FlightKind;
-use understudy::ui::dashboard::{self, Model, Theme, ThemeName, view};
-use understudy::ui::stage::{Player, Recording};
+use understudy::ui::dashboard::{self, Face, Model, Theme, ThemeName, view};
+use understudy::ui::stage::Player;
 
 /// What befalls the cluster, one after the other.
 #[derive(Debug, Clone, Copy)]
@@ -158,11 +159,8 @@ proptest! {
 // ---- how it looks ------------------------------------------------------------------------------------------
 
 fn played(commands: &[&str]) -> (String, String) {
-    let mut words = vec!["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never"];
-    commands.iter().for_each(|line| words.extend(["-c", line]));
-    let output = Process::new(env!("CARGO_BIN_EXE_understudy")).args(words).output().expect("the program starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
+    let (answers, told) = support::sim::played(&[], commands);
+    (answers.join("\n"), told)
 }
 
 #[test]
@@ -205,34 +203,29 @@ fn what_was_sampled_away_is_said() {
     model.fold(world.now(), &News::Observation(Box::new(report)));
     let rows = model.diagram().rows();
     assert!(rows.iter().any(|row| matches!(row, Row::Missing { count: 12, .. })), "{rows:?}");
-    model.shows_diagram = true;
-    assert!(screen(&model, world.now(), (80, 24)).contains("12 not shown"));
+    assert!(screen(&model, None, world.now(), (80, 24)).contains("12 not shown"));
 }
 
-fn screen(model: &Model, now: Time, (cols, rows): (u16, u16)) -> String {
+/// The diagram on a screen; with a sentence for the step, if one is gone through.
+fn screen(model: &Model, caption: Option<&str>, now: Time, (cols, rows): (u16, u16)) -> String {
     let mut terminal = Terminal::new(TestBackend::new(cols, dashboard::layout::split(cols, rows).0)).expect("memory");
     let theme = Theme::new(ThemeName::Dark, false);
-    terminal.draw(|frame| view::draw(frame, model, &theme, &[], now)).expect("memory");
+    let face = Face { shows_diagram: true, caption: caption.map(str::to_owned), page: None };
+    terminal.draw(|frame| view::draw(frame, model, &face, &theme, &[], now)).expect("memory");
     terminal.backend().to_string()
 }
 
 /// At each step the newest row is what the step is about, also on the smallest of the terminals that show everything.
 #[test]
 fn on_the_stage_the_newest_row_is_the_step() {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("diagram.recording");
-    let mut words = vec!["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never", "--record"];
-    words.push(file.to_str().expect("a plain name"));
-    ["PUT a 1", "CRASH primary", "GET a"].iter().for_each(|line| words.extend(["-c", line]));
-    let output = Process::new(env!("CARGO_BIN_EXE_understudy")).args(words).output().expect("the program starts");
-    assert!(output.status.success(), "{output:?}");
-    let mut player = Player::new(Recording::open(&file).expect("it was just recorded"));
+    let recording = support::sim::recorded("diagram.recording", &["PUT a 1", "CRASH primary", "GET a"]);
+    let mut player = Player::new(recording);
     let mut seen = Vec::new();
     while player.forward() {
-        let mut model = player.picture().clone();
-        model.shows_diagram = true;
-        let text = screen(&model, player.now(), (80, 24));
+        let caption = player.caption().unwrap_or_default().to_owned();
+        let text = screen(player.picture(), Some(&caption), player.now(), (80, 24));
         let rows = text.lines().filter(|line| line.contains('▸')).map(str::to_owned);
-        seen.extend(rows.map(|row| (model.caption.clone().unwrap_or_default(), row)));
+        seen.extend(rows.map(|row| (caption.clone(), row)));
     }
     let has = |caption: &str, row: &str| seen.iter().any(|(said, shown)| said.contains(caption) && shown.contains(row));
     assert!(has("server 1 sends write 1 to server 2", "Request PUT a 1"), "{seen:#?}");

@@ -1,5 +1,7 @@
 //! Recordings: what was on the screen can be stopped, stepped through, and gone back over.
 
+mod support;
+
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -8,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 use understudy::ui::commands::moves::Move;
-use understudy::ui::dashboard::{Theme, ThemeName, view};
+use understudy::ui::dashboard::{Face, Theme, ThemeName, view};
 use understudy::ui::stage::recording::RecordingError;
 use understudy::ui::stage::replay::Replay;
 use understudy::ui::stage::{Player, Recording};
@@ -22,13 +24,7 @@ fn understudy(words: &[&str]) -> Output {
 
 /// Plays the script over the simulator and records it.
 fn recorded(name: &str) -> PathBuf {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let path = file.to_str().expect("a plain name");
-    let mut words = vec!["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never", "--record", path];
-    SCRIPT.iter().for_each(|line| words.extend(["-c", line]));
-    let output = understudy(&words);
-    assert!(output.status.success(), "{output:?}");
-    file
+    support::sim::recorded_in(name, &SCRIPT)
 }
 
 fn player(file: &Path) -> Player {
@@ -39,7 +35,9 @@ fn player(file: &Path) -> Player {
 fn picture(player: &Player) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(100, 30)).expect("memory");
     let theme = Theme::new(ThemeName::Dark, false);
-    terminal.draw(|frame| view::draw(frame, player.model(), &theme, &[], player.now())).expect("memory");
+    terminal
+        .draw(|frame| view::draw(frame, player.model(), &Face::default(), &theme, &[], player.now()))
+        .expect("memory");
     terminal.backend().buffer().clone()
 }
 
@@ -72,7 +70,7 @@ fn so_many_steps_forward_and_back_are_the_same_picture() {
     }
     let (now, theme) = (player.now(), Theme::new(ThemeName::Dark, false));
     let mut terminal = Terminal::new(TestBackend::new(100, 30)).expect("memory");
-    terminal.draw(|frame| view::draw(frame, &model, &theme, &[], now)).expect("memory");
+    terminal.draw(|frame| view::draw(frame, &model, &Face::default(), &theme, &[], now)).expect("memory");
     assert_eq!(picture(&player), *terminal.backend().buffer());
 }
 

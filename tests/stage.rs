@@ -7,7 +7,6 @@ use ratatui::Terminal as Screen;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use std::path::Path;
-use std::process::Command as Process;
 use std::time::{Duration, Instant};
 use support::terminal::{CTRL_D, CTRL_X, Size, Terminal};
 use understudy::cluster::{Desk, News};
@@ -16,7 +15,7 @@ use understudy::core::protocol::{Config, CrashPoint, Time};
 use understudy::core::store::Command;
 use understudy::sim::{SimStage, VirtualClock, World};
 use understudy::ui::commands::moves::Move;
-use understudy::ui::dashboard::{self, Lookback, Model, Theme, ThemeName, view};
+use understudy::ui::dashboard::{self, Face, Lookback, Model, Theme, ThemeName, view};
 use understudy::ui::stage::live::KEPT_BYTES_MAX;
 use understudy::ui::stage::{LiveStage, Player, Recording};
 
@@ -26,15 +25,8 @@ const LEFT: &str = "\x1b[D";
 
 /// A failover, as the screen was told it.
 fn recorded(name: &str) -> Recording {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let mut words = vec!["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never", "--record"];
-    words.push(file.to_str().expect("a plain name"));
-    for line in ["PUT a 1", "CRASH primary", "GET a", "SLEEP 3", "RECOVER", "PUT b 2", "SLEEP 5"] {
-        words.extend(["-c", line]);
-    }
-    let output = Process::new(env!("CARGO_BIN_EXE_understudy")).args(words).output().expect("the program starts");
-    assert!(output.status.success(), "{output:?}");
-    Recording::open(&file).expect("it was just recorded")
+    let script = ["PUT a 1", "CRASH primary", "GET a", "SLEEP 3", "RECOVER", "PUT b 2", "SLEEP 5"];
+    support::sim::recorded(name, &script)
 }
 
 fn theme() -> Theme {
@@ -47,8 +39,8 @@ fn picture(stage: &mut LiveStage, live: &Model, now: Time) -> Buffer {
     let theme = theme();
     screen
         .draw(|frame| {
-            if !stage.draw(frame, live, &theme, &[], now) {
-                view::draw(frame, live, &theme, &[], now);
+            if !stage.draw(frame, (live, &Face::default()), &theme, &[], now) {
+                view::draw(frame, live, &Face::default(), &theme, &[], now);
             }
         })
         .expect("memory");
@@ -58,7 +50,9 @@ fn picture(stage: &mut LiveStage, live: &Model, now: Time) -> Buffer {
 /// A picture of the model at the place where one is, at rest.
 fn here(player: &Player) -> Buffer {
     let mut screen = Screen::new(TestBackend::new(100, 30)).expect("memory");
-    screen.draw(|frame| view::draw(frame, player.model(), &theme(), &[], player.now())).expect("memory");
+    screen
+        .draw(|frame| view::draw(frame, player.model(), &Face::default(), &theme(), &[], player.now()))
+        .expect("memory");
     screen.backend().buffer().clone()
 }
 
@@ -310,10 +304,7 @@ fn in_the_simulator_time_stands_and_a_step_is_the_next_thing_that_happens() {
 
 /// The program over the simulator, in a terminal.
 fn in_a_terminal(name: &str, size: Size) -> Terminal {
-    let mut program = Process::new(env!("CARGO_BIN_EXE_understudy"));
-    program.args(["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never"]);
-    program.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
-    program.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
+    let program = support::sim::program(name, &[]);
     let terminal = Terminal::start(program, size);
     terminal.wait_shows("primary 1]>");
     terminal
@@ -370,12 +361,11 @@ fn esc_and_a_letter_right_behind_it_are_two_keys() {
     terminal.wait_success();
 }
 
-/// Whether a picture comes that shows this.
-fn shows_soon(terminal: &Terminal, words: &str) -> bool {
-    (0..30).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        terminal.shows(words)
-    })
+/// Which step the bar says that this is. What lies above it was drawn with it.
+fn step(terminal: &Terminal) -> usize {
+    let lines = terminal.lines();
+    let bar = lines.iter().find_map(|line| line.split_once("· step ")).expect("a bar");
+    bar.1.split('/').next().and_then(|step| step.parse().ok()).expect("a number")
 }
 
 /// What the screen was told in one go is as many steps as it was moments.
@@ -393,10 +383,12 @@ fn the_past_can_be_gone_through_hop_by_hop_also_if_nobody_had_frozen_it() {
         "server 1 sends write 1 to server 2",
     ] {
         let mut steps = 0;
-        while !shows_soon(&terminal, words) {
+        while !terminal.shows(words) {
             assert!(steps < 10, "{words}: {:?}", terminal.lines());
-            terminal.press(LEFT);
             steps += 1;
+            let before = step(&terminal);
+            terminal.press(LEFT);
+            terminal.wait("a step back", |t| step(t) + 1 == before);
         }
     }
     // A picture is made of what is looked at, and so is the diagram.
@@ -453,13 +445,8 @@ fn help_lies_over_the_dashboard_and_is_searched_by_typing() {
 
 // ---- where it breaks ---------------------------------------------------------------------------------------
 
-/// Plays commands over the simulator; gives the answers, and what was told.
 fn played(commands: &[&str]) -> (Vec<String>, String) {
-    let mut words = vec!["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never"];
-    commands.iter().for_each(|line| words.extend(["-c", line]));
-    let output = Process::new(env!("CARGO_BIN_EXE_understudy")).args(words).output().expect("the program starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout).lines().map(str::to_owned).collect(), text(&output.stderr))
+    support::sim::played(&[], commands)
 }
 
 #[test]
@@ -496,10 +483,7 @@ fn who_cannot_crash_at_a_request_says_why() {
 fn another_client_has_its_own_idea_of_the_primary() {
     // Server 1 and the client on rank 3 are cut off from the others.
     let story = |more: &[&str]| {
-        let mut words =
-            vec!["--sim", "--seed", "1", "--failure-rate", "0", "--recover-after", "never", "--clients", "1"];
-        words.extend(more);
-        for line in [
+        let commands = [
             "AS 3 PUT color blue",
             "GET color",
             "CUT 1 2",
@@ -509,12 +493,8 @@ fn another_client_has_its_own_idea_of_the_primary() {
             "SLEEP 1",
             "PUT color red",
             "AS 3 GET color",
-        ] {
-            words.extend(["-c", line]);
-        }
-        let output = Process::new(env!("CARGO_BIN_EXE_understudy")).args(words).output().expect("the program starts");
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        (String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>(), told)
+        ];
+        support::sim::played(&[&["--clients", "1"], more].concat(), &commands)
     };
     let (answers, told) = story(&[]);
     assert_eq!(answers, ["OK", "blue", "OK", "OK", "OK", "OK", "OK", "OK", "(unknown)"], "{told}");

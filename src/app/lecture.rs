@@ -12,7 +12,7 @@
 use super::notes::NotesFile;
 use super::theatre::{Theatre, arguments};
 use super::{Hand, Known, ModelKnowledge, new_model};
-use crate::cluster::Desk;
+use crate::cluster::{Desk, News};
 use crate::core::protocol::Time;
 use crate::launch::args::Args;
 use crate::sim::VirtualClock;
@@ -22,7 +22,7 @@ use crate::ui::console::answer::Palette;
 use crate::ui::console::ascii::ascii;
 use crate::ui::console::{PrintHandle, Stagehand, TourGuide};
 use crate::ui::dashboard::model::page::Page;
-use crate::ui::dashboard::{Guest, KeyHint, Notice, lock};
+use crate::ui::dashboard::{KeyHint, Notice, Watched, lock};
 use crate::ui::stage::LiveStage;
 use crate::ui::tour::scene::TourStep;
 use crate::ui::tour::talk::{Talk, TourCue};
@@ -69,6 +69,8 @@ struct LectureState {
     printer: Mutex<Option<PrintHandle>>,
     /// The desk of the scene, to break off what waits there.
     scene: Mutex<Option<Desk>>,
+    /// While this is set nothing is shown.
+    blank: Arc<AtomicBool>,
     ascii: bool,
 }
 
@@ -82,6 +84,7 @@ impl Lecture {
             verdict: Mutex::default(),
             printer: Mutex::default(),
             scene: Mutex::default(),
+            blank: Arc::default(),
             ascii: hall.palette.ascii,
         });
         let notes = NotesFile::new(&hall.args);
@@ -89,6 +92,11 @@ impl Lecture {
         let conductor = Conductor { hall, state: Arc::clone(&state), theatre: None, hurry, notes: written };
         thread::Builder::new().name("tour".into()).spawn(move || conductor.conduct(&wished))?;
         Ok(Arc::new(Self { wishes, state, notes }))
+    }
+
+    /// Set while nothing is to be shown.
+    pub(super) fn blank(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.state.blank)
     }
 
     /// Where to print, from now on.
@@ -135,23 +143,25 @@ impl TourGuide for Lecture {
     }
 
     fn press(&self, key: TourKey) {
-        let mut talk = lock(&self.state.talk);
-        // Whatever goes on: that is at once.
-        if let Some(talk) = talk.as_mut().filter(|talk| key == TourKey::Blank || talk.is_blank()) {
-            let blank = talk.press(key) == TourCue::Blank(true);
-            let _ = self.state.notices.send(Notice::Blank(blank));
+        // Whatever goes on: that is at once. The key that ends it does nothing else.
+        let was_blank = self.state.show_nothing(false);
+        if was_blank {
             return;
         }
-        drop(talk);
-        if matches!(key, TourKey::Leave | TourKey::Back) {
-            self.state.break_off();
+        match key {
+            TourKey::Blank => {
+                self.state.show_nothing(true);
+                return;
+            }
+            TourKey::Leave | TourKey::Back => self.state.break_off(),
+            TourKey::Guess(_) | TourKey::Next => {}
         }
         // Somebody leaning on a key: presses beyond the queue are dropped.
         let _ = self.wishes.try_send(LectureWish::Press(key));
     }
 
     fn begin(&self, scene: Option<&str>) -> Result<(), String> {
-        let lecture = scenes::lecture().map_err(|wrong| wrong.to_string())?;
+        let lecture = scenes::lecture()?;
         let first = scenes::find(scene.unwrap_or("1"))?;
         match lecture.iter().position(|known| *known == first) {
             Some(at) => self.begin_with(lecture, at),
@@ -181,6 +191,15 @@ impl LectureState {
             Some(Page::new(heading, &text).without_foot())
         });
         let _ = self.notices.send(Notice::Page(page));
+    }
+
+    /// Blank, or not. True if it was blank before.
+    fn show_nothing(&self, blank: bool) -> bool {
+        let before = self.blank.swap(blank, Ordering::SeqCst);
+        if before != blank {
+            let _ = self.notices.send(Notice::Look);
+        }
+        before
     }
 
     /// Whoever waits for an answer from the scene's cluster waits no longer.
@@ -214,7 +233,7 @@ impl Conductor {
                 Some(TourCue::Step(number)) => self.step(number),
                 Some(TourCue::Truth) => self.truth(),
                 Some(TourCue::Refuse(why)) => self.state.say(&why),
-                Some(TourCue::Blank(_)) => {}
+                Some(TourCue::Nothing) => {}
                 Some(TourCue::Leave) | None => self.leave(),
             }
             self.write_notes();
@@ -252,15 +271,16 @@ impl Conductor {
         let args = Args { no_animation: self.hall.args.no_animation, ..arguments(scene)? };
         let (desk, asks) = Desk::new();
         let clock = VirtualClock::default();
-        let model = new_model(&args, args.seed.unwrap_or_default(), clock.now());
-        let lookback = LiveStage::new(&lock(&model), Time(0), Some(desk.clone()), self.hall.palette.ascii);
-        let shows = clock.clone();
-        let guest = Guest::new(Arc::clone(&model), Box::new(lookback), Box::new(move || shows.now()));
+        // The theatre folds what happens when it does, the dashboard when it gets around to it: a model for each.
+        let (model, begun) = (new_model(&args, args.seed.unwrap_or_default(), clock.now()), clock.now());
+        let lookback = LiveStage::new(&model, begun, Some(desk.clone()), self.hall.palette.ascii);
+        let (model, shows) = (Arc::new(Mutex::new(model)), clock.clone());
+        let guest = Watched::new(Arc::clone(&model), Some(Box::new(lookback)), Box::new(move || shows.now()));
         let notices = self.hall.notices.clone();
         let _ = notices.send(Notice::Guest(Some(Box::new(guest))));
-        let tell = move |news: &crate::cluster::News| drop(notices.send(Notice::GuestNews(news.clone())));
+        let tell = move |at: Time, news: &News| drop(notices.send(Notice::GuestNews(at, news.clone())));
         *lock(&self.state.scene) = Some(desk.clone());
-        let theatre = Theatre::open(scene, clock, Arc::clone(&self.hurry), (desk.clone(), asks), tell)?;
+        let theatre = Theatre::open(&args, clock, Arc::clone(&self.hurry), (desk.clone(), asks), tell)?;
         self.hall.knowledge.show(Some(Known { model, court: theatre.court() }));
         self.hall.desk.divert(Some(desk));
         self.theatre = Some(theatre);
@@ -323,7 +343,7 @@ impl Conductor {
         self.close();
         let _ = self.hall.notices.send(Notice::Guest(None));
         let _ = self.hall.notices.send(Notice::Page(None));
-        let _ = self.hall.notices.send(Notice::Blank(false));
+        self.state.show_nothing(false);
         if was_on {
             self.state.say("the tour is over: this is your own cluster again");
         }

@@ -47,7 +47,7 @@ use crate::ui::console::{
 use crate::ui::dashboard::ThemeName;
 use crate::ui::dashboard::export;
 use crate::ui::dashboard::model::page::Page;
-use crate::ui::dashboard::{self, KeyBar, KeyHint, Lookback, Model, Notice, Painter, Stage, Theme, layout, lock};
+use crate::ui::dashboard::{self, Face, KeyBar, KeyHint, Model, Notice, Painter, Stage, Theme, Watched, layout, lock};
 use crate::ui::stage::LiveStage;
 use crate::ui::tour::TourScene;
 use crossbeam_channel::Sender;
@@ -131,7 +131,6 @@ impl Play<'_> {
             history: launch::state_dir(self.args).join("history"),
             palette: palette(self.args),
             commands: self.args.command.clone(),
-            rules: Rules::without(&self.args.without),
             tour: None,
         };
         let ended = |thread: io::Result<thread::JoinHandle<u8>>| {
@@ -189,10 +188,10 @@ impl Play<'_> {
         pages.lecture = Some(Arc::clone(&lecture));
         let console = Console { tour: Some(Arc::clone(&lecture)), ..console };
         let lookback = LiveStage::new(&lock(&self.model), clock(), simulator, ascii);
-        let drawn = (Box::new(lookback) as Box<dyn Lookback>, region_ready);
+        let own = Watched::new(self.model, Some(Box::new(lookback)), Box::new(move || (self.clock)()));
         let keys = Arc::clone(&lecture);
         let keys = Box::new(move |model: &Model| keys.keys().unwrap_or_else(|| key_bar(model)));
-        let stage = stage(self.args, self.model, drawn, pages.size(), (keys, Box::new(move || (self.clock)())));
+        let stage = stage(self.args, own, (keys, lecture.blank()), pages.size(), region_ready);
         let drawing =
             thread::Builder::new().name("dashboard".into()).spawn(move || dashboard::run(&noticed, stage, painter));
         let prompting = console.start_prompt(region, notices.clone(), pages, hand);
@@ -213,12 +212,12 @@ impl Play<'_> {
     }
 }
 
-fn new_model(args: &Args, seed: u64, now: Time) -> Arc<Mutex<Model>> {
+fn new_model(args: &Args, seed: u64, now: Time) -> Model {
     let (servers, failure_rate, animated) = (args.servers, args.failure_rate, !args.no_animation);
     let mut model = Model::new(dashboard::Setup { servers, seed, failure_rate, animated }, now);
     model.unsafe_notice = Rules::without(&args.without).warning();
     model.clients = args.clients;
-    Arc::new(Mutex::new(model))
+    model
 }
 
 fn random_seed() -> u64 {
@@ -238,6 +237,11 @@ fn is_ascii(args: &Args) -> bool {
         .find(|value| !value.is_empty())
         .is_none_or(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"));
     args.ascii || !utf8 || std::env::var_os("TERM").is_some_and(|term| term == "linux")
+}
+
+/// Words on stdout; `in_ascii`: of letters that are on every terminal.
+fn say(text: &str, in_ascii: bool) -> io::Result<()> {
+    if in_ascii { launch::print(ascii(text).as_bytes()) } else { launch::print(text.as_bytes()) }
 }
 
 fn palette(args: &Args) -> Palette {
@@ -382,22 +386,19 @@ impl Stagehand for Hand {
 
 fn stage(
     args: &Args,
-    model: Arc<Mutex<Model>>,
-    (lookback, printer): (Box<dyn Lookback>, crossbeam_channel::Receiver<PrintHandle>),
+    own: Watched,
+    (keys, blank): (KeyBar, Arc<AtomicBool>),
     size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
-    (keys, clock): (KeyBar, Box<dyn Fn() -> Time + Send>),
+    printer: crossbeam_channel::Receiver<PrintHandle>,
 ) -> Stage {
-    let theme = theme(args);
     let mut print: Option<PrintHandle> = None;
     Stage {
-        model,
-        theme,
-        keys,
-        clock,
-        size,
-        lookback: Some(lookback),
+        own,
         guest: None,
-        blank: false,
+        theme: theme(args),
+        keys,
+        size,
+        blank,
         region: Box::new(move |text| {
             print = print.take().or_else(|| printer.try_recv().ok());
             if let Some(print) = &print {
@@ -433,7 +434,6 @@ struct Console {
     history: PathBuf,
     palette: Palette,
     commands: Vec<OsString>,
-    rules: Rules,
     /// Leads through the tour, where there is a screen.
     tour: Option<Arc<Lecture>>,
 }
@@ -443,8 +443,7 @@ impl Console {
         let desk = self.desk.clone();
         let session = ConsoleSession::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
             .with_ascii(self.palette.ascii)
-            .with_kill(Box::new(move |rank| desk.kill(rank)))
-            .with_rules(self.rules);
+            .with_kill(Box::new(move |rank| desk.kill(rank)));
         match &self.tour {
             Some(lecture) => session.with_tour(Arc::clone(lecture) as Arc<dyn TourGuide>),
             None => session,
@@ -543,10 +542,12 @@ fn forward(
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
 ) -> impl FnMut(News) {
     move |mut news| {
+        // One moment: a replay shows what the screen showed.
+        let now = clock();
         for news in court.hear(&mut news).chain([news]) {
             if !matches!(news, News::Finished { .. }) {
-                tape.record(clock(), &news);
-                let _ = notices.try_send(Notice::News(clock(), news));
+                tape.record(now, &news);
+                let _ = notices.try_send(Notice::News(now, news));
             }
         }
     }
@@ -687,7 +688,11 @@ impl Knowledge for ModelKnowledge {
                 let _ = screen.send(Notice::Shot { shot: shot.clone(), answer });
                 drawn.recv_timeout(SHOT_MAX).ok().flatten()
             }
-            None => export::shot(shot, &lock(&self.shown().model), export::SCREEN_SIZE, (self.clock)()),
+            None => {
+                let shown = self.shown();
+                let what = (&*lock(&shown.model), &Face::default());
+                export::shot(shot, what, false, export::SCREEN_SIZE, (self.clock)())
+            }
         };
         let text = drawn.ok_or("the screen gave no picture: try again")?;
         std::fs::write(&shot.file, text).map_err(|error| format!("{} cannot be written: {error}", shot.file.display()))

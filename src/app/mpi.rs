@@ -29,7 +29,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -341,7 +341,7 @@ fn run_console(args: &Args) -> ExitCode {
     // The screen comes up while MPI does.
     let now = clock::now();
     let seed = args.seed.unwrap_or_else(random_seed);
-    let model = new_model(args, seed, now);
+    let model = Arc::new(Mutex::new(new_model(args, seed, now)));
     let painter = match screen.then(enter_screen).transpose() {
         Ok(painter) => painter,
         Err(error) => return fail(&format!("the terminal cannot be drawn on: {error}")),

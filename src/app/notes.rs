@@ -3,14 +3,13 @@
 //! The console writes what there is to say into a file of the state folder, which only its user can read, whenever the
 //! tour goes on; another process shows it, with the time that was spent.
 
-use super::is_ascii;
+use super::{is_ascii, say};
 use crate::launch::args::Args;
-use crate::launch::{fail, state_dir};
-use crate::ui::console::ascii::ascii;
+use crate::launch::{fail, state_dir, written};
 use crate::ui::tour::talk::Talk;
 use crate::ui::tour::text;
 use rustix::termios::isatty;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -69,37 +68,20 @@ pub fn notes(args: &Args) -> ExitCode {
         let Some(page) = page(std::fs::read_to_string(&path).ok().as_deref(), seconds()) else {
             return fail("no tour is on: TOUR in the console, or understudy tour, begins one");
         };
-        return said(write(&page, in_ascii));
+        return written(say(&page, in_ascii));
     }
     let mut shown = String::new();
     loop {
         let waiting = "No tour is on. TOUR in the console, or understudy tour, begins one. Ctrl-C leaves.\n".to_owned();
         let page = page(std::fs::read_to_string(&path).ok().as_deref(), seconds()).unwrap_or(waiting);
         if page != shown {
-            if let Err(error) = write(&format!("{CLEAR}{page}"), in_ascii) {
-                return said(Err(error));
+            if let Err(error) = say(&format!("{CLEAR}{page}"), in_ascii) {
+                return written(Err(error));
             }
             shown = page;
         }
         std::thread::sleep(LOOK_EVERY);
     }
-}
-
-fn said(done: io::Result<()>) -> ExitCode {
-    match done {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&format!("stdout takes no more: {error}")),
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-fn write(text: &str, in_ascii: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if in_ascii {
-        out.write_all(ascii(text).as_bytes())?;
-    } else {
-        out.write_all(text.as_bytes())?;
-    }
-    out.flush()
 }
 
 /// The notes with the time that was spent; `None` when the file holds none.

@@ -1,17 +1,17 @@
 //! `understudy replay FILE`, and the recording of what it plays.
 
-use super::{is_ascii, theme};
+use super::{is_ascii, say, theme};
 use crate::cluster::News;
 use crate::core::protocol::Time;
 use crate::launch::args::Args;
 use crate::launch::{complain, fail};
-use crate::ui::console::ascii::ascii;
 use crate::ui::dashboard::Model;
+use crate::ui::dashboard::model::story::Line;
 use crate::ui::stage::recording::Heading;
 use crate::ui::stage::replay::{Replay, run};
 use crate::ui::stage::{Player, Recorder, Recording};
 use rustix::termios::isatty;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,12 +40,8 @@ pub fn replay(args: &Args, file: &Path) -> ExitCode {
 
 /// The events, one a line, with their time since the beginning.
 fn tell(model: &Model, in_ascii: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for line in model.story().lines() {
-        let text = format!("{:>9.3} {}", line.at.since(model.started).as_secs_f64(), line.text);
-        writeln!(out, "{}", if in_ascii { ascii(&text) } else { text })?;
-    }
-    out.flush()
+    let told = |line: &Line| format!("{:>9.3} {}\n", line.at.since(model.started).as_secs_f64(), line.text);
+    say(&model.story().lines().map(told).collect::<String>(), in_ascii)
 }
 
 /// What a recording is made of, if one is wanted: shared by those who tell and who ends it.

@@ -10,7 +10,7 @@ use crate::ui::tour::TourScene;
 use rustix::termios::isatty;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Scenes, and with which of them it begins.
 pub(super) type Tour = (Vec<TourScene>, usize);
@@ -63,7 +63,7 @@ fn play<'a>(
         Err(error) => return fail(&format!("the terminal cannot be drawn on: {error}")),
     };
     let (desk, asks) = Desk::new();
-    let (model, telling) = (new_model(args, seed, clock.now()), clock.clone());
+    let (model, telling) = (Arc::new(Mutex::new(new_model(args, seed, clock.now()))), clock.clone());
     // Who types sees time pass; a file or a pipe has none.
     let scripted = !args.command.is_empty() || !isatty(io::stdin());
     let clock_of = Arc::new(move || telling.now());

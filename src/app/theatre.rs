@@ -3,7 +3,7 @@
 use super::verdict::Court;
 use super::{ModelKnowledge, new_model, setup};
 use crate::cluster::{Ask, Desk, News};
-use crate::core::protocol::{Rules, Time};
+use crate::core::protocol::Time;
 use crate::launch::args::Args;
 use crate::sim::{SimStage, VirtualClock, World};
 use crate::ui::console::{Answer, ConsoleSession, Sight};
@@ -68,28 +68,24 @@ pub(super) struct Theatre {
     plays: Option<JoinHandle<()>>,
 }
 
-/// What comes of a scene that cannot begin.
-pub(super) type Opened = Result<Theatre, String>;
-
 impl Theatre {
-    /// Starts the cluster of a scene. `clock` shows its time, `hear` is told its news; in a hurry nothing waits for the
-    /// wall clock.
+    /// Starts the cluster of a scene ([`arguments`]). `clock` shows its time, `hear` is told its news and when they
+    /// came; in a hurry nothing waits for the wall clock.
     ///
     /// # Errors
-    /// What is wrong with its options, or with this machine.
+    /// What is wrong with this machine.
     pub(super) fn open(
-        scene: &TourScene,
+        args: &Args,
         clock: VirtualClock,
         hurry: Arc<AtomicBool>,
         (desk, asks): (Desk, Receiver<Ask>),
-        mut hear: impl FnMut(&News) + Send + 'static,
-    ) -> Opened {
-        let args = arguments(scene)?;
+        mut hear: impl FnMut(Time, &News) + Send + 'static,
+    ) -> Result<Self, String> {
         let seed = args.seed.unwrap_or_default();
-        let court = Court::open(&args)?;
-        let model = new_model(&args, seed, clock.now());
+        let court = Court::open(args)?;
+        let model = Arc::new(Mutex::new(new_model(args, seed, clock.now())));
         let told = Arc::new(Mutex::new(Vec::new()));
-        let world = setup(&args, args.servers + args.clients + 1, seed, true);
+        let world = setup(args, args.servers + args.clients + 1, seed, true);
         let (judging, folding, telling) = (court.clone(), Arc::clone(&model), Arc::clone(&told));
         let reading = clock.clone();
         let plays = thread::Builder::new().name("scene".into()).spawn(move || {
@@ -99,15 +95,14 @@ impl Theatre {
                     let now = shows.now();
                     lock(&folding).fold(now, &news);
                     lock(&telling).extend(sentences(now, &news));
-                    hear(&news);
+                    hear(now, &news);
                 }
             };
             SimStage::new(World::new(world), clock, asks, Box::new(tell)).told(hurry).run();
         });
         let plays = plays.map_err(|error| format!("no thread for the scene: {error}"))?;
         let knowledge = Arc::new(ModelKnowledge::new(model, court.clone(), Arc::new(move || reading.now()), None));
-        let rules = Rules::without(&args.without);
-        let session = ConsoleSession::new(desk.clone(), knowledge, Sight::Cluster).with_rules(rules);
+        let session = ConsoleSession::new(desk.clone(), knowledge, Sight::Cluster);
         Ok(Self { desk, session, court, told, plays: Some(plays) })
     }
 
@@ -170,7 +165,8 @@ fn sentences(now: Time, news: &News) -> Vec<(Time, String)> {
 /// # Errors
 /// When it cannot begin.
 pub(super) fn play(scene: &TourScene) -> Result<PlayedScene, String> {
-    let theatre = Theatre::open(scene, VirtualClock::default(), Arc::new(AtomicBool::new(true)), Desk::new(), |_| {})?;
+    let (args, hurry) = (arguments(scene)?, Arc::new(AtomicBool::new(true)));
+    let theatre = Theatre::open(&args, VirtualClock::default(), hurry, Desk::new(), |_, _| {})?;
     let mut played = PlayedScene { events: theatre.events(), ..PlayedScene::default() };
     for (steps, done) in [(&scene.setup, &mut played.setup), (&scene.play, &mut played.play)] {
         done.extend(steps.iter().map(|step| theatre.step(step)));

@@ -1,10 +1,9 @@
 //! `understudy tour`: which scenes there are, whether they come out, and what they tell.
 
 use super::theatre::{play, words};
-use super::{is_ascii, sim};
+use super::{is_ascii, say, sim};
 use crate::launch::args::{Args, TourArgs};
-use crate::launch::{complain, fail};
-use crate::ui::console::ascii::ascii;
+use crate::launch::{complain, fail, written};
 use crate::ui::tour::{PlayedScene, PlayedStep, TourScene, faults, scene, scenes, text};
 use rustix::termios::isatty;
 use std::io::{self, BufRead, Write};
@@ -51,9 +50,7 @@ pub fn tour(args: &Args, wanted: &TourArgs) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(TourTrouble::Wrong(why)) => fail(&why),
-        // A reader that has seen enough is no error.
-        Err(TourTrouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(TourTrouble::Output(error)) => fail(&format!("stdout takes no more: {error}")),
+        Err(TourTrouble::Output(error)) => written(Err(error)),
     }
 }
 
@@ -65,26 +62,19 @@ pub fn play_scene(scene: &TourScene) -> Result<PlayedScene, String> {
     play(scene)
 }
 
-/// Where the words go.
+/// Words on stdout, of letters that can be read there.
 struct TourTeller {
     in_ascii: bool,
 }
 
 impl TourTeller {
     fn say(&self, text: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if self.in_ascii {
-            out.write_all(ascii(text).as_bytes())?;
-        } else {
-            out.write_all(text.as_bytes())?;
-        }
-        out.flush()
+        say(text, self.in_ascii)
     }
 }
 
 fn list(teller: &TourTeller) -> Toured {
-    let read = |scenes: Result<Vec<TourScene>, scene::SceneError>| scenes.map_err(|wrong| wrong.to_string());
-    teller.say(&text::list(&read(scenes::lecture())?, &read(scenes::of_rules())?))?;
+    teller.say(&text::list(&scenes::lecture()?, &scenes::of_rules()?))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -97,7 +87,7 @@ fn chosen(names: &[String]) -> Result<Vec<TourScene>, String> {
         }
         let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
         let stem = path.file_stem().map_or_else(|| name.clone(), |stem| stem.to_string_lossy().into_owned());
-        scene::read(&stem, name, &text).map_err(|wrong| wrong.to_string())
+        scene::read(&stem, name, &text)
     };
     names.iter().map(one).collect()
 }
@@ -107,9 +97,8 @@ fn chosen_or_all(names: &[String]) -> Result<Vec<TourScene>, String> {
     if !names.is_empty() {
         return chosen(names);
     }
-    let (lecture, rules) = (scenes::lecture(), scenes::of_rules());
-    let mut all = lecture.map_err(|wrong| wrong.to_string())?;
-    all.extend(rules.map_err(|wrong| wrong.to_string())?);
+    let mut all = scenes::lecture()?;
+    all.extend(scenes::of_rules()?);
     Ok(all)
 }
 
@@ -144,7 +133,7 @@ fn check(teller: &TourTeller, wanted: &TourArgs) -> Toured {
 
 /// The console over a simulated cluster, and the tour in its place from the start.
 fn show(args: &Args, wanted: &TourArgs) -> Toured {
-    let lecture = scenes::lecture().map_err(|wrong| wrong.to_string())?;
+    let lecture = scenes::lecture()?;
     let scenes = chosen(&wanted.scenes)?;
     let at = match &scenes[..] {
         [] => Some(0),
@@ -160,7 +149,7 @@ fn show(args: &Args, wanted: &TourArgs) -> Toured {
 
 /// Tells scenes in plain words; each waits for a guess where somebody is there to make one.
 fn tell(teller: &TourTeller, wanted: &TourArgs) -> Toured {
-    let lecture = scenes::lecture().map_err(|wrong| wrong.to_string())?;
+    let lecture = scenes::lecture()?;
     let scenes = if wanted.scenes.is_empty() { lecture.clone() } else { chosen(&wanted.scenes)? };
     let mut guesses = if isatty(io::stdin()) { Some(io::stdin().lock().lines()) } else { None };
     let mut code = ExitCode::SUCCESS;

@@ -7,11 +7,12 @@ use super::Standing;
 use super::underway::Underway;
 use crate::core::fault::{Control, Meddling};
 use crate::core::load::Report;
-use crate::core::protocol::{Event, Incarnation, Outcome, Rank, Time, TurnTimes, View, ViewNumber, ViewRecord};
+use crate::core::protocol::{Event, Incarnation, Outcome, Rank, Rules, Time, TurnTimes, View, ViewNumber, ViewRecord};
 use crate::core::store::{Command, OpNumber};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// One wish of the console.
@@ -124,6 +125,10 @@ pub struct ClusterStatus {
     pub why: Option<String>,
     /// Nobody has the data any more, as `why` says.
     pub data_gone: bool,
+    /// The rules in force.
+    pub rules: Rules,
+    /// Links that were cut by order and not healed, from → to.
+    pub cuts: BTreeSet<(Rank, Rank)>,
 }
 
 impl ClusterStatus {
@@ -141,7 +146,15 @@ pub struct Desk {
     /// Wakes the loop that serves the other end.
     wake: Arc<dyn Fn() + Send + Sync>,
     /// Who answers instead, for a while.
-    guest: Arc<Mutex<Option<Desk>>>,
+    guest: Arc<Mutex<Guest>>,
+}
+
+/// Another desk in the place of this one.
+#[derive(Default)]
+struct Guest {
+    desk: Option<Desk>,
+    /// The how many-th it is.
+    number: u64,
 }
 
 impl fmt::Debug for Desk {
@@ -171,17 +184,30 @@ impl Desk {
 
     /// From now on whatever is asked is asked there; `None`: here again. All clones follow.
     pub fn divert(&self, to: Option<Desk>) {
-        *self.guest.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        let mut guest = self.guest();
+        guest.number += u64::from(to.is_some());
+        guest.desk = to;
     }
 
     /// True while somebody else answers.
     #[must_use]
     pub fn is_diverted(&self) -> bool {
-        self.guest.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.guest().desk.is_some()
+    }
+
+    /// Whose cluster answers: 0 for the one of this desk, another number for each that stands in for it.
+    #[must_use]
+    pub fn whose(&self) -> u64 {
+        let guest = self.guest();
+        if guest.desk.is_some() { guest.number } else { 0 }
+    }
+
+    fn guest(&self) -> MutexGuard<'_, Guest> {
+        self.guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hand_in(&self, ask: Ask) -> Option<()> {
-        let guest = self.guest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let guest = self.guest().desk.clone();
         if let Some(guest) = guest.filter(|_| !matches!(ask, Ask::Quit)) {
             return guest.hand_in(ask);
         }

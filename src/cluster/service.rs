@@ -519,6 +519,8 @@ impl<'a> Service<'a> {
             now: cluster.own_now(),
             why: self.why.clone(),
             data_gone: self.data_gone.is_some(),
+            rules: metadata.map(|metadata| metadata.rules()).unwrap_or_default(),
+            cuts: self.cuts.clone(),
             ranks,
         }
     }

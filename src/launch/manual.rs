@@ -5,6 +5,7 @@
 
 use crate::launch::args::Args;
 use crate::launch::state::{FOLDER_IN_GENERAL, usual_folder};
+use crate::launch::{print, written};
 use clap::{Command, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -93,7 +94,7 @@ fn command(folder: &str) -> Command {
 #[must_use]
 pub fn print_page() -> ExitCode {
     match page() {
-        Ok(page) => print(&page),
+        Ok(page) => written(print(&page)),
         Err(error) => crate::launch::fail(&format!("the manual page cannot be made: {error}")),
     }
 }
@@ -157,17 +158,7 @@ fn escaped(text: &str) -> String {
 pub fn print_completions(shell: Shell) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), env!("CARGO_PKG_NAME"), &mut script);
-    print(&script)
-}
-
-/// On stdout. A reader that has seen enough is no error.
-fn print(text: &[u8]) -> ExitCode {
-    match io::stdout().write_all(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            crate::launch::fail(&format!("stdout takes no more: {error}"))
-        }
-        _ => ExitCode::SUCCESS,
-    }
+    written(print(&script))
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ pub use state::{job_dir, state_dir};
 
 use crate::launch::args::Args;
 use rustix::termios::isatty;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The numbers of the signals that the launcher was told to ignore, with commas between.
@@ -163,6 +163,24 @@ pub fn draws_a_screen(args: &Args) -> bool {
 pub fn complain(why: &str) -> u8 {
     let _ = writeln!(std::io::stderr(), "understudy: {why}");
     1
+}
+
+/// Words on stdout, at once.
+///
+/// # Errors
+/// When it takes no more; see [`written`].
+pub fn print(words: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(words).and_then(|()| out.flush())
+}
+
+/// The end of a process that wrote words on stdout. That a reader has seen enough is no error.
+#[must_use]
+pub fn written(done: io::Result<()>) -> ExitCode {
+    match done {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&format!("stdout takes no more: {error}")),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// The end of a process that could not begin.

@@ -8,7 +8,7 @@ use divan::Bencher;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use understudy::ui::dashboard::ThemeName;
-use understudy::ui::dashboard::{Painter, Theme, view};
+use understudy::ui::dashboard::{Face, Painter, Theme, view};
 
 /// The picture alone.
 #[divan::bench(args = [(80, 20), (200, 60)])]
@@ -18,7 +18,8 @@ fn picture(bencher: Bencher, (cols, rows): (u16, u16)) {
     let mut terminal = Terminal::new(TestBackend::new(cols, rows)).expect("a test backend does not fail");
     let keys = scenes::keys();
     bencher.bench_local(|| {
-        let draw = |frame: &mut ratatui::Frame| view::draw(frame, &scene.model, &theme, &keys, scene.now);
+        let draw =
+            |frame: &mut ratatui::Frame| view::draw(frame, &scene.model, &Face::default(), &theme, &keys, scene.now);
         terminal.draw(draw).expect("a test backend does not fail");
     });
 }
@@ -31,6 +32,8 @@ fn painted(bencher: Bencher) {
     let mut painter = Painter::enter(std::io::sink(), 140, 40).expect("a sink does not fail");
     let keys = scenes::keys();
     bencher.bench_local(|| {
-        painter.paint(|frame| view::draw(frame, &scene.model, &theme, &keys, scene.now)).expect("a sink does not fail");
+        painter
+            .paint(|frame| view::draw(frame, &scene.model, &Face::default(), &theme, &keys, scene.now))
+            .expect("a sink does not fail");
     });
 }

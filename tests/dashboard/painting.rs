@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use understudy::cluster::News;
 use understudy::core::protocol::{Role, Time};
 use understudy::ui::dashboard::ThemeName;
-use understudy::ui::dashboard::{Model, Notice, Painter, Setup, Stage, Theme, layout, lock, view};
+use understudy::ui::dashboard::{Face, Model, Notice, Painter, Setup, Stage, Theme, Watched, layout, lock, view};
 
 fn positive(n: u16) -> NonZero<u16> {
     NonZero::new(n).unwrap()
@@ -58,7 +58,9 @@ impl Easel {
     /// Draws a frame and answers in how many writes.
     fn paint(&mut self, scene: &Scene) -> usize {
         let painter = self.painter.as_mut().unwrap();
-        painter.paint(|frame| view::draw(frame, &scene.model, &self.theme, &keys(), scene.now)).unwrap();
+        painter
+            .paint(|frame| view::draw(frame, &scene.model, &Face::default(), &self.theme, &keys(), scene.now))
+            .unwrap();
         self.show()
     }
 
@@ -233,7 +235,9 @@ fn the_mono_theme_sends_no_colour_code() {
     let mut sent = Vec::new();
     for scene in [Scene::written(2), Scene::put(2, 480), Scene::crashed(2, 500), Scene::joining(2), Scene::lost()] {
         let painter = easel.painter.as_mut().unwrap();
-        painter.paint(|frame| view::draw(frame, &scene.model, &easel.theme, &keys(), scene.now)).unwrap();
+        painter
+            .paint(|frame| view::draw(frame, &scene.model, &Face::default(), &easel.theme, &keys(), scene.now))
+            .unwrap();
         sent.extend(easel.tape.take().concat());
     }
     let text = String::from_utf8(sent).unwrap();
@@ -259,17 +263,15 @@ fn the_thread_follows_and_rests() {
     let frames = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&frames);
     let stage = Stage {
-        model: Arc::clone(&model),
+        own: Watched::new(Arc::clone(&model), None, Box::new(clock)),
+        guest: None,
         theme: Theme::new(ThemeName::Dark, false),
         keys: Box::new(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
             keys()
         }),
-        clock: Box::new(clock),
         size: Box::new(|| Some((100, 30))),
-        lookback: None,
-        guest: None,
-        blank: false,
+        blank: Arc::default(),
         region: Box::new(|_| ()),
     };
     let painter = Painter::enter(tape.clone(), 100, 30).unwrap();
@@ -307,4 +309,29 @@ fn the_thread_follows_and_rests() {
     thread.join().unwrap().unwrap();
     let end = String::from_utf8(tape.take().concat()).unwrap();
     assert!(end.contains("\x1b[r"), "the region is given back: {end:?}");
+}
+
+/// What another cluster told happened when it says so, however late the screen gets around to it.
+#[test]
+fn what_a_guest_tells_has_its_own_time() {
+    let setup = || Setup { servers: 2, seed: 7, failure_rate: 0.2, animated: true };
+    let [own, guest] = [(); 2].map(|()| Arc::new(Mutex::new(Model::new(setup(), at(0)))));
+    let (notices, waiting) = understudy::ui::dashboard::channel();
+    let stage = Stage {
+        own: Watched::new(own, None, Box::new(|| at(9_000))),
+        guest: None,
+        theme: Theme::new(ThemeName::Dark, false),
+        keys: Box::new(|_| keys()),
+        size: Box::new(|| Some((100, 30))),
+        blank: Arc::default(),
+        region: Box::new(|_| ()),
+    };
+    let watched = Watched::new(Arc::clone(&guest), None, Box::new(|| at(9_000)));
+    notices.send(Notice::Guest(Some(Box::new(watched)))).unwrap();
+    notices.send(Notice::GuestNews(at(1_000), News::Note("long ago".into()))).unwrap();
+    notices.send(Notice::Quit).unwrap();
+    let painter = Painter::enter(Tape::default(), 100, 30).unwrap();
+    understudy::ui::dashboard::run(&waiting, stage, painter).unwrap();
+    let told: Vec<Time> = lock(&guest).story().lines().map(|line| line.at).collect();
+    assert_eq!(told, [at(1_000)]);
 }

@@ -23,7 +23,7 @@ fn draw(scene: &Scene, theme: &Theme, cols: u16, rows: u16) -> Buffer {
 
 fn draw_area(scene: &Scene, theme: &Theme, cols: u16, rows: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(cols, rows)).unwrap();
-    terminal.draw(|frame| view::draw(frame, &scene.model, theme, &keys(), scene.now)).unwrap();
+    terminal.draw(|frame| view::draw(frame, &scene.model, &scene.face, theme, &keys(), scene.now)).unwrap();
     terminal.backend().buffer().clone()
 }
 
@@ -129,12 +129,12 @@ fn the_old_primary_has_not_heard_of_the_view() {
 fn a_page_over_the_cards() {
     let mut scene = Scene::written(2);
     let text = help(None).expect("there is an overview");
-    scene.model.page = Some(Page::new("HELP", &text));
+    scene.face.page = Some(Page::new("HELP", &text));
     check("a_page_with_all_of_the_help", &scene);
     let keys: String = (1..=40).map(|number| format!("{number:>2}) \"key{number}\"\n")).collect();
     let mut page = Page::new("KEYS", &keys);
     page.turn(1, 76, 15);
-    scene.model.page = Some(page);
+    scene.face.page = Some(page);
     check("a_page_of_several", &scene);
 }
 

@@ -10,7 +10,7 @@ use understudy::core::protocol::{
     CrashCause, CrashPoint, Event, Incarnation, Member, MessageKind, Rank, Reason, Role, Time, View, ViewNumber,
 };
 use understudy::core::store::{Bytes, OpNumber};
-use understudy::ui::dashboard::{KeyHint, Model, Setup};
+use understudy::ui::dashboard::{Face, KeyHint, Model, Setup};
 
 /// The stream of news, piece by piece, in fewer words.
 pub trait Told {
@@ -52,6 +52,7 @@ impl Told for Model {
 pub struct Scene {
     pub model: Model,
     pub now: Time,
+    pub face: Face,
     said: BTreeMap<u32, ServerStatus>,
 }
 
@@ -137,7 +138,7 @@ pub fn key(name: &str, value: &str, op: u64) -> KeyView {
 impl Scene {
     pub fn new(servers: u32) -> Self {
         let setup = Setup { servers, seed: 7, failure_rate: 0.2, animated: true };
-        Self { model: Model::new(setup, at(0)), now: at(0), said: BTreeMap::new() }
+        Self { model: Model::new(setup, at(0)), now: at(0), face: Face::default(), said: BTreeMap::new() }
     }
 
     /// Time passes; the servers go on reporting what they reported last.

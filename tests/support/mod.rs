@@ -6,6 +6,7 @@ pub mod film;
 pub mod hosts;
 pub mod job;
 pub mod load;
+pub mod sim;
 pub mod skip;
 pub mod status;
 pub mod terminal;

@@ -256,6 +256,12 @@ impl Metadata {
         self.failovers
     }
 
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> super::Rules {
+        self.config.rules
+    }
+
     /// Switches the rules (for demonstrations).
     pub fn set_rules(&mut self, rules: super::Rules) {
         self.config.rules = rules;

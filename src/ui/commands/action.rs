@@ -128,3 +128,12 @@ pub enum Action {
     /// A key: the dice off, or on again at the rate they had.
     ToggleDice,
 }
+
+impl Action {
+    /// True when it shows something of what is there, and changes nothing: it may be done while one looks at the past,
+    /// and while a question is open.
+    #[must_use]
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Self::Help(_) | Self::Stage | Self::Diagram | Self::Shot(_))
+    }
+}

@@ -100,9 +100,11 @@ impl Move {
 /// The moves as a Markdown table, for the README.
 #[must_use]
 pub fn markdown_table() -> String {
-    let mut text = "| key | |\n|---|---|\n".to_owned();
-    for (_, keys, what) in MOVES {
-        text.push_str(&format!("| {keys} | {what} |\n"));
-    }
-    text
+    table(MOVES.iter().map(|(_, keys, what)| (*keys, *what)))
+}
+
+/// Keys and what they do, as a Markdown table.
+pub(super) fn table(rows: impl Iterator<Item = (&'static str, &'static str)>) -> String {
+    let rows = rows.map(|(keys, what)| format!("| {keys} | {what} |\n"));
+    "| key | |\n|---|---|\n".to_owned() + &rows.collect::<String>()
 }

@@ -3,7 +3,7 @@
 //! Like the moves, they are here so that bindings, help and README derive from one table. They act on an empty line
 //! only, while a tour is on and nobody is on the stage.
 
-use super::moves::MoveKey;
+use super::moves::{self, MoveKey};
 
 /// What a presenter presses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +53,5 @@ impl TourKey {
 /// The keys as a Markdown table, for the README.
 #[must_use]
 pub fn markdown_table() -> String {
-    let mut text = "| key | |\n|---|---|\n".to_owned();
-    for (keys, what) in TOUR_KEYS {
-        text.push_str(&format!("| {keys} | {what} |\n"));
-    }
-    text
+    moves::table(TOUR_KEYS.iter().copied())
 }

@@ -150,8 +150,7 @@ impl ConditionalEventHandler for Press {
             return Some(Cmd::Noop);
         }
         // The start button of a clicker sends F5: nothing breaks while a question is open.
-        let is_harmless = matches!(self.key.action, Action::Help(_) | Action::Stage | Action::Diagram);
-        if !is_harmless && self.tour.as_ref().is_some_and(|tour| tour.is_asking()) {
+        if !self.key.action.only_looks() && self.tour.as_ref().is_some_and(|tour| tour.is_asking()) {
             return Some(Cmd::Noop);
         }
         // Somebody leaning on a key: presses beyond the queue are dropped.

@@ -387,7 +387,7 @@ impl Drop for Prompt {
 /// A picture is made of what is looked at.
 fn only_looks(line: &str) -> bool {
     let asked = parse::request(line.as_bytes());
-    asked.is_ok_and(|asked| asked.is_some_and(|asked| matches!(asked.action, Action::Diagram | Action::Shot(_))))
+    asked.is_ok_and(|asked| asked.is_some_and(|asked| asked.action.only_looks()))
 }
 
 /// Whoever acts, acts now: what is frozen jumps there.
@@ -455,7 +455,9 @@ impl PromptKeys {
             let _ = self.session.perform(&key.action);
             return;
         }
-        to_now(self.stage.as_ref());
+        if !key.action.only_looks() {
+            to_now(self.stage.as_ref());
+        }
         let answer = self.session.press(key, Instant::now());
         let text = on_page(self.pager.as_ref(), key.label, &answer, &self.palette)
             .unwrap_or_else(|| key_answer(key, &answer, &self.palette));

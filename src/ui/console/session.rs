@@ -1,7 +1,8 @@
 //! Carries an action out at the cluster's [`Desk`].
 //!
 //! One session serves the prompt, the keys (from a thread of their own) and line mode. It keeps nothing
-//! but what its own switches need: the links that it cut, the failure rate that it switched off, the rules in force.
+//! but what its own keys need, of each cluster that answers at the desk ([`Desk::whose`]): the failure rate that was
+//! switched off, the key that must be pressed again. What is in force there the cluster itself says.
 //!
 //! # The last copy
 //!
@@ -26,10 +27,10 @@ use crate::ui::commands::help::help;
 use crate::ui::commands::keys::KeySpec;
 use crate::ui::commands::parse::Request;
 use crate::ui::commands::presenter::TourKey;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The rate at which the dice are switched on when they were never on before.
@@ -67,7 +68,7 @@ pub trait TourGuide: Send + Sync {
     /// So many hands went up for each answer.
     ///
     /// # Errors
-    /// When nobody was asked, or there are more numbers than answers.
+    /// When nobody was asked, or there is not a number for each answer.
     fn count_hands(&self, hands: &[u32]) -> Result<(), String>;
 }
 
@@ -82,18 +83,14 @@ pub struct ConsoleSession {
     interrupted: Arc<AtomicBool>,
     /// Virtual time stands: whoever waited for an answer would wait for ever.
     stands: Arc<AtomicBool>,
-    memory: Mutex<Memory>,
+    memories: Mutex<BTreeMap<u64, Memory>>,
 }
 
-/// What the toggles have to remember.
+/// What keys have to remember of a cluster.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Links cut by this session, from → to.
-    cuts: BTreeSet<(Rank, Rank)>,
     /// The rate before the dice were switched off.
     rate_before: Option<f64>,
-    /// The rules in force.
-    rules: Rules,
     /// The key that would take the only copy of the data, whose that is, and when it was pressed.
     warned: Option<(u8, Rank, Instant)>,
 }
@@ -127,7 +124,7 @@ impl ConsoleSession {
             ascii: false,
             interrupted,
             stands: Arc::default(),
-            memory: Mutex::default(),
+            memories: Mutex::default(),
         }
     }
 
@@ -161,13 +158,6 @@ impl ConsoleSession {
         if self.ascii { answer.in_ascii() } else { answer }
     }
 
-    /// The same, over a cluster that was started with these rules.
-    #[must_use]
-    pub fn with_rules(self, rules: Rules) -> Self {
-        self.memory().rules = rules;
-        self
-    }
-
     /// Set it (from a signal handler, say) to end a `SLEEP` or a repeated command early.
     #[must_use]
     pub fn interrupter(&self) -> Arc<AtomicBool> {
@@ -184,12 +174,6 @@ impl ConsoleSession {
     #[must_use]
     pub fn desk(&self) -> &Desk {
         &self.desk
-    }
-
-    /// The links that this session cut and that were not healed, from → to.
-    #[must_use]
-    pub fn cuts(&self) -> Vec<(Rank, Rank)> {
-        self.memory().cuts.iter().copied().collect()
     }
 
     /// Carries a request out, as often as it says. `each` is told every answer and may stop by `false`.
@@ -215,7 +199,7 @@ impl ConsoleSession {
             _ => None,
         };
         let copy = target.and_then(|(rank, _)| last_copy(&self.desk.status(), rank));
-        let warned = self.memory().warned.take();
+        let warned = self.remembered(|memory| memory.warned.take());
         let Some(copy) = copy else { return self.perform(&key.action) };
         let is_second = warned.is_some_and(|(function, rank, at)| {
             (function, rank) == (key.function, copy.rank) && now.duration_since(at) <= SECOND_PRESS_MAX
@@ -223,7 +207,7 @@ impl ConsoleSession {
         if is_second {
             return self.perform(&key.action);
         }
-        self.memory().warned = Some((key.function, copy.rank, now));
+        self.remembered(|memory| memory.warned = Some((key.function, copy.rank, now)));
         let (rank, name, seconds) = (copy.rank, key.name(), SECOND_PRESS_MAX.as_secs());
         self.worded(Answer::Error(format!(
             "server {rank} has {copy}: press {name} again within {seconds} s to lose it"
@@ -257,7 +241,7 @@ impl ConsoleSession {
             Action::FailRate(probability) => self.fail_rate(*probability).into(),
             Action::Swap => self.swap().into(),
             Action::Reset { anyway } => self.reset(*anyway).into(),
-            Action::Rules(rule) => Answer::Text(rules_text(self.memory().rules, *rule)),
+            Action::Rules(rule) => Answer::Text(rules_text(self.desk.status().rules, *rule)),
             Action::SetRule(rule, on) => self.set_rule(*rule, *on).into(),
             Action::Status => Answer::Text(status_text(&self.desk.status())),
             Action::View => Answer::Text(views_text(&self.desk.status())),
@@ -426,20 +410,11 @@ impl ConsoleSession {
     }
 
     fn set_cut(&self, from: Rank, to: Rank, cut: bool) -> Result<(), String> {
-        self.desk.control(from, Control::Cut { peer: to, cut })?;
-        let mut memory = self.memory();
-        if cut {
-            memory.cuts.insert((from, to));
-        } else {
-            memory.cuts.remove(&(from, to));
-        }
-        Ok(())
+        self.desk.control(from, Control::Cut { peer: to, cut })
     }
 
     fn heal(&self) -> Result<(), String> {
-        self.tell_network(&Control::Heal, "all links healed")?;
-        self.memory().cuts.clear();
-        Ok(())
+        self.tell_network(&Control::Heal, "all links healed")
     }
 
     fn fail_rate(&self, probability: f64) -> Result<(), String> {
@@ -487,13 +462,12 @@ impl ConsoleSession {
 
     /// The metadata server first: it knows the rules for every server that is started later.
     fn set_rule(&self, rule: Rule, on: bool) -> Result<(), String> {
-        let mut rules = self.memory().rules;
+        let mut rules = self.desk.status().rules;
         rules.set(rule, on);
         let control = Control::Rules { rules };
         let note = if on { format!("rule {rule} on") } else { format!("rule {rule} off: {}", rule.without()) };
         self.noted(&note, || {
             self.desk.control(METADATA, control.clone())?;
-            self.memory().rules = rules;
             let picture = self.picture();
             let others = picture.ranks().filter(|rank| *rank != METADATA);
             self.tell(others.filter(|rank| picture.standing(*rank) != Some(Standing::Dead)).collect(), &control)
@@ -502,7 +476,7 @@ impl ConsoleSession {
 
     fn toggle_link(&self) -> Result<(), String> {
         let picture = self.picture();
-        let mut cuts: BTreeSet<_> = self.memory().cuts.clone();
+        let mut cuts = self.desk.status().cuts;
         cuts.extend(&picture.cuts);
         if cuts.is_empty() {
             rank_of(Who::Primary, &picture)?;
@@ -530,10 +504,10 @@ impl ConsoleSession {
         let rate = self.picture().failure_rate;
         if rate > 0.0 {
             self.fail_rate(0.0)?;
-            self.memory().rate_before = Some(rate);
+            self.remembered(|memory| memory.rate_before = Some(rate));
             return Ok(());
         }
-        let rate_before = self.memory().rate_before;
+        let rate_before = self.remembered(|memory| memory.rate_before);
         self.fail_rate(rate_before.unwrap_or(FAILURE_RATE_DEFAULT))
     }
 
@@ -632,8 +606,12 @@ impl ConsoleSession {
         })
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is remembered of the cluster that answers now. Of one that answered in its place before, nothing is.
+    fn remembered<T>(&self, of: impl FnOnce(&mut Memory) -> T) -> T {
+        let whose = self.desk.whose();
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.retain(|known, _| *known == 0 || *known == whose);
+        of(memories.entry(whose).or_default())
     }
 }
 

@@ -3,6 +3,7 @@
 //! An SVG has the shape of a slide (16:9), letters of 16 pixels on a sheet about a thousand wide, and a title on each
 //! row of the diagram that holds the whole message.
 
+use super::face::Face;
 use super::layout;
 use super::model::Model;
 use super::panels::diagram;
@@ -16,7 +17,6 @@ use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 use std::fmt::Write as _;
-use std::path::Path;
 
 /// A letter is so wide, and a row so high, in pixels.
 const LETTER: (f64, f64) = (9.64, 20.0);
@@ -27,66 +27,49 @@ const MARGIN: f64 = 16.0;
 const DIAGRAM_SIZE: (u16, u16) = (100, 26);
 /// The size of a screen that nobody looks at.
 pub const SCREEN_SIZE: (u16, u16) = (100, 30);
+/// The first sixteen colours, as many terminals have them.
+const SIXTEEN: [&str; 16] = [
+    "#484f58", "#ff7b72", "#3fb950", "#d29922", "#58a6ff", "#bc8cff", "#39c5cf", "#b1bac4", "#6e7681", "#ffa198",
+    "#56d364", "#e3b341", "#79c0ff", "#d2a8ff", "#56d4dd", "#ffffff",
+];
 const FONTS: &str = "'DejaVu Sans Mono', 'Liberation Mono', Menlo, Consolas, monospace";
 
-/// What a picture is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Motif {
-    /// Everything above the prompt.
-    Screen,
-    /// The space–time diagram alone.
-    Diagram,
-}
-
-/// A picture in the format that the name of the file asks for; `None` for a name that ends in neither .svg nor .txt.
-/// `size`: columns and rows of the whole terminal.
+/// The picture that is wished for, of what is shown; `None` for a file whose name ends in neither .svg nor .txt.
+/// `is_big`: as the back row sees it; `size`: columns and rows of the whole terminal.
 #[must_use]
-pub fn picture(
-    path: &Path,
-    motif: Motif,
-    theme: ThemeName,
-    model: &Model,
-    size: (u16, u16),
-    now: Time,
-) -> Option<String> {
-    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    let (buffer, titles) = drawn(motif, &Theme::new(theme, false), model, size, now)?;
+pub fn shot(shot: &Shot, (model, face): (&Model, &Face), is_big: bool, size: (u16, u16), now: Time) -> Option<String> {
+    let extension = shot.file.extension()?.to_str()?.to_ascii_lowercase();
+    let name = if shot.dark { ThemeName::Dark } else { ThemeName::Light };
+    let theme = Theme::new(name, false).for_the_back_row(is_big);
+    let (buffer, titles) = match shot.diagram.unwrap_or(face.shows_diagram) {
+        true => drawn_diagram(model, face.caption.is_some(), &theme, now),
+        false => (drawn_screen((model, face), &theme, size, now)?, Vec::new()),
+    };
     match extension.as_str() {
-        "svg" => Some(svg(&buffer, theme != ThemeName::Light, &titles)),
+        "svg" => Some(svg(&buffer, shot.dark, &titles)),
         "txt" => Some(text(&buffer)),
         _ => None,
     }
 }
 
-/// The picture that is wished for, of a model as it is shown; `None` for a file of another kind.
-#[must_use]
-pub fn shot(shot: &Shot, model: &Model, size: (u16, u16), now: Time) -> Option<String> {
-    let is_diagram = shot.diagram.unwrap_or(model.shows_diagram);
-    let (motif, theme) = (
-        if is_diagram { Motif::Diagram } else { Motif::Screen },
-        if shot.dark { ThemeName::Dark } else { ThemeName::Light },
-    );
-    picture(&shot.file, motif, theme, model, size, now)
-}
-
 /// What is on a row of the picture, in whole sentences.
 type Titles = Vec<(u16, String)>;
 
-fn drawn(motif: Motif, theme: &Theme, model: &Model, size: (u16, u16), now: Time) -> Option<(Buffer, Titles)> {
-    match motif {
-        Motif::Screen => {
-            let (cols, rows) = (size.0.max(1), layout::split(size.0, size.1).0.max(1));
-            let mut terminal = Terminal::new(TestBackend::new(cols, rows)).ok()?;
-            terminal.draw(|frame| view::draw(frame, model, theme, &[], now)).ok()?;
-            Some((terminal.backend().buffer().clone(), Vec::new()))
-        }
-        Motif::Diagram => {
-            let area = Rect::new(0, 0, DIAGRAM_SIZE.0, DIAGRAM_SIZE.1);
-            let mut buffer = Buffer::empty(area);
-            diagram::draw(&mut buffer, area, model, theme, now);
-            Some((buffer, diagram::titles(area, model)))
-        }
-    }
+/// Everything above the prompt.
+fn drawn_screen((model, face): (&Model, &Face), theme: &Theme, size: (u16, u16), now: Time) -> Option<Buffer> {
+    let (cols, rows) = (size.0.max(1), layout::split(size.0, size.1).0.max(1));
+    let mut terminal = Terminal::new(TestBackend::new(cols, rows)).ok()?;
+    let face = Face { shows_diagram: false, ..face.clone() };
+    terminal.draw(|frame| view::draw(frame, model, &face, theme, &[], now)).ok()?;
+    Some(terminal.backend().buffer().clone())
+}
+
+/// The space–time diagram alone.
+fn drawn_diagram(model: &Model, is_stepped: bool, theme: &Theme, now: Time) -> (Buffer, Titles) {
+    let area = Rect::new(0, 0, DIAGRAM_SIZE.0, DIAGRAM_SIZE.1);
+    let mut buffer = Buffer::empty(area);
+    diagram::draw(&mut buffer, area, model, is_stepped, theme, now);
+    (buffer, diagram::titles(area, model))
 }
 
 /// The diagram as text, as many rows as it has.
@@ -95,7 +78,7 @@ pub fn diagram_text(model: &Model, now: Time) -> String {
     let rows = u16::try_from(model.diagram().rows().len()).unwrap_or(u16::MAX);
     let area = Rect::new(0, 0, DIAGRAM_SIZE.0, rows.saturating_add(2));
     let mut buffer = Buffer::empty(area);
-    diagram::draw(&mut buffer, area, model, &Theme::new(ThemeName::Mono, false), now);
+    diagram::draw(&mut buffer, area, model, false, &Theme::new(ThemeName::Mono, false), now);
     text(&buffer).trim_end().to_owned()
 }
 
@@ -110,7 +93,9 @@ fn text(buffer: &Buffer) -> String {
     text
 }
 
-fn svg(buffer: &Buffer, is_dark: bool, titles: &Titles) -> String {
+/// A picture of these cells, on dark or light ground. `titles`: what is on a row, in whole sentences.
+#[must_use]
+pub fn svg(buffer: &Buffer, is_dark: bool, titles: &[(u16, String)]) -> String {
     let Rect { width, height, .. } = buffer.area;
     let (inner_width, inner_height) = (f64::from(width) * LETTER.0, f64::from(height) * LETTER.1);
     let (wide, high) = (inner_width + 2.0 * MARGIN, inner_height + 2.0 * MARGIN);
@@ -184,22 +169,11 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// A colour of the palette of 256; themes use no others.
+/// A colour of the palette of 256: themes use those from the sixteenth on, the prompt those before.
 fn colour(colour: Color) -> Option<String> {
     let Color::Indexed(number) = colour else { return None };
     let (red, green, blue) = match number {
-        0..16 => {
-            let on = |bit: u8| {
-                if number & bit == 0 {
-                    0
-                } else if number < 8 {
-                    205
-                } else {
-                    255
-                }
-            };
-            (on(1), on(2), on(4))
-        }
+        0..16 => return Some(SIXTEEN[usize::from(number)].to_owned()),
         16..232 => {
             let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
             let n = number - 16;
@@ -221,7 +195,7 @@ mod tests {
     fn an_svg_has_text_as_text_in_the_shape_of_a_slide() {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 100, 26));
         buffer.set_string(3, 2, "a <b> & c", ratatui::style::Style::new().fg(Color::Indexed(203)));
-        let (dark, light) = (svg(&buffer, true, &vec![(2, "all of <it>".into())]), svg(&buffer, false, &Vec::new()));
+        let (dark, light) = (svg(&buffer, true, &[(2, "all of <it>".into())]), svg(&buffer, false, &[]));
         assert!(dark.contains(">a &lt;b&gt; &amp; c<") && dark.contains("#ff5f5f"), "{dark}");
         assert!(dark.contains("<title>all of &lt;it&gt;</title>") && !light.contains("<title>"));
         assert_ne!(dark, light);

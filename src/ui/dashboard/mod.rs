@@ -11,6 +11,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`model`] | what the screen knows |
+//! | [`face`] | what of it is shown, and what lies over it |
 //! | [`export`] | pictures for slides: SVG and text |
 //! | [`layout`] | who gets which rows and columns |
 //! | [`view`] | the picture, as a pure function |
@@ -30,6 +31,7 @@
 //! that announces a change belongs to the prompt's editor.
 
 pub mod export;
+pub mod face;
 pub mod layout;
 pub mod model;
 pub mod painter;
@@ -37,6 +39,7 @@ pub mod panels;
 pub mod theme;
 pub mod view;
 
+pub use face::Face;
 pub use model::{Model, Setup};
 pub use painter::{Painter, leave_text};
 pub use theme::{Theme, ThemeName};
@@ -52,6 +55,7 @@ use rustix::fd::AsFd;
 use rustix::termios::tcgetwinsize;
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,19 +78,21 @@ pub enum Notice {
     /// The cluster tells something; when it did.
     News(Time, News),
     /// Another cluster is shown in its place; `None`: no more.
-    Guest(Option<Box<Guest>>),
-    /// That other cluster tells something.
-    GuestNews(News),
+    Guest(Option<Box<Watched>>),
+    /// That other cluster tells something; when it did.
+    GuestNews(Time, News),
     /// One sentence above the keys, of the guest.
     Caption(Option<String>),
-    /// Nothing is shown, whatever happens; or all is again.
-    Blank(bool),
+    /// Something that the picture depends on has changed.
+    Look,
     /// A text to show over the cards; `None` closes it.
     Page(Option<model::page::Page>),
     /// Turn so many pages of it.
     Turn(isize),
     /// The diagram in place of the cards, or the cards again.
     Diagram,
+    /// Big numbers for the back row, or all panels again.
+    Present,
     /// A picture of what is shown, as a file of this name would hold it.
     Shot { shot: Shot, answer: Sender<Option<String>> },
     /// On the stage: go there.
@@ -104,31 +110,37 @@ pub trait Lookback: Send {
     /// The viewer wants to go there.
     fn act(&mut self, wanted: Move, live: &Model);
     /// Draws what is looked at; false, and nothing drawn, when that is the present.
-    fn draw(&mut self, frame: &mut Frame, live: &Model, theme: &Theme, keys: &[KeyHint], now: Time) -> bool;
-    /// What is looked at, and its time, unless it is the present.
-    fn shown(&self) -> Option<(&Model, Time)>;
+    fn draw(&mut self, frame: &mut Frame, live: (&Model, &Face), theme: &Theme, keys: &[KeyHint], now: Time) -> bool;
+    /// What is looked at, what is said of it, and its time, unless it is the present.
+    fn shown(&self) -> Option<(&Model, Option<&str>, Time)>;
     /// How long its picture stays as it is; `None` when it shows the present.
     fn still_for(&self) -> Option<Duration>;
 }
 
-/// Another cluster, shown for a while in the place of ours.
-pub struct Guest {
-    /// What is known of it.
+/// A cluster that can be shown: ours, or another for a while in its place.
+pub struct Watched {
+    /// What is known of it; shared with those who ask.
     pub model: Arc<Mutex<Model>>,
-    /// Looks back at it.
-    pub lookback: Box<dyn Lookback>,
-    /// Its time, which may stand.
+    /// Looks back at it, where somebody can.
+    pub lookback: Option<Box<dyn Lookback>>,
+    /// Its time, which may stand: that of [`News::Asked`] and (on one host) of the reports.
     pub clock: Box<dyn Fn() -> Time + Send>,
+    /// How it is looked at.
+    face: Face,
     /// The time that was last seen, and since when that is.
     seen: (Time, Instant),
 }
 
-impl Guest {
+impl Watched {
     /// A cluster by its model, who looks back at it, and its time.
     #[must_use]
-    pub fn new(model: Arc<Mutex<Model>>, lookback: Box<dyn Lookback>, clock: Box<dyn Fn() -> Time + Send>) -> Self {
+    pub fn new(
+        model: Arc<Mutex<Model>>,
+        lookback: Option<Box<dyn Lookback>>,
+        clock: Box<dyn Fn() -> Time + Send>,
+    ) -> Self {
         let seen = (clock(), Instant::now());
-        Self { model, lookback, clock, seen }
+        Self { model, lookback, clock, face: Face::default(), seen }
     }
 
     /// The time, and how long it has been standing.
@@ -139,11 +151,33 @@ impl Guest {
         }
         (now, self.seen.1.elapsed())
     }
+
+    /// Folds what is told of it.
+    fn hear(&mut self, at: Time, news: &News) -> Urgency {
+        let mut model = lock(&self.model);
+        let lively = model.fold(at, news);
+        if let Some(lookback) = &mut self.lookback {
+            lookback.told(at, news, &model);
+        }
+        if lively { Urgency::Lively } else { Urgency::Idle }
+    }
+
+    /// A picture of what is shown, as a file of this name would hold it.
+    fn shoot(&self, shot: &Shot, is_big: bool, size: (u16, u16)) -> Option<String> {
+        let live = lock(&self.model);
+        match self.lookback.as_ref().and_then(|lookback| lookback.shown()) {
+            Some((past, caption, at)) => {
+                let face = self.face.saying(caption.map(str::to_owned));
+                export::shot(shot, (past, &face), is_big, size, at)
+            }
+            None => export::shot(shot, (&live, &self.face), is_big, size, (self.clock)()),
+        }
+    }
 }
 
-impl std::fmt::Debug for Guest {
+impl std::fmt::Debug for Watched {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guest").finish_non_exhaustive()
+        f.debug_struct("Watched").finish_non_exhaustive()
     }
 }
 
@@ -152,24 +186,26 @@ pub type KeyBar = Box<dyn Fn(&Model) -> Vec<KeyHint> + Send>;
 
 /// What the dashboard's thread works with.
 pub struct Stage {
-    /// Shared with the prompt.
-    pub model: Arc<Mutex<Model>>,
+    /// Our cluster.
+    pub own: Watched,
+    /// Who is shown in its place.
+    pub guest: Option<Box<Watched>>,
     /// The looks.
     pub theme: Theme,
     /// The key bar for the state of the model.
     pub keys: KeyBar,
-    /// Now, by the clock of [`News::Asked`] and (on one host) of the reports.
-    pub clock: Box<dyn Fn() -> Time + Send>,
     /// Columns and rows of the whole terminal.
     pub size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
-    /// Looks back, where somebody can.
-    pub lookback: Option<Box<dyn Lookback>>,
-    /// Who is shown in the place of all that.
-    pub guest: Option<Box<Guest>>,
-    /// Nothing is shown.
-    pub blank: bool,
+    /// While this is set nothing is shown.
+    pub blank: Arc<AtomicBool>,
     /// The window has a new size: write this on the prompt's side, then the tail of what was said there.
     pub region: Box<dyn FnMut(String) + Send>,
+}
+
+impl Stage {
+    fn shown(&mut self) -> &mut Watched {
+        self.guest.as_deref_mut().unwrap_or(&mut self.own)
+    }
 }
 
 /// The way to the dashboard, and its end of it.
@@ -251,63 +287,27 @@ pub fn run<W: Write>(notices: &Receiver<Notice>, mut stage: Stage, painter: Pain
 
 /// Draws a frame; says how long it stays true if nothing happens.
 fn paint<W: Write>(stage: &mut Stage, painter: &mut Painter<W>) -> io::Result<Duration> {
-    let Shown { model, mut lookback, now, stood } =
-        Shown::of(&mut stage.guest, &stage.model, &mut stage.lookback, &stage.clock);
+    let blank = stage.blank.load(Ordering::SeqCst);
+    let watched = stage.guest.as_deref_mut().unwrap_or(&mut stage.own);
+    let (now, stood) = watched.now();
+    let Watched { model, lookback, face, .. } = watched;
     let mut model = lock(model);
     // What is in the air arrives although the clocks stand.
-    if let Some(stood) = stood {
-        model.fly_on(stood);
-    }
+    model.fly_on(stood);
     model.tick(now);
     let keys = (stage.keys)(&model);
-    let (theme, blank) = (&stage.theme, stage.blank);
+    let theme = &stage.theme;
     painter.paint(|frame| {
         if blank {
             return;
         }
-        let is_past = lookback.as_mut().is_some_and(|lookback| lookback.draw(frame, &model, theme, &keys, now));
+        let is_past = lookback.as_mut().is_some_and(|past| past.draw(frame, (&model, face), theme, &keys, now));
         if !is_past {
-            view::draw(frame, &model, theme, &keys, now);
+            view::draw(frame, &model, face, theme, &keys, now);
         }
     })?;
-    let past = lookback.and_then(|lookback| lookback.still_for());
+    let past = lookback.as_ref().and_then(|lookback| lookback.still_for());
     Ok(past.unwrap_or_else(|| model.still_for(now)))
-}
-
-/// Whose picture is on the screen: the guest's, or ours.
-struct Shown<'a> {
-    model: &'a Mutex<Model>,
-    lookback: Option<&'a mut Box<dyn Lookback>>,
-    now: Time,
-    /// How long a guest's clock has been standing.
-    stood: Option<Duration>,
-}
-
-impl<'a> Shown<'a> {
-    fn of(
-        guest: &'a mut Option<Box<Guest>>,
-        model: &'a Mutex<Model>,
-        lookback: &'a mut Option<Box<dyn Lookback>>,
-        clock: &dyn Fn() -> Time,
-    ) -> Self {
-        match guest {
-            Some(guest) => {
-                let (now, stood) = guest.now();
-                Self { model: &guest.model, lookback: Some(&mut guest.lookback), now, stood: Some(stood) }
-            }
-            None => Self { model, lookback: lookback.as_mut(), now: clock(), stood: None },
-        }
-    }
-
-    /// Folds what is told of it.
-    fn hear(self, news: &News) -> Urgency {
-        let mut model = lock(self.model);
-        let lively = model.fold(self.now, news);
-        if let Some(lookback) = self.lookback {
-            lookback.told(self.now, news, &model);
-        }
-        if lively { Urgency::Lively } else { Urgency::Idle }
-    }
 }
 
 /// How soon the screen must follow.
@@ -333,47 +333,42 @@ fn fold(stage: &mut Stage, size: (u16, u16), first: Notice, notices: &Receiver<N
 }
 
 fn fold_one(stage: &mut Stage, size: (u16, u16), notice: Notice) -> Urgency {
-    let (model, lookback, clock) = (&stage.model, &mut stage.lookback, &stage.clock);
     match notice {
         Notice::News(at, news) => {
-            let urgency = Shown { now: at, ..Shown::of(&mut None, model, lookback, clock) }.hear(&news);
+            let urgency = stage.own.hear(at, &news);
             // Nobody sees it.
             return if stage.guest.is_some() { Urgency::Idle } else { urgency };
         }
-        Notice::GuestNews(news) if stage.guest.is_some() => {
-            return Shown::of(&mut stage.guest, model, lookback, clock).hear(&news);
+        Notice::GuestNews(at, news) => {
+            return stage.guest.as_mut().map_or(Urgency::Idle, |guest| guest.hear(at, &news));
         }
-        Notice::GuestNews(_) => return Urgency::Idle,
         Notice::Guest(guest) => stage.guest = guest,
         Notice::Caption(caption) => {
-            if let Some(guest) = &stage.guest {
-                lock(&guest.model).caption = caption;
+            if let Some(guest) = &mut stage.guest {
+                guest.face.caption = caption;
             }
         }
-        Notice::Blank(blank) => stage.blank = blank,
+        Notice::Look => {}
         Notice::Diagram => {
-            let mut model = lock(Shown::of(&mut stage.guest, model, lookback, clock).model);
-            model.shows_diagram = !model.shows_diagram;
+            let face = &mut stage.shown().face;
+            face.shows_diagram = !face.shows_diagram;
         }
+        Notice::Present => stage.theme.big = !stage.theme.big,
         Notice::Shot { shot, answer } => {
-            let shown = Shown::of(&mut stage.guest, model, lookback, clock);
-            let live = lock(shown.model);
-            let past = shown.lookback.as_ref().and_then(|lookback| lookback.shown());
-            let (model, at) = past.unwrap_or((&live, shown.now));
-            let _ = answer.try_send(export::shot(&shot, model, size, at));
+            let is_big = stage.theme.big;
+            let _ = answer.try_send(stage.shown().shoot(&shot, is_big, size));
             return Urgency::Idle;
         }
         Notice::Move(wanted) => {
-            let shown = Shown::of(&mut stage.guest, model, lookback, clock);
-            if let Some(lookback) = shown.lookback {
-                lookback.act(wanted, &lock(shown.model));
+            let Watched { model, lookback, .. } = stage.shown();
+            if let Some(lookback) = lookback {
+                lookback.act(wanted, &lock(model));
             }
         }
-        Notice::Page(page) => lock(Shown::of(&mut stage.guest, model, lookback, clock).model).page = page,
+        Notice::Page(page) => stage.shown().face.page = page,
         Notice::Turn(pages) => {
             let place = panels::page::inside(layout::page(size.0, size.1));
-            let mut model = lock(Shown::of(&mut stage.guest, model, lookback, clock).model);
-            if let Some(page) = &mut model.page {
+            if let Some(page) = &mut stage.shown().face.page {
                 page.turn(pages, usize::from(place.width), usize::from(place.height));
             }
         }

@@ -13,6 +13,7 @@
 //! | [`flights`] | messages under way, slowed for the eye |
 //! | [`stopwatch`] | the phases of a failover |
 //! | [`latency`] | quantiles and the sparkline |
+//! | [`words`] | what stands in the words of a message |
 //! | [`page`] | a long text, shown over everything until it is closed |
 //!
 //! Everything is bounded: cards by the number of servers, keys, events, flights and latencies by the
@@ -31,6 +32,7 @@ pub mod page;
 pub mod server;
 pub mod stopwatch;
 pub mod story;
+pub mod words;
 
 use crate::cluster::{News, Sight, Standing, Verdict};
 use crate::core::fault::Control;
@@ -40,7 +42,6 @@ use crate::core::protocol::{Event, MessageKind, Observation, Rank, Reason, Time,
 use diagram::Diagram;
 use flights::Flights;
 use latency::Latency;
-use page::Page;
 use serde::{Deserialize, Serialize};
 use server::Server;
 use std::collections::{BTreeSet, VecDeque};
@@ -141,12 +142,6 @@ pub struct Model {
     pub load: Option<Report>,
     /// How the door is, where there is one.
     pub door: Option<Sight>,
-    /// A text over the cards, while one is shown.
-    pub page: Option<Page>,
-    /// The space–time diagram takes the place of cards and links.
-    pub shows_diagram: bool,
-    /// What is going on, in a sentence, for whoever looks at it step by step.
-    pub caption: Option<String>,
     servers: Vec<Server>,
     view: Option<Arc<View>>,
     asked: Option<(Time, String)>,
@@ -172,9 +167,6 @@ impl Model {
             clients: 0,
             load: None,
             door: None,
-            page: None,
-            shows_diagram: false,
-            caption: None,
             view: None,
             asked: None,
             operations: VecDeque::new(),

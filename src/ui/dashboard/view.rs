@@ -22,6 +22,7 @@
 //! The prompt lives below, in rows that are not the dashboard's. With three servers and more the cards
 //! stand in one or two rows, joined by one line; see [`super::layout`].
 
+use super::face::Face;
 use super::layout::{self, Detail, Plan};
 use super::model::Model;
 use super::panels::{big, caption, card, client, diagram, events, failover, header, keybar, latency, links, page};
@@ -67,7 +68,7 @@ impl KeyHint {
 }
 
 /// Draws the dashboard over the whole area of `frame`.
-pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], now: Time) {
+pub fn draw(frame: &mut Frame, model: &Model, face: &Face, theme: &Theme, keys: &[KeyHint], now: Time) {
     let area = frame.area();
     let buffer = frame.buffer_mut();
     if area.is_empty() {
@@ -78,30 +79,32 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
         theme::plain(theme, buffer);
         return;
     }
-    let (mut plan, diagram) = if model.shows_diagram {
+    let (mut plan, diagram) = if face.shows_diagram {
         layout::plan_with_diagram(area, model.servers().len())
     } else {
         (layout::plan(area, model.servers().len()), Rect::default())
     };
+    // Who wants to see the diagram sees it, from the back row as well.
+    let is_big = theme.big && !face.shows_diagram && layout::detail(area) == Detail::Full;
     let mut last = plan.keys.y;
-    if let Some(caption) = &model.caption {
+    if let Some(caption) = &face.caption {
         let row = plan.take_last_row();
         last = row.y;
         caption::draw(buffer, row, caption, theme);
     }
     let beside_notice = plan.latency.y == plan.notice.y && !plan.latency.is_empty();
     header::draw(buffer, plan.header, model, theme, now, beside_notice);
-    let has_latency = if beside_notice { !model.has_notice() } else { !theme.big };
+    let has_latency = if beside_notice { !model.has_notice() } else { !is_big };
     if has_latency {
         latency::draw(buffer, plan.latency, model, theme);
     }
     // What must not be overlooked takes the whole row.
     let whole = Rect { width: area.width, ..plan.notice };
     header::draw_notice(buffer, if model.has_notice() { whole } else { plan.notice }, model, theme);
-    if theme.big && layout::detail(area) == Detail::Full {
+    if is_big {
         let between = Rect { y: plan.header.y + 3, height: last.saturating_sub(plan.header.y + 3), ..area };
         big::draw(buffer, between, model, theme, now);
-        overlay(buffer, area, &plan, (model, theme, keys));
+        overlay(buffer, area, &plan, (face, theme, keys));
         return;
     }
     for (server, place) in model.servers().iter().zip(&plan.cards) {
@@ -111,16 +114,16 @@ pub fn draw(frame: &mut Frame, model: &Model, theme: &Theme, keys: &[KeyHint], n
         client::draw(buffer, place, model, theme, now);
         links::draw(buffer, &plan, model, theme, now);
     }
-    diagram::draw(buffer, diagram, model, theme, now);
+    diagram::draw(buffer, diagram, model, face.caption.is_some(), theme, now);
     events::draw(buffer, plan.events, model, theme);
     failover::draw(buffer, plan.failover, model, theme, now);
-    overlay(buffer, area, &plan, (model, theme, keys));
+    overlay(buffer, area, &plan, (face, theme, keys));
 }
 
 /// The key bar, and the page over everything else.
-fn overlay(buffer: &mut Buffer, area: Rect, plan: &Plan, (model, theme, keys): (&Model, &Theme, &[KeyHint])) {
+fn overlay(buffer: &mut Buffer, area: Rect, plan: &Plan, (face, theme, keys): (&Face, &Theme, &[KeyHint])) {
     keybar::draw(buffer, plan.keys, keys, theme);
-    if let Some(shown) = &model.page {
+    if let Some(shown) = &face.page {
         let between =
             Rect { y: plan.header.bottom(), height: plan.keys.y.saturating_sub(plan.header.bottom()), ..area };
         page::draw(buffer, between, shown, theme);

@@ -12,6 +12,8 @@ use crate::core::store::OpNumber;
 use crate::core::store::bytes::preview;
 use crate::ui::dashboard::Model;
 use crate::ui::dashboard::model::flights::FlightKind;
+use crate::ui::dashboard::model::words;
+use crate::ui::dashboard::panels::short;
 use std::time::Duration;
 
 /// A request, and an answer, in no more characters.
@@ -45,9 +47,9 @@ pub fn caption(pieces: &[(Time, News)], model: &Model) -> Option<String> {
 fn said(news: &News, model: &Model) -> Vec<(Weight, String)> {
     let one = match news {
         News::Observation(observation) => return reported(observation, model),
-        News::Asked { command, .. } => (Weight::Asked, format!("the client asks: {}", words(command))),
+        News::Asked { command, .. } => (Weight::Asked, format!("the client asks: {}", in_short(command))),
         News::Answered { reply, took, .. } => {
-            (Weight::Act, format!("the client has its answer after {}: {}", in_short(*took), words(reply)))
+            (Weight::Act, format!("the client has its answer after {}: {}", short(*took), in_short(reply)))
         }
         News::Gone { rank } => (Weight::Turn, format!("the process of server {rank} is gone, and its memory with it")),
         News::Stopped { rank, stopped: true } => {
@@ -101,7 +103,7 @@ fn network(rank: Rank, control: &Control) -> String {
 fn of_message(from: Rank, flight: &Flight, model: &Model) -> String {
     use MessageKind as M;
     let (sender, to) = (name(from, flight.kind, model), name(flight.to, flight.kind, model));
-    let word = |key: &str| word(&flight.text, key);
+    let word = |key: &str| words::value(&flight.text, key).unwrap_or("?");
     match flight.kind {
         M::Request => format!("{sender} asks {to}: the primary gives all writes one order"),
         M::Reply => format!("{sender} answers {to}: all members have it, or a lease lets it read"),
@@ -111,28 +113,28 @@ fn of_message(from: Rank, flight: &Flight, model: &Model) -> String {
         M::Announce => format!("{sender} says that it lives: for joining, never for a promotion"),
         M::Held => format!("{sender} tells what its disk has: the newest one may lead"),
         M::Welcome => format!("{sender} tells {to} the view, and whether it is wanted in it"),
-        M::ChangeView if flight.text.ends_with("(confirmed)") => {
-            format!("{sender} lives and will lead view {}: now that view may count (confirm)", number(&flight.text))
+        M::ChangeView if words::is_confirmed(&flight.text) => {
+            format!("{sender} lives and will lead view {}: now that view may count (confirm)", view(flight))
         }
-        M::ChangeView => format!("{sender} asks for view {}: of all wishes the first wins", number(&flight.text)),
-        M::Confirm => format!("{sender} asks {to}: alive, and ready to lead view {}? (confirm)", number(&flight.text)),
+        M::ChangeView => format!("{sender} asks for view {}: of all wishes the first wins", view(flight)),
+        M::Confirm => format!("{sender} asks {to}: alive, and ready to lead view {}? (confirm)", view(flight)),
         M::Retire => format!("RESET: {to} must not answer any more until there is another view"),
         M::Retired => format!("{sender} answers nobody; the leases that it gave still have to run out"),
-        M::Prepare => format!("{sender} sends write {} to {to}: no answer before all have it", word("op=")),
-        M::PrepareOk => format!("{sender} has every write up to {}: no gaps (wait-for-all)", word("op=")),
+        M::Prepare => format!("{sender} sends write {} to {to}: no answer before all have it", word("op")),
+        M::PrepareOk => format!("{sender} has every write up to {}: no gaps (wait-for-all)", word("op")),
         M::Heartbeat => format!("{sender} shows {to} that it lives, and asks for a lease"),
-        M::HeartbeatOk => format!("{sender} gives {to} a lease of {}, from when it was asked", word("lease=")),
+        M::HeartbeatOk => format!("{sender} gives {to} a lease of {}, from when it was asked", word("lease")),
         M::StartView => {
-            format!("{sender} leads view {}: {to} takes over its tail, {} (tail)", number(&flight.text), tail(flight))
+            format!("{sender} leads view {}: {to} takes over its tail, {} (tail)", view(flight), tail(flight))
         }
-        M::StartViewOk => format!("{sender} follows, with all up to op {}, and gives a lease", word("op=")),
+        M::StartViewOk => format!("{sender} follows, with all up to op {}, and gives a lease", word("op")),
         M::Refused => format!("{sender} refuses {to}: it spoke for a view that is over (fencing)"),
         M::Handover => format!("{sender} has committed everything and answers no more: {to} takes over"),
         M::Join => format!("{sender} is empty and asks {to} for everything"),
         M::StartOver => format!("{sender} sends {to} into another life: each has one transfer"),
-        M::Snapshot => format!("{sender} sends part {} of the state to {to}", word("part=")),
+        M::Snapshot => format!("{sender} sends part {} of the state to {to}", word("part")),
         M::SnapshotOk => {
-            format!("{sender} has {} parts, and does not count yet (join-before-count)", word("next="))
+            format!("{sender} has {} parts, and does not count yet (join-before-count)", word("next"))
         }
         M::Relay => format!("the direct way is broken: it goes by another server, {sender} to {to}"),
     }
@@ -159,18 +161,13 @@ fn of_loss(from: Rank, flight: &Flight) -> String {
     format!("{kind} from {from} to {to} is lost: {then}")
 }
 
-/// The number after the word `view`.
-fn number(text: &str) -> &str {
-    text.split_once("view ").map_or("?", |(_, rest)| rest.split(' ').next().unwrap_or("?"))
-}
-
-/// What stands behind a key such as `op=`.
-fn word<'a>(text: &'a str, key: &str) -> &'a str {
-    text.split(' ').find_map(|word| word.strip_prefix(key)).unwrap_or("?")
+/// The number of the view that this message is about.
+fn view(flight: &Flight) -> &str {
+    words::view(&flight.text).unwrap_or("?")
 }
 
 fn tail(flight: &Flight) -> String {
-    match word(&flight.text, "tail=") {
+    match words::value(&flight.text, "tail").unwrap_or("?") {
         "1" => "1 write".to_owned(),
         writes => format!("{writes} writes"),
     }
@@ -308,15 +305,8 @@ fn name(rank: Rank, kind: MessageKind, model: &Model) -> String {
     }
 }
 
-fn words(text: &str) -> String {
+fn in_short(text: &str) -> String {
     preview(text.as_bytes(), WORDS_CHARS_MAX)
-}
-
-fn in_short(took: Duration) -> String {
-    match took.as_micros() {
-        micros @ 0..1_000 => format!("{micros} µs"),
-        micros => format!("{:.1} ms", micros as f64 / 1e3),
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::speed::Speed;
 use crate::cluster::{Desk, News};
 use crate::core::protocol::Time;
 use crate::ui::commands::moves::Move;
-use crate::ui::dashboard::{KeyHint, Lookback, Model, Theme, view};
+use crate::ui::dashboard::{Face, KeyHint, Lookback, Model, Theme, view};
 use ratatui::Frame;
 use std::time::{Duration, Instant};
 
@@ -166,27 +166,32 @@ impl Lookback for LiveStage {
         self.stepped = Instant::now();
     }
 
-    fn draw(&mut self, frame: &mut Frame, live: &Model, theme: &Theme, keys: &[KeyHint], now: Time) -> bool {
+    fn draw(
+        &mut self,
+        frame: &mut Frame,
+        (live, face): (&Model, &Face),
+        theme: &Theme,
+        keys: &[KeyHint],
+        now: Time,
+    ) -> bool {
         self.play();
         match self.at {
             At::Off => return false,
-            At::Now => view::draw(frame, live, theme, keys, now),
+            At::Now => view::draw(frame, live, face, theme, keys, now),
             At::Frozen | At::Playing => {
                 self.player.fly_on(self.stepped.elapsed());
                 let stands_at = self.player.now();
-                let model = self.player.picture_mut();
-                model.page.clone_from(&live.page);
-                model.shows_diagram = live.shows_diagram;
-                view::draw(frame, model, theme, keys, stands_at);
+                let face = face.saying(self.player.caption().map(str::to_owned));
+                view::draw(frame, self.player.picture(), &face, theme, keys, stands_at);
             }
         }
         self.draw_bar(frame, theme, now);
         true
     }
 
-    fn shown(&self) -> Option<(&Model, Time)> {
+    fn shown(&self) -> Option<(&Model, Option<&str>, Time)> {
         let is_past = matches!(self.at, At::Frozen | At::Playing);
-        is_past.then(|| (self.player.picture(), self.player.now()))
+        is_past.then(|| (self.player.picture(), self.player.caption(), self.player.now()))
     }
 
     fn still_for(&self) -> Option<Duration> {

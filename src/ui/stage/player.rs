@@ -20,6 +20,8 @@ pub struct Player {
     model: Model,
     /// The same as it is shown: of the messages in the air only those of this step.
     picture: Model,
+    /// What this step is, in a sentence.
+    caption: Option<String>,
     moves_for: Duration,
     at: usize,
 }
@@ -34,14 +36,14 @@ impl Player {
         model.unsafe_notice = heading.warning;
         let mut reel = Reel::new(model.clone(), heading.begun, usize::MAX);
         pieces.iter().for_each(|(at, news)| reel.push(*at, news));
-        Self { reel, picture: model.clone(), model, moves_for: Duration::ZERO, at: 0 }
+        Self { reel, picture: model.clone(), model, caption: None, moves_for: Duration::ZERO, at: 0 }
     }
 
     /// At the start of what will come, of which so many bytes are kept.
     #[must_use]
     pub fn live(model: &Model, begun: Time, bytes_max: usize) -> Self {
         let reel = Reel::new(model.clone(), begun, bytes_max).by_moment();
-        Self { reel, picture: model.clone(), model: model.clone(), moves_for: Duration::ZERO, at: 0 }
+        Self { reel, picture: model.clone(), model: model.clone(), caption: None, moves_for: Duration::ZERO, at: 0 }
     }
 
     /// A piece has come, and this is the model now.
@@ -59,7 +61,7 @@ impl Player {
 
     fn show(&mut self) {
         self.picture = self.model.clone();
-        self.picture.caption = caption(&self.reel.step_at(self.at), &self.model);
+        self.caption = caption(&self.reel.step_at(self.at), &self.model);
         self.moves_for = self.picture.stand(self.now());
     }
 
@@ -75,9 +77,10 @@ impl Player {
         &self.picture
     }
 
-    /// The same, for what lies over it.
-    pub fn picture_mut(&mut self) -> &mut Model {
-        &mut self.picture
+    /// What this step is, in a sentence.
+    #[must_use]
+    pub fn caption(&self) -> Option<&str> {
+        self.caption.as_deref()
     }
 
     /// The picture so long after the step: when its messages are in the air, all of it stands. Its clocks do from the

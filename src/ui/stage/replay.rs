@@ -6,7 +6,7 @@ use super::bar;
 use super::player::Player;
 use super::speed::Speed;
 use crate::ui::commands::moves::{Move, MoveKey};
-use crate::ui::dashboard::{Theme, view};
+use crate::ui::dashboard::{Face, Theme, view};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::style::Style;
@@ -99,8 +99,9 @@ impl Replay {
     /// The picture, so long after the step.
     pub fn draw(&mut self, frame: &mut Frame, theme: &Theme, since: Duration) {
         self.player.fly_on(since);
-        self.player.picture_mut().shows_diagram = self.shows_diagram;
-        view::draw(frame, self.player.picture(), theme, &[], self.player.now());
+        let (shows_diagram, caption) = (self.shows_diagram, self.player.caption().map(str::to_owned));
+        let face = Face { page: None, shows_diagram, caption };
+        view::draw(frame, self.player.picture(), &face, theme, &[], self.player.now());
         bar::draw(frame, (&self.bar(), theme.strong), (KEYS, theme.faint), Style::default());
     }
 

@@ -65,4 +65,4 @@ pub mod talk;
 pub mod text;
 
 pub use played::{PlayedScene, PlayedStep, faults};
-pub use scene::{SceneError, TourScene};
+pub use scene::TourScene;

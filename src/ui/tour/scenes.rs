@@ -1,6 +1,6 @@
 //! The scenes that this program brings along.
 
-use super::scene::{SceneError, TourScene, read};
+use super::scene::{TourScene, read};
 use crate::core::protocol::Rule;
 
 /// A scene that is part of the program: its name and its file.
@@ -42,7 +42,7 @@ const RULES: &[BuiltIn] = &[
     scene!("rules/", "confirm"),
 ];
 
-fn all_of(scenes: &[BuiltIn]) -> Result<Vec<TourScene>, SceneError> {
+fn all_of(scenes: &[BuiltIn]) -> Result<Vec<TourScene>, String> {
     scenes.iter().map(|(name, file, text)| read(name, file, text)).collect()
 }
 
@@ -50,7 +50,7 @@ fn all_of(scenes: &[BuiltIn]) -> Result<Vec<TourScene>, SceneError> {
 ///
 /// # Errors
 /// None that a test would not have found.
-pub fn lecture() -> Result<Vec<TourScene>, SceneError> {
+pub fn lecture() -> Result<Vec<TourScene>, String> {
     all_of(LECTURE)
 }
 
@@ -58,7 +58,7 @@ pub fn lecture() -> Result<Vec<TourScene>, SceneError> {
 ///
 /// # Errors
 /// None that a test would not have found.
-pub fn of_rules() -> Result<Vec<TourScene>, SceneError> {
+pub fn of_rules() -> Result<Vec<TourScene>, String> {
     all_of(RULES)
 }
 
@@ -73,7 +73,7 @@ pub fn find(name: &str) -> Result<TourScene, String> {
         let names: Vec<&str> = LECTURE.iter().chain(RULES).map(|(name, ..)| *name).collect();
         return Err(format!("there is no scene {name}: choose 1 to {}, or one of {}", LECTURE.len(), names.join(", ")));
     };
-    read(name, file, text).map_err(|wrong| wrong.to_string())
+    read(name, file, text)
 }
 
 /// The file of the scene of a rule.

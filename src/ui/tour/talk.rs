@@ -22,10 +22,10 @@ pub enum TourCue {
     Step(usize),
     /// The right answer, and why.
     Truth,
-    /// Nothing is shown, or all is again.
-    Blank(bool),
     /// That cannot be done now: why.
     Refuse(String),
+    /// Nothing.
+    Nothing,
     /// The end.
     Leave,
 }
@@ -43,22 +43,18 @@ enum TourPhase {
 #[derive(Debug, Clone)]
 pub struct Talk {
     scenes: Vec<TourScene>,
-    /// The scenes are the lecture, not one alone.
-    is_lecture: bool,
     at: usize,
     phase: TourPhase,
     guess: Option<usize>,
     hands: Vec<u32>,
-    blank: bool,
 }
 
 impl Talk {
     /// At the question of one of these scenes.
     #[must_use]
     pub fn new(scenes: Vec<TourScene>, at: usize) -> Self {
-        let is_lecture = scenes.len() > 1;
         let at = at.min(scenes.len().saturating_sub(1));
-        Self { scenes, is_lecture, at, phase: TourPhase::Asked, guess: None, hands: Vec::new(), blank: false }
+        Self { scenes, at, phase: TourPhase::Asked, guess: None, hands: Vec::new() }
     }
 
     /// The scene that it is at.
@@ -67,10 +63,10 @@ impl Talk {
         self.scenes.get(self.at)
     }
 
-    /// Which scene this is, of how many.
+    /// Which scene this is, of how many; `None` for one alone.
     #[must_use]
     pub fn place(&self) -> Option<(usize, usize)> {
-        self.is_lecture.then_some((self.at + 1, self.scenes.len()))
+        (self.scenes.len() > 1).then_some((self.at + 1, self.scenes.len()))
     }
 
     /// While a question is open, keys that break something sleep.
@@ -81,16 +77,11 @@ impl Talk {
 
     /// What a key leads to.
     pub fn press(&mut self, key: TourKey) -> TourCue {
-        if std::mem::take(&mut self.blank) {
-            return TourCue::Blank(false);
-        }
         let (answers, steps) = self.scene().map_or((0, 0), |scene| (scene.ask.answers.len(), scene.play.len()));
         match (key, self.phase) {
             (TourKey::Leave, _) => TourCue::Leave,
-            (TourKey::Blank, _) => {
-                self.blank = true;
-                TourCue::Blank(true)
-            }
+            // That is the screen's business: nothing of the lecture changes.
+            (TourKey::Blank, _) => TourCue::Nothing,
             (TourKey::Guess(guess), TourPhase::Asked) if guess < answers => {
                 self.guess = Some(guess);
                 self.go_on(0, steps)
@@ -130,7 +121,7 @@ impl Talk {
     /// How many hands went up for each answer.
     ///
     /// # Errors
-    /// When there are more numbers than answers.
+    /// Unless there is a number for each answer.
     pub fn count_hands(&mut self, hands: &[u32]) -> Result<(), String> {
         let answers = self.scene().map_or(0, |scene| scene.ask.answers.len());
         if hands.len() != answers {
@@ -144,12 +135,6 @@ impl Talk {
     #[must_use]
     pub fn heading(&self) -> String {
         self.scene().map(|scene| text::heading(scene, self.place())).unwrap_or_default()
-    }
-
-    /// True while nothing is shown.
-    #[must_use]
-    pub fn is_blank(&self) -> bool {
-        self.blank
     }
 
     /// What is shown over the cards now, if something is; `verdict` is what `CHECK` says.
@@ -234,15 +219,6 @@ mod tests {
         assert_eq!(talk.place(), Some((1, 10)));
         assert_eq!(talk.press(TourKey::Back), TourCue::Begin);
         assert_eq!(talk.place(), Some((1, 10)));
-    }
-
-    #[test]
-    fn a_blank_screen_comes_back_by_any_key_which_does_nothing_else() {
-        let mut talk = talk(0);
-        assert_eq!(talk.press(TourKey::Blank), TourCue::Blank(true));
-        assert_eq!(talk.press(TourKey::Guess(0)), TourCue::Blank(false));
-        assert!(talk.is_asking());
-        assert_eq!(talk.press(TourKey::Leave), TourCue::Leave);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! all is counted ([`Row::Missing`]).
 
 use super::story::{self, Tone};
+use super::words;
 use crate::core::protocol::{Event, Flight, MessageKind, Observation, Rank, Receipt, Role, Time};
 use crate::ui::dashboard::model::flights::FlightKind;
 use std::collections::VecDeque;
@@ -38,8 +39,6 @@ pub struct Arrow {
     pub to: Rank,
     /// What sort of message.
     pub kind: MessageKind,
-    /// In a few words.
-    pub label: String,
     /// When it left.
     pub sent: Time,
     /// When it was taken in; more than once if it came again.
@@ -51,6 +50,18 @@ pub struct Arrow {
 }
 
 impl Arrow {
+    /// In a few words: what is written along it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        label(self.kind, &self.text)
+    }
+
+    /// Whether this is word of its receipt, by this rank.
+    fn is_told_by(&self, by: Rank, receipt: &Receipt) -> bool {
+        let is_same_way = self.from == receipt.from && self.to == by;
+        !self.lost && is_same_way && self.kind == receipt.kind && self.text == receipt.text
+    }
+
     /// All of its words.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -210,14 +221,15 @@ impl Diagram {
 
     fn sent(&mut self, at: Time, from: Rank, flight: &Flight) {
         let Flight { to, kind, text, lost, .. } = flight;
-        let label = label(*kind, text);
         let (received, text) = (Vec::new(), text.clone());
-        self.enter(Entry::Arrow(Arrow { from, to: *to, kind: *kind, label, sent: at, received, lost: *lost, text }));
-        if !lost {
-            // It may have been taken in before anybody was told that it had left.
-            let waiting = std::mem::take(&mut self.receipts);
-            let left = waiting.into_iter().filter(|(rank, receipt)| !self.received(*rank, receipt)).collect();
-            self.receipts = left;
+        let arrow = Arrow { from, to: *to, kind: *kind, sent: at, received, lost: *lost, text };
+        // It may have been taken in before anybody was told that it had left.
+        let waiting = std::mem::take(&mut self.receipts).into_iter();
+        let (told, left): (Vec<_>, Vec<_>) = waiting.partition(|(by, receipt)| arrow.is_told_by(*by, receipt));
+        self.receipts = left.into();
+        self.enter(Entry::Arrow(arrow));
+        for (by, receipt) in told {
+            self.received(by, &receipt);
         }
     }
 
@@ -230,8 +242,7 @@ impl Diagram {
                 Entry::Arrow(arrow) => Some(arrow),
                 _ => None,
             })
-            .filter(|arrow| !arrow.lost && arrow.from == receipt.from && arrow.to == by)
-            .filter(|arrow| arrow.kind == receipt.kind && arrow.text == receipt.text)
+            .filter(|arrow| arrow.is_told_by(by, receipt))
             .collect();
         // The first that nobody has taken in; if all were, the last of them has come again. One that left later it can
         // only be where clocks differ.
@@ -330,24 +341,17 @@ fn rows_of(entry: &Entry) -> Vec<Row<'_>> {
 /// What is written along an arrow.
 fn label(kind: MessageKind, text: &str) -> String {
     use MessageKind as M;
-    let rest = text.strip_prefix(kind.name()).unwrap_or(text).trim_start();
-    let word = |key: &str| rest.split(' ').find(|word| word.starts_with(key)).unwrap_or_default();
-    let after = |number: usize| rest.splitn(number + 1, ' ').nth(number).unwrap_or_default();
+    let of = |key: &str| words::value(text, key).map(|value| format!("{key}={value}")).unwrap_or_default();
     let detail = match kind {
-        M::Request | M::Reply => after(1),
-        M::Prepare | M::PrepareOk | M::Handover => word("op="),
-        M::ViewIs | M::ChangeView | M::Confirm | M::StartView | M::Refused | M::Welcome => after(1),
-        M::Snapshot => word("part="),
-        M::SnapshotOk => word("next="),
-        _ => "",
-    };
-    let detail = match kind {
+        M::Request | M::Reply => words::content(kind, text).to_owned(),
+        M::Prepare | M::PrepareOk | M::Handover => of("op"),
+        M::Snapshot => of("part"),
+        M::SnapshotOk => of("next"),
         M::ViewIs | M::ChangeView | M::Confirm | M::StartView | M::Refused | M::Welcome => {
-            let number = detail.split(' ').next().unwrap_or_default();
-            let confirmed = if text.ends_with("(confirmed)") { ", confirmed" } else { "" };
-            format!("view {number}{confirmed}")
+            let confirmed = if words::is_confirmed(text) { ", confirmed" } else { "" };
+            format!("view {}{confirmed}", words::view(text).unwrap_or_default())
         }
-        _ => detail.to_owned(),
+        _ => String::new(),
     };
     let label = if detail.is_empty() { kind.to_string() } else { format!("{kind} {detail}") };
     match label.char_indices().nth(LABEL_CHARS_MAX) {

@@ -5,7 +5,7 @@
 //! other: request, Prepare, acknowledgement, answer. Under load most messages are not drawn: a track
 //! (one direction of one link) carries a few at a time, the rest only count. Lost ones are always drawn.
 
-use super::FRAME;
+use super::{FRAME, words};
 use crate::core::protocol::{Flight, MessageKind, Rank, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -217,7 +217,8 @@ impl Flights {
     }
 
     pub(super) fn still_for(&self, now: Time, started: Time) -> Duration {
-        let next = self.flying.iter().filter(|f| now < f.ends()).map(|f| f.starts.since(now).max(FRAME)).min();
+        let under_way = self.flying.iter().filter(|f| now + f.ahead < f.ends());
+        let next = under_way.map(|f| f.starts.since(now + f.ahead).max(FRAME)).min();
         let mut still = next.unwrap_or(Duration::MAX);
         if self.heard.values().any(|at| now.since(*at) < HEARD_RECENTLY) {
             let phase = phase(now, started);
@@ -246,9 +247,27 @@ fn phase(now: Time, started: Time) -> Duration {
 
 /// What flies beside the sign: the name, and the op number if there is one.
 fn label(kind: FlightKind, flight: &Flight) -> String {
-    let op = flight.text.split(' ').find(|word| word.starts_with("op=")).unwrap_or("");
-    match kind {
-        FlightKind::Prepare | FlightKind::Ok if !op.is_empty() => format!("{} {op}", flight.kind),
+    match (kind, words::value(&flight.text, "op")) {
+        (FlightKind::Prepare | FlightKind::Ok, Some(op)) => format!("{} op={op}", flight.kind),
         _ => flight.kind.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame is due when the next message starts by the time that the messages have, not by that of the clocks.
+    #[test]
+    fn a_picture_whose_clocks_stand_is_still_until_the_next_message_starts() {
+        let now = Time(1_000_000_000);
+        let mut flights = Flights::new();
+        let sent = |kind| Flight { at: now, to: Rank(2), kind, text: kind.to_string(), lost: false };
+        flights.launch(now, Rank(1), &sent(MessageKind::Prepare));
+        assert_eq!(flights.still_for(now, now), STAGE);
+        flights.fly_on(STAGE - FRAME * 2);
+        assert_eq!(flights.still_for(now, now), FRAME * 2);
+        flights.fly_on(STAGE + FLIGHT_TIME);
+        assert_eq!(flights.still_for(now, now), Duration::MAX, "it has arrived, and nothing moves");
     }
 }

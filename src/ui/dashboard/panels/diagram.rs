@@ -48,28 +48,27 @@ struct Lanes<'a> {
     area: Rect,
 }
 
-/// Draws the heads of the lanes, and as many of the newest rows as fit.
-pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: Time) {
+/// Draws the heads of the lanes, and as many of the newest rows as fit. `is_stepped`: somebody goes through what
+/// happened, and what happened last is marked.
+pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, is_stepped: bool, theme: &Theme, now: Time) {
     if area.height < 2 || area.width < TIME_COLS + RIGHT_COLS {
         return;
     }
     let all = model.diagram().rows();
-    let is_drawn = |row: &&Row| !matches!(row, Row::Role { .. });
-    let fits = usize::from(area.height) - 1;
-    let hidden = all.iter().filter(is_drawn).count().saturating_sub(fits);
+    let hidden = hidden(&all, area);
     let mut lanes = Lanes::new(buffer, area, model, theme);
     // On the stage: what happened last, at one moment.
-    let newest = all.iter().rev().find(is_drawn).map(Row::at).filter(|_| model.caption.is_some());
-    let selected = all.iter().rev().filter(is_drawn).take_while(|row| Some(row.at()) == newest);
+    let newest = drawn(&all).next_back().map(Row::at).filter(|_| is_stepped);
+    let selected = drawn(&all).rev().take_while(|row| Some(row.at()) == newest);
     lanes.heads(model, &selected.flat_map(ranks_of).collect::<Vec<_>>(), now);
-    let (mut drawn, mut y, mut before) = (0, area.y + 1, None);
+    let (mut number, mut y, mut before) = (0, area.y + 1, None);
     for row in &all {
         if let Row::Role { rank, role, .. } = row {
             lanes.now.insert(*rank, Standing::of(*role, false));
             continue;
         }
-        drawn += 1;
-        if drawn > hidden {
+        number += 1;
+        if number > hidden {
             lanes.row(y, row, before, now);
             if Some(row.at()) == newest {
                 lanes.select(y);
@@ -78,7 +77,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
         }
         before = Some(row.at());
     }
-    if drawn == 0 {
+    if number == 0 {
         put(
             lanes.buffer,
             area.x + TIME_COLS + 1,
@@ -90,20 +89,28 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     }
 }
 
+/// The rows that are to be seen: what servers become is seen in their lanes.
+fn drawn<'a>(all: &'a [Row<'a>]) -> impl DoubleEndedIterator<Item = &'a Row<'a>> {
+    all.iter().filter(|row| !matches!(row, Row::Role { .. }))
+}
+
+/// How many of them are older than those that fit.
+fn hidden(all: &[Row], area: Rect) -> usize {
+    drawn(all).count().saturating_sub(usize::from(area.height.saturating_sub(1)))
+}
+
 /// All words of the rows that are drawn in an area, with where they are.
 #[must_use]
 pub fn titles(area: Rect, model: &Model) -> Vec<(u16, String)> {
     let all = model.diagram().rows();
-    let drawn: Vec<&Row> = all.iter().filter(|row| !matches!(row, Row::Role { .. })).collect();
-    let hidden = drawn.len().saturating_sub(usize::from(area.height.saturating_sub(1)));
-    let title = |(y, row): (u16, &&Row)| match row {
+    let title = |(y, row): (u16, &Row)| match row {
         Row::Receipt { arrow, .. } | Row::Departure(arrow) | Row::Loss(arrow) | Row::Pending(arrow) => {
             let lost = if arrow.lost { ", lost" } else { "" };
             Some((y, format!("{} to {}: {}{lost}", arrow.from, arrow.to, arrow.text())))
         }
         _ => None,
     };
-    (area.y + 1..).zip(drawn.iter().skip(hidden)).filter_map(title).collect()
+    (area.y + 1..).zip(drawn(&all).skip(hidden(&all, area))).filter_map(title).collect()
 }
 
 /// Whom a row is about.
@@ -220,13 +227,13 @@ impl<'a> Lanes<'a> {
         }
         let head = if to > from { to - 1 } else { to + 1 };
         put(self.buffer, head, y, 1, self.theme.glyphs.heads[usize::from(to > from)], style);
-        let label = format!(" {} ", arrow.label);
+        let label = format!(" {} ", arrow.label());
         let inside = (right - left).saturating_sub(3);
         if cols(&label) < inside {
             let x = left + 2 + (inside - cols(&label)) / 2;
             put(self.buffer, x, y, cols(&label), &label, style);
         } else {
-            self.words(y, (left, right), &arrow.label, style);
+            self.words(y, (left, right), &arrow.label(), style);
         }
     }
 
@@ -234,7 +241,7 @@ impl<'a> Lanes<'a> {
     fn stub(&mut self, y: u16, arrow: &Arrow, what: &str, style: Style) {
         let (from, to) = (self.at(arrow.from), self.at(arrow.to));
         let end = self.shaft(y, from, to, STUB_COLS, style);
-        let text = format!("{} to {}, {what}", arrow.label, arrow.to);
+        let text = format!("{} to {}, {what}", arrow.label(), arrow.to);
         self.words(y, (from.min(end), from.max(end)), &text, style);
     }
 
@@ -244,7 +251,7 @@ impl<'a> Lanes<'a> {
         let style = self.theme.bad;
         let end = self.shaft(y, from, to, half, style);
         put(self.buffer, end, y, 1, self.theme.glyphs.lost, style.add_modifier(Modifier::BOLD));
-        let text = format!("{} to {}, lost", arrow.label, arrow.to);
+        let text = format!("{} to {}, lost", arrow.label(), arrow.to);
         self.words(y, (from.min(end), from.max(end)), &text, style);
     }
 

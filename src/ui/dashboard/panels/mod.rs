@@ -99,7 +99,7 @@ fn gauge(parts: [&'static str; 2], share: f64, width: u16) -> String {
 }
 
 /// `800ns`, `6µs`, `1.2ms`, `46ms`, `3.1s`.
-fn short(took: Duration) -> String {
+pub(crate) fn short(took: Duration) -> String {
     let nanos = took.as_nanos();
     match nanos {
         0..1_000 => format!("{nanos}ns"),
