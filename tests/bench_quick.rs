@@ -5,6 +5,7 @@
 mod support;
 
 use std::process::Command;
+use support::job::{Place, Turn, UNDERSTUDY};
 use support::skip::{can_run, program};
 use understudy::tools::bench::BenchReport;
 
@@ -15,8 +16,10 @@ fn the_door_is_measured_beside_redis() {
     if !can_run("the_door_is_measured_beside_redis", &lacks) {
         return;
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_understudy")).args(["bench", "--quick", "--only", "door"]).output();
-    let output = output.unwrap();
+    let (_turn, place) = (Turn::take(), Place::new());
+    let mut command = Command::new(UNDERSTUDY);
+    place.furnish(&mut command);
+    let output = command.args(["bench", "--quick", "--only", "door"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     let names = ["door_set_rate", "door_get_rate", "door_set_p16_rate", "door_get_p16_rate", "door_set_p50"];
@@ -27,16 +30,16 @@ fn the_door_is_measured_beside_redis() {
 
 #[test]
 fn a_glance_gives_the_figures_and_a_picture() {
-    let dir = std::env::temp_dir().join(format!("understudy-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let (json, svg) = (dir.join("report.json"), dir.join("report.svg"));
-    let output = Command::new(env!("CARGO_BIN_EXE_understudy"))
+    let (_turn, place) = (Turn::take(), Place::new());
+    let (json, svg) = (place.path().join("report.json"), place.path().join("report.svg"));
+    let mut command = Command::new(UNDERSTUDY);
+    place.furnish(&mut command);
+    let output = command
         .args(["bench", "--quick", "--only", "speed", "--only", "failover", "--keys", "100"])
         .arg("--json")
         .arg(&json)
         .arg("--svg")
         .arg(&svg)
-        .env("XDG_STATE_HOME", &dir)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
@@ -49,5 +52,4 @@ fn a_glance_gives_the_figures_and_a_picture() {
     }
     assert_eq!(report.failovers.len(), 1);
     assert!(std::fs::read_to_string(&svg).unwrap().contains("</svg>"));
-    std::fs::remove_dir_all(&dir).unwrap();
 }

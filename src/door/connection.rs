@@ -118,7 +118,9 @@ pub struct Connection {
     pub last: &'static str,
     /// Bytes that leave with the next write.
     pub out: Vec<u8>,
-    /// Reads that the cluster has not answered yet.
+    /// Requests that the cluster has not answered yet, whether or not a reply is wanted; a pop that blocks is none.
+    pub under_way: usize,
+    /// Those of them that are reads.
     pub reads: usize,
     /// How large the next answer may be, in bytes: nobody knows before it comes, and who does not read must not make
     /// the cluster answer a thousand times a megabyte.
@@ -162,6 +164,7 @@ impl Connection {
             active: now,
             last: "NULL",
             out: Vec::new(),
+            under_way: 0,
             reads: 0,
             expected: ANSWER_BYTES_EXPECTED,
             held: None,
@@ -173,10 +176,10 @@ impl Connection {
         }
     }
 
-    /// Everything that was asked has been answered.
+    /// Everything that was asked has been carried out and answered.
     #[must_use]
-    pub fn slots_are_empty(&self) -> bool {
-        self.slots.is_empty()
+    pub fn is_quiet(&self) -> bool {
+        self.slots.is_empty() && self.under_way == 0
     }
 
     /// How many channels and patterns it listens to.
@@ -189,7 +192,7 @@ impl Connection {
     #[must_use]
     pub fn has_room(&self) -> bool {
         let reads_max = (ANSWERS_BYTES_MAX / self.expected.max(1)).clamp(READS_MIN, READS_MAX);
-        let is_far_ahead = self.slots.len() >= PIPELINE_MAX || self.reads >= reads_max;
+        let is_far_ahead = self.slots.len().max(self.under_way) >= PIPELINE_MAX || self.reads >= reads_max;
         self.hold == Hold::No && !self.closing && !is_far_ahead && self.out.len() < OUT_BYTES_STOP
     }
 

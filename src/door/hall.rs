@@ -63,6 +63,13 @@ pub enum Then {
     Script(super::scripts::Answering),
 }
 
+impl Then {
+    /// It belongs to a pop that may block: that has its reply when it ends.
+    fn is_pop(&self) -> bool {
+        matches!(self, Self::Pop(_) | Self::Look(_))
+    }
+}
+
 /// How the answer of a command becomes that of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -247,7 +254,7 @@ impl Hall {
     }
 
     fn serve_taken(&mut self, now: Time, me: &mut Connection) {
-        if me.slots_are_empty()
+        if me.is_quiet()
             && let Hold::Quiet(words) = &mut me.hold
         {
             let words = std::mem::take(words);
@@ -302,7 +309,7 @@ impl Hall {
         if me.transaction.is_some() && row.is_queued() {
             return super::transaction::queue(self, me, words);
         }
-        if row.is_quiet() && !me.slots_are_empty() {
+        if row.is_quiet() && !me.is_quiet() {
             me.hold = Hold::Quiet(words);
             return;
         }
@@ -338,13 +345,11 @@ impl Hall {
             }
             return self.refuse(me, &why);
         }
-        let slot = match &then {
-            Then::Pop(_) | Then::Look(_) => None,
-            _ => me.open_slot(),
-        };
+        let slot = if then.is_pop() { None } else { me.open_slot() };
         // It is remembered which keys may have been filled only while anybody waits for some.
         let touches = if self.waiters.is_empty() { Vec::new() } else { filled_by(&command) };
         let is_read = command.is_read();
+        me.under_way += usize::from(!then.is_pop());
         me.reads += usize::from(is_read);
         self.order(Parked { id: me.id, slot, then, is_read, asked: now, touches }, command);
     }
@@ -356,6 +361,9 @@ impl Hall {
 
     /// The same for a reply that is not complete yet.
     pub fn ask_on(&mut self, now: Time, id: Id, slot: u64, command: Command, then: Then) {
+        if let Some(connection) = self.connection(id) {
+            connection.under_way += 1;
+        }
         self.order(Parked { id, slot: Some(slot), then, is_read: false, asked: now, touches: Vec::new() }, command);
     }
 
@@ -396,6 +404,7 @@ impl Hall {
     fn deliver(&mut self, now: Time, waiting: Parked, reply: &Reply) {
         let Parked { id, slot, then, is_read, .. } = waiting;
         if let Some(connection) = self.connection(id) {
+            connection.under_way -= usize::from(!then.is_pop());
             connection.reads -= usize::from(is_read);
         }
         let then = match then {

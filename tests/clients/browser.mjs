@@ -1,9 +1,10 @@
 // The shop in a real browser: node browser.mjs URL CHROMIUM PICTURE. Buys one thing after the other until there were
-// three failovers, and looks whether the page shows all of them. Ends with a picture of the page.
+// three failovers or more, and looks whether the page shows all of them. Ends with a picture of the page.
 import assert from 'node:assert/strict'
 import { chromium } from 'playwright-core'
 
 const [url, executablePath, picture] = process.argv.slice(2)
+const FAILOVERS = 3
 const SECONDS_MAX = 60
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync']
@@ -26,8 +27,8 @@ console.log('it is open')
 const bought = { apple: 0, bread: 0, cheese: 0 }
 const until = Date.now() + SECONDS_MAX * 1000
 let footer = ''
-while (!footer.includes('failovers: 3')) {
-  assert(Date.now() < until, `no three failovers: ${footer}`)
+while (!(Number(footer.match(/failovers: (\d+)/)?.[1]) >= FAILOVERS)) {
+  assert(Date.now() < until, `too few failovers: ${footer}`)
   const ware = Object.keys(bought)[(bought.apple + bought.bread + bought.cheese) % 4 % 3]
   await page.locator(`form[action="/cart/${ware}"] button`).click()
   bought[ware] += 1

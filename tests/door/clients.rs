@@ -13,6 +13,25 @@ const SECONDS: &str = "3";
 /// The primary is killed this often meanwhile.
 const KILL_INTERVAL: Duration = Duration::from_millis(900);
 
+/// What tests in JavaScript need, and the packages that it comes in.
+pub const NODE: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
+
+/// A folder with what a test needs, or what is missing for one.
+pub type Folder<'a> = &'a dyn Fn() -> Result<PathBuf, String>;
+
+/// These folders, if these programs (and the packages that they come in) are there and everything can be fetched;
+/// otherwise the test is said to be skipped.
+pub fn with_folders(test: &str, programs: &[(&str, &str)], folders: &[Folder<'_>]) -> Option<Vec<PathBuf>> {
+    let mut lacks: Vec<String> = programs.iter().filter_map(|(name, package)| program(name, package)).collect();
+    let mut found = Vec::new();
+    if lacks.is_empty() {
+        for folder in folders {
+            folder().map_or_else(|why| lacks.push(why), |folder| found.push(folder));
+        }
+    }
+    can_run(test, &lacks).then_some(found)
+}
+
 fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
@@ -82,18 +101,12 @@ fn run(job: &mut Job, command: &mut Command) {
 
 #[test]
 fn clients_in_javascript_notice_no_kill() {
-    let mut lacks: Vec<String> =
-        [("node", "nodejs"), ("npm", "npm")].iter().filter_map(|(name, package)| program(name, package)).collect();
-    let folder = if lacks.is_empty() { npm(&["clients.mjs"]) } else { Err(String::new()) };
-    lacks.extend(folder.as_ref().err().filter(|why| !why.is_empty()).cloned());
-    if !can_run("clients_in_javascript_notice_no_kill", &lacks) {
-        return;
-    }
-    let folder = folder.expect("nothing is missing");
+    let name = "clients_in_javascript_notice_no_kill";
+    let Some(folders) = with_folders(name, NODE, &[&|| npm(&["clients.mjs"])]) else { return };
     let (mut job, port) = open(&["--servers", "3"]);
     for client in ["ioredis5", "ioredis6", "node-redis", "node-redis-2", "libraries"] {
         let mut command = Command::new("node");
-        command.args(["clients.mjs", &port.to_string(), client, SECONDS]).current_dir(&folder);
+        command.args(["clients.mjs", &port.to_string(), client, SECONDS]).current_dir(&folders[0]);
         run(&mut job, &mut command);
     }
     job.end(0);
@@ -101,15 +114,10 @@ fn clients_in_javascript_notice_no_kill() {
 
 #[test]
 fn clients_in_python_notice_no_kill() {
-    let mut lacks: Vec<String> = program("python3", "python3-venv").into_iter().collect();
-    let folder = if lacks.is_empty() { pip() } else { Err(String::new()) };
-    lacks.extend(folder.as_ref().err().filter(|why| !why.is_empty()).cloned());
-    if !can_run("clients_in_python_notice_no_kill", &lacks) {
-        return;
-    }
-    let folder = folder.expect("nothing is missing");
+    let programs = [("python3", "python3-venv")];
+    let Some(folders) = with_folders("clients_in_python_notice_no_kill", &programs, &[&pip]) else { return };
     let (mut job, port) = open(&["--servers", "3"]);
-    let mut command = Command::new(folder.join("bin/python"));
+    let mut command = Command::new(folders[0].join("bin/python"));
     command.arg(source("clients.py")).args([&port.to_string(), SECONDS]);
     run(&mut job, &mut command);
     job.end(0);

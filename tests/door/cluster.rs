@@ -18,9 +18,7 @@ pub fn open(args: &[&str]) -> (Job, u16) {
     let mut job = Job::start(&all);
     job.expect("PUT started yes", "OK");
     job.wait_status("the view is whole", Status::is_whole);
-    let said = job.stderr();
-    let port = said.split("the door is open at 127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
-    let port = port.and_then(|port| port.parse().ok()).unwrap_or_else(|| job.fail("it does not say where the door is"));
+    let port = port_of(&job);
     (job, port)
 }
 
@@ -29,11 +27,24 @@ pub fn open_service(args: &[&str]) -> (Job, u16) {
     let all: Vec<&str> = ["serve", "--door", "0"].iter().chain(args).copied().collect();
     let mut job = Job::start(&all);
     assert_eq!(job.answer(), "ready");
-    let port = wait_for("the door's address", || {
+    let port = port_of(&job);
+    (job, port)
+}
+
+/// Ends a service as a service manager does: in order.
+pub fn end_service(mut job: Job) {
+    job.signal(job.pid(), Signal::TERM);
+    let ended = job.wait_end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    job.wait_gone();
+}
+
+/// Where the door is, once that was said.
+fn port_of(job: &Job) -> u16 {
+    wait_for("the door's address", || {
         let said = job.stderr();
         said.split("the door is open at 127.0.0.1:").nth(1)?.split_whitespace().next()?.parse().ok()
-    });
-    (job, port)
+    })
 }
 
 /// Waits until this gives something.
@@ -242,12 +253,7 @@ fn a_port_that_is_taken_is_named() {
 
 #[test]
 fn a_service_says_that_it_is_ready_and_ends_in_order() {
-    let mut job = Job::start(&["serve", "--door", "0"]);
-    assert_eq!(job.answer(), "ready");
-    let said = job.stderr();
-    assert!(said.contains("the door is open at 127.0.0.1:"), "{said}");
-    job.signal(job.pid(), Signal::TERM);
-    let ended = job.wait_end();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert!(job.wait_gone() < Duration::from_secs(5));
+    let (job, port) = open_service(&[]);
+    assert_eq!(Client::new(port).ask("PING"), "+PONG");
+    end_service(job);
 }

@@ -136,6 +136,22 @@ fn who_waits_for_a_list_does_not_mind_something_else_in_its_place() {
 }
 
 #[test]
+fn who_wants_no_replies_still_waits_for_what_it_pops() {
+    let mut house = House::new();
+    let (one, pusher) = (house.come(), house.come());
+    house.ask(one, "CLIENT REPLY OFF");
+    // The read is under way, and has no place among the replies.
+    house.send(one, "GET k\r\nBLPOP l 0\r\nSET done 1\r\n");
+    house.work();
+    assert_eq!(house.ask(pusher, "GET done"), "$-1\r\n", "the pop has not come back");
+    assert_eq!(house.ask(pusher, "LPUSH l a"), ":1\r\n");
+    house.work();
+    assert_eq!(house.ask(pusher, "GET done"), "$1\r\n1\r\n");
+    assert_eq!(house.ask(pusher, "LLEN l"), ":0\r\n");
+    assert_eq!(house.told(one), "");
+}
+
+#[test]
 fn an_unknown_command_is_refused_as_redis_does() {
     let mut house = House::new();
     let id = house.come();

@@ -67,12 +67,12 @@ fn the_door_answers_as_redis_does_while_the_primary_is_killed() {
     let (mut job, port) = open(&["--servers", "3"]);
     let mut ours = Line::open(port).expect("the door is open");
     let (mut asked, mut kills, mut wrong) = (0, 0, Vec::new());
-    for version in ["2", "3"] {
+    for version in [2, 3] {
         for line in [&mut redis.line, &mut ours] {
-            line.ask(&["HELLO".into(), version.into()]);
+            line.ask(&["HELLO".into(), version.to_string().into()]);
             line.ask(&["FLUSHALL".into()]);
         }
-        let mut author = Author::new(version.len() as u64);
+        let mut author = Author::new(version);
         let (mut their_queue, mut our_queue) = (Vec::new(), Vec::new());
         let until = asked + COMMANDS / 2;
         while asked < until && wrong.len() < WRONG_MAX {

@@ -52,7 +52,8 @@ pub fn measure(servers: u32, seconds: f64, quick: bool, row: &mut dyn FnMut(Benc
     for (test, pipeline, least) in [("set", 1, 1.0), ("get", 1, 1.0), ("set", PIPELINE, 0.5), ("get", PIPELINE, 0.5)] {
         let per_second = if pipeline == 1 { PER_SECOND } else { PER_SECOND_PIPELINED };
         let requests = (per_second * seconds / ROUNDS as f64).max(500.0);
-        let rates = in_turns(&ours, &redis, |port| redis_benchmark(port, test, pipeline, requests))?;
+        let rate = |port| redis_benchmark(port, test, pipeline, requests);
+        let rates = in_turns(|| rate(ours.port), || rate(redis.port))?;
         let (name, how) = match pipeline {
             1 => (format!("door_{test}_rate"), String::new()),
             many => (format!("door_{test}_p{many}_rate"), format!(", {many} in one write")),
@@ -62,10 +63,9 @@ pub fn measure(servers: u32, seconds: f64, quick: bool, row: &mut dyn FnMut(Benc
             .wanted(Target::AtLeast(least)));
     }
     let each = Duration::from_secs_f64(seconds / ROUNDS as f64);
-    let p50 = in_turns(&ours, &redis, |port| {
-        let wait = if port == redis.port { "WAIT 1 0\r\n" } else { "" };
-        one_by_one(port, &format!("SET key {VALUE}\r\n{wait}"), each)
-    })?;
+    let set = format!("SET key {VALUE}\r\n");
+    let p50 =
+        in_turns(|| one_by_one(ours.port, &set, each), || one_by_one(redis.port, &format!("{set}WAIT 1 0\r\n"), each))?;
     let what = "SET through the door, one connection, one at a time";
     row(BenchRow::new("door_set_p50", what, p50.0, p50.1, "us", "Redis, SET and WAIT 1 in one write")
         .wanted(Target::AtMost(1.0)));
@@ -80,15 +80,10 @@ fn large_hash(ours: &Contestant, each: Duration, fields: usize) -> Result<BenchR
     for (key, count) in [("few", 10), ("many", fields)] {
         fill(ours.port, count, |out, at| out.push_str(&format!("HSET {key} f{at} {at}\r\n")))?;
     }
-    let (mut few, mut many) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        few.push(one_by_one(ours.port, "HSET few f5 x\r\n", each)?);
-        many.push(one_by_one(ours.port, "HSET many f5 x\r\n", each)?);
-    }
-    few.sort_by(f64::total_cmp);
-    many.sort_by(f64::total_cmp);
+    let hset = |key: &str| one_by_one(ours.port, &format!("HSET {key} f5 x\r\n"), each);
+    let (many, few) = in_turns(|| hset("many"), || hset("few"))?;
     let what = format!("HSET on a hash of {fields} fields, one at a time");
-    let row = BenchRow::new("door_hset_p50", &what, many[ROUNDS / 2], few[ROUNDS / 2], "us", "the same on one of 10");
+    let row = BenchRow::new("door_hset_p50", &what, many, few, "us", "the same on one of 10");
     Ok(row.wanted(Target::AtMost(1.2)))
 }
 
@@ -134,41 +129,35 @@ fn fill(port: u16, count: usize, request: impl Fn(&mut String, usize)) -> Result
     Ok(())
 }
 
-/// The process of the primary behind a door.
-fn primary_of(port: u16) -> Result<u32, String> {
-    let until = Instant::now() + START_DEADLINE;
-    loop {
-        let said = connect(port).and_then(|mut stream| {
-            stream.write_all(b"INFO replication\r\n")?;
-            let mut buffer = [0; 4096];
-            let count = stream.read(&mut buffer)?;
-            Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
-        });
-        let said = said.map_err(|error| error.to_string())?;
-        let pid = said.lines().find_map(|line| line.strip_prefix("primary_pid:")?.trim().parse().ok());
-        match pid {
-            Some(pid) if pid > 0 => return Ok(pid),
-            _ if Instant::now() > until => return Err("nobody leads".to_owned()),
-            _ => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
+/// What a server says of its replication.
+fn replication(port: u16) -> Option<String> {
+    let mut stream = connect(port).ok()?;
+    stream.write_all(b"INFO replication\r\n").ok()?;
+    let mut buffer = [0; 4096];
+    let count = stream.read(&mut buffer).ok()?;
+    Some(String::from_utf8_lossy(&buffer[..count]).into_owned())
 }
 
-/// The middle figure of both.
+/// The process of the primary behind a door.
+fn primary_of(port: u16) -> Result<u32, String> {
+    wait("nobody leads", || {
+        let pid = replication(port)?.lines().find_map(|line| line.strip_prefix("primary_pid:")?.trim().parse().ok());
+        pid.filter(|pid| *pid > 0)
+    })
+}
+
+/// The middle figures of two that are measured in turns.
 fn in_turns(
-    ours: &Contestant,
-    redis: &Contestant,
-    figure: impl Fn(u16) -> Result<f64, String>,
+    one: impl Fn() -> Result<f64, String>,
+    other: impl Fn() -> Result<f64, String>,
 ) -> Result<(f64, f64), String> {
-    let (mut our_figures, mut their_figures) = (Vec::new(), Vec::new());
+    let mut figures = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
-        our_figures.push(figure(ours.port)?);
-        their_figures.push(figure(redis.port)?);
+        figures[0].push(one()?);
+        figures[1].push(other()?);
     }
-    for figures in [&mut our_figures, &mut their_figures] {
-        figures.sort_by(f64::total_cmp);
-    }
-    Ok((our_figures[ROUNDS / 2], their_figures[ROUNDS / 2]))
+    figures.iter_mut().for_each(|figures| figures.sort_by(f64::total_cmp));
+    Ok((figures[0][ROUNDS / 2], figures[1][ROUNDS / 2]))
 }
 
 /// Requests a second.
@@ -233,7 +222,7 @@ fn redis(primary: Option<u16>) -> Result<Contestant, String> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let child = child.map_err(|error| format!("redis-server: {error}: install it to compare with it"))?;
     let redis = Contestant { child, port: port.port() };
-    wait("redis-server does not answer", || connect(redis.port).is_ok())?;
+    wait("redis-server does not answer", || connect(redis.port).ok())?;
     Ok(redis)
 }
 
@@ -241,26 +230,21 @@ fn redis(primary: Option<u16>) -> Result<Contestant, String> {
 fn redis_replica(primary: &Contestant) -> Result<Contestant, String> {
     let replica = redis(Some(primary.port))?;
     wait("redis-server's replica does not come", || {
-        let said = connect(primary.port).and_then(|mut stream| {
-            stream.write_all(b"INFO replication\r\n")?;
-            let mut buffer = [0; 4096];
-            let count = stream.read(&mut buffer)?;
-            Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
-        });
-        said.is_ok_and(|said| said.contains("state=online"))
+        replication(primary.port).filter(|said| said.contains("state=online"))
     })?;
     Ok(replica)
 }
 
-fn wait(what: &str, holds: impl Fn() -> bool) -> Result<(), String> {
+/// Waits until this gives something.
+fn wait<T>(what: &str, found: impl Fn() -> Option<T>) -> Result<T, String> {
     let until = Instant::now() + START_DEADLINE;
-    while !holds() {
-        if Instant::now() > until {
-            return Err(what.to_owned());
+    loop {
+        match found() {
+            Some(found) => return Ok(found),
+            None if Instant::now() > until => return Err(what.to_owned()),
+            None => std::thread::sleep(Duration::from_millis(20)),
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
 }
 
 /// A cluster with a door, without a console.
