@@ -156,3 +156,35 @@ fn whoever_is_not_served_is_told_by_what_is_observed() {
     }
     assert!(counted >= 30, "only {counted} cases in which nobody can serve");
 }
+
+/// Random runs spare the last server that has the data. Whoever has confirmed that it will lead alone counts as that
+/// while its word is on its way, for it may be answering already for all that others know; a word that does not arrive
+/// spares nobody.
+#[test]
+fn who_has_confirmed_a_view_is_spared_as_long_as_its_word_travels() {
+    for is_lost in [false, true] {
+        let mut world = world();
+        assert!(is_answered(&mut world, &Command::Put { key: Bytes::from("k"), value: Bytes::from("v") }));
+        let primary = world.primary().expect("somebody leads");
+        let backups: Vec<Rank> = world.holders().into_iter().filter(|rank| *rank != primary).collect();
+        for backup in &backups {
+            world.control(*backup, &Control::Pause).expect("it runs");
+        }
+        let has_asked = |world: &World| world.servers()[&primary].server().is_some_and(|server| server.has_proposed());
+        assert!(world.run_until(TRY, has_asked));
+        assert!(!world.is_last_holder(primary), "a wish alone makes no view");
+        // Its wish has left; its word is next.
+        let slow = Control::Delay { ms: 20.0 };
+        let lost = Control::Cut { peer: METADATA, cut: true };
+        world.control(primary, if is_lost { &lost } else { &slow }).expect("it can be done");
+        let view = world.view_now().expect("there is one").number;
+        let spared = world.run_until(Duration::from_millis(10), |world| world.is_last_holder(primary));
+        assert_eq!((spared, world.view_now().map(|view| view.number)), (!is_lost, Some(view)));
+        world.control(primary, &Control::Crash).expect("it runs");
+        backups.iter().for_each(|backup| world.control(*backup, &Control::Resume).expect("it is paused"));
+        if is_lost {
+            assert!(is_answered(&mut world, &Command::Get { key: Bytes::from("k") }), "two servers have the data");
+        }
+        assert!(world.violation().is_none() || !is_lost, "{:?}", world.violation());
+    }
+}

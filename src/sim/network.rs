@@ -133,6 +133,12 @@ impl Network {
         })
     }
 
+    /// What has left its sender by now and has not arrived: to where, and what.
+    pub fn departed(&self, now: Time) -> impl Iterator<Item = (Rank, &Message)> {
+        let departed = self.flying.values().filter(move |delivery| delivery.left <= now);
+        departed.map(|delivery| (delivery.to, &delivery.message))
+    }
+
     fn take_one(&mut self, number: u64) -> Option<(Time, Delivery)> {
         let key = self.flying.keys().find(|(_, known)| *known == number).copied()?;
         self.flying.remove(&key).map(|delivery| (key.0, delivery))

@@ -26,9 +26,6 @@ use std::time::Duration;
 const INBOX_MAX: usize = 200_000;
 /// The most lines kept of what happened last.
 const RECENT_MAX: usize = 60;
-/// A confirmation that has not made a view after this long will not: the metadata server's patience grows to five
-/// seconds, by its own clock.
-const CONFIRMATION_MAX: Duration = Duration::from_secs(7);
 
 /// What a test makes of a message that a server is about to take in from this rank; what it returns is an answer in
 /// the server's name. So a test can see whether a protocol with a flaw would be noticed.
@@ -57,8 +54,6 @@ pub struct World {
     record: Record,
     happenings: VecDeque<Happening>,
     invariants: Invariants,
-    /// Views that servers have confirmed lately, and when.
-    confirmed: Vec<(Time, Arc<View>)>,
     violation: Option<Violation>,
     /// A violation does not end the run.
     goes_on: bool,
@@ -96,7 +91,6 @@ impl World {
             record: Record::Nothing,
             happenings: VecDeque::new(),
             invariants,
-            confirmed: Vec::new(),
             violation: None,
             goes_on: false,
             disks: None,
@@ -351,18 +345,36 @@ impl World {
         self.servers.values().filter(holds).map(ServerHost::rank).collect()
     }
 
-    /// True when the data would be gone with this server: in the current view, or in a view that somebody has
-    /// confirmed lately and that may be the current one at any moment, nobody else has them. (Whoever confirmed may be
-    /// dead by now: whether it still led the view before, nobody can know.)
+    /// True when the data would be gone with this server: in the current view, or in one whose confirmation is on its
+    /// way at this moment, nobody else has them. (Whoever has confirmed a view may be answering in it for all that
+    /// anybody else can know: a death that overtakes the confirmation is that of the view's primary.)
     #[must_use]
     pub fn is_last_holder(&self, rank: Rank) -> bool {
         let running = || self.servers.values().filter_map(ServerHost::server);
-        let current = self.view_now();
-        let confirmed = self.confirmed.iter().map(|(_, view)| &**view);
-        let next = confirmed.filter(|view| current.is_some_and(|current| view.number > current.number));
         let only =
             |view: &View| running().all(|s| s.member().rank == rank || !view.contains(s.member()) || !s.holds_data());
-        current.into_iter().chain(next).any(only)
+        self.view_now().is_some_and(only) || self.confirmations().iter().any(|view| only(view))
+    }
+
+    /// The views that follow the current one and whose confirmation has left a server and not reached rank 0.
+    fn confirmations(&self) -> Vec<Arc<View>> {
+        let Some(current) = self.view_now() else { return Vec::new() };
+        let held_back = self.servers.values().flat_map(|server| server.outlet().held_back());
+        let waiting = self.inbox.iter().flat_map(|(to, all)| all.iter().map(move |(_, message)| (*to, message)));
+        let mut views = Vec::new();
+        for (to, message) in held_back.chain(self.network.departed(self.now)).chain(waiting) {
+            let carried = match message {
+                Message::Relay(relay) if relay.to == METADATA => relay.carried(),
+                message if to == METADATA => message.clone(),
+                _ => continue,
+            };
+            if let Message::ChangeView { to, confirms: Some(_), .. } = carried
+                && to.number > current.number
+            {
+                views.push(to);
+            }
+        }
+        views
     }
 
     /// A client asks for something.
@@ -523,7 +535,6 @@ impl World {
         act(host, &mut self.invariants, now, &mut out);
         work.counted(host.take_work());
         let lost = host.outlet_mut().take_lost();
-        self.note_confirmed(rank);
         self.take_in(rank, before, work, out, lost);
         self.invariants.on_server(now, &self.servers[&rank]);
     }
@@ -590,16 +601,6 @@ impl World {
         for event in events {
             self.invariants.on_event(self.now, from, &event, &self.servers);
             self.remember(from, before, What::Told(event));
-        }
-    }
-
-    /// A server may just have confirmed that it will lead a view.
-    fn note_confirmed(&mut self, rank: Rank) {
-        let now = self.now;
-        self.confirmed.retain(|(at, _)| now.since(*at) < CONFIRMATION_MAX);
-        let view = self.servers[&rank].server().and_then(|server| server.confirmed());
-        if let Some(view) = view.filter(|view| !self.confirmed.iter().any(|(_, known)| known == *view)) {
-            self.confirmed.push((now, Arc::clone(view)));
         }
     }
 

@@ -114,6 +114,11 @@ impl Outlet {
         }
     }
 
+    /// What is held back by injected delays: to where, and what.
+    pub fn held_back(&self) -> impl Iterator<Item = (Rank, &Message)> {
+        self.delayed.values().map(|(to, message)| (*to, message))
+    }
+
     /// When [`Outlet::release`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Time {

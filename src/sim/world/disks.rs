@@ -108,7 +108,6 @@ impl World {
         }
         self.network.clear();
         self.inbox.clear();
-        self.confirmed.clear();
         self.invariants.all_lost();
         self.start_again();
         self.after_step();

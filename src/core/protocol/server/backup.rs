@@ -60,14 +60,9 @@ impl Backup {
         }
     }
 
-    pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
-        self.proposal.as_ref().filter(|proposal| proposal.confirmed).map(|proposal| &proposal.to)
-    }
-
     /// The metadata server asks back: this server lives, and still wants what it asked for.
     pub(super) fn confirm(&mut self, to: &Arc<View>, asked: Time, out: &mut Outbox) {
-        if let Some(proposal) = self.proposal.as_mut().filter(|proposal| proposal.to == *to) {
-            proposal.confirmed = true;
+        if let Some(proposal) = self.proposal.as_ref().filter(|proposal| proposal.to == *to) {
             let (to, reason) = (Arc::clone(to), proposal.reason);
             out.send(METADATA, Message::ChangeView { to, reason, confirms: Some(asked) });
         }

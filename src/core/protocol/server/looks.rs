@@ -135,15 +135,4 @@ impl Server {
             RoleState::Primary(primary) => primary.has_given_up_a_peer(),
         }
     }
-
-    /// The view that this server has confirmed it will lead, until it knows of a newer one: it may be the current view
-    /// already.
-    #[must_use]
-    pub fn confirmed(&self) -> Option<&Arc<View>> {
-        match &self.state {
-            RoleState::Joining(_) => None,
-            RoleState::Backup(backup) => backup.confirmed(),
-            RoleState::Primary(primary) => primary.confirmed(),
-        }
-    }
 }

@@ -37,8 +37,6 @@ pub struct Primary {
     next_proposal: Time,
     /// The view that was asked for last, unless there is no reason for it any more.
     proposal: Option<Proposal>,
-    /// What it has confirmed in this view, whatever it wants now.
-    confirmed: Option<Arc<View>>,
     /// Since when this primary has been asking for another view than this one.
     asked_since: Option<Time>,
     /// Requests that cannot be served yet.
@@ -92,7 +90,6 @@ impl Primary {
             next_heartbeat: now,
             next_proposal: now,
             proposal: None,
-            confirmed: None,
             asked_since: None,
             held: Held::default(),
             unleased: Held::default(),
@@ -146,7 +143,7 @@ impl Primary {
             self.phase = Phase::Serving;
         }
         self.next_proposal = now;
-        (self.proposal, self.confirmed) = (None, None);
+        self.proposal = None;
         self.asked_since = None;
         self.start_view(core, now, None, out);
         self.advance(core, now, out);
@@ -188,10 +185,6 @@ impl Primary {
     pub(super) fn has_given_up_a_peer(&self) -> bool {
         let leaves_out = |to: &View| self.peers.values().any(|peer| peer.could_replace() && !to.contains(peer.member));
         self.proposal.as_ref().is_some_and(|proposal| leaves_out(&proposal.to))
-    }
-
-    pub(super) fn confirmed(&self) -> Option<&Arc<View>> {
-        self.confirmed.as_ref()
     }
 
     /// How long the lease was at first that ends soonest.
@@ -692,7 +685,6 @@ impl Primary {
     pub(super) fn confirm(&mut self, to: Arc<View>, asked: Time, out: &mut Outbox) {
         let Some(proposal) = self.proposal.as_mut().filter(|proposal| proposal.to == to) else { return };
         proposal.confirmed = true;
-        self.confirmed = Some(Arc::clone(&to));
         let reason = proposal.reason;
         for peer in self.peers.values_mut().filter(|peer| !to.contains(peer.member)) {
             peer.given_up = true;
