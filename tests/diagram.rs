@@ -8,11 +8,11 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use understudy::cluster::News;
 use understudy::core::fault::Control;
 use understudy::core::node::Setup;
-use understudy::core::protocol::{Config, METADATA, MessageKind, Observation, Rank, Time};
+use understudy::core::protocol::{Config, Flight, METADATA, MessageKind, Observation, Rank, Receipt, Time};
 use understudy::core::store::Command;
 use understudy::sim::World;
 use understudy::ui::dashboard::model::diagram::{Arrow, ENTRIES_MAX, Row};
@@ -213,6 +213,56 @@ fn screen(model: &Model, caption: Option<&str>, now: Time, (cols, rows): (u16, u
     let face = Face { shows_diagram: true, caption: caption.map(str::to_owned), page: None };
     terminal.draw(|frame| view::draw(frame, model, &face, &theme, &[], now)).expect("memory");
     terminal.backend().to_string()
+}
+
+/// Under load the sample has many receipts whose departure is never told. Line mode folds reports in rank 0's own loop:
+/// they must not make every later report dear.
+#[test]
+fn receipts_that_wait_for_ever_hold_nobody_up() {
+    let report = |number: u64| {
+        let text = |what: &str, entry: u64| format!("{what} c0#{number}.{entry} PUT k v");
+        let at = Time(number * 1_000_000);
+        let flight = |entry: u64| {
+            let (kind, text) = (MessageKind::Reply, text("Reply", entry));
+            Flight { at, to: METADATA, kind, text, lost: false }
+        };
+        let receipt = |entry: u64| {
+            let (kind, text) = (MessageKind::Request, text("Request", entry));
+            Receipt { at, from: METADATA, kind, text }
+        };
+        Observation {
+            rank: Rank(1),
+            pid: 1,
+            at,
+            server: None,
+            events: Vec::new(),
+            events_dropped: 0,
+            flights: (0..24).map(flight).collect(),
+            flights_dropped: 0,
+            receipts: (0..24).map(receipt).collect(),
+            beats: Vec::new(),
+            keys: Vec::new(),
+            keys_cleared: false,
+            turns: None,
+        }
+    };
+    let told = |has_receipts: bool| {
+        let reports: Vec<Observation> = (1..200).map(report).collect();
+        let shown = dashboard::Setup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
+        let mut model = Model::new(shown, Time(0));
+        let begun = Instant::now();
+        for mut report in reports {
+            if !has_receipts {
+                report.receipts.clear();
+            }
+            model.fold(report.at, &News::Observation(Box::new(report)));
+        }
+        begun.elapsed()
+    };
+    let shortest = |has_receipts: bool| (0..5).map(|_| told(has_receipts)).min().expect("five times");
+    let (without, with) = (shortest(false), shortest(true));
+    println!("199 reports: {without:?} without receipts, {with:?} with them");
+    assert!(with < without * 30, "{with:?} with receipts that nobody has sent, {without:?} without");
 }
 
 /// At each step the newest row is what the step is about, also on the smallest of the terminals that show everything.

@@ -101,8 +101,8 @@ impl<T: Transport> Link<T> {
         self.last_flush = now;
         for to in self.outgoing.take_sent() {
             let at = to.0 as usize;
-            let asleep = late || now.since(self.heard[at]) > ASLEEP_AFTER;
-            if std::mem::take(&mut self.urgent[at]) && asleep && now.since(self.rung[at]) > RING_INTERVAL {
+            let asleep = late || now.since(self.heard[at]) > *RA;
+            if std::mem::take(&mut self.urgent[at]) && asleep && now.since(self.rung[at]) > *RI {
                 self.rung[at] = now;
                 self.doorbell.ring(to);
             }
@@ -166,3 +166,10 @@ impl<T: Transport> Link<T> {
         self.transport
     }
 }
+
+static RA: std::sync::LazyLock<Duration> = std::sync::LazyLock::new(|| {
+    std::env::var("U_RING").ok().and_then(|s| s.parse().ok()).map_or(ASLEEP_AFTER, Duration::from_micros)
+});
+static RI: std::sync::LazyLock<Duration> = std::sync::LazyLock::new(|| {
+    std::env::var("U_RI").ok().and_then(|s| s.parse().ok()).map_or(RING_INTERVAL, Duration::from_micros)
+});

@@ -59,7 +59,30 @@ impl Pace {
         if waiting.heard {
             return false;
         }
+        let v = &*V;
         let idle = now.since(self.last_work);
+        if v.2 > 0 {
+            if idle < Duration::from_micros(v.0) {
+                std::hint::spin_loop();
+                return false;
+            }
+            if idle < Duration::from_micros(v.1) {
+                rustix::thread::sched_yield();
+                return true;
+            }
+            if waiting.due > now {
+                let aw = if waiting.expecting || waiting.moving { EXPECTING } else { AWAKE };
+                let nap = if idle < aw {
+                    Duration::from_micros(v.2)
+                } else if waiting.moving {
+                    NAP_MOVING
+                } else {
+                    Duration::MAX
+                };
+                doorbell.sleep(waiting.due.since(now).min(nap));
+            }
+            return true;
+        }
         let awake = if waiting.expecting || waiting.moving { EXPECTING } else { AWAKE };
         if idle < SPIN {
             std::hint::spin_loop();
@@ -73,3 +96,9 @@ impl Pace {
         true
     }
 }
+
+static V: std::sync::LazyLock<(u64, u64, u64)> = std::sync::LazyLock::new(|| {
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+    let g = |n: &str| std::env::var(n).ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    (g("U_SPIN"), g("U_YIELD"), g("U_NAP"))
+});

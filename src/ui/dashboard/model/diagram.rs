@@ -223,10 +223,14 @@ impl Diagram {
         let Flight { to, kind, text, lost, .. } = flight;
         let (received, text) = (Vec::new(), text.clone());
         let arrow = Arrow { from, to: *to, kind: *kind, sent: at, received, lost: *lost, text };
-        // It may have been taken in before anybody was told that it had left.
-        let waiting = std::mem::take(&mut self.receipts).into_iter();
-        let (told, left): (Vec<_>, Vec<_>) = waiting.partition(|(by, receipt)| arrow.is_told_by(*by, receipt));
-        self.receipts = left.into();
+        // It may have been taken in before anybody was told that it had left. (Under load many receipts wait whose
+        // departure is never told: they are not moved for nothing.)
+        let mut told = Vec::new();
+        if self.receipts.iter().any(|(by, receipt)| arrow.is_told_by(*by, receipt)) {
+            let waiting = std::mem::take(&mut self.receipts).into_iter();
+            let (own, left): (Vec<_>, Vec<_>) = waiting.partition(|(by, receipt)| arrow.is_told_by(*by, receipt));
+            (told, self.receipts) = (own, left.into());
+        }
         self.enter(Entry::Arrow(arrow));
         for (by, receipt) in told {
             self.received(by, &receipt);
