@@ -1,8 +1,8 @@
 //! The files of one log, written.
 
 use super::folder;
-use crate::core::disk::{Damage, Fault, Fsync, Journal, Owner, Step, file_name};
-use crate::core::protocol::Recovered;
+use crate::core::disk::{Damage, Ending, Fault, Fsync, Journal, Owner, Step, file_name};
+use crate::core::protocol::{Record, Recovered};
 use rustix::fs::{FlockOperation, flock};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -48,7 +48,7 @@ pub struct Cabinet {
     fsync: Fsync,
     boot: u64,
     journal: Journal,
-    file: File,
+    files: Files,
     /// Held as long as this lives.
     _lock: File,
 }
@@ -64,24 +64,21 @@ pub struct Found {
 
 /// What is in the folder, how to go on, and what has to be done first.
 fn read(folder: &Path, owner: Owner, boot: u64) -> Result<(Found, Journal, Vec<Step>), OpenError> {
-    let mut steps = Vec::new();
-    let begin = |steps: &mut Vec<Step>| Journal::begin(owner, boot, SEGMENT_BYTES_MAX, steps);
-    match folder::read(folder, Some(owner), boot) {
-        Ok((had, Some(end))) => {
-            let journal = Journal::resume(&end, boot, SEGMENT_BYTES_MAX, &mut steps);
-            Ok((Found { had, damage: None }, journal, steps))
-        }
-        Ok((had, None)) => Ok((Found { had, damage: None }, begin(&mut steps), steps)),
-        Err(folder::ReadError::Io(path, error)) => Err(OpenError::Io(path, error)),
+    let (found, ending) = match folder::read(folder, Some(owner), boot) {
+        Ok((had, ending)) => (Found { had, damage: None }, ending),
+        Err(folder::ReadError::Io(path, error)) => return Err(OpenError::Io(path, error)),
         Err(folder::ReadError::Damage(_, damage)) if matches!(damage.fault, Fault::Owner { .. } | Fault::Format(_)) => {
-            Err(OpenError::NotOurs(folder.to_owned(), damage))
+            return Err(OpenError::NotOurs(folder.to_owned(), damage));
         }
         Err(folder::ReadError::Damage(_, damage)) => {
             let away = put_away(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
             let what = format!("{}/{damage}; the log is in {} now", folder.display(), away.display());
-            Ok((Found { had: Recovered::default(), damage: Some(what) }, begin(&mut steps), steps))
+            (Found { had: Recovered::default(), damage: Some(what) }, Ending::default())
         }
-    }
+    };
+    let mut steps = Vec::new();
+    let journal = Journal::after(&ending, owner, boot, SEGMENT_BYTES_MAX, &mut steps);
+    Ok((found, journal, steps))
 }
 
 /// Moves the files of a damaged log out of the way: nothing is overwritten.
@@ -124,13 +121,9 @@ impl Cabinet {
         }
         let boot = folder::boot().map_err(io)?;
         let (found, journal, steps) = read(folder, owner, boot)?;
-        let path = folder.join(file_name(journal.number()));
-        let mut file = None;
-        for step in &steps {
-            carry_out(folder, &mut file, step).map_err(|error| OpenError::Io(path.clone(), error))?;
-        }
-        let file = file.ok_or_else(|| io(io::Error::other("no file")))?.1;
-        Ok((Self { folder: folder.to_owned(), owner, fsync, boot, journal, file, _lock: lock }, found))
+        let mut files = Files { folder: folder.to_owned(), open: None };
+        files.carry_out(&steps).map_err(io)?;
+        Ok((Self { folder: folder.to_owned(), owner, fsync, boot, journal, files, _lock: lock }, found))
     }
 
     /// Reads the log anew: whoever wrote to it has lost its memory.
@@ -140,7 +133,7 @@ impl Cabinet {
     pub fn read_again(&mut self) -> Result<Found, OpenError> {
         let (found, journal, steps) = read(&self.folder, self.owner, self.boot)?;
         self.journal = journal;
-        self.carry_out(&steps).map_err(|error| OpenError::Io(self.folder.clone(), error))?;
+        self.files.carry_out(&steps).map_err(|error| OpenError::Io(self.folder.clone(), error))?;
         Ok(found)
     }
 
@@ -167,15 +160,10 @@ impl Cabinet {
     ///
     /// # Errors
     /// When the disk fails: then it must not be used any more.
-    pub fn write(&mut self, records: &[crate::core::protocol::Record]) -> io::Result<bool> {
+    pub fn write(&mut self, records: &[Record]) -> io::Result<bool> {
         let mut steps = Vec::new();
-        self.journal.write(records, &mut steps);
-        let synced = self.fsync == Fsync::Always || self.journal.wants_sync();
-        if synced {
-            steps.push(Step::Sync { number: self.journal.number() });
-        }
-        self.journal.mark(synced, &mut steps);
-        self.carry_out(&steps)?;
+        let synced = self.journal.group(records, self.fsync, &mut steps);
+        self.files.carry_out(&steps)?;
         Ok(synced)
     }
 
@@ -184,9 +172,9 @@ impl Cabinet {
     /// # Errors
     /// When the disk fails: then it must not be used any more.
     pub fn sync(&mut self) -> io::Result<()> {
-        let mut steps = vec![Step::Sync { number: self.journal.number() }];
-        self.journal.mark(true, &mut steps);
-        self.carry_out(&steps)
+        let mut steps = Vec::new();
+        self.journal.sync(&mut steps);
+        self.files.carry_out(&steps)
     }
 
     /// Has the last mark on the disk as well.
@@ -194,51 +182,47 @@ impl Cabinet {
     /// # Errors
     /// When the disk fails: then it must not be used any more.
     pub fn sync_mark(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+        self.files.carry_out(&[Step::Sync { number: self.journal.number() }])
     }
+}
 
+/// The files, of which the one that was used last is open.
+#[derive(Debug)]
+struct Files {
+    folder: PathBuf,
+    open: Option<(u64, File)>,
+}
+
+impl Files {
     fn carry_out(&mut self, steps: &[Step]) -> io::Result<()> {
         for step in steps {
-            let (number, current) = (step.number(), self.journal.number());
             match step {
-                // What the journal says of its newest file is done with the handle that is open.
-                Step::Write { at, bytes, .. } if number == current => self.file.write_all_at(bytes, *at)?,
-                Step::Sync { .. } if number == current => self.file.sync_data()?,
-                _ => {
-                    let mut opened = None;
-                    carry_out(&self.folder, &mut opened, step)?;
-                    if let Some((_, file)) = opened.filter(|(number, _)| *number == current) {
-                        self.file = file;
-                    }
+                Step::Create { number, bytes } => {
+                    let path = self.folder.join(file_name(*number));
+                    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+                    file.write_all_at(bytes, 0)?;
+                    file.sync_all()?;
+                    self.open = Some((*number, file));
+                    sync_folder(&self.folder)?;
                 }
+                Step::Write { number, at, bytes } => self.file(*number)?.write_all_at(bytes, *at)?,
+                Step::Sync { number } => self.file(*number)?.sync_data()?,
+                Step::Cut { number, at } => {
+                    let file = self.file(*number)?;
+                    file.set_len(*at)?;
+                    file.sync_all()?;
+                }
+                Step::Remove { number } => fs::remove_file(self.folder.join(file_name(*number)))?,
             }
         }
         Ok(())
     }
-}
 
-/// Does one step; `file` is the one that was opened last.
-fn carry_out(folder: &Path, file: &mut Option<(u64, File)>, step: &Step) -> io::Result<()> {
-    let number = step.number();
-    let path = folder.join(file_name(number));
-    if let Step::Remove { .. } = step {
-        return fs::remove_file(path);
-    }
-    if let Step::Create { bytes, .. } = step {
-        let made = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        made.write_all_at(bytes, 0)?;
-        made.sync_all()?;
-        *file = Some((number, made));
-        return sync_folder(folder);
-    }
-    if file.as_ref().is_none_or(|(open, _)| *open != number) {
-        *file = Some((number, OpenOptions::new().read(true).write(true).open(&path)?));
-    }
-    let Some((_, file)) = file else { return Ok(()) };
-    match step {
-        Step::Write { at, bytes, .. } => file.write_all_at(bytes, *at),
-        Step::Sync { .. } => file.sync_data(),
-        Step::Cut { at, .. } => file.set_len(*at).and_then(|()| file.sync_all()),
-        Step::Create { .. } | Step::Remove { .. } => Ok(()),
+    fn file(&mut self, number: u64) -> io::Result<&File> {
+        let file = match self.open.take().filter(|(open, _)| *open == number) {
+            Some((_, file)) => file,
+            None => OpenOptions::new().read(true).write(true).open(self.folder.join(file_name(number)))?,
+        };
+        Ok(&self.open.insert((number, file)).1)
     }
 }

@@ -1,7 +1,7 @@
 //! Folders and the files in them.
 
 use crate::core::disk::segment::SECTOR_BYTES;
-use crate::core::disk::{Damage, End, Header, Owner, file_number, recover};
+use crate::core::disk::{Damage, Ending, Header, Owner, file_number, recover};
 use crate::core::protocol::{Rank, Recovered};
 use std::fs;
 use std::io::{self, Read};
@@ -102,11 +102,11 @@ impl std::fmt::Display for ReadError {
     }
 }
 
-/// What the log in this folder gives, and where it ends; `None` when nothing was ever written.
+/// What the log in this folder gives, and how it ends.
 ///
 /// # Errors
 /// When it cannot be read, or is damaged.
-pub fn read(folder: &Path, owner: Option<Owner>, boot: u64) -> Result<(Recovered, Option<End>), ReadError> {
+pub fn read(folder: &Path, owner: Option<Owner>, boot: u64) -> Result<(Recovered, Ending), ReadError> {
     let files = files(folder).map_err(|error| ReadError::Io(folder.to_owned(), error))?;
     let mut trouble = None;
     // A file at a time: a log may be larger than memory.

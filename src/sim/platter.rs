@@ -5,7 +5,7 @@
 //! of a write has written a part of it.
 
 use crate::core::disk::segment::SECTOR_BYTES;
-use crate::core::disk::{Fsync, Journal, Owner, Step, recover};
+use crate::core::disk::{Ending, Fsync, Journal, Owner, Step, recover};
 use crate::core::protocol::{Record, Recovered, Time};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -40,8 +40,7 @@ impl PlatterFile {
     fn sync(&mut self) {
         self.synced.resize(self.cached.len(), 0);
         for sector in std::mem::take(&mut self.dirty) {
-            let end = ((sector + 1) * SECTOR_BYTES).min(self.cached.len());
-            let range = (sector * SECTOR_BYTES).min(end)..end;
+            let range = places(sector, self.cached.len());
             self.synced[range.clone()].copy_from_slice(&self.cached[range]);
         }
     }
@@ -52,14 +51,18 @@ impl PlatterFile {
         let length = self.cached.len() - rng.random_range(0..=longer);
         self.synced.resize(length.max(self.synced.len().min(self.cached.len())), 0);
         for sector in std::mem::take(&mut self.dirty) {
-            let end = ((sector + 1) * SECTOR_BYTES).min(self.synced.len());
-            let range = (sector * SECTOR_BYTES).min(end)..end;
+            let range = places(sector, self.synced.len());
             if rng.random_range(0..2) == 0 {
                 self.synced[range.clone()].copy_from_slice(&self.cached[range]);
             }
         }
         self.cached.clone_from(&self.synced);
     }
+}
+
+/// Where these sectors are in a file of this length.
+fn places(sector: usize, length: usize) -> std::ops::Range<usize> {
+    (sector * SECTOR_BYTES).min(length)..((sector + 1) * SECTOR_BYTES).min(length)
 }
 
 /// A group of writes under way.
@@ -79,6 +82,8 @@ pub struct Platter {
     boot: u64,
     files: BTreeMap<u64, PlatterFile>,
     journal: Option<Journal>,
+    /// What has to be done before the first group of this life.
+    begun: Vec<Step>,
     waiting: Vec<Record>,
     /// The number of the newest record of this life that was handed over.
     handed: u64,
@@ -106,6 +111,7 @@ impl Platter {
             boot: 1,
             files: BTreeMap::new(),
             journal: None,
+            begun: Vec::new(),
             waiting: Vec::new(),
             handed: 0,
             group: None,
@@ -142,13 +148,8 @@ impl Platter {
         let Some(journal) = self.journal.as_mut().filter(|_| self.group.is_none() && !self.waiting.is_empty()) else {
             return;
         };
-        let mut steps = Vec::new();
-        journal.write(&std::mem::take(&mut self.waiting), &mut steps);
-        let synced = self.fsync == Fsync::Always || journal.wants_sync();
-        if synced {
-            steps.push(Step::Sync { number: journal.number() });
-        }
-        journal.mark(synced, &mut steps);
+        let mut steps = std::mem::take(&mut self.begun);
+        journal.group(&std::mem::take(&mut self.waiting), self.fsync, &mut steps);
         let range = match () {
             () if self.calm => WRITE_US,
             () if self.rng.random_range(0..HANG_ONE_IN) == 0 => HANG_US,
@@ -172,10 +173,8 @@ impl Platter {
         let place = |at: u64| usize::try_from(at).expect("simulated files are small");
         match step {
             Step::Create { number, bytes } => {
-                let mut file = PlatterFile::default();
-                file.write(0, bytes);
-                file.sync();
-                self.files.insert(*number, file);
+                self.create(*number, bytes);
+                self.file(*number).sync();
             }
             Step::Write { number, at, bytes } => self.file(*number).write(place(*at), bytes),
             Step::Sync { number } => self.file(*number).sync(),
@@ -187,39 +186,51 @@ impl Platter {
         }
     }
 
+    fn create(&mut self, number: u64, bytes: &[u8]) {
+        let mut file = PlatterFile::default();
+        file.write(0, bytes);
+        assert!(self.files.insert(number, file).is_none(), "a file is made where there is none");
+    }
+
     fn file(&mut self, number: u64) -> &mut PlatterFile {
         self.files.get_mut(&number).expect("files are created first")
     }
 
-    /// Whoever writes is killed: of the group under way some steps are done, and of one a part.
+    /// Whoever writes is killed: of the steps under way some are done, and of one a part.
     pub fn kill(&mut self) {
-        if let Some(Group { steps, .. }) = self.group.take() {
-            let done = self.rng.random_range(0..=steps.len());
-            for (at, step) in steps.into_iter().enumerate() {
-                if at < done {
-                    self.carry_out(&step);
-                } else if let Step::Write { number, at, mut bytes } = step
-                    && bytes.len() > SECTOR_BYTES
-                {
-                    bytes.truncate(self.rng.random_range(0..bytes.len()));
-                    self.carry_out(&Step::Write { number, at, bytes });
-                    break;
-                } else {
-                    break;
-                }
-            }
-        }
+        let begun = std::mem::take(&mut self.begun);
+        let steps = self.group.take().map_or(begun.into(), |group| group.steps);
+        let done = self.rng.random_range(0..=steps.len());
+        self.carry_out_some(steps, done);
         self.waiting.clear();
         self.journal = None;
+    }
+
+    /// Does so many of these steps, and a part of the next one.
+    fn carry_out_some(&mut self, steps: impl IntoIterator<Item = Step>, done: usize) {
+        let mut steps = steps.into_iter();
+        steps.by_ref().take(done).for_each(|step| self.carry_out(&step));
+        match steps.next() {
+            Some(Step::Write { number, at, mut bytes }) if bytes.len() > SECTOR_BYTES => {
+                bytes.truncate(self.rng.random_range(0..bytes.len()));
+                self.carry_out(&Step::Write { number, at, bytes });
+            }
+            Some(Step::Create { number, mut bytes }) => {
+                bytes.truncate(self.rng.random_range(0..=bytes.len()));
+                self.create(number, &bytes);
+            }
+            _ => {}
+        }
     }
 
     /// The machine stops, and is started anew.
     pub fn lose_power(&mut self) {
         self.kill();
         self.boot += 1;
-        for file in self.files.values_mut() {
-            file.lose_power(&mut self.rng);
-        }
+        // The name of a file that was never synced may be lost as well.
+        let rng = &mut self.rng;
+        self.files.retain(|_, file| !file.synced.is_empty() || rng.random_range(0..2) == 0);
+        self.files.values_mut().for_each(|file| file.lose_power(rng));
     }
 
     /// A bit flips somewhere. False when there is nothing.
@@ -251,25 +262,16 @@ impl Platter {
         self.kill();
         let files = self.files.iter().map(|(number, file)| (*number, &file.cached));
         let read = recover(files, Some(self.owner), self.boot);
-        let mut steps = Vec::new();
-        let result = match read {
-            Ok((had, Some(end))) => {
-                self.torn_bytes += end.torn_bytes;
-                self.journal = Some(Journal::resume(&end, self.boot, self.segment_bytes_max, &mut steps));
-                Ok(had)
-            }
-            Ok((had, None)) => {
-                self.files.clear();
-                self.journal = Some(Journal::begin(self.owner, self.boot, self.segment_bytes_max, &mut steps));
-                Ok(had)
-            }
+        let (result, ending) = match read {
+            Ok((had, ending)) => (Ok(had), ending),
             Err(damage) => {
                 self.files.clear();
-                self.journal = Some(Journal::begin(self.owner, self.boot, self.segment_bytes_max, &mut steps));
-                Err(format!("the log of server {} is damaged: {damage}", self.owner.rank))
+                (Err(format!("the log of server {} is damaged: {damage}", self.owner.rank)), Ending::default())
             }
         };
-        steps.iter().for_each(|step| self.carry_out(step));
+        self.torn_bytes += ending.end.as_ref().map_or(0, |end| end.torn_bytes);
+        let (owner, boot, bytes_max) = (self.owner, self.boot, self.segment_bytes_max);
+        self.journal = Some(Journal::after(&ending, owner, boot, bytes_max, &mut self.begun));
         result
     }
 }

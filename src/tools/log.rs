@@ -1,6 +1,6 @@
 //! Prints a log so that a person can read it, and judges it.
 
-use crate::core::disk::{Damage, Place, Reader, file_name};
+use crate::core::disk::{Damage, Ending, Place, Reader, file_name};
 use crate::core::protocol::durable::{Nonsense, Record};
 use crate::core::store::UnixMs;
 use crate::disk::folder::{self, ReadError};
@@ -40,8 +40,8 @@ fn tell(args: &LogArgs, out: &mut dyn Write) -> io::Result<bool> {
 
 fn verify(log: &Path, boot: u64, out: &mut dyn Write) -> io::Result<bool> {
     match folder::read(log, None, boot) {
-        Ok((_, None)) => writeln!(out, "{}: empty", log.display())?,
-        Ok((had, Some(end))) => {
+        Ok((_, Ending { end: None, .. })) => writeln!(out, "{}: empty", log.display())?,
+        Ok((had, Ending { end: Some(end), .. })) => {
             let (op, commit, digest) = (had.op(), had.store.op(), had.store.digest());
             write!(out, "{}: {}, whole", log.display(), end.owner)?;
             match had.holder.map(|(_, view)| view).or(had.chosen) {

@@ -3,7 +3,7 @@
 use crate::files::{BOOT, Files, OWNER, entry, life, member, put, snapshot, steps, view, written};
 use proptest::prelude::*;
 use understudy::core::disk::segment::{Mark, RECORDS_AT, SECTOR_BYTES};
-use understudy::core::disk::{Fault, Journal, Owner};
+use understudy::core::disk::{Ending, Fault, Fsync, Journal, Owner, Step};
 use understudy::core::protocol::durable::{Nonsense, Record};
 use understudy::core::protocol::{Rank, ViewNumber};
 use understudy::core::store::{Command, LogEntry, OpNumber, Store};
@@ -23,7 +23,7 @@ fn what_is_written_is_read_again() {
         assert!(files.0.len() > 3, "several files");
         let (read, end) = files.records(BOOT).expect("whole");
         assert_eq!(read, records);
-        assert_eq!(end.expect("there is a log").torn_bytes, 0);
+        assert_eq!(end.end.expect("there is a log").torn_bytes, 0);
         assert_eq!(files.records(BOOT + 1).expect("whole after a restart of the machine").0, records);
     }
 }
@@ -50,7 +50,7 @@ fn snapshots_let_older_files_go_and_give_the_same() {
     let (plain, _) = written(&life(90, NO_SNAPSHOT), 3, 1).recover(BOOT).expect("whole");
     let files = written(&life(90, 25), 3, 1);
     let (had, end) = files.recover(BOOT).expect("whole");
-    assert!(end.expect("there is a log").first > 1, "older files are gone");
+    assert!(end.end.expect("there is a log").first > 1, "older files are gone");
     assert_eq!((had.op(), had.holder), (plain.op(), plain.holder));
     assert_eq!(had.store.op(), plain.store.op());
     assert_eq!(had.store.full_digest(), plain.store.full_digest());
@@ -176,8 +176,8 @@ fn files_that_are_missing_or_swapped_are_told() {
 fn the_log_of_somebody_else_is_not_taken() {
     for found in [Owner { rank: Rank(3), ..OWNER }, Owner { cluster: 78, ..OWNER }] {
         let (mut files, mut steps) = (Files::default(), Vec::new());
-        let mut journal = Journal::begin(found, BOOT, 1 << 20, &mut steps);
-        journal.write(&life(3, NO_SNAPSHOT), &mut steps);
+        let mut journal = Journal::after(&Ending::default(), found, BOOT, 1 << 20, &mut steps);
+        journal.group(&life(3, NO_SNAPSHOT), Fsync::Never, &mut steps);
         files.carry_out(&steps);
         assert_eq!(files.records(BOOT).expect_err("not ours").fault, Fault::Owner { expected: OWNER, found });
     }
@@ -243,27 +243,29 @@ proptest! {
         let mut files = Files::default();
         files.carry_out(&all[..stop]);
         // Of the step that it is in, a part is done.
-        if let understudy::core::disk::Step::Write { number, at, bytes } = &all[stop]
-            && *at >= RECORDS_AT
-        {
-            let bytes = bytes[..part.index(bytes.len())].to_vec();
-            files.carry_out(&[understudy::core::disk::Step::Write { number: *number, at: *at, bytes }]);
+        let cut = |bytes: &[u8]| bytes[..part.index(bytes.len())].to_vec();
+        match &all[stop] {
+            Step::Write { number, at, bytes } if *at >= RECORDS_AT => {
+                files.carry_out(&[Step::Write { number: *number, at: *at, bytes: cut(bytes) }]);
+            }
+            Step::Create { number, bytes } => {
+                files.carry_out(&[Step::Create { number: *number, bytes: cut(bytes) }]);
+            }
+            _ => {}
         }
         let mut done = 0;
         let marked = groups.iter().take_while(|steps| { done += steps.len(); done <= stop }).count();
         let promised = marked.saturating_sub(1) * group;
-        let (had, end) = files.recover(BOOT).expect("no damage");
+        let (had, ending) = files.recover(BOOT).expect("no damage");
         let ops = |records: &[Record]| {
             records.iter().filter(|record| matches!(record, Record::Entry { .. })).count() as u64
         };
         prop_assert!(had.op().0 >= ops(&records[..promised.min(records.len())]));
-        let Some(end) = end else { return Ok(()) };
         let mut again = Vec::new();
-        let mut journal = Journal::resume(&end, BOOT + 1, 4 << 10, &mut again);
+        let mut journal = Journal::after(&ending, OWNER, BOOT + 1, 4 << 10, &mut again);
         let op = had.op().0;
         for next in op + 1..op + 30 {
-            journal.write(&[put(next, 300)], &mut again);
-            journal.mark(false, &mut again);
+            journal.group(&[put(next, 300)], Fsync::Never, &mut again);
         }
         files.carry_out(&again);
         let (more, _) = files.recover(BOOT + 1).expect("no damage");

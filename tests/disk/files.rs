@@ -1,7 +1,7 @@
 //! Logs to be broken: the files of one rank, in memory.
 
 use std::collections::BTreeMap;
-use understudy::core::disk::{Damage, End, Journal, Owner, Reader, Step, recover};
+use understudy::core::disk::{Damage, Ending, Fsync, Journal, Owner, Reader, Step, recover};
 use understudy::core::protocol::durable::Record;
 use understudy::core::protocol::message::SnapshotPart;
 use understudy::core::protocol::{Incarnation, Member, Rank, Recovered, View, ViewNumber};
@@ -20,7 +20,9 @@ impl Files {
     pub fn carry_out(&mut self, steps: &[Step]) {
         for step in steps {
             match step {
-                Step::Create { number, bytes } => drop(self.0.insert(*number, bytes.clone())),
+                Step::Create { number, bytes } => {
+                    assert_eq!(self.0.insert(*number, bytes.clone()), None, "a file is made where there is none");
+                }
                 Step::Write { number, at, bytes } => {
                     let file = self.0.get_mut(number).expect("files are created first");
                     let at = usize::try_from(*at).unwrap();
@@ -37,7 +39,7 @@ impl Files {
     }
 
     /// All records, in order, or what is wrong; on a machine with this boot.
-    pub fn records(&self, boot: u64) -> Result<(Vec<Record>, Option<End>), Damage> {
+    pub fn records(&self, boot: u64) -> Result<(Vec<Record>, Ending), Damage> {
         let mut records = Vec::new();
         let mut reader = Reader::new(Some(OWNER), boot);
         let newest = self.0.keys().next_back().copied().unwrap_or(0);
@@ -50,7 +52,7 @@ impl Files {
         Ok((records, reader.finish()?))
     }
 
-    pub fn recover(&self, boot: u64) -> Result<(Recovered, Option<End>), Damage> {
+    pub fn recover(&self, boot: u64) -> Result<(Recovered, Ending), Damage> {
         recover(self.0.iter().map(|(number, bytes)| (*number, bytes)), Some(OWNER), boot)
     }
 }
@@ -111,16 +113,12 @@ pub fn snapshot(store: &Store) -> Vec<Record> {
 /// that all is on the disk.
 pub fn steps(records: &[Record], group: usize, sync_every: usize) -> Vec<Vec<Step>> {
     let mut begin = Vec::new();
-    let mut journal = Journal::begin(OWNER, BOOT, SEGMENT_BYTES, &mut begin);
+    let mut journal = Journal::after(&Ending::default(), OWNER, BOOT, SEGMENT_BYTES, &mut begin);
     let mut all = vec![begin];
     for (at, group) in records.chunks(group).enumerate() {
         let mut steps = Vec::new();
-        journal.write(group, &mut steps);
-        let synced = at % sync_every == 0;
-        if synced {
-            steps.push(Step::Sync { number: journal.number() });
-        }
-        journal.mark(synced, &mut steps);
+        let fsync = if at % sync_every == 0 { Fsync::Always } else { Fsync::Never };
+        journal.group(group, fsync, &mut steps);
         all.push(steps);
     }
     all

@@ -1,4 +1,5 @@
 //! The log on a disk: what is written is read again, and nothing else is.
 
 mod bytes;
+mod cabinet;
 mod files;

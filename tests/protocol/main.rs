@@ -5,6 +5,7 @@
 
 mod client;
 mod detour;
+mod disks;
 mod metadata;
 mod node;
 mod patience;

@@ -2,8 +2,9 @@
 //!
 //! Whoever carries the steps out may stop at any of them, for ever: what was acknowledged before is found again.
 
+use super::Fsync;
 use super::frame;
-use super::reader::End;
+use super::reader::{End, Ending};
 use super::segment::{Header, Mark, Owner, RECORDS_AT, SECTOR_BYTES};
 use crate::core::protocol::durable::Record;
 
@@ -56,8 +57,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A log that is empty. Files are closed when they have `segment_bytes_max`, or a little more.
-    pub fn begin(owner: Owner, boot: u64, segment_bytes_max: u64, steps: &mut Vec<Step>) -> Self {
+    /// Goes on where a log ends, or begins one. Files are closed when they have `segment_bytes_max`, or a little more.
+    pub fn after(ending: &Ending, owner: Owner, boot: u64, segment_bytes_max: u64, steps: &mut Vec<Step>) -> Self {
+        steps.extend(ending.stillborn.map(|number| Step::Remove { number }));
+        match &ending.end {
+            Some(end) => Self::resume(end, boot, segment_bytes_max, steps),
+            None => Self::begin(owner, boot, segment_bytes_max, steps),
+        }
+    }
+
+    fn begin(owner: Owner, boot: u64, segment_bytes_max: u64, steps: &mut Vec<Step>) -> Self {
         let mut journal = Self {
             owner,
             boot,
@@ -66,7 +75,7 @@ impl Journal {
             number: 0,
             end: 0,
             chain: 0,
-            mark: Mark { serial: 0, boot, written: RECORDS_AT, synced: RECORDS_AT, sealed: false },
+            mark: Mark::first(boot),
             begun_in: None,
             needed_from: None,
         };
@@ -74,31 +83,41 @@ impl Journal {
         journal
     }
 
-    /// Goes on with a log that was read.
-    pub fn resume(end: &End, boot: u64, segment_bytes_max: u64, steps: &mut Vec<Step>) -> Self {
-        let End { owner, first, number, at, chain, serial, ref stillborn, .. } = *end;
-        steps.extend(stillborn.map(|number| Step::Remove { number }));
+    fn resume(end: &End, boot: u64, segment_bytes_max: u64, steps: &mut Vec<Step>) -> Self {
+        let End { owner, first, number, at, chain, serial, .. } = *end;
         steps.push(Step::Cut { number, at });
-        let mark = Mark { serial: serial + 1, boot, written: at, synced: at, sealed: false };
-        steps.push(Step::Write { number, at: mark.place(), bytes: mark.to_bytes() });
         let (begun_in, needed_from) = (None, None);
-        Self { owner, boot, segment_bytes_max, first, number, end: at, chain, mark, begun_in, needed_from }
+        let mark = Mark { serial, ..Mark::first(boot) };
+        let mut journal =
+            Self { owner, boot, segment_bytes_max, first, number, end: at, chain, mark, begun_in, needed_from };
+        journal.set_mark(at, steps);
+        journal
     }
 
-    /// The bytes of the files there are, about.
-    #[must_use]
-    pub fn files(&self) -> std::ops::RangeInclusive<u64> {
-        self.first..=self.number
+    /// Writes these records, one after the other, in one go. True when they are on the disk then: because everything
+    /// is synced, or because what they replace is removed.
+    pub fn group(&mut self, records: &[Record], fsync: Fsync, steps: &mut Vec<Step>) -> bool {
+        self.write(records, steps);
+        let synced = fsync == Fsync::Always || self.needed_from.is_some();
+        if synced {
+            self.sync(steps);
+        } else {
+            self.set_mark(self.mark.synced, steps);
+        }
+        synced
     }
 
-    /// Where the file that is written to ends.
-    #[must_use]
-    pub fn end(&self) -> u64 {
-        self.end
+    /// Has everything that was written on the disk, and says so in the file. What is not needed any more goes.
+    pub fn sync(&mut self, steps: &mut Vec<Step>) {
+        steps.push(Step::Sync { number: self.number });
+        self.set_mark(self.end, steps);
+        if let Some(needed) = self.needed_from.take() {
+            steps.extend((self.first..needed).map(|number| Step::Remove { number }));
+            self.first = self.first.max(needed);
+        }
     }
 
-    /// Writes these records, one after the other.
-    pub fn write<'r>(&mut self, records: impl IntoIterator<Item = &'r Record>, steps: &mut Vec<Step>) {
+    fn write(&mut self, records: &[Record], steps: &mut Vec<Step>) {
         let (mut bytes, mut at) = (Vec::new(), self.end);
         for record in records {
             let begins = matches!(record, Record::Begin { .. } | Record::Forgot { .. });
@@ -127,31 +146,16 @@ impl Journal {
         }
     }
 
-    /// Everything that was written is there, for whoever reads it on this boot of the machine; with `synced`, it is on
-    /// the disk. Says so in the file. What is not needed any more goes.
-    pub fn mark(&mut self, synced: bool, steps: &mut Vec<Step>) {
-        let synced_to = if synced { self.end } else { self.mark.synced };
-        self.set_mark(Mark { written: self.end, synced: synced_to, ..self.mark }, steps);
-        if synced && let Some(needed) = self.needed_from.take() {
-            steps.extend((self.first..needed).map(|number| Step::Remove { number }));
-            self.first = self.first.max(needed);
-        }
-    }
-
-    /// A whole state has been written, and what lies before it goes with the next mark that is synced.
-    #[must_use]
-    pub fn wants_sync(&self) -> bool {
-        self.needed_from.is_some()
-    }
-
-    /// The file that is to be synced.
+    /// The file that is written to.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    fn set_mark(&mut self, mark: Mark, steps: &mut Vec<Step>) {
-        self.mark = Mark { serial: self.mark.serial + 1, ..mark };
+    /// Everything that was written is there, for whoever reads it on this boot of the machine; up to `synced`, it is on
+    /// the disk.
+    fn set_mark(&mut self, synced: u64, steps: &mut Vec<Step>) {
+        self.mark = self.mark.next(self.end, synced);
         let (number, at) = (self.number, self.mark.place());
         steps.push(Step::Write { number, at, bytes: self.mark.to_bytes() });
     }
@@ -160,7 +164,7 @@ impl Journal {
     fn seal(&mut self, steps: &mut Vec<Step>) {
         let (number, end) = (self.number, self.end);
         steps.push(Step::Sync { number });
-        let mark = Mark { serial: self.mark.serial + 1, written: end, synced: end, sealed: true, ..self.mark };
+        let mark = Mark { sealed: true, ..self.mark.next(end, end) };
         self.open_next(steps);
         steps.push(Step::Write { number, at: mark.place(), bytes: mark.to_bytes() });
     }
@@ -168,7 +172,7 @@ impl Journal {
     fn open_next(&mut self, steps: &mut Vec<Step>) {
         self.number += 1;
         self.end = RECORDS_AT;
-        self.mark = Mark { serial: 0, boot: self.boot, written: RECORDS_AT, synced: RECORDS_AT, sealed: false };
+        self.mark = Mark::first(self.boot);
         let header = Header { owner: self.owner, number: self.number, chain: self.chain };
         let mut bytes = header.to_bytes();
         bytes.extend(self.mark.to_bytes());

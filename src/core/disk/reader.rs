@@ -94,7 +94,14 @@ pub struct End {
     pub serial: u64,
     /// So many bytes of what was being written at the end do not count.
     pub torn_bytes: u64,
-    /// A file that was about to be made.
+}
+
+/// How a log ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// Where; `None` when nothing was ever written.
+    pub end: Option<End>,
+    /// A file that was being made, and is to be removed first.
     pub stillborn: Option<u64>,
 }
 
@@ -103,7 +110,7 @@ pub struct End {
 pub struct Reader {
     boot: u64,
     owner: Option<Owner>,
-    end: Option<End>,
+    ending: Ending,
     sealed: bool,
 }
 
@@ -112,7 +119,7 @@ impl Reader {
     /// belongs to.
     #[must_use]
     pub fn new(owner: Option<Owner>, boot: u64) -> Self {
-        Self { boot, owner, end: None, sealed: false }
+        Self { boot, owner, ending: Ending::default(), sealed: false }
     }
 
     /// Takes in the next file, in the order of their numbers, and hands on what is in it. `last`: there is no other.
@@ -127,13 +134,14 @@ impl Reader {
         take: &mut dyn FnMut(&Place, Record) -> Result<(), Nonsense>,
     ) -> Result<(), Damage> {
         let damage = |at: u64, fault: Fault| Err(Damage { place: Place { file: number, at }, fault });
-        if let Some(missing) = self.end.as_ref().map(|end| end.number + 1).filter(|next| *next != number) {
+        let before = self.ending.end.as_ref();
+        if let Some(missing) = before.map(|end| end.number + 1).filter(|next| *next != number) {
             return Err(Damage { place: Place { file: missing, at: 0 }, fault: Fault::Missing });
         }
         let mark = Mark::newest(bytes);
         let proven = mark.map_or(0, |mark| mark.proven(self.boot));
-        if last && is_stillborn(bytes) && proven <= RECORDS_AT && !self.sealed && (number == 1 || self.end.is_some()) {
-            self.end.iter_mut().for_each(|end| end.stillborn = Some(number));
+        if last && is_stillborn(bytes) && proven <= RECORDS_AT && !self.sealed && (number == 1 || before.is_some()) {
+            self.ending.stillborn = Some(number);
             return Ok(());
         }
         let header = match Header::from_bytes(bytes) {
@@ -148,24 +156,16 @@ impl Reader {
         if header.number != number {
             return damage(0, Fault::Number { found: header.number });
         }
-        if self.end.as_ref().map_or(number == 1 && header.chain != 0, |end| end.chain != header.chain) {
+        if before.map_or(number == 1 && header.chain != 0, |end| end.chain != header.chain) {
             return damage(0, Fault::Chain);
         }
         let Some(mark) = mark else { return damage(SECTOR_BYTES as u64, Fault::NotOurs) };
-        let first = self.end.as_ref().map_or(number, |end| end.first);
-        let mut end = End {
-            owner: expected,
-            first,
-            number,
-            at: RECORDS_AT,
-            chain: header.chain,
-            serial: mark.serial,
-            torn_bytes: 0,
-            stillborn: None,
-        };
+        let first = before.map_or(number, |end| end.first);
+        let (owner, at, chain, serial, torn_bytes) = (expected, RECORDS_AT, header.chain, mark.serial, 0);
+        let mut end = End { owner, first, number, at, chain, serial, torn_bytes };
         self.records(bytes, last, &mark, &mut end, take)?;
         self.sealed = mark.sealed;
-        self.end = Some(end);
+        self.ending.end = Some(end);
         Ok(())
     }
 
@@ -211,21 +211,21 @@ impl Reader {
         }
     }
 
-    /// After the last file: where the log ends, if there is one.
+    /// After the last file: how the log ends.
     ///
     /// # Errors
     /// When the last file says that there is another one.
-    pub fn finish(self) -> Result<Option<End>, Damage> {
-        match self.end {
+    pub fn finish(self) -> Result<Ending, Damage> {
+        match &self.ending.end {
             Some(end) if self.sealed => {
                 Err(Damage { place: Place { file: end.number + 1, at: 0 }, fault: Fault::Missing })
             }
-            end => Ok(end),
+            _ => Ok(self.ending),
         }
     }
 }
 
-/// What the files of a log give, and where it ends; `None` when nothing was ever written.
+/// What the files of a log give, and how it ends.
 ///
 /// # Errors
 /// When the log is damaged.
@@ -233,7 +233,7 @@ pub fn recover<B: AsRef<[u8]>>(
     files: impl IntoIterator<Item = (u64, B)>,
     owner: Option<Owner>,
     boot: u64,
-) -> Result<(Recovered, Option<End>), Damage> {
+) -> Result<(Recovered, Ending), Damage> {
     let mut files = files.into_iter().peekable();
     let mut reader = Reader::new(owner, boot);
     let first = files.peek().map_or(1, |(number, _)| *number);
@@ -242,14 +242,18 @@ pub fn recover<B: AsRef<[u8]>>(
         let last = files.peek().is_none();
         reader.file(number, bytes.as_ref(), last, &mut |_, record| recovery.take(record))?;
     }
-    let end = reader.finish()?;
+    let ending = reader.finish()?;
     let damage = |nonsense| Damage { place: Place { file: first, at: 0 }, fault: Fault::Nonsense(nonsense) };
-    Ok((recovery.finish().map_err(damage)?, end))
+    Ok((recovery.finish().map_err(damage)?, ending))
 }
 
-/// Somebody was about to make this file, and nothing was ever written to it.
+/// Somebody was making this file, and no record was ever written to it: its first sectors, or one of them, are missing.
 fn is_stillborn(bytes: &[u8]) -> bool {
-    (bytes.len() as u64) < RECORDS_AT || bytes.iter().all(|byte| *byte == 0)
+    let (header, rest) = bytes.split_at(bytes.len().min(SECTOR_BYTES));
+    let (mark, _) = rest.split_at(rest.len().min(SECTOR_BYTES));
+    let is_empty = |sector: &[u8]| sector.iter().all(|byte| *byte == 0);
+    let length = bytes.len() as u64;
+    length < RECORDS_AT || (length == RECORDS_AT && (is_empty(header) || is_empty(mark)))
 }
 
 /// From there on, there is a sector (or what of it belongs to the file) with nothing in it.

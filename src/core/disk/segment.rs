@@ -113,6 +113,18 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// That of a file with no records yet.
+    #[must_use]
+    pub fn first(boot: u64) -> Self {
+        Self { serial: 0, boot, written: RECORDS_AT, synced: RECORDS_AT, sealed: false }
+    }
+
+    /// The one after this: everything before these places was written, and is on the disk.
+    #[must_use]
+    pub fn next(self, written: u64, synced: u64) -> Self {
+        Self { serial: self.serial + 1, written, synced, ..self }
+    }
+
     /// Where in the file this mark belongs.
     #[must_use]
     pub fn place(self) -> u64 {

@@ -111,8 +111,8 @@ pub enum Message {
     ViewIs { view: Arc<View> },
     /// Server → metadata server, at regular intervals. For the display and for joining only.
     Announce { member: Member, role: Role, view: ViewNumber, op: OpNumber },
-    /// Server with a disk → metadata server, as long as there is no view: what was on the disk; `None` when nothing was
-    /// that counts.
+    /// Server with a disk → metadata server, as long as it has no part in a view and receives nothing: what was on the
+    /// disk; `None` when nothing was that counts.
     Held { member: Member, held: Option<Held> },
     /// Metadata server → server, the answer: the newest view, and whether to join it.
     Welcome { view: Option<Arc<View>>, recruit: bool },
@@ -179,6 +179,12 @@ impl SnapshotPart {
     #[must_use]
     pub fn is_last(&self) -> bool {
         matches!(self, Self::Finale(_) | Self::NoneMissing)
+    }
+
+    /// It is of those for who has the rest on its disk.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::NoneMissing)
     }
 }
 

@@ -88,9 +88,14 @@ impl Backup {
         self.hear(core, now);
         if !self.started {
             self.started = true;
-            // What lies beyond the new primary's commit number is its to say; what lies before is common.
-            while core.op() > commit && !core.log.is_empty() {
-                let dropped = core.log.pop_back().expect("just seen");
+            // What lies beyond the new primary's commit number is its to say; what lies before is common. What it has
+            // as well stays: it may have been acknowledged, and is not to be missing on the disk for a moment.
+            let is_common = |mine: &&Arc<LogEntry>| {
+                let at = mine.op.0.checked_sub(commit.0 + 1).and_then(|at| usize::try_from(at).ok());
+                at.is_none_or(|at| tail.get(at).is_some_and(|theirs| theirs == *mine))
+            };
+            let common = core.log.iter().take_while(is_common).count();
+            for dropped in core.log.drain(common..) {
                 core.log_bytes -= dropped.command.size_bytes();
             }
             core.ahead.clear();
@@ -140,8 +145,7 @@ impl Backup {
         }
         if self.started && news {
             self.ack_due = false;
-            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.acked_op());
-            out.send(Self::primary(core), Message::PrepareOk { view, incarnation, op });
+            core.acknowledge(Self::primary(core), out);
         }
     }
 
@@ -185,8 +189,7 @@ impl Backup {
         Self::commit(core, OpNumber(0), out);
         if self.ack_due {
             self.ack_due = false;
-            let (view, incarnation, op) = (core.view_number(), core.me.incarnation, core.acked_op());
-            out.send(Self::primary(core), Message::PrepareOk { view, incarnation, op });
+            core.acknowledge(Self::primary(core), out);
         }
         self.heard = (self.heard + missed).min(now);
         let silent = now.since(self.heard);

@@ -49,11 +49,6 @@ impl Diary {
         Self { written, durable: written, ..Self::default() }
     }
 
-    /// The newest ticket.
-    pub(super) fn written(&self) -> Ticket {
-        self.written
-    }
-
     /// True when the record of this ticket is on the disk.
     pub(super) fn has(&self, ticket: Ticket) -> bool {
         ticket <= self.durable
@@ -90,6 +85,12 @@ impl Diary {
         self.snapshot.iter_mut().for_each(|snapshot| snapshot.from = snapshot.from.min(keep));
         self.coming.push_back((ticket, keep));
         ticket
+    }
+
+    /// What is on the disk counts no more.
+    pub(super) fn forget(&mut self, member: Member) {
+        self.write(Record::Forgot { member });
+        self.void();
     }
 
     /// The log so far counts no more: another state will come, or none.
@@ -170,7 +171,7 @@ mod tests {
         let mut diary = Diary::new(10);
         (1..=4).for_each(|op| diary.entry(ViewNumber(1), OpNumber(0), &entry(op)));
         assert!(diary.durable(12));
-        assert_eq!((diary.op(), diary.written(), diary.take().len()), (OpNumber(2), 14, 4));
+        assert_eq!((diary.op(), diary.take().len()), (OpNumber(2), 4));
         let ticket = diary.view(me, &view, OpNumber(1));
         assert_eq!((diary.op(), diary.has(ticket)), (OpNumber(1), false));
         diary.entry(ViewNumber(1), OpNumber(0), &entry(2));

@@ -184,7 +184,7 @@ impl Joining {
             return Next::StartOver;
         }
         if self.source.is_none() && index == 0 {
-            let missing = matches!(*part, SnapshotPart::Missing(_) | SnapshotPart::NoneMissing);
+            let missing = part.is_missing();
             if missing && !self.go_on_with_held(core, out) {
                 return Next::StartOver;
             }
@@ -209,8 +209,7 @@ impl Joining {
             && let Some(importer) = &mut source.importer
         {
             source.next += 1;
-            let missing = matches!(*part, SnapshotPart::Missing(_) | SnapshotPart::NoneMissing);
-            if let Some(diary) = core.diary.as_mut().filter(|_| !missing) {
+            if let Some(diary) = core.diary.as_mut().filter(|_| !part.is_missing()) {
                 diary.write(Record::Part { part: Arc::clone(&part) });
             }
             match Arc::unwrap_or_clone(part) {
@@ -319,8 +318,7 @@ impl Joining {
             && let Some(source) = &self.source
         {
             self.ack_due = false;
-            let (view, incarnation, op) = (view.number, core.me.incarnation, core.acked_op());
-            out.send(source.primary.rank, Message::PrepareOk { view, incarnation, op });
+            core.acknowledge(source.primary.rank, out);
         }
         if !self.recruited {
             return;

@@ -111,6 +111,12 @@ impl Core {
         }
     }
 
+    /// Tells the primary which writes this server has.
+    fn acknowledge(&self, primary: Rank, out: &mut Outbox) {
+        let (view, incarnation, op) = (self.view_number(), self.me.incarnation, self.acked_op());
+        out.send(primary, Message::PrepareOk { view, incarnation, op });
+    }
+
     /// What depends on this record has to wait.
     fn waits_for(&self, ticket: Ticket) -> bool {
         self.rule(Rule::SyncBeforeAck) && self.diary.as_ref().is_some_and(|diary| !diary.has(ticket))
@@ -375,12 +381,6 @@ impl Server {
         if let Some(diary) = &mut self.core.diary {
             out.writes.append(&mut diary.take());
         }
-    }
-
-    /// The last ticket that was given.
-    #[must_use]
-    pub fn written(&self) -> Ticket {
-        self.core.diary.as_ref().map_or(0, Diary::written)
     }
 
     /// What of its log is on its disk, if it has one.
@@ -710,10 +710,7 @@ impl Server {
         let Some(held) = joining.held() else { return };
         if held.epoch != view.epoch || (member && view.primary != self.core.me) {
             joining.drop_held(out);
-            if let Some(diary) = &mut self.core.diary {
-                diary.write(Record::Forgot { member: self.core.me });
-                diary.void();
-            }
+            self.core.diary.iter_mut().for_each(|diary| diary.forget(self.core.me));
         }
     }
 
@@ -725,10 +722,7 @@ impl Server {
             out.tell(Event::Forgot { incarnation: self.core.me.incarnation });
         }
         self.core.install(Store::default(), out);
-        if let Some(diary) = &mut self.core.diary {
-            diary.write(Record::Forgot { member: self.core.me });
-            diary.void();
-        }
+        self.core.diary.iter_mut().for_each(|diary| diary.forget(self.core.me));
         let recruited = matches!(&self.state, RoleState::Joining(joining) if joining.is_recruited());
         self.core.begin_life(now);
         let joining = Joining::new(recruited, self.core.next_join());

@@ -71,14 +71,6 @@ impl Peer {
         }
     }
 
-    /// What it is sent is only what comes after this write.
-    pub(super) fn transfer_after(&self) -> Option<OpNumber> {
-        match &self.standing {
-            PeerStanding::Receiving(transfer) => transfer.after,
-            _ => None,
-        }
-    }
-
     /// It has said something.
     pub(super) fn hear(&mut self, core: &mut Core, now: Time) {
         // What a joining server says, it says when it has something to say.

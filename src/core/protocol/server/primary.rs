@@ -3,7 +3,7 @@
 use super::held::{Doomed, Early, Held};
 use super::peer::{Peer, PeerStanding};
 use super::scans::Scans;
-use super::transfer::Transfer;
+use super::transfer::{Source, Transfer};
 use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal, Ticket};
 use crate::core::protocol::message::{Message, Reason, Request};
 use crate::core::protocol::time::Backoff;
@@ -136,7 +136,7 @@ impl Primary {
         // Whoever was asked for but not accepted: in this view nobody has been asked for yet.
         for peer in self.peers.values_mut().filter(|peer| matches!(peer.standing, PeerStanding::Counted)) {
             let (parts, id) = (VecDeque::new(), u64::MAX);
-            let transfer = Transfer { id, exporter: None, after: None, parts, acked: id, progress: now };
+            let transfer = Transfer { id, source: Source::Done, parts, acked: id, progress: now };
             peer.standing = PeerStanding::CatchingUp(Box::new(transfer));
         }
         if matches!(self.phase, Phase::HandingOver { .. }) {
@@ -208,9 +208,13 @@ impl Primary {
     /// The servers that are receiving the state now, with the number of keys sent.
     pub fn transfers(&self) -> impl Iterator<Item = (Member, u64)> + '_ {
         self.peers.values().filter_map(|peer| match &peer.standing {
-            PeerStanding::Receiving(transfer) => {
-                Some((peer.member, transfer.exporter.as_ref().map_or(0, Exporter::keys_sent)))
-            }
+            PeerStanding::Receiving(transfer) => Some((
+                peer.member,
+                match &transfer.source {
+                    Source::Whole(exporter) => exporter.keys_sent(),
+                    Source::After(_) | Source::Done => 0,
+                },
+            )),
             _ => None,
         })
     }
@@ -482,7 +486,10 @@ impl Primary {
     /// Those who read the store for a server that receives it.
     fn exporters(&mut self) -> impl Iterator<Item = &mut Exporter> {
         self.peers.values_mut().filter_map(|peer| match &mut peer.standing {
-            PeerStanding::Receiving(transfer) => transfer.exporter.as_mut(),
+            PeerStanding::Receiving(transfer) => match &mut transfer.source {
+                Source::Whole(exporter) => Some(exporter),
+                Source::After(_) | Source::Done => None,
+            },
             _ => None,
         })
     }

@@ -18,15 +18,23 @@ pub(super) const TRANSFER_WINDOW: u64 = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Transfer {
     pub(super) id: u64,
-    /// `None` once the last part is made.
-    pub(super) exporter: Option<Exporter>,
-    /// Only what comes after this write is sent.
-    pub(super) after: Option<OpNumber>,
+    pub(super) source: Source,
     /// Parts sent and not acknowledged, the first of them number `acked`; and when, if only once.
     pub(super) parts: VecDeque<(Option<Time>, Arc<SnapshotPart>)>,
     pub(super) acked: u64,
     /// When it was asked for, or the last part was acknowledged.
     pub(super) progress: Time,
+}
+
+/// What is still to be sent.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// Everything.
+    Whole(Exporter),
+    /// Only what comes after this write.
+    After(OpNumber),
+    /// The last part is made.
+    Done,
 }
 
 impl Transfer {
@@ -98,10 +106,9 @@ impl Primary {
         *served = member.incarnation;
         self.transfers += 1;
         let offered = offer.filter(|offer| offer.epoch == view.epoch && core.history.knows(offer));
-        let after = offered.map(|offer| offer.op);
-        let exporter = Some(Exporter::default());
+        let source = offered.map_or(Source::Whole(Exporter::default()), |offer| Source::After(offer.op));
         let id = self.transfers;
-        let transfer = Box::new(Transfer { id, exporter, after, parts: VecDeque::new(), acked: 0, progress: now });
+        let transfer = Box::new(Transfer { id, source, parts: VecDeque::new(), acked: 0, progress: now });
         let early = !core.rule(Rule::JoinBeforeCount);
         let peer = Peer::new(member, PeerStanding::Receiving(transfer), now, core.config.timing.retry);
         self.peers.insert(member.rank, peer);
@@ -128,13 +135,18 @@ impl Primary {
                 next = Some(peer);
             }
         }
-        if let Some((member, after)) = next.map(|peer| (peer.member, peer.transfer_after())) {
-            out.tell(match after {
-                Some(op) => Event::CatchUpStarted { to: member, op, missing: core.store.op().0 - op.0 },
-                None => Event::TransferStarted { to: member, keys: core.store.len() as u64 },
+        let Some(to) = next.map(|peer| peer.member) else { return };
+        if let Some(Peer { standing: PeerStanding::Receiving(transfer), .. }) = self.peers.get_mut(&to.rank) {
+            // What it misses may not be here any more: it has waited for its turn.
+            if matches!(transfer.source, Source::After(op) if core.history.after(op).is_none()) {
+                transfer.source = Source::Whole(Exporter::default());
+            }
+            out.tell(match transfer.source {
+                Source::After(op) => Event::CatchUpStarted { to, op, missing: core.store.op().0 - op.0 },
+                _ => Event::TransferStarted { to, keys: core.store.len() as u64 },
             });
-            self.fill_window(core, now, member.rank, out);
         }
+        self.fill_window(core, now, to.rank, out);
     }
 
     pub(super) fn on_snapshot_ok(
@@ -158,7 +170,7 @@ impl Primary {
             core.weather.note_round_trip(&core.config.timing, now, member.rank, now.since(sent));
         }
         (running.acked, running.progress) = (next, now);
-        let installed = running.exporter.is_none() && running.parts.is_empty();
+        let installed = matches!(running.source, Source::Done) && running.parts.is_empty();
         peer.resend.answered(now, peer.retry(core));
         self.fill_window(core, now, member.rank, out);
         self.start_transfer(core, now, out);
@@ -174,49 +186,44 @@ impl Primary {
         while let PeerStanding::Receiving(transfer) = &mut peer.standing
             && (transfer.parts.len() as u64) < TRANSFER_WINDOW
         {
-            let exporter = transfer.exporter.as_mut().expect("a receiving peer has not got its last part");
-            if let Some(op) = transfer.after {
-                let Some(missing) = core.history.after(op) else {
-                    // It was too slow, and what it needs is not here any more.
-                    let incarnation = peer.member.incarnation;
-                    out.send(rank, Message::StartOver { view, incarnation });
-                    return;
-                };
-                transfer.after = missing.last().map(|entry| entry.op).or(Some(op));
-                let last = missing.is_empty();
-                let part = Arc::new(if last { SnapshotPart::NoneMissing } else { SnapshotPart::Missing(missing) });
-                if Self::send_part(core, now, peer, part, out) {
-                    return;
-                }
-                continue;
-            }
-            let chunk = exporter.next_chunk(&core.store);
-            let part = Arc::new(match chunk {
-                Some(chunk) => SnapshotPart::Chunk(chunk),
-                None => {
-                    let exporter = transfer.exporter.take().expect("just used");
-                    SnapshotPart::Finale(Box::new(exporter.finish(&core.store)))
-                }
-            });
-            if Self::send_part(core, now, peer, part, out) {
-                return;
-            }
+            let part = match &mut transfer.source {
+                Source::Whole(exporter) => match exporter.next_chunk(&core.store) {
+                    Some(chunk) => SnapshotPart::Chunk(chunk),
+                    None => SnapshotPart::Finale(Box::new(std::mem::take(exporter).finish(&core.store))),
+                },
+                Source::After(op) => match core.history.after(*op) {
+                    Some(missing) => {
+                        let newest = missing.last().map(|entry| entry.op);
+                        *op = newest.unwrap_or(*op);
+                        if newest.is_some() { SnapshotPart::Missing(missing) } else { SnapshotPart::NoneMissing }
+                    }
+                    None => {
+                        // It was too slow, and what it needs is not here any more. If this word is lost, it asks again.
+                        let incarnation = peer.member.incarnation;
+                        out.send(rank, Message::StartOver { view, incarnation });
+                        self.peers.remove(&rank);
+                        return;
+                    }
+                },
+                Source::Done => return,
+            };
+            Self::send_part(core, now, peer, part.into(), out);
         }
     }
 
-    /// Sends the next part. True when it is the last: then the log follows.
-    fn send_part(core: &Core, now: Time, peer: &mut Peer, part: Arc<SnapshotPart>, out: &mut Outbox) -> bool {
-        let PeerStanding::Receiving(transfer) = &mut peer.standing else { return true };
+    /// Sends the next part. After the last one the log follows.
+    fn send_part(core: &Core, now: Time, peer: &mut Peer, part: Arc<SnapshotPart>, out: &mut Outbox) {
+        let PeerStanding::Receiving(transfer) = &mut peer.standing else { return };
         let (view, index, last) = (core.view_number(), transfer.next_index(), part.is_last());
         transfer.parts.push_back((Some(now), Arc::clone(&part)));
         let (rank, to, transfer_id) = (peer.member.rank, peer.member.incarnation, transfer.id);
         out.send(rank, Message::Snapshot { view, to, transfer: transfer_id, index, part });
         if last {
-            let done = Transfer { exporter: None, parts: std::mem::take(&mut transfer.parts), ..**transfer };
+            let parts = std::mem::take(&mut transfer.parts);
+            let done = Transfer { source: Source::Done, parts, ..**transfer };
             peer.standing = PeerStanding::CatchingUp(Box::new(done));
             peer.acked = core.store.op();
             Self::repeat_prepares(core, peer, out);
         }
-        last
     }
 }

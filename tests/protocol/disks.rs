@@ -1,0 +1,127 @@
+//! Servers with disks: what they write down, and how one that comes back is sent what it misses.
+
+use super::*;
+use understudy::core::protocol::Recovered;
+use understudy::core::protocol::message::{Offer, SnapshotPart};
+
+/// A server with a disk.
+struct Drive {
+    node: Node,
+    /// So many records were handed over.
+    written: u64,
+}
+
+impl Drive {
+    /// A member of this view since time 0, with an empty disk.
+    fn of(me: Member, view: &Arc<View>) -> Self {
+        let server = Server::with_disk(me, Config::new(3), Recovered::default(), 0);
+        let mut drive = Self { node: Node { server, out: Outbox::default() }, written: 0 };
+        drive.act(|node| node.tick(at(0)));
+        drive.hear(at(0), METADATA, Message::ViewIs { view: Arc::clone(view) });
+        drive
+    }
+
+    fn act(&mut self, act: impl FnOnce(&mut Node)) {
+        act(&mut self.node);
+        self.written += self.node.out.writes.len() as u64;
+    }
+
+    fn hear(&mut self, now: Time, from: Rank, message: Message) {
+        self.act(|node| node.hear(now, from, message));
+    }
+
+    /// Everything it has written so far is on its disk.
+    fn sync(&mut self, now: Time) {
+        let written = self.written;
+        self.act(|node| {
+            node.out = Outbox::default();
+            node.server.durable(now, written, &mut node.out);
+        });
+    }
+}
+
+#[test]
+fn what_the_new_primary_has_as_well_is_never_missing_on_the_disk() {
+    let first = view(1, ONE, &[TWO, THREE]);
+    let mut drive = Drive::of(TWO, &first);
+    drive.hear(at(0), ONE.rank, start(&first));
+    (1..=4).for_each(|op| drive.act(|node| node.prepare(at(1), op, 1)));
+    drive.sync(at(1));
+    let mut node = drive.node;
+    assert_eq!(node.sent(ONE.rank).len(), 2, "it is started, and has everything: {:?}", node.out.sends);
+    // The next primary has writes 2 and 3 as well, and another one for 4.
+    let second = view(2, THREE, &[TWO]);
+    node.hear(at(2), METADATA, Message::ViewIs { view: Arc::clone(&second) });
+    let tail = vec![entry(2, put("v")), entry(3, put("v")), entry(4, put("other")), entry(5, put("v"))];
+    let commit = OpNumber(1);
+    node.hear(at(3), THREE.rank, Message::StartView { view: second, commit, tail, sent: at(3) });
+    let written: Vec<String> = node.out.writes.iter().map(ToString::to_string).collect();
+    let [view, four, five] = &written[..] else { panic!("{written:#?}") };
+    assert!(view.starts_with("View 2.1 view 2 ") && view.ends_with(" keep=3"), "{view}");
+    assert!(four.contains(" op=4 ") && four.ends_with("other") && five.contains(" op=5 "), "{written:#?}");
+    assert_eq!(node.server.op(), OpNumber(5));
+}
+
+/// A primary that is alone, with so many writes of a mebibyte, and a server that has the first two of them.
+fn behind(writes: u64) -> (Drive, Offer) {
+    let mut primary = Drive::of(ONE, &view(1, ONE, &[]));
+    primary.sync(at(0));
+    write_more(&mut primary, 1, 2);
+    let store = primary.node.server.store();
+    let offer = Offer { epoch: 1, op: store.op(), time: store.time(), digest: store.digest() };
+    write_more(&mut primary, 3, writes);
+    assert_eq!(primary.node.server.store().op(), OpNumber(writes));
+    (primary, offer)
+}
+
+fn write_more(primary: &mut Drive, from: u64, to: u64) {
+    for seq in from..=to {
+        primary.act(|node| node.ask(at(2), CONSOLE, seq, mebibyte()));
+        primary.sync(at(2));
+    }
+}
+
+/// More than are kept for those who come back.
+const MANY: u64 = 40;
+
+#[test]
+fn who_is_too_slow_for_what_it_misses_is_told_as_often_as_it_asks() {
+    let (mut primary, offer) = behind(20);
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: Some(offer) });
+    assert_eq!(primary.node.out.events, [Event::CatchUpStarted { to: THREE, op: OpNumber(2), missing: 18 }]);
+    assert_eq!(primary.node.names(THREE.rank), ["Snapshot"; 4]);
+    write_more(&mut primary, 21, 20 + MANY);
+    let start_over = Message::StartOver { view: ViewNumber(1), incarnation: THREE.incarnation };
+    primary.hear(at(3), THREE.rank, has_parts((1 << 32) + 1, 4));
+    assert_eq!(primary.node.sent(THREE.rank), [&start_over]);
+    // That is lost.
+    for ms in [100, 200] {
+        primary.hear(at(ms), THREE.rank, Message::Join { member: THREE, offer: None });
+        assert_eq!(primary.node.sent(THREE.rank), [&start_over]);
+        assert!(primary.node.out.events.is_empty(), "{:?}", primary.node.out.events);
+    }
+    let next = member(3, 2);
+    primary.hear(at(300), THREE.rank, Message::Join { member: next, offer: None });
+    assert_eq!(primary.node.out.events, [Event::TransferStarted { to: next, keys: 1 }]);
+}
+
+#[test]
+fn who_waits_for_its_turn_for_too_long_is_sent_everything() {
+    let (mut primary, offer) = behind(20);
+    // Another one is served first.
+    primary.hear(at(2), TWO.rank, Message::Join { member: TWO, offer: Some(offer) });
+    primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: Some(offer) });
+    assert!(primary.node.sent(THREE.rank).is_empty());
+    write_more(&mut primary, 21, 20 + MANY);
+    let (view, incarnation, transfer) = (ViewNumber(1), TWO.incarnation, (1 << 32) + 1);
+    primary.hear(at(3), TWO.rank, Message::SnapshotOk { view, incarnation, transfer, next: 4 });
+    primary.act(|node| node.tick(at(4)));
+    let started: Vec<&Event> = primary.node.out.events.iter().collect();
+    assert!(started.is_empty() || started == [&Event::TransferStarted { to: THREE, keys: 1 }], "{started:?}");
+    primary.hear(at(5), THREE.rank, Message::Join { member: THREE, offer: Some(offer) });
+    let parts = primary.node.sent(THREE.rank);
+    assert!(
+        matches!(parts[..], [Message::Snapshot { part, index: 0, .. }, ..] if matches!(**part, SnapshotPart::Chunk(_))),
+        "{parts:?}"
+    );
+}
