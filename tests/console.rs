@@ -84,6 +84,7 @@ impl Cluster {
                 // Here time passes by itself.
                 Ask::Pass { answer, .. } => drop(answer),
                 Ask::ExecuteAs { .. } | Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
+                Ask::Fork { .. } | Ask::Switch { .. } | Ask::Rename { .. } | Ask::Branches { .. } => {}
                 Ask::Underway { .. } | Ask::Meddle { .. } | Ask::Fire { .. } => {}
                 Ask::Quit => return,
             }

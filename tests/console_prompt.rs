@@ -113,6 +113,7 @@ fn cluster() -> (Desk, Desk) {
                 Ask::Note { .. } => {}
                 Ask::Pass { answer, .. } => drop(answer),
                 Ask::ExecuteAs { .. } | Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
+                Ask::Fork { .. } | Ask::Switch { .. } | Ask::Rename { .. } | Ask::Branches { .. } => {}
                 Ask::Underway { .. } | Ask::Meddle { .. } | Ask::Fire { .. } => {}
                 Ask::Quit => return,
             }

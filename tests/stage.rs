@@ -214,15 +214,23 @@ impl Sim {
         this
     }
 
+    fn hear(&mut self, news: &News) {
+        let now = self.clock.now();
+        if let News::Branched { to, at } = news {
+            self.stage.branched(*to, *at, &mut self.live);
+            return;
+        }
+        self.live.fold(now, news);
+        self.stage.told(now, news, &self.live);
+    }
+
     /// Folds what is told until this holds.
     fn hear_until(&mut self, holds: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !holds(self) {
             assert!(begun.elapsed() < Duration::from_secs(20), "it never came");
             let Ok(news) = self.news.recv_timeout(Duration::from_millis(20)) else { continue };
-            let now = self.clock.now();
-            self.live.fold(now, &news);
-            self.stage.told(now, &news, &self.live);
+            self.hear(&news);
         }
     }
 
@@ -230,9 +238,7 @@ impl Sim {
     fn settle(&mut self) {
         let _ = self.desk.status();
         while let Ok(news) = self.news.try_recv() {
-            let now = self.clock.now();
-            self.live.fold(now, &news);
-            self.stage.told(now, &news, &self.live);
+            self.hear(&news);
         }
     }
 
@@ -302,6 +308,80 @@ fn in_the_simulator_time_stands_and_a_step_is_the_next_thing_that_happens() {
     sim.desk.quit();
 }
 
+/// Whoever acts in the past begins a branch. What has happened otherwise is kept, picture by picture, and goes on where
+/// it was left; and a branch in which nothing else is done is the very same as the one that it left.
+#[test]
+fn acting_in_the_past_begins_a_branch_and_the_others_are_kept() {
+    let mut sim = Sim::new();
+    sim.act(Move::Enter);
+    sim.desk.submit(Command::Put { key: "color".into(), value: "red".into() });
+    sim.settle();
+    let mut pictures = vec![here(sim.stage.player())];
+    for _ in 0..4 {
+        sim.act(Move::Forward);
+        pictures.push(here(sim.stage.player()));
+    }
+    let end = sim.clock.now();
+    assert_eq!(sim.stage.in_the_past(), None, "it is now");
+    for _ in 0..2 {
+        sim.act(Move::Back);
+    }
+    let past = sim.stage.in_the_past().expect("it is past");
+    assert_eq!(here(sim.stage.player()), pictures[2]);
+    // What was on its way then can be seen; nothing has happened to it yet.
+    let then = sim.desk.underway(Some(past)).expect("it can be seen");
+    assert!(then.iter().any(|flying| flying.text.starts_with("PrepareOk")), "{then:?}");
+
+    // The same again: nothing else is done.
+    assert_eq!(sim.desk.fork(past), Ok(()));
+    sim.settle();
+    assert_eq!((sim.clock.now(), sim.stage.in_the_past()), (past, None));
+    assert_eq!(sim.desk.underway(None), Some(then.clone()));
+    for picture in &pictures[3..] {
+        sim.act(Move::Forward);
+        assert_eq!(here(sim.stage.player()), *picture);
+    }
+    assert_eq!(sim.clock.now(), end);
+
+    // And otherwise: the acknowledgement is dropped, so nobody is answered.
+    for _ in 0..2 {
+        sim.act(Move::Back);
+    }
+    assert_eq!(sim.desk.fork(past), Ok(()));
+    sim.desk.note("drop it");
+    assert_eq!(sim.desk.meddle(then[0].number, understudy::core::fault::Meddling::Drop), Ok(()));
+    // What comes next is that it is sent again.
+    sim.act(Move::Forward);
+    assert_ne!(here(sim.stage.player()), pictures[3]);
+    assert!(sim.live.outstanding().is_some(), "nobody is answered");
+    let bar = sim.stage.bar(sim.clock.now());
+    assert!(bar.contains("branch 3 of 3"), "{bar}");
+    let listed: Vec<String> = sim.desk.branches().expect("there are some").iter().map(ToString::to_string).collect();
+    assert_eq!(listed.len(), 3);
+    assert!(listed[0].starts_with("  a ") && listed[2].starts_with("* c "), "{listed:?}");
+    assert!(listed[2].contains("left b at ") && listed[2].ends_with(": drop it"), "{listed:?}");
+
+    // Back to the first: its pictures are there, and it goes on from its end.
+    assert_eq!(sim.desk.rename(0, "whole".into()), Ok(()));
+    assert!(sim.desk.rename(1, "WHOLE".into()).is_err());
+    assert_eq!(sim.desk.switch(0), Ok(()));
+    sim.settle();
+    assert_eq!(sim.clock.now(), end);
+    assert!(sim.live.outstanding().is_none(), "there it was answered");
+    sim.act(Move::Back);
+    sim.act(Move::Forward);
+    assert_eq!(here(sim.stage.player()), pictures[4]);
+    for picture in pictures.iter().rev().skip(1) {
+        sim.act(Move::Back);
+        assert_eq!(here(sim.stage.player()), *picture);
+    }
+    assert_eq!(sim.desk.switch(7), Err("there is no such branch: BRANCH lists them".into()));
+    sim.act(Move::End);
+    sim.act(Move::Leave);
+    sim.hear_until(|sim| sim.clock.now().since(end) > Duration::from_millis(50));
+    sim.desk.quit();
+}
+
 /// The program over the simulator, in a terminal.
 fn in_a_terminal(name: &str, size: Size) -> Terminal {
     let program = support::sim::program(name, &[]);
@@ -343,6 +423,79 @@ fn the_keys_lead_about_the_stage_on_an_empty_line_only() {
     terminal.wait_shows("2 a second");
     terminal.press(&format!("{CTRL_X}s"));
     terminal.wait_shows("F2 stage");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+}
+
+/// In a terminal: go back a hop, choose the message that is on its way there, drop it; then go back to how it was.
+#[test]
+fn a_message_of_the_past_is_chosen_and_dropped_and_the_branches_are_listed() {
+    let mut terminal = in_a_terminal("stage-branches", Size(100, 30));
+    terminal.press(F2);
+    terminal.wait_shows("time stands");
+    // Nothing is on its way, and nothing is chosen.
+    terminal.press("\t");
+    terminal.press("PUT color red\r");
+    terminal.wait_shows("asked; time stands");
+    for words in ["server 1 sends write 1", "server 2 has every write", "server 1 applies write 1"] {
+        terminal.press(RIGHT);
+        terminal.wait_shows(words);
+    }
+    terminal.press(LEFT);
+    terminal.wait_shows("End: now, a command forks");
+    terminal.press("\t");
+    terminal.wait_shows("message 1 of 1: 2 → 1 PrepareOk op=1");
+    terminal.press("\r");
+    terminal.wait_shows("from 2 to 1, arrives in ");
+    terminal.press("\x1b[3~");
+    terminal.wait_shows("branch 2 of 2");
+    terminal.wait_shows("dropped: PrepareOk op=1 from 2 to 1");
+    terminal.wait_shows("time stands, → the next thing happens");
+    terminal.press("\x1b[21~");
+    terminal.wait_shows("PrepareOk op=1 to 1, lost");
+    terminal.press("\x1b[21~");
+    terminal.press("BRANCH\r");
+    terminal.wait_shows("  a        up to");
+    terminal.wait_shows("* b        up to");
+    terminal.wait_shows("PrepareOk op=1 from 2 to 1");
+    terminal.press("BRANCH b unheard\r");
+    terminal.wait_line("OK");
+    terminal.press("BRANCH a\r");
+    terminal.wait_shows("branch 1 of 2");
+    terminal.press(RIGHT);
+    terminal.wait_shows("the client has its answer");
+    terminal.press("CHECK\r");
+    terminal.wait_shows("linearizable: 1 operation, 0 unknown");
+    terminal.press("BRANCH nowhere\r");
+    terminal.wait_shows("there is no branch nowhere: choose a, unheard");
+    terminal.press("BRANCH unheard\r");
+    terminal.wait_shows("branch 2 of 2");
+    terminal.press("CHECK\r");
+    terminal.wait_shows("linearizable: 0 operations");
+    // A command in the past begins one as well; which primary is meant is that of then.
+    terminal.press(LEFT);
+    terminal.wait_shows("End: now, a command forks");
+    terminal.press("CRASH primary\r");
+    terminal.wait_shows("branch 3 of 3");
+    terminal.wait_shows("server 1 crashed");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+}
+
+#[test]
+fn what_is_written_down_has_one_past() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("one-past.jsonl");
+    let words = ["--history", file.to_str().expect("a plain name")];
+    let mut terminal = Terminal::start(support::sim::program("stage-one-past", &words), Size(100, 30));
+    terminal.wait_shows("primary 1]>");
+    terminal.press("PUT a 1\r");
+    terminal.wait_line("OK");
+    terminal.press(F2);
+    terminal.wait_shows("time stands");
+    terminal.press(LEFT);
+    terminal.wait_shows("End: now");
+    terminal.press("PUT a 2\r");
+    terminal.wait_shows("a history is written (--history), which has one past: End goes to now");
     terminal.press(CTRL_D);
     terminal.wait_success();
 }

@@ -27,7 +27,8 @@ pub use replay::replay;
 pub use sim::{run_sim, watch};
 pub use tour::{play_scene, tour};
 
-use crate::cluster::{Desk, News, Standing};
+use crate::cluster::{Desk, News, Standing, Underway};
+use crate::core::fault::Meddling;
 use crate::core::node::Setup;
 use crate::core::protocol::{Config, Rules, Time, Timing};
 use crate::core::store::Bytes;
@@ -42,12 +43,14 @@ use crate::ui::console::answer::Palette;
 use crate::ui::console::ascii::ascii;
 use crate::ui::console::{
     ConsoleSession, ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, Sight, Stagehand,
-    TourGuide, run_commands, run_lines, run_prompt,
+    Standpoint, TourGuide, run_commands, run_lines, run_prompt,
 };
 use crate::ui::dashboard::ThemeName;
 use crate::ui::dashboard::export;
 use crate::ui::dashboard::model::page::Page;
-use crate::ui::dashboard::{self, Face, KeyBar, KeyHint, Model, Notice, Painter, Stage, Theme, Watched, layout, lock};
+use crate::ui::dashboard::{
+    self, Chosen, Face, KeyBar, KeyHint, Model, Notice, Painter, Stage, Theme, Watched, layout, lock,
+};
 use crate::ui::stage::LiveStage;
 use crate::ui::tour::TourScene;
 use crossbeam_channel::Sender;
@@ -168,7 +171,10 @@ impl Play<'_> {
             on: AtomicBool::new(false),
             desk: self.desk.clone(),
             is_simulated: self.is_simulated,
-            stands: Arc::default(),
+            stands: AtomicBool::default(),
+            one_past: one_past(self.args),
+            chosen: Mutex::default(),
+            ascii,
         });
         let lecture = Lecture::start(LectureHall {
             args: self.args.clone(),
@@ -209,6 +215,15 @@ impl Play<'_> {
             complain(&trouble);
         }
         if tape.close() & whole { code } else { code.max(1) }
+    }
+}
+
+/// Why what has happened must stay as it is, if something is written down of it.
+fn one_past(args: &Args) -> Option<&'static str> {
+    match (&args.history, &args.record) {
+        (Some(_), _) => Some("a history is written (--history), which has one past"),
+        (None, Some(_)) => Some("a recording is made (--record), which has one past"),
+        (None, None) => None,
     }
 }
 
@@ -362,7 +377,67 @@ struct Hand {
     /// The time of our own cluster can stand.
     is_simulated: bool,
     /// Time stands.
-    stands: Arc<AtomicBool>,
+    stands: AtomicBool,
+    /// Why what has happened must stay as it is, if something is written down of it.
+    one_past: Option<&'static str>,
+    /// A message that was chosen among those on their way.
+    chosen: Mutex<Option<Underway>>,
+    ascii: bool,
+}
+
+impl Hand {
+    /// The time of the cluster that is shown can stand: whatever ours is, that of a scene can.
+    fn can_stand(&self) -> bool {
+        self.is_simulated || self.desk.is_diverted()
+    }
+
+    /// The next message of those on their way.
+    fn choose(&self) {
+        if !self.can_stand() {
+            return;
+        }
+        let underway = self.desk.underway(self.past()).unwrap_or_default();
+        let mut chosen = lock(&self.chosen);
+        let last = underway.iter().position(|flying| chosen.as_ref().is_some_and(|last| last.number == flying.number));
+        let place = last.map_or(0, |last| (last + 1) % underway.len());
+        *chosen = underway.get(place).cloned();
+        let shown = chosen.as_ref().map(|flying| Chosen {
+            text: if self.ascii { ascii(&flying.text) } else { flying.text.clone() },
+            from: flying.from,
+            to: flying.to,
+            place: place + 1,
+            all: underway.len(),
+        });
+        let _ = self.notices.send(Notice::Choose(shown));
+    }
+
+    /// The chosen message never arrives.
+    fn drop_chosen(&self) {
+        let Some(chosen) = lock(&self.chosen).take() else { return };
+        let _ = self.notices.send(Notice::Choose(None));
+        let done = self.act_here().and_then(|()| {
+            self.desk.note(format!("{}: {} from {} to {}", Meddling::Drop, chosen.text, chosen.from, chosen.to));
+            self.desk.meddle(chosen.number, Meddling::Drop)
+        });
+        if let Err(why) = done {
+            self.desk.note(format!("not done: {why}"));
+        }
+    }
+}
+
+impl Standpoint for Hand {
+    fn time_stands(&self) -> bool {
+        self.stands.load(Ordering::SeqCst)
+    }
+
+    fn past(&self) -> Option<Time> {
+        if !self.is_on() {
+            return None;
+        }
+        let (answer, told) = crossbeam_channel::bounded(1);
+        let _ = self.notices.send(Notice::Past { answer });
+        told.recv_timeout(SHOT_MAX).ok().flatten()
+    }
 }
 
 impl Stagehand for Hand {
@@ -370,12 +445,41 @@ impl Stagehand for Hand {
         self.on.load(Ordering::SeqCst)
     }
 
+    fn read(&self) -> Option<String> {
+        let Underway { from, to, text, arrives_in, .. } = lock(&self.chosen).clone()?;
+        let words = format!(
+            "from {from} to {to}, arrives in {} µs: {text}\nDelete drops it; FLIGHTS lists all: drop, hold, deliver, \
+             double",
+            arrives_in.as_micros()
+        );
+        Some(if self.ascii { ascii(&words) } else { words })
+    }
+
+    fn act_here(&self) -> Result<(), String> {
+        let past = if self.can_stand() { self.past() } else { None };
+        let Some(past) = past else {
+            self.go(Move::End);
+            return Ok(());
+        };
+        if let Some(why) = self.one_past.filter(|_| !self.desk.is_diverted()) {
+            return Err(format!("{why}: End goes to now"));
+        }
+        self.desk.fork(past)?;
+        // Whoever acts now means what is on the screen when the branch has begun.
+        let _ = self.past();
+        Ok(())
+    }
+
     fn go(&self, wanted: Move) {
+        match wanted {
+            Move::Choose => return self.choose(),
+            Move::Drop => return self.drop_chosen(),
+            _ => *lock(&self.chosen) = None,
+        }
         if let Move::Enter | Move::Leave = wanted {
             let on = wanted == Move::Enter;
             self.on.store(on, Ordering::SeqCst);
-            // That of a scene can, whatever cluster is ours.
-            if self.is_simulated || self.desk.is_diverted() {
+            if self.can_stand() {
                 self.stands.store(on, Ordering::SeqCst);
                 self.desk.stand(on);
             }
@@ -466,7 +570,7 @@ impl Console {
         });
         thread::Builder::new().name("prompt".into()).spawn(move || {
             let desk = self.desk.clone();
-            let session = self.session(Sight::Screen).with_stands(Arc::clone(&hand.stands));
+            let session = self.session(Sight::Screen).with_standpoint(Arc::clone(&hand) as Arc<dyn Standpoint>);
             let printing = self.tour.clone();
             let status = run_prompt(PromptConfig {
                 session: Arc::new(session),
@@ -547,7 +651,12 @@ fn forward(
         for news in court.hear(&mut news).chain([news]) {
             if !matches!(news, News::Finished { .. }) {
                 tape.record(now, &news);
-                let _ = notices.try_send(Notice::News(now, news));
+                let told = Notice::News(now, news);
+                match told {
+                    // What follows makes no sense without it.
+                    Notice::News(_, News::Branched { .. }) => drop(notices.send(told)),
+                    told => drop(notices.try_send(told)),
+                }
             }
         }
     }
@@ -679,6 +788,10 @@ impl Knowledge for ModelKnowledge {
         let shown = self.shown();
         let model = lock(&shown.model);
         Some(export::diagram_text(&model, (self.clock)()))
+    }
+
+    fn present(&self) -> bool {
+        self.screen.as_ref().is_some_and(|screen| screen.send(Notice::Present).is_ok())
     }
 
     fn shoot(&self, shot: &Shot) -> Result<(), String> {

@@ -26,6 +26,8 @@ pub(super) struct Court {
 
 /// Something for the witness's thread.
 enum VerdictPiece {
+    /// Another history: what came before counts no more.
+    Anew,
     Finished {
         client: ClientId,
         completions: Vec<Completion>,
@@ -88,6 +90,7 @@ impl Court {
                 VerdictPiece::Finished { client: *client, completions, running_since: *running_since }
             }
             News::Observation(_) => VerdictPiece::Flush,
+            News::Branched { .. } => VerdictPiece::Anew,
             _ => return ToldVerdicts::default(),
         };
         let _ = self.pieces.send(piece);
@@ -147,6 +150,10 @@ fn judge(witness: &Mutex<Witness>, told: &Mutex<ToldVerdicts>, broken: &AtomicBo
                 let written = witness.finished(client, completions, running_since);
                 lock(told).verdict = Some(verdict(&witness.standing()));
                 written.err()
+            }
+            VerdictPiece::Anew => {
+                *witness = Witness::default();
+                None
             }
             VerdictPiece::Flush => witness.flush().err(),
             VerdictPiece::Sync(done) => {

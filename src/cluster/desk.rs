@@ -4,6 +4,7 @@
 //! that is asked is answered, also when the answer is "unknown".
 
 use super::Standing;
+use super::branch::Branch;
 use super::underway::Underway;
 use crate::core::fault::{Control, Meddling};
 use crate::core::load::Report;
@@ -36,14 +37,22 @@ pub enum Ask {
     Pass { duration: Duration, answer: Sender<()> },
     /// Run a command on the store, and never mind the answer: the news tell it.
     Submit { command: Command },
-    /// What is on its way, where that can be seen; else the answer is dropped.
-    Underway { answer: Sender<Vec<Underway>> },
+    /// What is on its way, where that can be seen, now or at this time; else the answer is dropped.
+    Underway { at: Option<Time>, answer: Sender<Vec<Underway>> },
     /// Do this to the message with this number.
     Meddle { number: u64, how: Meddling, answer: Sender<Result<(), String>> },
     /// Let the next timer of this rank fire before it hears anything else.
     Fire { rank: Rank, answer: Sender<Result<(), String>> },
     /// Virtual time stands, or goes on. Where time passes by itself, nothing comes of it.
     Stand { stands: bool },
+    /// Go back to this time, and on from there in a branch of its own, where time is virtual and can.
+    Fork { at: Time, answer: Sender<Result<(), String>> },
+    /// Go on at the end of this branch.
+    Switch { to: usize, answer: Sender<Result<(), String>> },
+    /// Call the branch by this name.
+    Rename { branch: usize, name: String, answer: Sender<Result<(), String>> },
+    /// The branches; where there can be none the answer is dropped.
+    Branches { answer: Sender<Vec<Branch>> },
     /// While virtual time stands: let the next thing happen that is worth a look.
     Step,
     /// End the cluster.
@@ -163,6 +172,8 @@ impl fmt::Debug for Desk {
     }
 }
 
+/// Why there are no branches.
+const ONE_PAST: &str = "what has happened can be changed in the simulator only: --sim";
 /// At most this many wishes wait for the loop.
 const ASKS_MAX: usize = 1024;
 /// A loop that does not answer for this long is gone.
@@ -265,10 +276,10 @@ impl Desk {
         self.hand_in(Ask::Note { event: Event::Operator { what: what.into() } });
     }
 
-    /// What is on its way; `None` where nobody can see that.
+    /// What is on its way, or was at this time; `None` where nobody can see that.
     #[must_use]
-    pub fn underway(&self) -> Option<Vec<Underway>> {
-        self.ask(|answer| Ask::Underway { answer })
+    pub fn underway(&self, at: Option<Time>) -> Option<Vec<Underway>> {
+        self.ask(|answer| Ask::Underway { at, answer })
     }
 
     /// Does this to the message with this number.
@@ -301,6 +312,36 @@ impl Desk {
     /// Lets virtual time stand, or go on.
     pub fn stand(&self, stands: bool) {
         self.hand_in(Ask::Stand { stands });
+    }
+
+    /// Goes back to this time, and on from there in a branch of its own.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub fn fork(&self, at: Time) -> Result<(), String> {
+        self.ask(|answer| Ask::Fork { at, answer }).unwrap_or_else(|| Err(ONE_PAST.to_owned()))
+    }
+
+    /// Goes on at the end of this branch.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub fn switch(&self, to: usize) -> Result<(), String> {
+        self.ask(|answer| Ask::Switch { to, answer }).unwrap_or_else(|| Err(ONE_PAST.to_owned()))
+    }
+
+    /// Calls a branch by this name.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub fn rename(&self, branch: usize, name: String) -> Result<(), String> {
+        self.ask(|answer| Ask::Rename { branch, name, answer }).unwrap_or_else(|| Err(ONE_PAST.to_owned()))
+    }
+
+    /// The branches, in the order in which they began; `None` where there can be none.
+    #[must_use]
+    pub fn branches(&self) -> Option<Vec<Branch>> {
+        self.ask(|answer| Ask::Branches { answer })
     }
 
     /// While virtual time stands: lets the next thing happen that is worth a look.

@@ -2,6 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | [`branch`] | what has happened otherwise, where time is virtual |
 //! | [`desk`] | where the console hands in its wishes |
 //! | [`lodger`] | who lives in rank 0's loop and asks the cluster for others |
 //! | [`news`] | what rank 0 tells |
@@ -10,6 +11,7 @@
 //! | [`underway`] | a message on its way, where that can be seen |
 //! | [`why`] | what to say when nobody is served |
 
+pub mod branch;
 pub mod desk;
 pub mod lodger;
 pub mod news;
@@ -18,6 +20,7 @@ pub mod standing;
 pub mod underway;
 pub mod why;
 
+pub use branch::Branch;
 pub use desk::{Ask, ClusterStatus, Desk, Executed, Post, RankStatus};
 pub use lodger::{Facts, Lodger, Peer, Sight};
 pub use news::{News, Verdict};

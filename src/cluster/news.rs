@@ -48,6 +48,11 @@ pub enum News {
     Unsafe(Option<String>),
     /// Whether the answers so far are linearizable.
     Verdict(Verdict),
+    /// Somebody took this message off its way.
+    Dropped { from: Rank, to: Rank, text: String },
+    /// Another branch of what has happened goes on: this one, which is new and left the one before at this time
+    /// (`at`), or is known. All requests that have ended in it are told again.
+    Branched { to: usize, at: Option<Time> },
     /// Something that this process has to say, for the events.
     Note(String),
 }
@@ -79,6 +84,8 @@ mod tests {
             News::Why(Some("nobody".into())),
             News::Unsafe(None),
             News::Verdict(Verdict::Partly { operations: 4, skipped: 1 }),
+            News::Dropped { from: Rank(1), to: Rank(2), text: "Join".into() },
+            News::Branched { to: 1, at: Some(Time(7)) },
             News::Note("a sentence".into()),
         ];
         let written = postcard::to_stdvec(&stream).expect("it can be written");

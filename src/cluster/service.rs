@@ -99,8 +99,8 @@ pub trait Cluster {
     fn load_reports(&mut self) -> Vec<(Rank, Report)>;
     /// Puts an event of rank 0 into the stream.
     fn note(&mut self, event: Event);
-    /// What is on its way, where that can be seen.
-    fn underway(&self) -> Option<Vec<Underway>> {
+    /// What is on its way, or was at this time, where that can be seen.
+    fn underway(&self, _: Option<Time>) -> Option<Vec<Underway>> {
         None
     }
     /// Does this to the message with this number.
@@ -267,10 +267,22 @@ impl<'a> Service<'a> {
         orders.chain(elsewhere).chain(statuses).chain(resets).min().unwrap_or(Time::NEVER)
     }
 
+    /// All has happened otherwise: these links are cut, and rank 0's client waits for this. Whoever waited for
+    /// something waits no more.
+    pub fn begin_again(&mut self, now: Time, cuts: BTreeSet<(Rank, Rank)>, asked: BTreeMap<Seq, String>) {
+        let nobody = || crossbeam_channel::bounded(1).0;
+        self.executing = asked.into_iter().map(|(seq, command)| (seq, (nobody(), command))).collect();
+        self.elsewhere.clear();
+        self.orders.clear();
+        self.statuses.clear();
+        self.resets.clear();
+        self.loads.clear();
+        (self.cuts, self.why, self.last_word, self.data_gone, self.served) = (cuts, None, false, None, now);
+    }
+
     // ---- what is asked -------------------------------------------------------------------------
 
-    /// Carries out a wish. ([`Ask::Stand`], [`Ask::Step`] and [`Ask::Quit`] are for whoever runs the
-    /// cluster.)
+    /// Carries out a wish. (Those that are about time itself, and [`Ask::Quit`], are for whoever runs the cluster.)
     pub fn on_ask<C: Cluster>(&mut self, cluster: &mut C, ask: Ask) {
         match ask {
             Ask::Execute { command, answer } => self.execute(cluster, command, answer),
@@ -288,16 +300,25 @@ impl<'a> Service<'a> {
             }
             Ask::Note { event } => cluster.note(event),
             Ask::Pass { duration, answer } => cluster.pass(duration, answer),
-            Ask::Underway { answer } => {
-                if let Some(underway) = cluster.underway() {
+            Ask::Underway { at, answer } => {
+                if let Some(underway) = cluster.underway(at) {
                     let _ = answer.send(underway);
                 }
             }
-            Ask::Meddle { number, how, answer } => drop(answer.send(cluster.meddle(number, how))),
+            Ask::Meddle { number, how, answer } => {
+                let chosen = cluster.underway(None).into_iter().flatten().find(|flying| flying.number == number);
+                let done = cluster.meddle(number, how);
+                if let (Meddling::Drop, Ok(()), Some(Underway { from, to, text, .. })) = (how, &done, chosen) {
+                    self.tell(News::Dropped { from, to, text });
+                }
+                let _ = answer.send(done);
+            }
             Ask::Fire { rank, answer } => drop(answer.send(cluster.fire(rank))),
             // Nobody waits at the other end.
             Ask::Submit { command } => self.execute(cluster, command, crossbeam_channel::bounded(1).0),
             Ask::Stand { .. } | Ask::Step | Ask::Quit => {}
+            // Dropped, where whoever runs the cluster has not taken them: there is one past.
+            Ask::Fork { .. } | Ask::Switch { .. } | Ask::Rename { .. } | Ask::Branches { .. } => {}
         }
     }
 

@@ -5,6 +5,7 @@ use super::World;
 use crate::cluster::Underway;
 use crate::core::fault::Meddling;
 use crate::core::node::brief::brief;
+use crate::core::node::observer::FLIGHT_TEXT_CHARS;
 use crate::core::protocol::{Rank, Time};
 use std::time::Duration;
 
@@ -12,8 +13,6 @@ use std::time::Duration;
 const HELD_FOR: Duration = Duration::from_millis(150);
 /// What is doubled comes again after so long.
 const AGAIN_AFTER: Duration = Duration::from_millis(1);
-/// A message is told in no more characters.
-const TEXT_CHARS_MAX: usize = 60;
 /// A timer that is due later than this is not worth waiting for.
 const TIMER_MAX: Duration = Duration::from_secs(10);
 
@@ -26,7 +25,7 @@ impl World {
             number,
             from,
             to,
-            text: brief(message, TEXT_CHARS_MAX),
+            text: brief(message, FLIGHT_TEXT_CHARS),
             arrives_in: arrival.since(self.now()),
         });
         told.collect()

@@ -13,6 +13,8 @@
 //! | [`network`] | messages on their way, late ones and doubled ones among them |
 //! | [`platter`] | a disk that breaks |
 //! | [`acts`] | single acts on one message, or one timer |
+//! | [`recipe`] | how a world came to be: any moment of it again |
+//! | `branches` | what has happened otherwise, and can be gone on with |
 //! | [`chaos`] | a random run: operations and faults, then healing |
 //! | `trouble` | what befalls the machines in such a run |
 //! | `pulse` | clients that ask all the time, before, during and after it |
@@ -27,6 +29,7 @@
 //! by more than [`clock::RATES_PROMISED`]: beyond it, things go wrong.
 
 pub mod acts;
+mod branches;
 pub mod chaos;
 pub mod clock;
 pub mod coverage;
@@ -36,6 +39,7 @@ pub mod machine;
 pub mod network;
 pub mod platter;
 mod pulse;
+pub mod recipe;
 pub mod stage;
 mod trouble;
 pub mod work;

@@ -11,10 +11,15 @@
 //! While somebody looks closely ([`Ask::Stand`]) time stands, and each [`Ask::Step`] lets one thing happen that is
 //! worth a look: a message that is no heartbeat leaves or is lost, an event, an answer. What is asked meanwhile is
 //! on its way, and waits for the next step as everything else does.
+//!
+//! What has happened can be had again ([`Recipe`]). So one can go back ([`Ask::Fork`]) and do something else: a branch
+//! begins, the others are kept, and any of them can be gone on with ([`Ask::Switch`]).
 
 use super::World;
+use super::branches::Branches;
 use super::chaos::{self, Script};
 use super::invariants::{heals, linearizable};
+use super::recipe::{Act, Cooked, Recipe};
 use crate::cluster::service::{Ordered, Seen, Told};
 use crate::cluster::{Ask, Cluster, News, Service, Underway};
 use crate::core::fault::{Control, Meddling};
@@ -93,9 +98,14 @@ pub struct SimStage<'a> {
     hurry: Arc<AtomicBool>,
 }
 
+/// Why there are no branches here.
+const SCRIPTED: &str = "a script acts on this cluster by itself: what has happened cannot be changed";
+
 /// The world as the service of rank 0 sees it.
 struct Scene {
     world: World,
+    /// What has happened otherwise, and how this world came to be; none where a script acts as well.
+    branches: Option<Branches>,
     clock: VirtualClock,
     tempo: Tempo,
     /// Somebody looks closely: time passes by steps only.
@@ -111,10 +121,12 @@ impl<'a> SimStage<'a> {
     #[must_use]
     pub fn new(world: World, clock: VirtualClock, asks: Receiver<Ask>, news: Box<dyn FnMut(News) + 'a>) -> Self {
         let mut world = world;
+        let branches = Recipe::of(&world).map(Branches::new);
         // Who switches a rule off wants to see what comes of it.
         world.go_on();
         let service = Service::new(news, true, world.now());
-        let scene = Scene { world, clock, tempo: Tempo::Wall, stands: false, asked: Instant::now(), to_pass: None };
+        let (asked, to_pass) = (Instant::now(), None);
+        let scene = Scene { world, branches, clock, tempo: Tempo::Wall, stands: false, asked, to_pass };
         Self {
             scene,
             service,
@@ -133,7 +145,9 @@ impl<'a> SimStage<'a> {
     /// The same, while a run of the fuzzer is played, so many times slower than life.
     #[must_use]
     pub fn playing(self, script: Script, slowness: f64) -> Self {
-        Self { script: Some(script), slowness, ..self }
+        let mut this = Self { script: Some(script), slowness, ..self };
+        this.scene.branches = None;
+        this
     }
 
     /// The same; `scripted`: nobody watches, so time need not follow the wall clock.
@@ -173,6 +187,16 @@ impl<'a> SimStage<'a> {
                     self.look();
                 }
                 Ok(Ask::Step) => self.step(),
+                Ok(Ask::Fork { at, answer }) => drop(answer.send(self.fork(at))),
+                Ok(Ask::Switch { to, answer }) => drop(answer.send(self.switch(to))),
+                Ok(Ask::Rename { branch, name, answer }) => {
+                    let branches = self.scene.branches.as_mut().ok_or(SCRIPTED.to_owned());
+                    let _ = answer.send(branches.and_then(|branches| branches.rename(branch, name)));
+                }
+                Ok(Ask::Branches { answer }) => {
+                    let branches = self.scene.branches.as_ref().map(|branches| branches.list(&self.scene.world));
+                    let _ = answer.send(branches.unwrap_or_default());
+                }
                 Ok(ask) => {
                     self.scene.asked = Instant::now();
                     self.service.on_ask(&mut self.scene, ask);
@@ -243,6 +267,42 @@ impl<'a> SimStage<'a> {
             }
         }
         self.look();
+    }
+
+    /// Back to this time, in a branch of its own.
+    fn fork(&mut self, at: Time) -> Result<(), String> {
+        let branches = self.scene.branches.as_mut().ok_or(SCRIPTED)?;
+        let (to, cooked) = branches.fork(&self.scene.world, at)?;
+        self.go_on_in(cooked, News::Branched { to, at: Some(at) });
+        Ok(())
+    }
+
+    /// To the end of a branch.
+    fn switch(&mut self, to: usize) -> Result<(), String> {
+        let branches = self.scene.branches.as_mut().ok_or(SCRIPTED)?;
+        if let Some(cooked) = branches.switch(&self.scene.world, to)? {
+            self.go_on_in(cooked, News::Branched { to, at: None });
+        }
+        Ok(())
+    }
+
+    /// Another world goes on in the place of this one.
+    fn go_on_in(&mut self, Cooked { world, cuts, asked }: Cooked, told: News) {
+        self.scene.world = world;
+        self.scene.clock.set(self.scene.world.now());
+        self.service.begin_again(self.scene.world.now(), cuts, asked);
+        self.service.tell(told);
+        self.told_violation = self.scene.world.violation().is_some();
+        // Whoever waits for time to pass has been waiting in another branch.
+        if let Some((_, answer)) = self.waits.take() {
+            let _ = answer.send(());
+        }
+        self.owed = Duration::ZERO;
+        for (client, completions, running_since) in self.finished_since(0) {
+            self.service.tell(News::Finished { client, completions, running_since });
+        }
+        self.scene.world.forget_history();
+        self.answered = 0;
     }
 
     /// Everybody tells at once how it is; whoever waits for an order gets to know what became of it.
@@ -406,32 +466,38 @@ impl<'a> SimStage<'a> {
 
     /// Operations that have ended since the last call, all clients' words together.
     fn tell_finished(&mut self) {
-        let world = &mut self.scene.world;
-        let ended = &world.history()[self.answered..];
-        let mut finished: Vec<(Rank, Vec<Completion>)> =
-            world.clients().into_iter().map(|rank| (rank, Vec::new())).collect();
-        for operation in ended {
-            let of_client = finished.iter_mut().find(|(rank, _)| ClientId(rank.0) == operation.client);
-            of_client.into_iter().for_each(|(_, ended)| ended.push(told(operation, world.now())));
-        }
-        if ended.is_empty() {
-            return;
-        }
-        for (rank, completions) in finished {
-            let client = ClientId(rank.0);
-            let running_since = world.running_since(client);
-            if rank == METADATA {
+        for (client, completions, running_since) in self.finished_since(self.answered) {
+            if client == ClientId(METADATA.0) {
                 self.service.finished(completions, running_since);
             } else {
                 self.service.tell(News::Finished { client, completions, running_since });
             }
         }
+        let world = &mut self.scene.world;
         self.answered = world.history().len();
         // A script is judged by its whole history; a person may play for hours.
         if self.script.is_none() && self.healing_until.is_none() {
             world.forget_history();
             self.answered = 0;
         }
+    }
+}
+
+impl SimStage<'_> {
+    /// What clients have finished since so many operations had ended, if any of them has; and since when what they have
+    /// still running may have been asked.
+    fn finished_since(&self, answered: usize) -> Vec<(ClientId, Vec<Completion>, Time)> {
+        let world = &self.scene.world;
+        let ended = &world.history()[answered..];
+        if ended.is_empty() {
+            return Vec::new();
+        }
+        let of_client = |client: ClientId| {
+            let ended = ended.iter().filter(|operation| operation.client == client);
+            let completions = ended.map(|operation| told(operation, world.now())).collect();
+            (client, completions, world.running_since(client))
+        };
+        world.clients().into_iter().map(|rank| of_client(ClientId(rank.0))).collect()
     }
 }
 
@@ -442,6 +508,13 @@ fn told(operation: &crate::check::Operation, now: Time) -> Completion {
 }
 
 impl Scene {
+    /// This is about to be done to the world.
+    fn note_act(&mut self, act: Act) {
+        if let Some(branches) = &mut self.branches {
+            branches.note(&self.world, act);
+        }
+    }
+
     fn clock_stands(&self) -> bool {
         self.stands
             || match self.tempo {
@@ -479,13 +552,16 @@ impl Cluster for Scene {
     }
 
     fn submit(&mut self, command: Command) {
+        self.note_act(Act::Submit(command.clone()));
         self.world.submit(METADATA, command);
     }
 
     fn order(&mut self, to: Rank, control: &Control, _: &Told) -> Ordered {
         let known = self.world.clients().contains(&to) || self.world.servers().contains_key(&to);
         Ordered::Done(if known {
-            self.world.control(to, &slowed(control.clone()))
+            let control = slowed(control.clone());
+            self.note_act(Act::Order(to, control.clone()));
+            self.world.control(to, &control)
         } else {
             Err(format!("there is no rank {to}"))
         })
@@ -509,19 +585,27 @@ impl Cluster for Scene {
         clients.filter_map(report).collect()
     }
 
-    fn underway(&self) -> Option<Vec<Underway>> {
-        Some(self.world.underway(false))
+    fn underway(&self, at: Option<Time>) -> Option<Vec<Underway>> {
+        match (at, &self.branches) {
+            (Some(at), Some(branches)) => Some(branches.past(at).underway(false)),
+            _ => Some(self.world.underway(false)),
+        }
     }
 
     fn meddle(&mut self, number: u64, how: Meddling) -> Result<(), String> {
+        self.note_act(Act::Meddle(number, how));
         if self.world.meddle(number, how) { Ok(()) } else { Err("it is not on its way any more".to_owned()) }
     }
 
     fn fire(&mut self, rank: Rank) -> Result<(), String> {
+        self.note_act(Act::Fire(rank));
         self.world.fire(rank)
     }
 
     fn note(&mut self, event: Event) {
+        if let (Event::Operator { what }, Some(branches)) = (&event, &mut self.branches) {
+            branches.begun_by(what);
+        }
         let now = self.world.local(METADATA);
         self.world.front_mut(METADATA).note(now, &event);
     }

@@ -44,6 +44,8 @@ pub struct World {
     /// What has arrived and waits for a turn.
     inbox: BTreeMap<Rank, VecDeque<(Rank, Message)>>,
     delivered: u64,
+    /// How often something has happened by itself.
+    steps: u64,
     /// When what clients wait for was asked, by the time of this world: their own clocks cannot be compared.
     calls: BTreeMap<(Rank, Seq), Time>,
     /// Turns take so many times what they take on an ordinary machine; 0: no time at all.
@@ -83,6 +85,7 @@ impl World {
             network: Network::new(setup.seed),
             inbox: BTreeMap::new(),
             delivered: 0,
+            steps: 0,
             calls: BTreeMap::new(),
             slowness: 0.0,
             bend: None,
@@ -197,6 +200,12 @@ impl World {
     /// Time goes on after the first violation, for those who want to see what comes of it.
     pub fn go_on(&mut self) {
         self.goes_on = true;
+    }
+
+    /// How often something has happened by itself: one [`World::step`] each.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Messages delivered so far.
@@ -438,6 +447,7 @@ impl World {
             self.now = self.now.max(turn);
             self.take_turn(who);
         }
+        self.steps += 1;
         self.after_step();
         true
     }

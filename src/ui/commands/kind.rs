@@ -41,6 +41,8 @@ pub enum Kind {
     Ground,
     /// A scene of the tour.
     Scene,
+    /// A branch of what has happened.
+    Branch,
     /// How many hands.
     Hands,
     /// This very word.
@@ -68,6 +70,7 @@ impl Kind {
             Self::Motif => Some("screen or diagram; without it, what is shown"),
             Self::Ground => Some("light (the default) or dark"),
             Self::Scene => Some("its number, or its name: `understudy tour --list` has them all"),
+            Self::Branch => Some("as BRANCH lists them; acting in the past (F2, then ←) begins one"),
             Self::Hands => Some("how many hands went up for the first answer, the second, and so on"),
             Self::Millis | Self::Seconds | Self::Count | Self::Topic | Self::Switch | Self::Word => None,
         }

@@ -25,6 +25,12 @@ pub enum Move {
     Faster,
     /// Fewer.
     Slower,
+    /// The simulator: the next message on its way.
+    Choose,
+    /// What the chosen one says.
+    Read,
+    /// The chosen one never arrives.
+    Drop,
     /// The end of it.
     Leave,
 }
@@ -40,6 +46,9 @@ pub const MOVES: &[(Move, &str, &str)] = &[
     (Move::End, "End", "to now; in a recording, to its end"),
     (Move::Faster, "+", "more steps a second"),
     (Move::Slower, "-", "fewer"),
+    (Move::Choose, "Tab", "simulator: chooses a message on its way, and the next one"),
+    (Move::Read, "Enter", "what the chosen message says, and what can be done to it"),
+    (Move::Drop, "Delete", "the chosen message never arrives"),
     (Move::Leave, "Esc", "leaves; in a recording also q"),
 ];
 
@@ -64,6 +73,12 @@ pub enum MoveKey {
     PageDown,
     /// PgUp.
     PageUp,
+    /// Tab.
+    Tab,
+    /// Enter.
+    Enter,
+    /// Delete.
+    Delete,
     /// Esc.
     Escape,
 }
@@ -86,6 +101,9 @@ pub const MOVE_KEYS: &[(MoveKey, Move)] = &[
     (MoveKey::Char('+'), Move::Faster),
     (MoveKey::Char('='), Move::Faster),
     (MoveKey::Char('-'), Move::Slower),
+    (MoveKey::Tab, Move::Choose),
+    (MoveKey::Enter, Move::Read),
+    (MoveKey::Delete, Move::Drop),
     (MoveKey::Escape, Move::Leave),
 ];
 

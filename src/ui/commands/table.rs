@@ -479,6 +479,29 @@ pub static COMMANDS: &[CommandSpec] = &[
         build: |a| Ok(Action::Hands(a.hands()?)),
     },
     CommandSpec {
+        name: "PRESENT",
+        aliases: &[],
+        parameters: &[],
+        group: Group::Look,
+        help: "big numbers for the back row; again: all panels",
+        example: "PRESENT",
+        row: None,
+        build: |_| Ok(Action::Present),
+    },
+    CommandSpec {
+        name: "BRANCH",
+        aliases: &[],
+        parameters: &[optional("name", Kind::Branch), optional("new-name", Kind::Branch)],
+        group: Group::Look,
+        help: "simulator: what happened otherwise; goes on with one, or gives it another name",
+        example: "BRANCH a",
+        row: None,
+        build: |a| {
+            let name = a.text(&[Kind::Branch]);
+            Ok(Action::Branch(name.map(|name| (name, a.text(&[Kind::Branch])))))
+        },
+    },
+    CommandSpec {
         name: "HELP",
         aliases: &[],
         parameters: &[optional("command", Kind::Topic)],

@@ -117,9 +117,14 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
         Kind::Word => vec![parameter.name.to_owned()],
         Kind::Load => ["on", "off"].map(str::to_owned).into(),
         Kind::Workload => Workload::ALL.map(|workload| workload.name().to_owned()).into(),
-        Kind::Value | Kind::Pattern | Kind::Probability | Kind::Millis | Kind::Seconds | Kind::Count | Kind::Hands => {
-            Vec::new()
-        }
+        Kind::Value
+        | Kind::Pattern
+        | Kind::Probability
+        | Kind::Millis
+        | Kind::Seconds
+        | Kind::Count
+        | Kind::Hands
+        | Kind::Branch => Vec::new(),
     };
     let fits = |choice: &String| {
         choice.as_bytes().get(..partial.len()).is_some_and(|start| start.eq_ignore_ascii_case(partial))

@@ -30,6 +30,9 @@ fn known(key: MoveKey) -> KeyEvent {
         MoveKey::End => (KeyCode::End, Modifiers::NONE),
         MoveKey::PageDown => (KeyCode::PageDown, Modifiers::NONE),
         MoveKey::PageUp => (KeyCode::PageUp, Modifiers::NONE),
+        MoveKey::Tab => (KeyCode::Tab, Modifiers::NONE),
+        MoveKey::Enter => (KeyCode::Enter, Modifiers::NONE),
+        MoveKey::Delete => (KeyCode::Delete, Modifiers::NONE),
         MoveKey::Escape => (KeyCode::Esc, Modifiers::NONE),
     };
     KeyEvent(code, modifiers)
@@ -70,7 +73,7 @@ impl Bound {
         let moves = MOVE_KEYS.iter().map(|(key, _)| *key);
         for key in moves.chain(TOUR_BINDINGS.iter().map(|(key, _)| *key)) {
             let (pager, stage, tour) = (self.pager.clone(), self.stage.clone(), self.tour.clone());
-            let lead = Lead { key, pager, stage, tour };
+            let lead = Lead { key, handle: self.handle.clone(), pager, stage, tour };
             editor.bind_sequence(known(key), EventHandler::Conditional(Box::new(lead)));
         }
         for letter in ' '..='~' {
@@ -86,6 +89,7 @@ impl Bound {
 /// A key that leads somewhere when nothing is typed; else what it always is.
 struct Lead {
     key: MoveKey,
+    handle: PrintHandle,
     pager: Option<Arc<dyn Pager>>,
     stage: Option<Arc<dyn Stagehand>>,
     tour: Option<Arc<dyn TourGuide>>,
@@ -108,7 +112,14 @@ impl Lead {
     }
 
     fn on_stage(&self, stage: &Arc<dyn Stagehand>) -> Option<Cmd> {
-        stage.go(Move::of(self.key)?);
+        match Move::of(self.key)? {
+            Move::Read => {
+                if let Some(words) = stage.read() {
+                    self.handle.tell(&words);
+                }
+            }
+            wanted => stage.go(wanted),
+        }
         Some(Cmd::Noop)
     }
 

@@ -95,6 +95,10 @@ pub trait Knowledge: Send + Sync {
     fn diagram(&self) -> Option<String> {
         None
     }
+    /// Big numbers, or all panels again; false where there is no screen.
+    fn present(&self) -> bool {
+        false
+    }
     /// Puts a picture into its file.
     ///
     /// # Errors

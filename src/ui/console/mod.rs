@@ -42,7 +42,7 @@ pub use answer::Answer;
 pub use knowledge::{Knowledge, Picture, ServerPicture};
 pub use line_mode::{run_commands, run_lines};
 pub use prompt::{Pager, PrintHandle, PromptConfig, Stagehand, run_prompt};
-pub use session::{ConsoleSession, Sight, TourGuide};
+pub use session::{ConsoleSession, Sight, Standpoint, TourGuide};
 
 /// How a console ends: the exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

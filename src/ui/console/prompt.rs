@@ -104,6 +104,14 @@ pub trait Stagehand: Send + Sync {
     fn is_on(&self) -> bool;
     /// Goes there. [`Move::Enter`] and [`Move::Leave`] lead onto it and off it.
     fn go(&self, wanted: Move);
+    /// What the message says that was chosen ([`Move::Choose`]), if one is.
+    fn read(&self) -> Option<String>;
+    /// Somebody is about to act: where time is virtual, at the moment that is looked at, which may begin a branch;
+    /// elsewhere now.
+    ///
+    /// # Errors
+    /// Why nobody can act at that moment.
+    fn act_here(&self) -> Result<(), String>;
 }
 
 /// Shows long texts somewhere else than in the prompt's few rows.
@@ -286,8 +294,12 @@ impl Prompt {
                     if searched && parse::request(line.as_bytes()).is_err() {
                         continue;
                     }
-                    if !line.trim().is_empty() && !only_looks(&line) {
-                        to_now(self.stage.as_ref());
+                    if !line.trim().is_empty()
+                        && !only_looks(&line)
+                        && let Err(why) = act_here(self.stage.as_ref())
+                    {
+                        self.show(&line, &self.session.worded(Answer::Error(why)))?;
+                        continue;
                     }
                     // A pasted text may be several lines.
                     for line in line.lines() {
@@ -384,17 +396,15 @@ impl Drop for Prompt {
     }
 }
 
-/// A picture is made of what is looked at.
+/// Whether this line asks for a look, or is none; a word that is wrong changes nothing either.
 fn only_looks(line: &str) -> bool {
     let asked = parse::request(line.as_bytes());
-    asked.is_ok_and(|asked| asked.is_some_and(|asked| asked.action.only_looks()))
+    asked.is_ok_and(|asked| asked.is_none_or(|asked| asked.action.only_looks()))
 }
 
-/// Whoever acts, acts now: what is frozen jumps there.
-fn to_now(stage: Option<&Arc<dyn Stagehand>>) {
-    if let Some(stage) = stage.filter(|stage| stage.is_on()) {
-        stage.go(Move::End);
-    }
+/// Whoever acts, acts where the stage is.
+fn act_here(stage: Option<&Arc<dyn Stagehand>>) -> Result<(), String> {
+    stage.filter(|stage| stage.is_on()).map_or(Ok(()), |stage| stage.act_here())
 }
 
 /// Puts a long answer on a page; answers what is left to say below.
@@ -450,15 +460,13 @@ impl PromptKeys {
         if matches!(key.action, Action::Help(_)) && self.pager.as_ref().is_some_and(|pager| pager.guide()) {
             return;
         }
-        if key.action == Action::Diagram {
+        if matches!(key.action, Action::Diagram | Action::Present) {
             // Another look at the same moment, and nothing to say.
             let _ = self.session.perform(&key.action);
             return;
         }
-        if !key.action.only_looks() {
-            to_now(self.stage.as_ref());
-        }
-        let answer = self.session.press(key, Instant::now());
+        let may = if key.action.only_looks() { Ok(()) } else { act_here(self.stage.as_ref()) };
+        let answer = may.map_or_else(Answer::Error, |()| self.session.press(key, Instant::now()));
         let text = on_page(self.pager.as_ref(), key.label, &answer, &self.palette)
             .unwrap_or_else(|| key_answer(key, &answer, &self.palette));
         self.handle.tell(&text);

@@ -20,7 +20,7 @@ use super::knowledge::{Knowledge, Picture};
 use crate::cluster::{ClusterStatus, Desk, Post, Standing};
 use crate::core::fault::{Control, Meddling};
 use crate::core::load::{LoadOrder, Report};
-use crate::core::protocol::{CrashPoint, METADATA, Member, Rank, Rule, Rules};
+use crate::core::protocol::{CrashPoint, METADATA, Member, Rank, Rule, Rules, Time};
 use crate::core::store::Command;
 use crate::ui::commands::action::{Action, LoadWish, Who};
 use crate::ui::commands::help::help;
@@ -52,6 +52,14 @@ pub enum Sight {
 /// Kills the process of a rank, or says why it cannot.
 pub type Kill = Box<dyn Fn(Rank) -> Result<(), String> + Send + Sync>;
 
+/// Where somebody stands who looks at a cluster whose time is virtual.
+pub trait Standpoint: Send + Sync {
+    /// Time stands.
+    fn time_stands(&self) -> bool;
+    /// When what is looked at was, unless it is the present.
+    fn past(&self) -> Option<Time>;
+}
+
 /// Leads through the scenes of the tour, where there is a screen for it.
 pub trait TourGuide: Send + Sync {
     /// True while a tour is on.
@@ -81,8 +89,7 @@ pub struct ConsoleSession {
     tour: Option<Arc<dyn TourGuide>>,
     ascii: bool,
     interrupted: Arc<AtomicBool>,
-    /// Virtual time stands: whoever waited for an answer would wait for ever.
-    stands: Arc<AtomicBool>,
+    standpoint: Option<Arc<dyn Standpoint>>,
     memories: Mutex<BTreeMap<u64, Memory>>,
 }
 
@@ -123,7 +130,7 @@ impl ConsoleSession {
             tour: None,
             ascii: false,
             interrupted,
-            stands: Arc::default(),
+            standpoint: None,
             memories: Mutex::default(),
         }
     }
@@ -140,10 +147,15 @@ impl ConsoleSession {
         Self { tour: Some(tour), ..self }
     }
 
-    /// The same, over a cluster whose time stands while this is set.
+    /// The same, over a cluster whose time can stand.
     #[must_use]
-    pub fn with_stands(self, stands: Arc<AtomicBool>) -> Self {
-        Self { stands, ..self }
+    pub fn with_standpoint(self, standpoint: Arc<dyn Standpoint>) -> Self {
+        Self { standpoint: Some(standpoint), ..self }
+    }
+
+    /// Virtual time stands: whoever waited for an answer would wait for ever.
+    fn time_stands(&self) -> bool {
+        self.standpoint.as_ref().is_some_and(|standpoint| standpoint.time_stands())
     }
 
     /// The same, with nothing beyond ASCII in its own words.
@@ -262,6 +274,9 @@ impl ConsoleSession {
             Action::Flights(deed) => self.flights(*deed),
             Action::Fire(who) => self.fire(*who).into(),
             Action::Diagram => self.knowledge.diagram().map_or(Answer::Ok, Answer::Text),
+            Action::Present if self.knowledge.present() => Answer::Ok,
+            Action::Present => Answer::Error("the dashboard has big numbers, and there is none here".into()),
+            Action::Branch(wish) => self.branch(wish.as_ref()),
             Action::Shot(shot) => self.knowledge.shoot(shot).into(),
             Action::Stage => Answer::Error("the stage is part of the dashboard, and there is none here".into()),
             Action::ToggleLink => self.toggle_link().into(),
@@ -277,7 +292,7 @@ impl ConsoleSession {
 
     fn execute(&self, command: Command) -> Answer {
         match command.check_limits() {
-            Ok(()) if self.stands.load(Ordering::SeqCst) => {
+            Ok(()) if self.time_stands() => {
                 self.desk.submit(command);
                 Answer::Text("asked; time stands: → lets it travel, Esc lets time go on".into())
             }
@@ -302,7 +317,7 @@ impl ConsoleSession {
             return Answer::Error(too_long.to_string());
         }
         self.desk.note(format!("client {client} asks: {command}"));
-        if self.stands.load(Ordering::SeqCst) {
+        if self.time_stands() {
             return self.desk.control(client, Control::Ask { command }).map(|()| None::<String>).into();
         }
         self.desk.execute_as(client, command).into()
@@ -426,7 +441,8 @@ impl ConsoleSession {
 
     /// What is on its way; or something is done to the message that arrives as the so many-th.
     fn flights(&self, deed: Option<(Meddling, usize)>) -> Answer {
-        let Some(underway) = self.desk.underway() else {
+        let past = self.standpoint.as_ref().filter(|_| deed.is_none()).and_then(|standpoint| standpoint.past());
+        let Some(underway) = self.desk.underway(past) else {
             return Answer::Error("single messages can be seen in the simulator only: --sim".into());
         };
         let Some((how, number)) = deed else {
@@ -439,6 +455,25 @@ impl ConsoleSession {
         };
         let note = format!("{how}: {} from {} to {}", chosen.text, chosen.from, chosen.to);
         self.noted(&note, || self.desk.meddle(chosen.number, how)).into()
+    }
+
+    /// The branches; or one of them goes on, or is called otherwise.
+    fn branch(&self, wish: Option<&(String, Option<String>)>) -> Answer {
+        let Some(branches) = self.desk.branches() else {
+            return Answer::Error("what has happened can be changed in the simulator only: --sim".into());
+        };
+        let Some((name, new_name)) = wish else {
+            let lines: Vec<String> = branches.iter().map(ToString::to_string).collect();
+            return Answer::Text(text_or(lines.join("\n"), "a script acts here by itself: there is one past"));
+        };
+        let Some(branch) = branches.iter().find(|branch| branch.name.eq_ignore_ascii_case(name)) else {
+            let known: Vec<&str> = branches.iter().map(|branch| branch.name.as_str()).collect();
+            return Answer::Error(format!("there is no branch {name}: choose {}", known.join(", ")));
+        };
+        match new_name {
+            Some(new_name) => self.desk.rename(branch.number, new_name.clone()).into(),
+            None => self.desk.switch(branch.number).into(),
+        }
     }
 
     fn fire(&self, who: Who) -> Result<(), String> {

@@ -46,7 +46,7 @@ pub use theme::{Theme, ThemeName};
 pub use view::KeyHint;
 
 use crate::cluster::News;
-use crate::core::protocol::Time;
+use crate::core::protocol::{Rank, Time};
 use crate::ui::commands::action::Shot;
 use crate::ui::commands::moves::Move;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -97,14 +97,41 @@ pub enum Notice {
     Shot { shot: Shot, answer: Sender<Option<String>> },
     /// On the stage: go there.
     Move(Move),
+    /// A message on its way is chosen, or none is any more.
+    Choose(Option<Chosen>),
+    /// When what is looked at was, if it is past and could be changed; answered when all that was told before is
+    /// folded.
+    Past { answer: Sender<Option<Time>> },
     /// Something else wrote over the screen.
     Redraw,
     /// The end: give the terminal back.
     Quit,
 }
 
+/// A message on its way that somebody has chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// In a few words.
+    pub text: String,
+    /// Who sent it.
+    pub from: Rank,
+    /// To whom.
+    pub to: Rank,
+    /// The how many-th it is, from 1, of how many.
+    pub place: usize,
+    /// Of how many.
+    pub all: usize,
+}
+
 /// Looks back at what the screen was told. The dashboard's thread tells it everything, and lets it draw.
 pub trait Lookback: Send {
+    /// Another branch of what has happened goes on: a new one that left the one before at this time (`forked`), or one
+    /// that is known. The model becomes what is known in it.
+    fn branched(&mut self, to: usize, forked: Option<Time>, live: &mut Model);
+    /// This message was chosen among those on their way; until the next move.
+    fn choose(&mut self, chosen: Option<Chosen>);
+    /// When what is looked at was, if it is past and could be changed.
+    fn in_the_past(&self) -> Option<Time>;
     /// This was told, and this is the model now.
     fn told(&mut self, at: Time, news: &News, live: &Model);
     /// The viewer wants to go there.
@@ -155,6 +182,10 @@ impl Watched {
     /// Folds what is told of it.
     fn hear(&mut self, at: Time, news: &News) -> Urgency {
         let mut model = lock(&self.model);
+        if let (News::Branched { to, at: forked }, Some(lookback)) = (news, &mut self.lookback) {
+            lookback.branched(*to, *forked, &mut model);
+            return Urgency::Lively;
+        }
         let lively = model.fold(at, news);
         if let Some(lookback) = &mut self.lookback {
             lookback.told(at, news, &model);
@@ -364,6 +395,16 @@ fn fold_one(stage: &mut Stage, size: (u16, u16), notice: Notice) -> Urgency {
             if let Some(lookback) = lookback {
                 lookback.act(wanted, &lock(model));
             }
+        }
+        Notice::Choose(chosen) => {
+            if let Some(lookback) = &mut stage.shown().lookback {
+                lookback.choose(chosen);
+            }
+        }
+        Notice::Past { answer } => {
+            let past = stage.shown().lookback.as_ref().and_then(|lookback| lookback.in_the_past());
+            let _ = answer.try_send(past);
+            return Urgency::Idle;
         }
         Notice::Page(page) => stage.shown().face.page = page,
         Notice::Turn(pages) => {

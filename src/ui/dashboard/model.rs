@@ -197,7 +197,8 @@ impl Model {
             News::Verdict(verdict) => self.verdict = Some(*verdict),
             News::Unsafe(warning) => self.unsafe_notice.clone_from(warning),
             News::Note(text) => self.story.tell(now, story::Tone::Operator, clipped(text)),
-            News::Finished { .. } => return false,
+            News::Dropped { from, to, text } => self.diagram.dropped(*from, *to, text),
+            News::Finished { .. } | News::Branched { .. } => return false,
         }
         true
     }

@@ -62,8 +62,13 @@ fn said(news: &News, model: &Model) -> Vec<(Weight, String)> {
         News::Why(Some(why)) | News::Unsafe(Some(why)) => (Weight::Turn, why.clone()),
         News::Why(None) => (Weight::Turn, "somebody answers again".to_owned()),
         News::Unsafe(None) => (Weight::Turn, "all rules are in force again".to_owned()),
+        News::Dropped { from, to, text } => {
+            (Weight::Act, format!("{} from {from} to {to} never arrives", in_short(text)))
+        }
         News::Note(text) => (Weight::Act, text.clone()),
-        News::Finished { .. } | News::Load(_) | News::Door(_) | News::Verdict(_) => return Vec::new(),
+        News::Finished { .. } | News::Load(_) | News::Door(_) | News::Verdict(_) | News::Branched { .. } => {
+            return Vec::new();
+        }
     };
     vec![one]
 }

@@ -16,8 +16,9 @@ use super::speed::Speed;
 use crate::cluster::{Desk, News};
 use crate::core::protocol::Time;
 use crate::ui::commands::moves::Move;
-use crate::ui::dashboard::{Face, KeyHint, Lookback, Model, Theme, view};
+use crate::ui::dashboard::{Chosen, Face, KeyHint, Lookback, Model, Theme, view};
 use ratatui::Frame;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// So much of what the screen was told is kept (64 MiB): more than ten minutes of a class that is busy with it.
@@ -47,6 +48,11 @@ pub struct LiveStage {
     stepped: Instant,
     /// The desk of a cluster whose time can stand.
     simulator: Option<Desk>,
+    /// Which branch this is; and the others, at their ends.
+    branch: usize,
+    others: BTreeMap<usize, Player>,
+    /// A message that was chosen among those on their way.
+    chosen: Option<Chosen>,
     ascii: bool,
 }
 
@@ -55,7 +61,8 @@ impl LiveStage {
     #[must_use]
     pub fn new(model: &Model, begun: Time, simulator: Option<Desk>, ascii: bool) -> Self {
         let player = Player::live(model, begun, KEPT_BYTES_MAX);
-        Self { player, at: At::Off, speed: Speed::default(), stepped: Instant::now(), simulator, ascii }
+        let (at, speed, stepped) = (At::Off, Speed::default(), Instant::now());
+        Self { player, at, speed, stepped, simulator, branch: 0, others: BTreeMap::new(), chosen: None, ascii }
     }
 
     /// Where one is, and in what.
@@ -70,6 +77,26 @@ impl LiveStage {
             self.player.join(live);
         }
         self.at = At::Frozen;
+    }
+
+    /// Another branch goes on. All of them together keep no more than the one did: what was left gives way first.
+    fn go_on_in(&mut self, to: usize, forked: Option<Time>, live: &mut Model) {
+        let next = match forked {
+            Some(at) => {
+                let mut next = self.player.clone();
+                next.cut(at);
+                next
+            }
+            None => self.others.remove(&to).unwrap_or_else(|| self.player.clone()),
+        };
+        let before = std::mem::replace(&mut self.player, next);
+        self.others.insert(self.branch, before);
+        (self.branch, self.chosen) = (to, None);
+        let share = KEPT_BYTES_MAX / 2 / self.others.len();
+        self.others.values_mut().for_each(|other| other.set_bytes_max(share));
+        self.player.set_bytes_max(KEPT_BYTES_MAX / 2);
+        self.player.end();
+        live.clone_from(self.player.model());
     }
 
     fn forward(&mut self) {
@@ -100,7 +127,15 @@ impl LiveStage {
         let (dot, dots) = if self.ascii { ("-", "...") } else { ("·", "⋮") };
         let (step, steps) = self.player.step();
         let behind = now.since(self.player.now());
+        if let Some(Chosen { text, from, to, place, all }) = &self.chosen {
+            let arrow = if self.ascii { "->" } else { "→" };
+            let what = format!("message {place} of {all}: {from} {arrow} {to} {text}");
+            return format!(" {what} {dot} Enter reads, Delete drops, Tab the next");
+        }
         let mut bar = " stage".to_owned();
+        if !self.others.is_empty() {
+            bar.push_str(&format!(" {dot} branch {} of {}", self.branch + 1, self.others.len() + 1));
+        }
         match self.at {
             At::Off | At::Now => return format!("{bar} {dot} now {dot} Space freezes, Esc leaves"),
             _ if self.simulator.is_none() => bar.push_str(&format!(" -{:.1} s", behind.as_secs_f64())),
@@ -112,7 +147,7 @@ impl LiveStage {
         match (self.at, &self.simulator) {
             (At::Playing, _) => bar.push_str(&format!("{} a second", self.speed.per_second())),
             (_, None) => bar.push_str("the cluster runs on, End: now"),
-            (_, Some(_)) if step < steps => bar.push_str("time stands, End: now"),
+            (_, Some(_)) if step < steps => bar.push_str("time stands, End: now, a command forks"),
             (_, Some(_)) if self.ascii => bar.push_str("time stands, -> the next thing happens"),
             (_, Some(_)) => bar.push_str("time stands, → the next thing happens"),
         }
@@ -123,8 +158,9 @@ impl LiveStage {
     }
 
     fn kept(&self) -> String {
-        let (bytes, most) = self.player.bytes();
-        format!("kept {:.0} of {:.0} MiB", (bytes as f64 / MIB).ceil(), most as f64 / MIB)
+        let all = std::iter::once(&self.player).chain(self.others.values());
+        let bytes: usize = all.map(|player| player.bytes().0).sum();
+        format!("kept {:.0} of {:.0} MiB", (bytes as f64 / MIB).ceil(), KEPT_BYTES_MAX as f64 / MIB)
     }
 
     fn draw_bar(&self, frame: &mut Frame, theme: &Theme, now: Time) {
@@ -133,6 +169,20 @@ impl LiveStage {
 }
 
 impl Lookback for LiveStage {
+    fn choose(&mut self, chosen: Option<Chosen>) {
+        self.chosen = chosen;
+    }
+
+    fn branched(&mut self, to: usize, forked: Option<Time>, live: &mut Model) {
+        self.go_on_in(to, forked, live);
+    }
+
+    fn in_the_past(&self) -> Option<Time> {
+        let (step, steps) = self.player.step();
+        let is_past = self.simulator.is_some() && self.at != At::Off && step < steps;
+        is_past.then(|| self.player.now())
+    }
+
     fn told(&mut self, at: Time, news: &News, live: &Model) {
         let is_at_end = self.player.is_over();
         self.player.push(at, news, live);
@@ -144,6 +194,7 @@ impl Lookback for LiveStage {
     }
 
     fn act(&mut self, wanted: Move, live: &Model) {
+        self.chosen = None;
         match wanted {
             Move::Leave => self.at = At::Off,
             _ if self.at == At::Off && wanted != Move::Enter => return,

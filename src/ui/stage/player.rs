@@ -14,7 +14,7 @@ use std::time::Duration;
 const PAUSE_TOLD: Duration = Duration::from_secs(1);
 
 /// A reel, and a place in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Player {
     reel: Reel,
     model: Model,
@@ -57,6 +57,19 @@ impl Player {
         self.model = model.clone();
         self.at = self.reel.end();
         self.show();
+    }
+
+    /// Forgets everything after this time, and is there.
+    pub fn cut(&mut self, at: Time) {
+        let place = self.reel.place_at(at);
+        self.at = self.reel.bring(&mut self.model, self.at, place);
+        self.reel.cut(self.at);
+        self.show();
+    }
+
+    /// From now on so many bytes are kept.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.reel.set_bytes_max(bytes_max);
     }
 
     fn show(&mut self) {
@@ -143,6 +156,8 @@ impl Player {
             Move::Start => self.start(),
             Move::End => self.end(),
             Move::Enter | Move::Play | Move::Faster | Move::Slower | Move::Leave => false,
+            // A recording is over: nothing is on its way.
+            Move::Choose | Move::Read | Move::Drop => false,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::core::protocol::{Event, Time};
 use crate::ui::dashboard::Model;
 use crate::ui::dashboard::model::flights::FlightKind;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A model is kept every so many pieces.
@@ -22,15 +23,15 @@ const KEPT_EVERY: usize = 256;
 /// What a piece takes beside its bytes.
 const PIECE_OVERHEAD_BYTES: usize = 64;
 
-/// One piece, written down.
+/// One piece, written down. Branches share what they have in common.
 #[derive(Debug, Clone)]
 struct Piece {
     at: Time,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
 }
 
 /// Pieces, and the models between them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reel {
     /// The place of the oldest piece.
     first: usize,
@@ -40,7 +41,7 @@ pub struct Reel {
     /// Those of them at which the story takes a turn.
     turns: VecDeque<usize>,
     /// The models at some places; there is always one at the first.
-    kept: VecDeque<(usize, Model)>,
+    kept: VecDeque<(usize, Arc<Model>)>,
     begun: Time,
     bytes: usize,
     bytes_max: usize,
@@ -53,7 +54,7 @@ impl Reel {
     #[must_use]
     pub fn new(start: Model, begun: Time, bytes_max: usize) -> Self {
         let bytes = start.weight();
-        let kept = VecDeque::from([(0, start)]);
+        let kept = VecDeque::from([(0, Arc::new(start))]);
         let (pieces, steps, turns) = Default::default();
         Self { first: 0, pieces, steps, turns, kept, begun, bytes, bytes_max, by_moment: false }
     }
@@ -90,15 +91,45 @@ impl Reel {
             return;
         }
         self.bytes += model.weight();
-        self.kept.push_back((place, model.clone()));
-        while self.bytes > self.bytes_max && self.kept.len() > 1 {
-            self.forget();
+        self.kept.push_back((place, Arc::new(model.clone())));
+        self.fit();
+    }
+
+    /// Forgets the oldest until all of it fits.
+    fn fit(&mut self) {
+        while self.bytes > self.bytes_max && self.forget() {}
+    }
+
+    /// From now on so many bytes are kept.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        self.fit();
+    }
+
+    /// Forgets everything that came after this place.
+    pub fn cut(&mut self, place: usize) {
+        for piece in self.pieces.drain(place.saturating_sub(self.first).min(self.pieces.len())..) {
+            self.bytes -= piece.bytes.len() + PIECE_OVERHEAD_BYTES;
+        }
+        self.steps.truncate(self.steps.partition_point(|step| *step <= place));
+        self.turns.truncate(self.turns.partition_point(|turn| *turn <= place));
+        while let Some((_, later)) = self.kept.pop_back_if(|(kept, _)| *kept > place) {
+            self.bytes -= later.weight();
         }
     }
 
-    /// Forgets everything before the second model.
-    fn forget(&mut self) {
-        let Some((_, oldest)) = self.kept.pop_front() else { return };
+    /// The last place at which it is not later than this.
+    #[must_use]
+    pub fn place_at(&self, at: Time) -> usize {
+        self.first + self.pieces.partition_point(|piece| piece.at <= at)
+    }
+
+    /// Forgets everything before the second model. False when there is none.
+    fn forget(&mut self) -> bool {
+        if self.kept.len() < 2 {
+            return false;
+        }
+        let Some((_, oldest)) = self.kept.pop_front() else { return false };
         self.bytes -= oldest.weight();
         let first = self.kept.front().map_or(self.first, |(place, _)| *place);
         for piece in self.pieces.drain(..first - self.first) {
@@ -108,6 +139,7 @@ impl Reel {
         self.first = first;
         self.steps.drain(..self.steps.partition_point(|step| *step <= first));
         self.turns.drain(..self.turns.partition_point(|turn| *turn <= first));
+        true
     }
 
     /// The place that one can go back to.
@@ -167,7 +199,7 @@ impl Reel {
     }
 
     /// The model kept nearest before a place, and its own place.
-    fn nearest(&self, place: usize) -> Option<&(usize, Model)> {
+    fn nearest(&self, place: usize) -> Option<&(usize, Arc<Model>)> {
         self.kept.get(self.kept.partition_point(|(kept, _)| *kept <= place).checked_sub(1)?)
     }
 
@@ -178,7 +210,7 @@ impl Reel {
         // Forward from here, unless a kept model is nearer, or behind.
         if let Some((kept, nearer)) = self.nearest(to).filter(|(kept, _)| to < from || *kept > from) {
             at = *kept;
-            *model = nearer.clone();
+            *model = Model::clone(nearer);
         }
         while at < to {
             let Some(piece) = self.pieces.get(at - self.first) else { break };
@@ -206,8 +238,9 @@ fn is_telling(news: &News) -> bool {
         | News::Network { .. }
         | News::Why(_)
         | News::Unsafe(_)
+        | News::Dropped { .. }
         | News::Note(_) => true,
-        News::Finished { .. } | News::Load(_) | News::Door(_) | News::Verdict(_) => false,
+        News::Finished { .. } | News::Load(_) | News::Door(_) | News::Verdict(_) | News::Branched { .. } => false,
     }
 }
 

@@ -214,6 +214,18 @@ impl Diagram {
         }
     }
 
+    /// Somebody took a message off its way: the newest of those that say this and have not arrived.
+    pub(super) fn dropped(&mut self, from: Rank, to: Rank, text: &str) {
+        let arrows = self.entries.iter_mut().rev().filter_map(|entry| match entry {
+            Entry::Arrow(arrow) => Some(arrow),
+            _ => None,
+        });
+        let is_it = |arrow: &&mut Arrow| arrow.from == from && arrow.to == to && arrow.text == text;
+        if let Some(arrow) = arrows.filter(is_it).find(|arrow| !arrow.lost && arrow.received.is_empty()) {
+            arrow.lost = true;
+        }
+    }
+
     /// What is told beside the reports.
     pub(super) fn noted(&mut self, at: Time, rank: Rank, tone: Tone, text: String) {
         self.enter(Entry::Mark { at, rank, tone, text });
