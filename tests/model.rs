@@ -181,6 +181,8 @@ struct Left {
     crashes: u8,
     restarts: u8,
     duplicates: u8,
+    /// A server is told for certain that another one is dead.
+    proofs: u8,
 }
 
 /// What an onlooker has seen of the servers and the clients.
@@ -274,6 +276,11 @@ enum Action {
     Crash(Rank),
     Restart(Rank),
     Ask(usize),
+    /// A server hears that all lives of another one before its next one are over.
+    Prove {
+        to: Rank,
+        dead: Rank,
+    },
 }
 
 impl fmt::Debug for Action {
@@ -286,6 +293,7 @@ impl fmt::Debug for Action {
             Self::Time { without: Some(rank), asleep: true } => write!(f, "─ time passes, server {rank} sleeps"),
             Self::Crash(rank) => write!(f, "─ crash {rank}"),
             Self::Restart(rank) => write!(f, "─ recover {rank}"),
+            Self::Prove { to, dead } => write!(f, "─ server {to} knows that {dead} is dead"),
             Self::Ask(client) => write!(f, "─ client {client} asks"),
         }
     }
@@ -538,6 +546,12 @@ impl Model for Scope {
         if state.left.restarts > 0 {
             actions.extend(servers().filter(|rank| !up(rank)).map(Action::Restart));
         }
+        if state.left.proofs > 0 {
+            let crashed = |rank: &Rank| state.lives[rank.0 as usize - 1] > Incarnation(1);
+            let prove = |dead: Rank| servers().filter(up).filter(move |to| *to != dead).map(move |to| (to, dead));
+            let proofs = servers().filter(crashed).flat_map(prove);
+            actions.extend(proofs.map(|(to, dead)| Action::Prove { to, dead }));
+        }
         for (at, script) in self.scripts.iter().enumerate() {
             if state.asked[at] < script.len() && state.clients[at].value.outstanding() == 0 {
                 actions.push(Action::Ask(at));
@@ -570,6 +584,11 @@ impl Model for Scope {
                 let member = Member { rank, incarnation: state.lives[at] };
                 state.servers[at] = Some(Known::new(Server::new(member, self.config())));
                 self.tick_server(&mut state, rank);
+            }
+            Action::Prove { to, dead } => {
+                state.left.proofs -= 1;
+                let before = state.lives[dead.0 as usize - 1];
+                self.with_server(&mut state, to, |server, now, out| server.died(now, dead, before, out));
             }
             Action::Ask(at) => {
                 let command = self.scripts[at][state.asked[at]].clone();
@@ -626,7 +645,7 @@ fn incr() -> Command {
 }
 
 /// Nothing happens but that time passes.
-const CALM: Left = Left { steps: 2, cuts: 0, naps: 0, crashes: 0, restarts: 0, duplicates: 0 };
+const CALM: Left = Left { steps: 2, cuts: 0, naps: 0, crashes: 0, restarts: 0, duplicates: 0, proofs: 0 };
 
 /// This much in a cluster of two servers, everywhere.
 fn two_servers(scripts: &[&[Command]], may: Left) -> Scope {
@@ -673,6 +692,13 @@ fn two_servers_that_crash_and_restart() {
 }
 
 #[test]
+fn two_servers_that_know_of_deaths() {
+    let more = u8::from(is_long());
+    let may = Left { steps: 2, crashes: 1, restarts: more, proofs: 1 + more, ..CALM };
+    hold("proofs of death", two_servers(&[&[put("1"), get()]], may));
+}
+
+#[test]
 fn two_servers_that_sleep() {
     let more = u8::from(is_long());
     hold("sleep", two_servers(&[&[put("1"), get()]], Left { steps: 2 + more, naps: 2, ..CALM }));
@@ -715,6 +741,11 @@ fn without_wait_for_all_a_write_is_lost() {
 fn without_leases_two_servers_answer_and_a_read_is_stale() {
     fail(Rule::Lease, "one_server", two_servers(&[&[put("1")]], Left { cuts: 2, ..CALM }));
     fail(Rule::Lease, "linearizable", two_servers(&[&[put("1")], &[get()]], Left { cuts: 2, ..CALM }));
+}
+
+#[test]
+fn without_a_proof_of_death_the_living_are_buried() {
+    fail(Rule::ProofOfDeath, "one_server", two_servers(&[&[put("1")]], Left { cuts: 1, ..CALM }));
 }
 
 #[test]

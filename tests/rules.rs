@@ -17,7 +17,7 @@ use understudy::ui::tour::{PlayedScene, faults, scenes};
 fn protects(rule: Rule) -> (&'static str, u64) {
     match rule {
         Rule::WaitForAll | Rule::Incarnation | Rule::JoinBeforeCount | Rule::Tail => ("durability", 30),
-        Rule::Lease => ("one_server", 30),
+        Rule::Lease | Rule::ProofOfDeath => ("one_server", 30),
         // A late message has to meet a server that is just waiting for it.
         Rule::Fencing => ("exactly_once", 1_500),
         Rule::Sessions => ("exactly_once", 30),
@@ -64,6 +64,11 @@ fn without_fencing_a_replaced_primary_still_has_its_way() {
 #[test]
 fn without_confirmation_the_dead_throw_out_the_living() {
     break_it(Rule::Confirm);
+}
+
+#[test]
+fn without_a_proof_of_death_the_living_are_buried() {
+    break_it(Rule::ProofOfDeath);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::mpi::client_rank;
 use crate::mpi::end::Ended;
 use crate::mpi::log::Log;
 use crate::mpi::spare::{self, Waited};
+use crate::mpi::transport::deathwatch::{self, DeathWatch};
 use crate::mpi::transport::doorbell::Ringer;
 #[cfg(target_os = "linux")]
 use crate::mpi::transport::keeper;
@@ -87,6 +88,8 @@ pub(crate) struct Begun {
     pub(crate) mesh: Mesh,
     pub(crate) doorbell: Doorbell,
     pub(crate) start: Start,
+    /// `None` where the kernel has none: then deaths are suspected.
+    pub(crate) deathwatch: Option<DeathWatch>,
 }
 
 /// Tells the ranks of this world how to start. The last so many processes of it are spares.
@@ -106,7 +109,7 @@ pub(crate) fn begin(
     File::open(RANDOM)
         .and_then(|mut random| random.read_exact(&mut token))
         .map_err(|error| format!("no random numbers: {RANDOM}: {error}"))?;
-    let start = Start {
+    let mut start = Start {
         seed,
         pid: std::process::id(),
         host: host_name(),
@@ -119,8 +122,13 @@ pub(crate) fn begin(
         rank: METADATA,
         incarnation: Incarnation(disks.map_or(0, |(_, run)| run) * LIVES_PER_RUN + 1),
         places: Vec::new(),
+        deathwatch: None,
         disks,
     };
+    let doorbell =
+        Doorbell::open(start.job().number, start.process, together).map_err(|error| format!("no doorbell: {error}"))?;
+    let deathwatch = doorbell.ringer(start.process).and_then(DeathWatch::create).ok();
+    start.deathwatch = deathwatch.as_ref().map(DeathWatch::number);
     let mut mesh = Mesh::of_world(world);
     mesh.join(start.process, start.job(), together);
     for process in 1..together {
@@ -129,9 +137,7 @@ pub(crate) fn begin(
             return Err("MPI takes no messages".to_owned());
         }
     }
-    let doorbell =
-        Doorbell::open(start.job().number, start.process, together).map_err(|error| format!("no doorbell: {error}"))?;
-    Ok(Begun { mesh, doorbell, start })
+    Ok(Begun { mesh, doorbell, start, deathwatch })
 }
 
 /// Something that only processes on one machine, able to see each other's pids, share.
@@ -206,6 +212,10 @@ fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), or
         watch.launcher_is_here();
     }
     has_started(rank_zero);
+    // Without a lock there its death is suspected instead.
+    if let (Some(pid), Some(number)) = (rank_zero, start.deathwatch) {
+        let _ = deathwatch::hold(pid, number, start.process);
+    }
     mesh.join(start.process, start.job(), start.together);
     let mut addresses = match mesh.take_place(&start) {
         Ok(addresses) => addresses,
@@ -360,7 +370,7 @@ fn run_console(args: &Args) -> ExitCode {
     court.expect((ranks - args.clients..ranks).map(ClientId));
 
     let disks = opened.as_ref().map(|(cabinet, found)| (cabinet.owner().cluster, found.had.run));
-    let Begun { mesh, doorbell, start } = match begin(args, world, spares, seed, true, disks) {
+    let Begun { mesh, doorbell, start, deathwatch } = match begin(args, world, spares, seed, true, disks) {
         Ok(begun) => begun,
         Err(why) => return fail(&why),
     };
@@ -406,6 +416,7 @@ fn run_console(args: &Args) -> ExitCode {
     let code = play.run(|news, drawn| {
         all_alive = ConsoleRank::new(&mut link, front, asks, log, start, drawn, news)
             .with_respawn(respawn(args, ranks))
+            .with_deathwatch(deathwatch)
             .with_disk(disk)
             .with_lodger(door.map(|door| -> Box<dyn Lodger> { Box::new(door) }))
             // Without a console nobody asks whether it was right, but for who reads the history.

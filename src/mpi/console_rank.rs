@@ -15,6 +15,7 @@ use crate::core::protocol::client::WINDOW_MAX;
 use crate::core::protocol::{Event, METADATA, Rank, Time};
 use crate::core::store::ClientId;
 use crate::disk::Scribe;
+use crate::mpi::transport::deathwatch::DeathWatch;
 use crate::mpi::transport::wire::Start;
 use crate::mpi::transport::{Packet, Transport};
 use crossbeam_channel::Receiver;
@@ -87,6 +88,12 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
     #[must_use]
     pub fn with_respawn(self, respawn: Respawn) -> Self {
         Self { ranks: self.ranks.with_respawn(respawn), ..self }
+    }
+
+    /// The same, told of deaths by the kernel.
+    #[must_use]
+    pub fn with_deathwatch(self, deathwatch: Option<DeathWatch>) -> Self {
+        Self { ranks: self.ranks.with_deathwatch(deathwatch), ..self }
     }
 
     /// The same with a disk.
@@ -225,7 +232,12 @@ impl<'a, T: Transport + 'a> Node<'a> for ConsoleRank<'a, T> {
                 }
             }
             Packet::Hello { pid, host, addresses } => self.ranks.on_hello(now, from, pid, &host, addresses),
-            Packet::Control { .. } | Packet::Start(_) | Packet::Gone { .. } | Packet::Placed(_) | Packet::Play(_) => {}
+            Packet::Control { .. }
+            | Packet::Start(_)
+            | Packet::Gone { .. }
+            | Packet::Over { .. }
+            | Packet::Placed(_)
+            | Packet::Play(_) => {}
         }
     }
 

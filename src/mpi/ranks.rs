@@ -17,6 +17,7 @@ use crate::core::protocol::{
 };
 use crate::core::store::Command;
 use crate::disk::{DiskNews, Scribe};
+use crate::mpi::transport::deathwatch::DeathWatch;
 use crate::mpi::transport::wire::Start;
 use crate::mpi::transport::{Change, End, Packet, Place, Process, Transport};
 use crossbeam_channel::Sender;
@@ -63,6 +64,23 @@ impl KnownRank {
     }
 }
 
+/// How dead a process is that is buried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Certainty {
+    /// It has ended.
+    Dead,
+    /// It was sent a SIGKILL: in a moment it will be.
+    Killed,
+}
+
+/// A process that will be dead in a moment, and what is over then.
+#[derive(Debug, Clone, Copy)]
+struct Dying {
+    rank: Rank,
+    before: Incarnation,
+    pid: u32,
+}
+
 /// All ranks, as seen from rank 0.
 pub(super) struct Ranks<'a, T> {
     pub(super) hull: Hull<'a, T>,
@@ -73,6 +91,10 @@ pub(super) struct Ranks<'a, T> {
     succession: Succession,
     known: BTreeMap<Rank, KnownRank>,
     fates: Vec<ProcessFate>,
+    /// Who tells of deaths at once.
+    deathwatch: Option<DeathWatch>,
+    /// Processes that were killed from here and may not be dead yet.
+    dying: BTreeMap<Process, Dying>,
     last_order: u64,
     /// The rules that an operator has set: a successor follows them too.
     rules: Option<Rules>,
@@ -91,6 +113,8 @@ impl<'a, T: Transport> Ranks<'a, T> {
             succession: Succession::default(),
             known: BTreeMap::new(),
             fates: Vec::new(),
+            deathwatch: None,
+            dying: BTreeMap::new(),
             last_order: 0,
             rules: None,
             now: clock::now(),
@@ -100,6 +124,11 @@ impl<'a, T: Transport> Ranks<'a, T> {
     /// The same, able to replace dead processes.
     pub(super) fn with_respawn(self, respawn: Respawn) -> Self {
         Self { respawn, ..self }
+    }
+
+    /// The same, told of deaths by the kernel.
+    pub(super) fn with_deathwatch(self, deathwatch: Option<DeathWatch>) -> Self {
+        Self { deathwatch, ..self }
     }
 
     /// The same with a disk.
@@ -155,6 +184,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
 
     /// Does what time asks for.
     pub(super) fn tick(&mut self, now: Time) {
+        self.hear_deaths(now);
         self.front.tick(now, &mut self.outputs);
         self.tend_succession(now);
     }
@@ -189,11 +219,13 @@ impl<'a, T: Transport> Ranks<'a, T> {
         let local = host == self.start.host;
         if from.0 >= self.start.ranks {
             self.succession.spares.insert(Process(from.0), Spare { pid, local });
+            self.watch(Process(from.0), local);
             return;
         }
         let process = self.succession.under_way(from).map_or(Process(from.0), |under_way| under_way.process);
         let known = KnownRank::new(process, pid, local, self.succession.given(from));
         self.known.insert(from, KnownRank { addresses, ..known });
+        self.watch(process, local);
         self.welcome_successor(now, from);
     }
 
@@ -214,14 +246,59 @@ impl<'a, T: Transport> Ranks<'a, T> {
             match process_state(known.pid) {
                 // A child's end is told, with the reason.
                 ProcessState::Gone if known.process.0 >= self.start.together => {}
-                ProcessState::Gone => self.bury(now, rank, None),
+                ProcessState::Gone => self.bury(now, rank, None, Certainty::Dead),
                 state => self.set_stopped(rank, state == ProcessState::Stopped),
             }
         }
-        let is_gone = |spare: &Spare| spare.local && process_state(spare.pid) == ProcessState::Gone;
-        let gone: Vec<Process> =
-            self.succession.spares.extract_if(.., |_, spare| is_gone(spare)).map(|(p, _)| p).collect();
-        for process in gone {
+        let is_gone = |pid: u32| process_state(pid) == ProcessState::Gone;
+        let spares = self.succession.spares.iter().filter(|(_, spare)| spare.local && is_gone(spare.pid));
+        for process in spares.map(|(process, _)| *process).collect::<Vec<_>>() {
+            self.bury_spare(now, process);
+        }
+        let dead: Vec<Dying> =
+            self.dying.extract_if(.., |_, dying| is_gone(dying.pid)).map(|(_, dying)| dying).collect();
+        dead.into_iter().for_each(|dying| self.tell_over(dying.rank, dying.before));
+    }
+
+    /// Its death will be told at once, if it can be.
+    fn watch(&mut self, process: Process, local: bool) {
+        if let Some(deathwatch) = self.deathwatch.as_mut().filter(|_| local) {
+            deathwatch.watch(process);
+        }
+    }
+
+    /// What the kernel has told of deaths.
+    fn hear_deaths(&mut self, now: Time) {
+        while let Some(process) = self.deathwatch.as_mut().and_then(DeathWatch::next_death) {
+            let rank =
+                self.known.iter().find(|(_, known)| known.process == process && !known.gone).map(|(rank, _)| *rank);
+            if let Some(dying) = self.dying.remove(&process) {
+                self.tell_over(dying.rank, dying.before);
+            } else if let Some(rank) = rank {
+                self.bury(now, rank, None, Certainty::Dead);
+            } else {
+                self.bury_spare(now, process);
+            }
+        }
+    }
+
+    /// A proof: no life of this server before that one does anything any more.
+    fn tell_over(&mut self, rank: Rank, before: Incarnation) {
+        self.front.note_over(rank, before);
+        for (other, _) in self.known.iter().filter(|(other, known)| **other != rank && !known.gone) {
+            self.hull.link.push(*other, &Packet::Over { rank, before });
+        }
+    }
+
+    /// The newest life of this server that was heard of.
+    fn newest_life(&self, rank: Rank) -> Incarnation {
+        let metadata = self.front.metadata().expect("rank 0 is the metadata server");
+        let reported = self.known.get(&rank).and_then(|known| known.status.as_ref()).map(|status| status.incarnation);
+        metadata.newest_life(rank).max(reported).unwrap_or(Incarnation(0))
+    }
+
+    fn bury_spare(&mut self, now: Time, process: Process) {
+        if self.succession.spares.remove(&process).is_some() {
             self.hull.log.line(now, &format!("spare {process} is gone"));
             self.dismiss(process);
         }
@@ -264,13 +341,17 @@ impl<'a, T: Transport> Ranks<'a, T> {
     }
 
     /// A process is dead: nobody sends to it any more, nobody waits for it, somebody takes its place.
-    fn bury(&mut self, now: Time, rank: Rank, end: Option<End>) {
+    fn bury(&mut self, now: Time, rank: Rank, end: Option<End>, certainty: Certainty) {
+        let before = self.newest_life(rank).next();
         let Some(known) = self.known.get_mut(&rank).filter(|known| !known.gone) else { return };
         (known.gone, known.stopped) = (true, false);
         let (pid, process) = (known.pid, known.process);
         self.hull.log.line(now, &format!("server {rank}: process {pid} is gone"));
         self.dismiss(process);
-        self.front.note_gone(rank);
+        match certainty {
+            Certainty::Dead => self.tell_over(rank, before),
+            Certainty::Killed => drop(self.dying.insert(process, Dying { rank, before, pid })),
+        }
         self.fates.push(ProcessFate::Lost { rank, pid });
         // A new process would count its requests from one again, and be taken for a client that repeats itself.
         let is_client = self.front.metadata().is_some_and(|metadata| metadata.is_client(rank));
@@ -344,11 +425,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
 
     /// The life that a new process of this rank begins with: a stranger's.
     fn next_life(&mut self, rank: Rank) -> Incarnation {
-        let metadata = self.front.metadata().expect("rank 0 is the metadata server");
-        let announced = metadata.known().get(&rank).map(|known| known.member.incarnation);
-        let in_view = metadata.view().and_then(|view| view.member_on(rank)).map(|member| member.incarnation);
-        let reported = self.known.get(&rank).and_then(|known| known.status.as_ref()).map(|status| status.incarnation);
-        let last = announced.max(in_view).max(reported).unwrap_or(Incarnation(0));
+        let last = self.newest_life(rank);
         self.succession.give(rank, last)
     }
 
@@ -356,7 +433,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
     fn child_ended(&mut self, now: Time, process: Process, end: End) {
         let rank = self.known.iter().find(|(_, known)| known.process == process && !known.gone).map(|(rank, _)| *rank);
         if let Some(rank) = rank {
-            self.bury(now, rank, Some(end));
+            self.bury(now, rank, Some(end), Certainty::Dead);
         } else if let Some(rank) = self.succession.rank_of(process) {
             self.dismiss(process);
             self.succession_failed(now, rank, &end);
@@ -371,7 +448,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
                 if known.local {
                     let _ = signal(known.pid, Signal::KILL);
                 }
-                self.bury(now, rank, Some(end));
+                self.bury(now, rank, Some(end), Certainty::Killed);
             }
             None => {
                 self.dismiss(under_way.process);
@@ -521,7 +598,7 @@ impl<T: Transport> Cluster for Ranks<'_, T> {
         }
         self.hull.link.transport().survives_a_death().map_err(|why| format!("KILL would end the cluster: {why}"))?;
         signal(known.pid, Signal::KILL).map_err(|error| format!("process {} cannot be killed: {error}", known.pid))?;
-        self.bury(self.now, rank, None);
+        self.bury(self.now, rank, None, Certainty::Killed);
         Ok(())
     }
 

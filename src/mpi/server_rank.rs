@@ -83,6 +83,9 @@ impl<'a, T: Transport + 'a> Node<'a> for ServerRank<'a, T> {
             Packet::Control { control: Control::Leave, .. } => self.told_to_leave = true,
             Packet::Control { id, control } => self.on_order(now, id, &control),
             Packet::Gone { process } => drop(self.hull.link.forget(process)),
+            Packet::Over { rank, before } if from == METADATA => {
+                self.host.died(now, rank, before, &mut self.outputs);
+            }
             Packet::Placed(place) => self.hull.link.place(&place),
             Packet::Play(play) => self.part = Some(play),
             _ => {}

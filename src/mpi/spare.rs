@@ -160,6 +160,7 @@ mod tests {
             rank: Rank(1),
             incarnation: Incarnation(1_001),
             places: vec![place],
+            deathwatch: None,
             disks: None,
         }))
     }

@@ -175,6 +175,8 @@ struct ChaosWeather {
     synced: bool,
     /// With disks: the whole state is written anew after so many bytes.
     snapshot_bytes: u64,
+    /// The kernel tells of deaths.
+    proofs: bool,
 }
 
 impl ChaosWeather {
@@ -194,6 +196,7 @@ impl ChaosWeather {
             asks_for_all: pick(&ASKS_FOR_ALL) == 1,
             synced: pick(&[0, 1, 1]) == 1,
             snapshot_bytes: pick(&[1 << 10, 16 << 10, 1 << 20]),
+            proofs: pick(&[0, 1]) == 1,
         }
     }
 }
@@ -257,6 +260,9 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     if chaos.disks {
         world.set_snapshot_bytes(weather.snapshot_bytes);
         world.add_disks(if weather.synced { Fsync::Always } else { Fsync::Never });
+    }
+    if weather.proofs {
+        world.prove_deaths();
     }
     world.set_bend(flaw.bend);
     world

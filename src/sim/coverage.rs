@@ -79,6 +79,7 @@ counted! {
         Joined = "server joined",
         HandedOver = "primary handed over",
         Suspicion = "suspicion",
+        DeathProven = "death of a member proven",
         TwoAskers = "two servers asked for the same view",
         LateChangeView = "request for a view came too late",
         CrashOnArrival = "crash on arrival of a request",

@@ -1,6 +1,7 @@
 //! Virtual time, the network, the cluster.
 
 mod disks;
+mod proofs;
 
 use super::clock::Clock;
 use super::coverage::Situation;
@@ -60,6 +61,7 @@ pub struct World {
     /// A violation does not end the run.
     goes_on: bool,
     disks: Option<disks::Disks>,
+    proofs: Option<proofs::Proofs>,
 }
 
 impl World {
@@ -97,6 +99,7 @@ impl World {
             violation: None,
             goes_on: false,
             disks: None,
+            proofs: None,
             setup,
         }
     }
@@ -433,11 +436,15 @@ impl World {
         let arrival = self.network.next_arrival();
         let (turn, who) = self.next_turn();
         let (disk, whose) = self.next_disk();
-        if arrival.min(turn).min(disk) > until {
+        let proof = self.next_proof();
+        if arrival.min(turn).min(disk).min(proof) > until {
             self.now = self.now.max(until);
             return false;
         }
-        if disk <= arrival.min(turn) {
+        if proof < arrival.min(turn).min(disk) {
+            self.now = self.now.max(proof);
+            self.hand_over_proof();
+        } else if disk <= arrival.min(turn) {
             self.now = self.now.max(disk);
             self.disk_done(whose);
         } else if arrival <= turn {
@@ -610,6 +617,9 @@ impl World {
     fn tell(&mut self, from: Rank, before: ViewNumber, events: impl Iterator<Item = Event>) {
         for event in events {
             self.invariants.on_event(self.now, from, &event, &self.servers);
+            if matches!(event, Event::Crashed { .. }) {
+                self.prove_death(from);
+            }
             self.remember(from, before, What::Told(event));
         }
     }

@@ -4,6 +4,7 @@
 //! what no honest peer sends, what it says of itself, and its limits.
 
 mod client;
+mod deaths;
 mod detour;
 mod disks;
 mod metadata;

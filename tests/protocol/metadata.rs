@@ -282,7 +282,7 @@ fn a_reset_waits_until_nobody_can_answer_in_the_old_epoch() {
     // The primary is known to be dead.
     let mut metadata = formed(Config::new(2));
     asked(&mut metadata);
-    metadata.note_gone(Rank(1));
+    metadata.note_over(Rank(1), metadata.newest_life(Rank(1)).expect("it was heard of").next());
     announce(&mut metadata, at(103), member(1, 2));
     announce(&mut metadata, at(103), member(2, 1));
     assert_eq!(metadata.view().map(|view| (view.epoch, view.primary)), Some((2, member(1, 2))));

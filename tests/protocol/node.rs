@@ -62,6 +62,12 @@ impl Node {
         self.server.tick(now, &mut self.out);
     }
 
+    /// All lives of that rank before this one are over, for certain.
+    pub fn learn_death(&mut self, now: Time, rank: Rank, before: Incarnation) {
+        self.out = Outbox::default();
+        self.server.died(now, rank, before, &mut self.out);
+    }
+
     pub fn ask(&mut self, now: Time, client: ClientId, seq: u64, command: Command) {
         let request =
             Request { client, seq: Seq(seq), acked: Seq(0), after: Seq(0), epoch: 1, command: command.into() };

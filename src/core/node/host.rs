@@ -189,6 +189,12 @@ impl ServerHost {
         self.server.as_ref()
     }
 
+    /// Its present life; while it is down the next one, at the earliest.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
     /// Where it runs.
     #[must_use]
     pub fn rank(&self) -> Rank {
@@ -231,6 +237,14 @@ impl ServerHost {
     #[must_use]
     pub fn work(&self) -> u64 {
         self.work
+    }
+
+    /// All lives of the server on `rank` before that one are over, for certain ([`Server::died`]).
+    pub fn died(&mut self, now: Time, rank: Rank, before: Incarnation, out: &mut Outputs) {
+        if let Some(server) = self.server.as_mut().filter(|_| !self.paused) {
+            server.died(now, rank, before, &mut self.outbox);
+            self.after(now, out);
+        }
     }
 
     /// The next request that arrives meets this fate, whatever the dice say.
@@ -600,10 +614,10 @@ impl FrontHost {
         }
     }
 
-    /// The process of a server has ended.
-    pub fn note_gone(&mut self, rank: Rank) {
+    /// All lives of a server before this one are over, for certain.
+    pub fn note_over(&mut self, rank: Rank, before: Incarnation) {
         if let Some(metadata) = &mut self.metadata {
-            metadata.note_gone(rank);
+            metadata.note_over(rank, before);
         }
     }
 

@@ -99,6 +99,8 @@ pub enum Event {
     RoleChanged { from: Role, to: Role, view: ViewNumber },
     /// A server has heard nothing from `peer` for too long and asks for a view without it.
     Suspected { peer: Member, silent_ms: u64 },
+    /// A server knows that the process of `peer` has ended, and asks for a view without it.
+    KnownDead { peer: Member },
     /// The metadata server decided.
     ViewChanged { view: Arc<View>, reason: Reason, asked_by: Option<Rank> },
     /// The primary of a new view answers from now on.
@@ -136,6 +138,7 @@ impl fmt::Display for Event {
             Self::Suspected { peer, silent_ms } => {
                 write!(f, "suspects server {}: silent for {silent_ms} ms", peer.rank)
             }
+            Self::KnownDead { peer } => write!(f, "knows that server {} is dead", peer.rank),
             Self::ViewChanged { view, reason, asked_by: Some(by) } => {
                 write!(f, "{view} ({reason}, asked by server {by})")
             }

@@ -44,6 +44,10 @@ pub enum Reason {
     PrimarySilent { primary: Member, silent_ms: u64 },
     /// Nothing was heard from a backup for this many milliseconds.
     BackupSilent { backup: Member, silent_ms: u64 },
+    /// The primary's process has ended, for certain.
+    PrimaryDied { primary: Member },
+    /// A backup's process has ended, for certain.
+    BackupDied { backup: Member },
     /// A backup was found to have started a new life.
     Restarted { backup: Member },
     /// A server has all the data and may count.
@@ -54,6 +58,14 @@ pub enum Reason {
     CameBack { holder: Member, from: ViewNumber, op: OpNumber },
 }
 
+impl Reason {
+    /// Another server leads because the one before is silent, or dead.
+    #[must_use]
+    pub fn is_failover(&self) -> bool {
+        matches!(self, Self::PrimarySilent { .. } | Self::PrimaryDied { .. })
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,6 +73,7 @@ impl fmt::Display for Reason {
             Self::PrimarySilent { primary: m, silent_ms } | Self::BackupSilent { backup: m, silent_ms } => {
                 write!(f, "server {} silent for {silent_ms} ms", m.rank)
             }
+            Self::PrimaryDied { primary: m } | Self::BackupDied { backup: m } => write!(f, "server {} is dead", m.rank),
             Self::Restarted { backup } => write!(f, "server {} lost its memory", backup.rank),
             Self::Joined { member } => write!(f, "server {} is up to date", member.rank),
             Self::Handover => f.write_str("handed over on request"),

@@ -445,13 +445,12 @@ impl Metadata {
         *over = before.max(*over);
     }
 
-    /// The process of this server has ended, and with it every life that was heard of.
-    pub fn note_gone(&mut self, rank: Rank) {
+    /// The newest life of this server that was heard of.
+    #[must_use]
+    pub fn newest_life(&self, rank: Rank) -> Option<Incarnation> {
         let in_view = self.view.as_ref().and_then(|view| view.member_on(rank));
         let known = self.servers.get(&rank).map(|known| known.member);
-        if let Some(newest) = in_view.max(known) {
-            self.note_over(rank, newest.incarnation.next());
-        }
+        in_view.max(known).map(|member| member.incarnation)
     }
 
     fn tend_fence(&mut self, now: Time, out: &mut Outbox) {
@@ -685,7 +684,7 @@ impl Metadata {
         self.view = Some(Arc::clone(&view));
         self.returning = None;
         self.recruited.clear();
-        self.failovers += u64::from(matches!(reason, Reason::PrimarySilent { .. }));
+        self.failovers += u64::from(reason.is_failover());
         if self.records.len() == VIEW_RECORDS_MAX {
             self.records.pop_front();
         }

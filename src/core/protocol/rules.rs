@@ -23,6 +23,8 @@ pub enum Rule {
     Tail,
     /// A view counts only once its primary has confirmed that it leads it.
     Confirm,
+    /// Only a proof that the primary is dead makes waiting for the end of its lease needless; silence is none.
+    ProofOfDeath,
     /// With a disk: what is acknowledged is on the disk first.
     SyncBeforeAck,
     /// With a disk: a view is on the metadata server's disk before anybody hears of it.
@@ -33,7 +35,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order in which they are explained.
-    pub const ALL: [Rule; 8] = [
+    pub const ALL: [Rule; 9] = [
         Self::WaitForAll,
         Self::Lease,
         Self::Fencing,
@@ -42,6 +44,7 @@ impl Rule {
         Self::JoinBeforeCount,
         Self::Tail,
         Self::Confirm,
+        Self::ProofOfDeath,
     ];
 
     /// Those that are about disks, in the order in which they are explained.
@@ -59,6 +62,7 @@ impl Rule {
             Self::JoinBeforeCount => "join-before-count",
             Self::Tail => "tail",
             Self::Confirm => "confirm",
+            Self::ProofOfDeath => "proof-of-death",
             Self::SyncBeforeAck => "sync-before-ack",
             Self::PersistView => "persist-view",
             Self::RecoverHighestView => "recover-highest-view",
@@ -77,6 +81,7 @@ impl Rule {
             Self::JoinBeforeCount => "a joining server counts only once it has everything",
             Self::Tail => "a new primary keeps the writes that it does not know to be committed",
             Self::Confirm => "a view counts only once its primary has confirmed that it leads it",
+            Self::ProofOfDeath => "without a proof that the primary is dead its lease is waited for",
             Self::SyncBeforeAck => "what is acknowledged is on the disk first",
             Self::PersistView => "a view is on the metadata server's disk before anybody hears of it",
             Self::RecoverHighestView => "when all come back, the log of the highest view leads",
@@ -94,6 +99,7 @@ impl Rule {
             Self::Incarnation => "a server that forgot everything is taken for one that has everything",
             Self::JoinBeforeCount => "a server that has received nothing yet may become primary",
             Self::Tail => "the new primary throws away a write that was answered OK",
+            Self::ProofOfDeath => "a primary that is only slow is taken for dead, and reads on under its lease",
             Self::Confirm => "a view whose primary has died meanwhile throws out the server that has the data",
             Self::SyncBeforeAck => "a write that was answered OK is not on any disk when all are killed",
             Self::PersistView => "after a restart the data of a view that was left long ago count",

@@ -10,6 +10,7 @@
 //! | [`offspring`] | how such a process is started |
 //! | [`raw`] | the benchmark's baseline: plain messages along the store's paths |
 //! | [`keeper`] | on several hosts: why the death of a process stays silent on the network |
+//! | [`deathwatch`] | how the death of a process is known at once, and for certain |
 //! | [`doorbell`] | how a rank sleeps, and is woken by its peers |
 //!
 //! Everything for one peer within one turn of a rank's loop leaves as one frame: batching comes for
@@ -42,6 +43,8 @@
 //! - Frames over TCP (several hosts) are as open to who can read the network as those of MPI; a random number that only
 //!   the job knows keeps strangers out.
 
+#[cfg(target_os = "linux")]
+pub mod deathwatch;
 pub mod doorbell;
 #[cfg(all(feature = "mpi", target_os = "linux"))]
 pub mod keeper;

@@ -55,6 +55,8 @@ pub enum Packet {
     Play(Box<Play>),
     /// Rank 0 to every process: this one is dead, send it nothing.
     Gone { process: Process },
+    /// Rank 0 to every server: all lives of the server on that rank before this one are over, for certain.
+    Over { rank: Rank, before: Incarnation },
     /// Rank 0 to every process: that rank is that process from now on.
     Placed(Place),
 }
@@ -105,6 +107,8 @@ pub struct Start {
     pub incarnation: Incarnation,
     /// Who the ranks are.
     pub places: Vec<Place>,
+    /// The descriptor of rank 0's process that leads to the locks of those on its host ([`super::deathwatch`]).
+    pub deathwatch: Option<i32>,
     /// With disks: the number of the cluster, and how often it was started before.
     pub disks: Option<(u64, u64)>,
 }

@@ -204,6 +204,7 @@ impl Invariants {
             Event::Crashed { at: None, .. } => Situation::CrashBetween,
             Event::Spared { .. } => Situation::Spared,
             Event::Suspected { .. } => Situation::Suspicion,
+            Event::KnownDead { .. } => Situation::DeathProven,
             Event::TransferStarted { .. } => Situation::TransferStarted,
             Event::TransferDone { .. } => Situation::TransferDone,
             Event::Forgot { .. } => {
@@ -223,20 +224,20 @@ impl Invariants {
                 self.survivor.on_view(view);
                 self.one_epoch.on_view(now, view);
                 let joining = |host: &ServerHost| host.server().is_some_and(|server| server.receiving().is_some());
-                let failed_over = matches!(reason, Reason::PrimarySilent { .. });
+                let failed_over = reason.is_failover();
                 if failed_over && servers.values().any(joining) {
                     self.coverage.meet(Situation::JoinFailedOver);
                 }
                 match reason {
                     Reason::Formed => Situation::Formed,
-                    Reason::PrimarySilent { primary, .. } => {
+                    Reason::PrimarySilent { primary, .. } | Reason::PrimaryDied { primary } => {
                         self.coverage.meet(Situation::Failover);
                         if server(primary.rank).is_none_or(|old| old.member() != *primary || view.contains(*primary)) {
                             return;
                         }
                         Situation::FalseSuspicion
                     }
-                    Reason::BackupSilent { .. } => Situation::BackupRemoved,
+                    Reason::BackupSilent { .. } | Reason::BackupDied { .. } => Situation::BackupRemoved,
                     Reason::Restarted { .. } => Situation::RestartedRemoved,
                     Reason::Joined { .. } => Situation::Joined,
                     Reason::Handover => Situation::HandedOver,

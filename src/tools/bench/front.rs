@@ -5,11 +5,12 @@ use crate::core::fault::Control;
 use crate::core::load::mix::Load;
 use crate::core::load::{LoadOrder, Report};
 use crate::core::node::{FrontHost, Outputs};
-use crate::core::protocol::{Config, Event, METADATA, Outcome, Rank, Time, View};
+use crate::core::protocol::{Config, Event, Incarnation, METADATA, Outcome, Rank, Time, View};
 use crate::core::store::{Command, Reply};
 use crate::mpi::log::Log;
+use crate::mpi::transport::deathwatch::DeathWatch;
 use crate::mpi::transport::raw::{GO_ON, Play, RawPart, STOP};
-use crate::mpi::transport::{Packet, Transport};
+use crate::mpi::transport::{Packet, Process, Transport};
 use crate::mpi::turn::{self, Acted, Hull, Node};
 use crate::mpi::{Link, clock};
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +36,7 @@ pub struct Front<'a, T> {
     loads: BTreeMap<Rank, Report>,
     /// Answers that were refusals, or never came.
     pub failed: u64,
+    deathwatch: Option<DeathWatch>,
     controls: BTreeMap<u64, Result<(), String>>,
     last_control: u64,
 }
@@ -57,7 +59,12 @@ impl<'a, T: Transport + 'a> Node<'a> for Refilled<'_, 'a, T> {
         let front = &mut *self.front;
         match packet {
             Packet::Message(message) => front.host.handle(now, from, message, &mut front.outputs),
-            Packet::Hello { pid, .. } => drop(front.pids.insert(from, pid)),
+            Packet::Hello { pid, .. } => {
+                front.pids.insert(from, pid);
+                if let Some(deathwatch) = &mut front.deathwatch {
+                    deathwatch.watch(Process(from.0));
+                }
+            }
             Packet::Load(report) => drop(front.loads.insert(from, *report)),
             Packet::ControlDone { id, result } => drop(front.controls.insert(id, result)),
             Packet::Observation(observation) => {
@@ -69,6 +76,7 @@ impl<'a, T: Transport + 'a> Node<'a> for Refilled<'_, 'a, T> {
 
     fn act(&mut self, now: Time) -> Acted<()> {
         let front = &mut *self.front;
+        front.hear_deaths();
         (self.refill)(now, &mut front.host, &mut front.outputs);
         front.host.tick(now, &mut front.outputs);
         front.events.extend(front.outputs.events.iter().map(|event| (now, METADATA, event.clone())));
@@ -91,7 +99,7 @@ pub struct BenchRun {
 
 impl<'a, T: Transport> Front<'a, T> {
     /// Rank 0 with its client and metadata server.
-    pub fn new(link: &'a mut Link<T>, host: FrontHost, config: Config) -> Self {
+    pub fn new(link: &'a mut Link<T>, host: FrontHost, config: Config, deathwatch: Option<DeathWatch>) -> Self {
         Self {
             hull: Hull::new(link, Log::create(None, METADATA, clock::now())),
             host,
@@ -101,8 +109,22 @@ impl<'a, T: Transport> Front<'a, T> {
             events: Vec::new(),
             loads: BTreeMap::new(),
             failed: 0,
+            deathwatch,
             controls: BTreeMap::new(),
             last_control: 0,
+        }
+    }
+
+    /// Nobody is replaced here, so a process is a rank.
+    fn hear_deaths(&mut self) {
+        while let Some(process) = self.deathwatch.as_mut().and_then(DeathWatch::next_death) {
+            let rank = Rank(process.0);
+            let newest = self.host.metadata().and_then(|metadata| metadata.newest_life(rank));
+            let before = newest.unwrap_or(Incarnation(0)).next();
+            self.host.note_over(rank, before);
+            for other in self.config.server_ranks().filter(|other| *other != rank) {
+                self.hull.link.push(other, &Packet::Over { rank, before });
+            }
         }
     }
 

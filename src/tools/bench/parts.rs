@@ -301,7 +301,7 @@ fn failover<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Resul
         front.events.iter().find(|(at, _, event)| *at >= killed && pick(event)).map(|(at, _, _)| *at)
     };
     say(&ReportLine::FailoverPhases(FailoverPhases {
-        suspected_ms: after(first(&|event| matches!(event, Event::Suspected { .. }))),
+        suspected_ms: after(first(&|event| matches!(event, Event::Suspected { .. } | Event::KnownDead { .. }))),
         view_ms: after(first(&|event| matches!(event, Event::ViewChanged { .. }))),
         serving_ms: after(first(&|event| matches!(event, Event::Serving { .. }))),
         answered_ms: after(Some(outage.1)),
@@ -326,7 +326,7 @@ fn calm<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) {
     }
     let false_alarm = |event: &Event| {
         let Event::ViewChanged { reason, .. } = event else { return false };
-        matches!(reason, Reason::PrimarySilent { .. } | Reason::BackupSilent { .. })
+        reason.is_failover() || matches!(reason, Reason::BackupSilent { .. } | Reason::BackupDied { .. })
     };
     let count = front.events.iter().filter(|(_, rank, event)| *rank == METADATA && false_alarm(event)).count();
     let what = format!("living servers suspected in {} s of calm, two CPU hogs on two cores", long.as_secs());

@@ -42,7 +42,7 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     };
     // Only the phases of a failover need the servers' own words.
     let observe = wanted.part == Some(Part::Failover);
-    let Begun { mesh, doorbell, start } = match begin(args, world, 0, SEED, observe, None) {
+    let Begun { mesh, doorbell, start, deathwatch } = match begin(args, world, 0, SEED, observe, None) {
         Ok(begun) => begun,
         Err(why) => return fail(&why),
     };
@@ -51,7 +51,7 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     let setup = setup(args, start.ranks, start.seed, start.observe);
     let host = FrontHost::new(METADATA, std::process::id(), &setup);
     let mut link = Link::new(mesh, doorbell);
-    let mut front = Front::new(&mut link, host, setup.config);
+    let mut front = Front::new(&mut link, host, setup.config, deathwatch);
     let measured = front.wait_for_service().and_then(|()| parts::measure(&mut front, wanted));
     let code = match &measured {
         Ok(_) => 0,

@@ -364,9 +364,11 @@ impl Model {
             Event::Suspected { peer, silent_ms } => {
                 self.stopwatch.mark(at, Mark::Suspected { rank: peer.rank, silent_ms: *silent_ms });
             }
+            Event::KnownDead { peer } => self.stopwatch.mark(at, Mark::Suspected { rank: peer.rank, silent_ms: 0 }),
             Event::ViewChanged { view, reason, .. } => {
                 let silent_ms = match reason {
                     Reason::PrimarySilent { silent_ms, .. } => Some(*silent_ms),
+                    Reason::PrimaryDied { .. } => Some(0),
                     _ => None,
                 };
                 let changed = self.view_primary() != Some(view.primary.rank);

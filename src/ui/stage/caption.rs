@@ -186,6 +186,10 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
     match event {
         Event::RoleChanged { to, view, .. } => (Weight::Role, of_role(&server, *to, view.0)),
         Event::Suspected { peer, silent_ms } => (Weight::Turn, of_suspicion(rank, peer.rank, *silent_ms, model)),
+        Event::KnownDead { peer } => (
+            Weight::Turn,
+            format!("server {rank} knows that {} is dead: no lease to wait for (proof-of-death)", peer.rank),
+        ),
         Event::ViewChanged { view, reason, .. } => (Weight::Turn, of_view(view.number.0, view.primary.rank, reason)),
         Event::Serving { view, op: OpNumber(0) } => {
             (Weight::Turn, format!("{server} answers in view {view}, in which nothing is written yet"))
@@ -249,10 +253,10 @@ fn of_role(server: &str, to: Role, view: u64) -> String {
 fn of_view(view: u64, primary: Rank, reason: &Reason) -> String {
     match reason {
         Reason::Formed => format!("view {view} is formed: all are empty and equal, so server {primary} may lead"),
-        Reason::PrimarySilent { primary: lost, .. } => {
+        Reason::PrimarySilent { primary: lost, .. } | Reason::PrimaryDied { primary: lost } => {
             format!("view {view} counts: server {primary} leads it, {} is out, whatever it believes", lost.rank)
         }
-        Reason::BackupSilent { backup, .. } => {
+        Reason::BackupSilent { backup, .. } | Reason::BackupDied { backup } => {
             format!("view {view} counts: writes wait for server {} no more, and it starts over", backup.rank)
         }
         Reason::Restarted { backup } => {
@@ -360,6 +364,7 @@ mod tests {
         let op = OpNumber(12_345);
         let mut events = vec![
             Event::Suspected { peer: member, silent_ms: 1_000 },
+            Event::KnownDead { peer: member },
             Event::Serving { view: view.number, op },
             Event::TransferStarted { to: member, keys: 12_345 },
             Event::TransferDone { to: member, keys: 12_345, op },
@@ -379,6 +384,8 @@ mod tests {
             Reason::Formed,
             Reason::PrimarySilent { primary: member, silent_ms: 1_000 },
             Reason::BackupSilent { backup: member, silent_ms: 1_000 },
+            Reason::PrimaryDied { primary: member },
+            Reason::BackupDied { backup: member },
             Reason::Restarted { backup: member },
             Reason::Joined { member },
             Reason::Handover,

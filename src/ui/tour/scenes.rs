@@ -40,6 +40,7 @@ const RULES: &[BuiltIn] = &[
     scene!("rules/", "join-before-count"),
     scene!("rules/", "tail"),
     scene!("rules/", "confirm"),
+    scene!("rules/", "proof-of-death"),
 ];
 
 fn all_of(scenes: &[BuiltIn]) -> Result<Vec<TourScene>, String> {

@@ -3,7 +3,7 @@
 use super::{Core, Proposal, Ticket};
 use crate::core::protocol::message::{Message, Reason};
 use crate::core::protocol::view::{METADATA, Rank, View};
-use crate::core::protocol::{Event, Outbox, Time};
+use crate::core::protocol::{Event, Outbox, Rule, Time};
 use crate::core::store::{LogEntry, OpNumber};
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,15 +199,26 @@ impl Backup {
                 let (to, reason) = (Arc::clone(&proposal.to), proposal.reason);
                 out.send(METADATA, Message::ChangeView { to, reason, confirms: None });
             }
+            return;
+        }
+        let view = core.view.as_ref().expect("a backup has a view");
+        let primary = view.primary;
+        // Without the rule, a short silence is as good as a proof.
+        let dead = core.is_dead(primary) || (!core.rule(Rule::ProofOfDeath) && silent > timing.silence / 3);
+        let reason = if dead {
+            out.tell(Event::KnownDead { peer: primary });
+            Reason::PrimaryDied { primary }
         } else if silent > self.silence(core, now) && now > core.promise.until {
-            let view = core.view.as_ref().expect("a backup has a view");
             let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
-            let primary = view.primary;
             out.tell(Event::Suspected { peer: primary, silent_ms });
             core.weather.note_suspect(&core.config.timing, primary.rank, self.spoke.unwrap_or(self.heard));
-            let to = view.successor(core.me, view.backups.iter().copied().filter(|m| m.rank != core.me.rank));
-            self.propose(core, now, to.into(), Reason::PrimarySilent { primary, silent_ms }, out);
-        }
+            Reason::PrimarySilent { primary, silent_ms }
+        } else {
+            return;
+        };
+        let others = view.backups.iter().copied().filter(|m| m.rank != core.me.rank && !core.is_dead(*m));
+        let to = view.successor(core.me, others);
+        self.propose(core, now, to.into(), reason, out);
     }
 
     fn propose(&mut self, core: &Core, now: Time, to: Arc<View>, reason: Reason, out: &mut Outbox) {

@@ -100,6 +100,8 @@ pub(super) struct Core {
     diary: Option<Diary>,
     /// The latest writes, where there are disks.
     history: History,
+    /// All lives of these servers before that one are over, for certain.
+    over: BTreeMap<Rank, Incarnation>,
 }
 
 impl Core {
@@ -144,6 +146,11 @@ impl Core {
 
     fn is_member(&self, view: &View) -> bool {
         view.contains(self.me) || (!self.rule(Rule::Incarnation) && view.member_on(self.me.rank).is_some())
+    }
+
+    /// This life is over, for certain: whatever it was granted, it makes no use of it.
+    fn is_dead(&self, member: Member) -> bool {
+        self.over.get(&member.rank).is_some_and(|before| member.incarnation < *before)
     }
 
     fn append(&mut self, entry: Arc<LogEntry>) {
@@ -339,6 +346,7 @@ impl Server {
                 crashed: None,
                 diary: None,
                 history: History::default(),
+                over: BTreeMap::new(),
             },
             state: RoleState::Joining(Box::default()),
             last_turn: None,
@@ -387,6 +395,24 @@ impl Server {
     #[must_use]
     pub fn op_on_disk(&self) -> Option<OpNumber> {
         self.core.diary.as_ref().map(|diary| diary.op().min(self.core.op()))
+    }
+
+    /// It is certain that all lives of the server on `rank` before that one are over: their process has ended. This is
+    /// a proof and no suspicion: who is dead reads nothing any more, so no lease is waited for.
+    pub fn died(&mut self, now: Time, rank: Rank, before: Incarnation, out: &mut Outbox) {
+        let known = self.core.over.entry(rank).or_default();
+        if *known >= before {
+            return;
+        }
+        *known = before;
+        let member = self.core.view.as_ref().and_then(|view| view.member_on(rank));
+        if self.core.crashed.is_some() || !member.is_some_and(|member| self.core.is_dead(member)) {
+            return;
+        }
+        if let RoleState::Primary(primary) = &mut self.state {
+            primary.ask_at_once(now);
+        }
+        self.tick(now, out);
     }
 
     /// The next client request that arrives makes this server crash, if it is primary and a backup lives.

@@ -647,13 +647,19 @@ impl Primary {
         if now < self.next_proposal {
             return;
         }
-        let lost = |peer: &&Peer| peer.restarted || peer.is_silent(core, now);
+        let dead = |peer: &&Peer| core.is_dead(peer.member);
+        let lost = |peer: &&Peer| peer.restarted || dead(peer) || peer.is_silent(core, now);
         let candidates = || self.peers.values().filter(|peer| peer.could_replace());
         let undecided = matches!(self.phase, Phase::HandingOver { tell_at: Some(_), deadline, .. } if now >= deadline);
         let reason = if let Some(peer) = candidates().find(lost) {
             let silent_ms = u64::try_from(now.since(peer.heard).as_millis()).unwrap_or(u64::MAX);
             let backup = peer.member;
-            if peer.restarted {
+            if dead(&peer) {
+                if self.asked_since.is_none() {
+                    out.tell(Event::KnownDead { peer: backup });
+                }
+                Reason::BackupDied { backup }
+            } else if peer.restarted {
                 Reason::Restarted { backup }
             } else {
                 if self.next_proposal < peer.heard + peer.silence(core, now) {
@@ -671,10 +677,17 @@ impl Primary {
             return;
         };
         let backups: Vec<Member> = candidates().filter(|peer| !lost(peer)).map(|peer| peer.member).collect();
-        for peer in self.peers.values().filter(|peer| peer.could_replace() && !backups.contains(&peer.member)) {
-            core.weather.note_suspect(&core.config.timing, peer.member.rank, peer.spoke.unwrap_or(peer.heard));
+        let left_out = candidates().filter(|peer| !backups.contains(&peer.member) && !dead(peer));
+        let suspects: Vec<_> = left_out.map(|peer| (peer.member.rank, peer.spoke.unwrap_or(peer.heard))).collect();
+        for (rank, heard) in suspects {
+            core.weather.note_suspect(&core.config.timing, rank, heard);
         }
         self.ask_for(core, now, backups, reason, out);
+    }
+
+    /// What it has just heard is no matter for patience.
+    pub(super) fn ask_at_once(&mut self, now: Time) {
+        self.next_proposal = now;
     }
 
     pub(super) fn ask_for(&mut self, core: &Core, now: Time, backups: Vec<Member>, reason: Reason, out: &mut Outbox) {
@@ -764,6 +777,7 @@ impl Primary {
     fn let_go(&mut self, core: &Core, now: Time) {
         let timing = &core.config.timing;
         self.peers.retain(|rank, peer| match peer.standing {
+            PeerStanding::Receiving(_) | PeerStanding::CatchingUp(_) if core.is_dead(peer.member) => false,
             PeerStanding::Receiving(_) => {
                 now.since(peer.heard) <= core.weather.silence(timing, now, *rank) * JOINER_SILENCES
             }

@@ -26,9 +26,9 @@ pub enum Mark {
     Fault { rank: Rank, primary: bool },
     /// It was stopped and goes on, as if nothing had been.
     FalseAlarm { rank: Rank },
-    /// A server suspects this one.
+    /// A server suspects this one, or knows that it is dead.
     Suspected { rank: Rank, silent_ms: u64 },
-    /// The metadata server decided; `silent_ms` when it was because the primary was silent; `formed` when all
+    /// The metadata server decided; `silent_ms` when it was because the primary was silent, or dead (0); `formed` when all
     /// servers start over, which is no failover.
     Decided { view: ViewNumber, primary: Rank, silent_ms: Option<u64>, formed: bool },
     /// The primary of a view answers from now on.

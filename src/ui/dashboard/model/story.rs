@@ -148,13 +148,15 @@ pub(super) fn sort(rank: Rank, event: &Event) -> Option<Sort> {
     Some(match event {
         Event::Spared { .. } => Sort::Spared,
         Event::GaveUp { .. } => Sort::GaveUp,
-        Event::Suspected { peer, .. } => Sort::Suspects(rank, peer.rank),
+        Event::Suspected { peer, .. } | Event::KnownDead { peer } => Sort::Suspects(rank, peer.rank),
         Event::Forgot { .. } => Sort::Forgets(rank),
         Event::TransferStarted { to, .. } | Event::CatchUpStarted { to, .. } => Sort::Sends(rank, to.rank),
         Event::TransferDone { to, .. } => Sort::HasState(rank, to.rank),
         Event::RoleChanged { to: Role::Backup, .. } => Sort::Follows(rank),
         Event::ViewChanged { reason: Reason::Joined { member }, .. } => Sort::Joins(member.rank),
-        Event::ViewChanged { reason: Reason::BackupSilent { backup, .. }, .. } => Sort::IsLeftOut(backup.rank),
+        Event::ViewChanged { reason: Reason::BackupSilent { backup, .. } | Reason::BackupDied { backup }, .. } => {
+            Sort::IsLeftOut(backup.rank)
+        }
         _ => return None,
     })
 }
@@ -167,7 +169,7 @@ pub fn sentence(rank: Rank, event: &Event) -> Option<(Tone, String)> {
         // `Crashed`, `Recovered`, `Forgot` and the transfer tell the rest.
         Event::RoleChanged { to: Role::Down | Role::Idle | Role::Joining, .. } => return None,
         Event::RoleChanged { from, to, view } => (Tone::Turn, format!("server {rank} {from} → {to}, view {view}")),
-        Event::Suspected { .. } => (Tone::Doubt, format!("server {rank} {event}")),
+        Event::Suspected { .. } | Event::KnownDead { .. } => (Tone::Doubt, format!("server {rank} {event}")),
         Event::ViewChanged { view, reason, .. } => (Tone::Turn, format!("{}: {reason}", members(view))),
         Event::Serving { view, op } => (Tone::Good, format!("server {rank} answers in view {view}, from op {op}")),
         Event::TransferStarted { .. } => (Tone::State, format!("server {rank} {event}")),
