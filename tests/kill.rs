@@ -209,7 +209,8 @@ fn who_was_told_to_ignore_a_hangup_does() {
 /// Whoever takes their place has never had the data.
 #[test]
 fn when_both_members_are_dead_every_command_says_so_at_once() {
-    let mut job = cluster(2, &[]);
+    // A spare would have all the data within some milliseconds, before the second one dies.
+    let mut job = cluster(2, &["--spares", "0"]);
     let status = whole(&mut job);
     for rank in [1, 2] {
         kill_from_outside(&job, &status, rank);

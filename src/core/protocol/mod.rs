@@ -46,8 +46,8 @@
 //! grant, always G less the margin for the clocks, and what was promised is kept when G becomes shorter again, from
 //! role to role; also `RESET` waits for it. See `server::patience`.
 //!
-//! Who is known to be dead reads nothing more, so its lease is not waited for: [`Server::died`] is a proof, given by the
-//! kernel when a process has ended, and never by silence. What the dead has sent may still arrive; that is a slow
+//! Who is known to be dead reads nothing more, so its lease is not waited for: [`Server::died`] is a proof, given by
+//! the kernel when a process has ended, and never by silence. What the dead has sent may still arrive; that is a slow
 //! network, as before.
 //!
 //! # Caveats

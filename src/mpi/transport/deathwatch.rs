@@ -1,20 +1,20 @@
 //! How the death of a process is known at once, and for certain.
 //!
-//! Every process holds a lock in memory that it shares with rank 0, and never lets it go. For each of them a thread of
-//! rank 0 waits for that lock. When a process ends, however it ends, the kernel finds the locks that its threads still
-//! hold and gives them to whoever waits (`PTHREAD_MUTEX_ROBUST`, `EOWNERDEAD`): a tenth of a millisecond after a
-//! SIGKILL, before the dead one's memory is torn down, which a `pidfd` or a socket would wait for.
+//! Every process holds a lock in memory that it shares with rank 0, and never lets it go. For each of them a thread
+//! of rank 0 waits for that lock. When a process ends, however it ends, the kernel finds the locks that its threads
+//! still hold and gives them to whoever waits (`PTHREAD_MUTEX_ROBUST`, `EOWNERDEAD`): a tenth of a millisecond after
+//! a SIGKILL, before the dead one's memory is torn down, which a `pidfd` or a socket would wait for.
 //!
-//! A thread whose lock the kernel has given away runs no more code of ours. So this is a proof, and no suspicion: who is
-//! dead answers nobody. What it has sent may still be on its way.
+//! A thread whose lock the kernel has given away runs no more code of ours. So this is a proof, and no suspicion: who
+//! is dead answers nobody. What it has sent may still be on its way.
 //!
 //! ```text
 //!   process 1 ──holds──▶ slot 1 ◀──waits── a thread of rank 0 ──▶ channel, and a ring for rank 0's loop
 //!   process 2 ──holds──▶ slot 2 ◀──waits── another one
 //! ```
 //!
-//! The memory belongs to no file (`memfd`): others reach it as `/proc/PID/fd/N` of rank 0's process, and nothing is left
-//! of it afterwards.
+//! The memory belongs to no file (`memfd`): others reach it as `/proc/PID/fd/N` of rank 0's process, and nothing is
+//! left of it afterwards.
 //!
 //! # Caveats
 //!
@@ -51,8 +51,8 @@ struct Slot {
 #[derive(Debug, Clone, Copy)]
 struct Slots(NonNull<Slot>);
 
-// SAFETY: what it points to is shared between processes anyway. It is never unmapped, `held` is atomic, and the mutex is
-// touched by the functions of the C library only.
+// SAFETY: what it points to is shared between processes anyway. It is never unmapped, `held` is atomic, and the mutex
+// is touched by the functions of the C library only.
 unsafe impl Send for Slots {}
 
 impl Slots {
@@ -107,8 +107,8 @@ fn check(code: i32) -> io::Result<()> {
 
 /// Waits until the process is dead. False when that cannot be known.
 fn wait_for_death(slot: NonNull<Slot>) -> bool {
-    // SAFETY: the mapping lives as long as this process; `held` has said that the mutex is ready. Whoever is given it by
-    // the kernel makes it whole and lets it go, as the C library wants it.
+    // SAFETY: the mapping lives as long as this process; `held` has said that the mutex is ready. Whoever is given it
+    // by the kernel makes it whole and lets it go, as the C library wants it.
     unsafe {
         let mutex = &raw mut (*slot.as_ptr()).mutex;
         let code = libc::pthread_mutex_lock(mutex);
