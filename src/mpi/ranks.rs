@@ -464,6 +464,11 @@ impl<'a, T: Transport> Ranks<'a, T> {
         if is_child {
             let place = known.place(rank);
             self.announce(&place);
+            // Some may have come after it was told where the others are, and before they could be told of it.
+            let later = |known: &&KnownRank| !known.gone && known.process > place.process;
+            for (other, known) in self.known.iter().filter(|(_, known)| later(known)) {
+                self.hull.link.push(rank, &Packet::Placed(known.place(*other)));
+            }
         }
         let rules = self.rules.map(|rules| Control::Rules { rules });
         for control in self.succession.orders(rank).iter().cloned().chain(rules) {

@@ -131,8 +131,16 @@ impl Sockets {
         self.lines.entry(process).or_default().stream = Some(Stream::new(socket));
     }
 
-    /// Goes to `process`, which listens at one of these addresses, or at its local name.
+    /// Goes to `process`, which listens at one of these addresses, or at its local name; unless it was there first: then
+    /// it comes to us. (If each of two went to the other, each way would push the other one aside, again and again.)
     pub fn go_to(&mut self, process: Process, addresses: &[SocketAddr]) {
+        if process < self.me {
+            return;
+        }
+        if let Some(dial) = self.lines.get_mut(&process).and_then(|line| line.dial.as_mut()) {
+            dial.addresses = addresses.to_vec();
+            return;
+        }
         let dial = Dial { addresses: addresses.to_vec(), tries: 0, again_at: Instant::now(), under_way: None };
         self.lines.insert(process, SocketLine { stream: None, dial: Some(dial) });
         self.seek();
@@ -426,6 +434,34 @@ mod tests {
             child.receive(&mut |_, _| panic!("a stranger was heard"));
         }
         assert!(child.lines.is_empty());
+    }
+
+    /// Each hears of the other, in whatever order: one way is enough, and a second one would push it aside.
+    #[test]
+    fn two_that_came_later_do_not_push_each_other_aside() {
+        let job = job(4);
+        let (mut one, mut other) = (Sockets::new(Process(5), job), Sockets::new(Process(6), job));
+        one.listen(false).unwrap();
+        other.listen(false).unwrap();
+        for _ in 0..2 {
+            other.go_to(Process(5), &[]);
+            one.go_to(Process(6), &[]);
+        }
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for number in 0..200_u8 {
+            assert!(one.send(Process(6), vec![number]).is_ok());
+            let _ = other.send(Process(5), vec![number]);
+            for _ in 0..3 {
+                one.receive(&mut |_, frame| first.push(frame.to_vec()));
+                other.receive(&mut |_, frame| second.push(frame.to_vec()));
+            }
+            if number % 20 == 0 {
+                std::thread::sleep(DIAL_INTERVAL / 4);
+            }
+        }
+        assert_eq!(second, (0..200).map(|number| vec![number]).collect::<Vec<_>>());
+        assert!(first.len() >= 199, "{} came back", first.len());
+        assert_eq!((one.lines.len(), other.lines.len()), (1, 1));
     }
 
     #[test]

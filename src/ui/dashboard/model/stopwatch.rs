@@ -28,8 +28,8 @@ pub enum Mark {
     FalseAlarm { rank: Rank },
     /// A server suspects this one, or knows that it is dead.
     Suspected { rank: Rank, silent_ms: u64 },
-    /// The metadata server decided; `silent_ms` when it was because the primary was silent, or dead (0); `formed` when all
-    /// servers start over, which is no failover.
+    /// The metadata server decided; `silent_ms` when it was because the primary was silent, or dead (0); `formed` when
+    /// all servers start over, which is no failover.
     Decided { view: ViewNumber, primary: Rank, silent_ms: Option<u64>, formed: bool },
     /// The primary of a view answers from now on.
     Serving { view: ViewNumber },
