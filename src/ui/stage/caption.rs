@@ -253,10 +253,16 @@ fn of_role(server: &str, to: Role, view: u64) -> String {
 fn of_view(view: u64, primary: Rank, reason: &Reason) -> String {
     match reason {
         Reason::Formed => format!("view {view} is formed: all are empty and equal, so server {primary} may lead"),
-        Reason::PrimarySilent { primary: lost, .. } | Reason::PrimaryDied { primary: lost } => {
+        Reason::PrimaryDied { primary: dead } => {
+            format!("view {view} counts: server {primary} leads it, {} is dead and knows of nothing", dead.rank)
+        }
+        Reason::PrimarySilent { primary: lost, .. } => {
             format!("view {view} counts: server {primary} leads it, {} is out, whatever it believes", lost.rank)
         }
-        Reason::BackupSilent { backup, .. } | Reason::BackupDied { backup } => {
+        Reason::BackupDied { backup } => {
+            format!("view {view} counts: writes wait for server {} no more, it is dead", backup.rank)
+        }
+        Reason::BackupSilent { backup, .. } => {
             format!("view {view} counts: writes wait for server {} no more, and it starts over", backup.rank)
         }
         Reason::Restarted { backup } => {
