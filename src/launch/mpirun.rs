@@ -20,6 +20,11 @@ pub const MPIRUN_VARIABLE: &str = "UNDERSTUDY_MPIRUN";
 const MALLOC: [(&str, &str); 3] =
     [("MALLOC_TRIM_THRESHOLD_", "268435456"), ("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TOP_PAD_", "1048576")];
 
+/// Whether Open MPI gives the core away whenever it is asked for something that has not come. It does where there are
+/// more ranks than cores, unless this is said to be 0: the loop of a rank knows better when to wait, and how
+/// (`mpi::pace`).
+pub const YIELD_VARIABLE: &str = "OMPI_MCA_mpi_yield_when_idle";
+
 /// So many processes sleep from the start unless somebody says otherwise.
 const SPARES: u32 = 2;
 
@@ -88,6 +93,9 @@ impl Mpirun {
         }
         command.args(self.options(ranks, hosts.is_some(), exported)).arg(binary).args(arguments);
         command.envs(MALLOC.iter().copied());
+        if std::env::var_os(YIELD_VARIABLE).is_none() {
+            command.env(YIELD_VARIABLE, "0");
+        }
         if hosts.is_none() {
             // It contradicts what is said below about this machine's own interface; on one machine it means nothing.
             command.env_remove("OMPI_MCA_oob_tcp_if_exclude");

@@ -1,16 +1,18 @@
 //! A rank's way to the others: packets out, packets in, and who has to be woken.
 
+use super::pace::YIELDING;
 use crate::core::protocol::{Rank, Time};
 use crate::mpi::transport::raw::{Play, play};
 use crate::mpi::transport::wire::{Outgoing, Packet, decode};
 use crate::mpi::transport::{Doorbell, Place, Process, RawWire, Transport};
 use std::time::Duration;
 
-/// A peer that did not do anything but its background chores for this long is probably asleep (it stays awake for
-/// twice as long, see [`super::pace`]): a frame for it comes with a ring.
-const ASLEEP_AFTER: Duration = Duration::from_millis(10);
+/// A peer that was not heard to do anything but its background chores for this long probably naps or sleeps (it looks
+/// again at once for twice as long, see [`super::pace`]): a frame for it comes with a ring.
+const ASLEEP_AFTER: Duration = Duration::from_micros(25);
+const _: () = assert!(ASLEEP_AFTER.as_nanos() * 2 <= YIELDING.as_nanos());
 /// Once rung, a peer needs no second ring for this long.
-const RING_INTERVAL: Duration = Duration::from_micros(100);
+const RING_INTERVAL: Duration = YIELDING;
 
 /// Transport, frames being filled, and the doorbell.
 #[derive(Debug)]
@@ -101,8 +103,8 @@ impl<T: Transport> Link<T> {
         self.last_flush = now;
         for to in self.outgoing.take_sent() {
             let at = to.0 as usize;
-            let asleep = late || now.since(self.heard[at]) > *RA;
-            if std::mem::take(&mut self.urgent[at]) && asleep && now.since(self.rung[at]) > *RI {
+            let asleep = late || now.since(self.heard[at]) > ASLEEP_AFTER;
+            if std::mem::take(&mut self.urgent[at]) && asleep && now.since(self.rung[at]) > RING_INTERVAL {
                 self.rung[at] = now;
                 self.doorbell.ring(to);
             }
@@ -166,10 +168,3 @@ impl<T: Transport> Link<T> {
         self.transport
     }
 }
-
-static RA: std::sync::LazyLock<Duration> = std::sync::LazyLock::new(|| {
-    std::env::var("U_RING").ok().and_then(|s| s.parse().ok()).map_or(ASLEEP_AFTER, Duration::from_micros)
-});
-static RI: std::sync::LazyLock<Duration> = std::sync::LazyLock::new(|| {
-    std::env::var("U_RI").ok().and_then(|s| s.parse().ok()).map_or(RING_INTERVAL, Duration::from_micros)
-});

@@ -41,7 +41,8 @@ impl<'a, T: Transport> Hull<'a, T> {
     /// Before the first turn.
     pub fn new(link: &'a mut Link<T>, log: Log) -> Self {
         let now = clock::now();
-        Self { link, log, turns: Turns::new(now), disk: None, pace: Pace::new(now), turned: now }
+        let pace = Pace::new(now, link.transport().gives_way());
+        Self { link, log, turns: Turns::new(now), disk: None, pace, turned: now }
     }
 
     /// The same with a disk.

@@ -12,6 +12,9 @@ use crate::core::protocol::{METADATA, Rank};
 use rustix::fd::OwnedFd;
 use std::net::SocketAddr;
 
+/// What Open MPI is told about giving the core away, see [`Transport::gives_way`].
+const YIELD_VARIABLE: &str = "OMPI_MCA_mpi_yield_when_idle";
+
 /// The way of this process to all others.
 #[derive(Debug)]
 pub struct Mesh {
@@ -188,6 +191,10 @@ impl Transport for Mesh {
     fn is_moving(&self) -> bool {
         self.world.as_ref().is_some_and(World::is_moving)
             || self.sockets.as_ref().is_some_and(|sockets| sockets.unsent() > 0 || sockets.is_receiving())
+    }
+
+    fn gives_way(&self) -> bool {
+        self.world.is_some() && std::env::var_os(YIELD_VARIABLE).is_some_and(|said| said != "0")
     }
 
     fn raw(&mut self) -> Option<&mut dyn RawWire> {

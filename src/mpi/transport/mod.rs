@@ -124,6 +124,11 @@ pub trait Transport {
         self.unsent() > 0
     }
 
+    /// True when it gives the core away by itself whenever nothing has come.
+    fn gives_way(&self) -> bool {
+        false
+    }
+
     /// The wire below, for the benchmark's baseline; `None` where there is none.
     fn raw(&mut self) -> Option<&mut dyn RawWire> {
         None

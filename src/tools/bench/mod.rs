@@ -59,6 +59,7 @@ pub use report::{BenchReport, BenchRow};
 
 use crate::launch::args::Args;
 use crate::launch::fail;
+use crate::launch::mpirun::YIELD_VARIABLE;
 use report::{FailoverPhases, ReportLine, Target};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -234,6 +235,8 @@ impl<'a> Bench<'a> {
         if self.wanted.quick {
             command.arg("--quick");
         }
+        // The baseline waits inside of MPI, with more ranks than cores.
+        command.env(YIELD_VARIABLE, "1");
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
