@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What a key costs in memory besides its bytes and its value's, about.
-const KEY_COST_BYTES: u64 = 96;
+const KEY_COST_BYTES: u64 = 80;
 /// So often another key is looked for when the first that was chosen is past its time.
 const ANY_KEY_TRIES: usize = 100;
 /// What moves elements in the middle costs one unit for so many of them.

@@ -20,6 +20,12 @@ const DROPPED_BITS: u32 = 12;
 const COUNTED_MAX: usize = 1024;
 /// How many neighbours.
 const NEIGHBOURS: u64 = 128;
+/// A leaf with more entries is cut in two, unless all of them share a place.
+const LEAF_MAX: usize = 64;
+/// A leaf with fewer takes in the one behind it, if both together are no more than half full.
+const LEAF_MIN: usize = LEAF_MAX / 4;
+/// So much room is added to a leaf at a time: what is not used of it is lost.
+const LEAF_STEP: usize = 8;
 
 /// The place of a key; never 0, which is where every scan begins.
 pub(super) fn place(key: &[u8]) -> u64 {
@@ -27,50 +33,44 @@ pub(super) fn place(key: &[u8]) -> u64 {
 }
 
 /// A map from byte strings, ordered by `place` and then by the bytes.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Entries lie side by side in leaves of some dozens, which are nearly full: a tree whose nodes hold a few entries each
+/// takes half as much again, because it has room for those that may come in all of its nodes.
+#[derive(Debug, Clone)]
 pub struct Table<V> {
-    slots: BTreeMap<u64, Slot<V>>,
+    /// By the place from which on entries belong there, up to the next leaf. None is empty.
+    leaves: BTreeMap<u64, Vec<Entry<V>>>,
     len: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Slot<V> {
-    One(Bytes, V),
-    /// Keys that share a place, which hardly ever happens by chance.
-    Many(Vec<(Bytes, V)>),
+struct Entry<V> {
+    place: u64,
+    key: Bytes,
+    value: V,
 }
 
-impl<V> Slot<V> {
-    fn find(&self, key: &[u8]) -> Option<&V> {
-        match self {
-            Self::One(own, value) => (**own == *key).then_some(value),
-            Self::Many(all) => all.iter().find(|(own, _)| **own == *key).map(|(_, value)| value),
-        }
-    }
-
-    fn find_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        match self {
-            Self::One(own, value) => (**own == *key).then_some(value),
-            Self::Many(all) => all.iter_mut().find(|(own, _)| **own == *key).map(|(_, value)| value),
-        }
-    }
-
-    fn get(&self, at: usize) -> Option<(&Bytes, &V)> {
-        match self {
-            Self::One(key, value) => (at == 0).then_some((key, value)),
-            Self::Many(all) => all.get(at).map(|(key, value)| (key, value)),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&Bytes, &V)> {
-        (0..).map_while(|at| self.get(at))
+impl<V> Entry<V> {
+    fn is_before(&self, place: u64, key: &[u8]) -> bool {
+        (self.place, &*self.key) < (place, key)
     }
 }
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { slots: BTreeMap::new(), len: 0 }
+        Self { leaves: BTreeMap::new(), len: 0 }
     }
+}
+
+impl<V: PartialEq> PartialEq for Table<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+/// Where an entry is in its leaf, or where it would have to be.
+fn search<V>(leaf: &[Entry<V>], place: u64, key: &[u8]) -> Result<usize, usize> {
+    leaf.binary_search_by(|entry| entry.place.cmp(&place).then_with(|| (*entry.key).cmp(key)))
 }
 
 impl<V> Table<V> {
@@ -89,101 +89,125 @@ impl<V> Table<V> {
     /// What is stored under `key`.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&V> {
-        self.slots.get(&place(key))?.find(key)
+        let place = place(key);
+        let (_, leaf) = self.leaves.range(..=place).next_back()?;
+        search(leaf, place, key).ok().map(|at| &leaf[at].value)
     }
 
     /// The same, to change it.
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        self.slots.get_mut(&place(key))?.find_mut(key)
+        let place = place(key);
+        let (_, leaf) = self.leaves.range_mut(..=place).next_back()?;
+        search(leaf, place, key).ok().map(|at| &mut leaf[at].value)
     }
 
     /// Stores a value; returns the one that was there.
     pub fn insert(&mut self, key: Bytes, value: V) -> Option<V> {
-        use std::collections::btree_map::Entry;
-        match self.slots.entry(place(&key)) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Slot::One(key, value));
-            }
-            Entry::Occupied(mut occupied) => {
-                let slot = occupied.get_mut();
-                if let Some(old) = slot.find_mut(&key) {
-                    return Some(std::mem::replace(old, value));
-                }
-                let mut all = match std::mem::replace(slot, Slot::Many(Vec::new())) {
-                    Slot::One(key, value) => vec![(key, value)],
-                    Slot::Many(all) => all,
-                };
-                let at = all.partition_point(|(other, _)| *other < key);
-                all.insert(at, (key, value));
-                *slot = Slot::Many(all);
-            }
+        self.insert_at(place(&key), key, value)
+    }
+
+    fn insert_at(&mut self, place: u64, key: Bytes, value: V) -> Option<V> {
+        let Some((_, leaf)) = self.leaves.range_mut(..=place).next_back() else {
+            self.leaves.insert(0, vec![Entry { place, key, value }]);
+            self.len += 1;
+            return None;
+        };
+        let at = match search(leaf, place, &key) {
+            Ok(at) => return Some(std::mem::replace(&mut leaf[at].value, value)),
+            Err(at) => at,
+        };
+        if leaf.len() == leaf.capacity() {
+            leaf.reserve_exact(leaf.len().min(LEAF_STEP.max(leaf.len() / LEAF_STEP)));
         }
+        leaf.insert(at, Entry { place, key, value });
         self.len += 1;
+        if leaf.len() > LEAF_MAX
+            && let Some(cut) = middle(leaf)
+        {
+            let behind = leaf.split_off(cut);
+            leaf.shrink_to_fit();
+            self.leaves.insert(behind[0].place, behind);
+        }
         None
     }
 
     /// Removes a key.
     pub fn remove(&mut self, key: &[u8]) -> Option<(Bytes, V)> {
-        use std::collections::btree_map::Entry;
-        let Entry::Occupied(mut occupied) = self.slots.entry(place(key)) else { return None };
-        let removed = match occupied.get_mut() {
-            Slot::One(own, _) if **own == *key => match occupied.remove() {
-                Slot::One(key, value) => (key, value),
-                Slot::Many(_) => return None,
-            },
-            Slot::One(..) => return None,
-            Slot::Many(all) => {
-                let at = all.iter().position(|(own, _)| **own == *key)?;
-                let removed = all.remove(at);
-                if all.is_empty() {
-                    occupied.remove();
-                }
-                removed
-            }
-        };
+        self.remove_at(place(key), key)
+    }
+
+    fn remove_at(&mut self, place: u64, key: &[u8]) -> Option<(Bytes, V)> {
+        let (from, leaf) = self.leaves.range_mut(..=place).next_back()?;
+        let (from, at) = (*from, search(leaf, place, key).ok()?);
+        let Entry { key, value, .. } = leaf.remove(at);
         self.len -= 1;
-        Some(removed)
+        if leaf.len() < LEAF_MIN {
+            self.fill(from);
+        } else if leaf.len() + 2 * LEAF_STEP <= leaf.capacity() {
+            leaf.shrink_to(leaf.len() + LEAF_STEP);
+        }
+        Some((key, value))
+    }
+
+    /// A leaf that has become small goes, if it is empty, or takes in the one behind it.
+    fn fill(&mut self, from: u64) {
+        let mut leaves = self.leaves.range_mut(from..).map(|(from, leaf)| (*from, leaf));
+        let Some((_, leaf)) = leaves.next() else { return };
+        if leaf.is_empty() {
+            self.leaves.remove(&from);
+        } else if let Some((next, behind)) = leaves.next()
+            && leaf.len() + behind.len() <= LEAF_MAX / 2
+        {
+            leaf.reserve_exact(behind.len());
+            leaf.append(behind);
+            self.leaves.remove(&next);
+        } else {
+            leaf.shrink_to(leaf.len() + LEAF_STEP);
+        }
     }
 
     /// Removes the keys of the first place.
     pub fn pop_first(&mut self) -> Option<Vec<(Bytes, V)>> {
-        let (_, slot) = self.slots.pop_first()?;
-        let all = match slot {
-            Slot::One(key, value) => vec![(key, value)],
-            Slot::Many(all) => all,
-        };
+        let mut first = self.leaves.first_entry()?;
+        let leaf = first.get_mut();
+        let count = leaf.iter().take_while(|entry| entry.place == leaf[0].place).count();
+        let all: Vec<_> = leaf.drain(..count).map(|entry| (entry.key, entry.value)).collect();
+        if leaf.is_empty() {
+            first.remove();
+        }
         self.len -= all.len();
         Some(all)
     }
 
     /// Everything, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &V)> {
-        self.slots.values().flat_map(Slot::iter)
+        self.leaves.values().flatten().map(|entry| (&entry.key, &entry.value))
+    }
+
+    /// The entries from this one on, whether or not it is there.
+    fn entries<'a>(&'a self, place: u64, key: &[u8]) -> impl Iterator<Item = &'a Entry<V>> + use<'a, V> {
+        let here = self.leaves.range(..=place).next_back().map_or(&[][..], |(_, leaf)| leaf);
+        let rest = self.leaves.range((Bound::Excluded(place), Bound::Unbounded));
+        here[here.partition_point(|entry| entry.is_before(place, key))..].iter().chain(rest.flat_map(|(_, leaf)| leaf))
     }
 
     /// Everything from this place on.
     pub fn starting_at(&self, from: u64) -> impl Iterator<Item = (u64, &Bytes, &V)> {
-        let places = self.slots.range(from..);
-        places.flat_map(|(place, slot)| slot.iter().map(|(key, value)| (*place, key, value)))
+        self.entries(from, &[]).map(|entry| (entry.place, &entry.key, &entry.value))
     }
 
     /// Everything after this key, whether or not it is there; from the beginning without one.
-    pub fn after<'a>(&'a self, key: Option<&'a Bytes>) -> impl Iterator<Item = (&'a Bytes, &'a V)> {
-        let at = key.map_or(0, |key| place(key));
-        let here = self.slots.get(&at).into_iter().flat_map(Slot::iter);
-        let here = here.filter(move |(own, _)| key.is_some_and(|key| *own > key));
-        let rest = self.slots.range((Bound::Excluded(at), Bound::Unbounded));
-        here.chain(rest.flat_map(|(_, slot)| slot.iter()))
+    pub fn after<'a>(&'a self, key: Option<&Bytes>) -> impl Iterator<Item = (&'a Bytes, &'a V)> + use<'a, V> {
+        let from = key.map_or(0, |key| place(key));
+        let mut entries = self.entries(from, key.map_or(&[][..], |key| key)).peekable();
+        entries.next_if(|entry| key == Some(&entry.key));
+        entries.map(|entry| (&entry.key, &entry.value))
     }
 
     /// The first after this key.
     #[must_use]
     pub fn after_place(&self, key: Option<&Bytes>) -> Option<(&Bytes, &V)> {
-        let at = key.map_or(0, |key| place(key));
-        let here = self.slots.get(&at).into_iter().flat_map(Slot::iter);
-        let found = key.and_then(|key| here.into_iter().find(|(own, _)| *own > key));
-        let rest = || self.slots.range((Bound::Excluded(at), Bound::Unbounded)).next();
-        found.or_else(|| rest().and_then(|(_, slot)| slot.get(0)))
+        self.after(key).next()
     }
 
     /// At least `count` from this place on, and the place where to go on (0: that was all).
@@ -212,6 +236,13 @@ impl<V> Table<V> {
         let at = chance.below(NEIGHBOURS);
         around.into_iter().nth(usize::try_from(at).ok()?)
     }
+}
+
+/// Where a leaf is best cut in two: near the middle, and not among keys of one place. `None` when all share one.
+fn middle<V>(leaf: &[Entry<V>]) -> Option<usize> {
+    let half = leaf.len() / 2;
+    let is_cut = |at: &usize| leaf[*at - 1].place != leaf[*at].place;
+    (half..leaf.len()).find(is_cut).or_else(|| (1..half).rev().find(is_cut))
 }
 
 /// Chance that a log entry brings along: the same numbers on every server.
@@ -243,6 +274,7 @@ impl Chance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_scan_finds_all_that_stays_while_the_table_grows_and_shrinks() {
@@ -287,15 +319,69 @@ mod tests {
     #[test]
     fn keys_of_one_place_are_found_together() {
         let mut table: Table<u8> = Table::default();
-        let all = ["a", "b", "c"].map(|key| (Bytes::from(key), 0));
-        table.slots.insert(place(b"b"), Slot::Many(all.to_vec()));
-        table.len = 3;
+        for key in ["c", "a", "b"] {
+            table.insert_at(place(b"b"), key.into(), 0);
+        }
         assert_eq!(table.get(b"b"), Some(&0));
         assert_eq!(table.scan(0, 1).1.len(), 3);
         let after = Bytes::from("b");
         assert_eq!(table.after(Some(&after)).map(|(key, _)| key.to_string()).collect::<Vec<_>>(), ["c"]);
         assert!(table.remove(b"b").is_some() && table.remove(b"b").is_none());
         assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn many_keys_of_one_place_stay_together_and_can_be_cut_off_from_others() {
+        let mut table: Table<usize> = Table::default();
+        for number in 0..3 * LEAF_MAX {
+            table.insert_at(7, format!("{number:03}").into(), number);
+        }
+        for place in (1..7).chain(8..4 * LEAF_MAX as u64) {
+            table.insert_at(place, "x".into(), 0);
+        }
+        assert_eq!(table.scan(7, 1).1.len(), 3 * LEAF_MAX);
+        assert!(table.iter().skip(6).map(|(_, number)| *number).take(3 * LEAF_MAX).eq(0..3 * LEAF_MAX));
+        let mut popped = std::iter::from_fn(|| table.pop_first()).map(|all| all.len());
+        assert!(popped.by_ref().take(6).eq([1; 6]) && popped.next() == Some(3 * LEAF_MAX) && popped.all(|n| n == 1));
+        assert!(table.is_empty() && table.leaves.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_what_a_sorted_map_does(steps in prop::collection::vec((0..5_u8, 0..900_u16), 0..4000)) {
+            let mut table: Table<u16> = Table::default();
+            let mut model = BTreeMap::new();
+            // Few places, so that some are shared.
+            let at = |number: u16| (u64::from(number % 300) + 1, Bytes::from(format!("{number}")));
+            for (step, number) in steps {
+                let (place, key) = at(number);
+                if step < 3 {
+                    prop_assert_eq!(table.insert_at(place, key.clone(), number), model.insert((place, key), number));
+                    continue;
+                }
+                let removed = table.remove_at(place, &key).map(|(_, value)| value);
+                prop_assert_eq!(removed, model.remove(&(place, key)));
+            }
+            prop_assert_eq!(table.len(), model.len());
+            prop_assert!(table.iter().eq(model.iter().map(|((_, key), value)| (key, value))));
+            for from in [0, 1, 77, 150, 300, 301] {
+                let expected = model.range((from, Bytes::default())..);
+                prop_assert!(table.starting_at(from).eq(expected.map(|((place, key), value)| (*place, key, value))));
+            }
+            let is_whole = |leaf: &Vec<Entry<u16>>| !leaf.is_empty() && leaf.capacity() <= leaf.len() + 2 * LEAF_STEP;
+            prop_assert!(table.leaves.values().all(is_whole));
+        }
+
+        #[test]
+        fn what_comes_after_a_key(keys in prop::collection::btree_set("[a-c]{1,6}", 0..200), key in "[a-c]{1,6}") {
+            let mut table: Table<()> = Table::default();
+            keys.iter().for_each(|key| assert_eq!(table.insert(key.as_str().into(), ()), None));
+            let key = Bytes::from(key);
+            let is_after = |own: &Bytes| (place(own), own) > (place(&key), &key);
+            let expected: Vec<&Bytes> = table.iter().map(|(own, ())| own).filter(|own| is_after(own)).collect();
+            prop_assert!(table.after(Some(&key)).map(|(own, ())| own).eq(expected.iter().copied()));
+            prop_assert_eq!(table.after_place(Some(&key)).map(|(own, ())| own), expected.first().copied());
+        }
     }
 
     #[test]
