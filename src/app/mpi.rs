@@ -468,7 +468,7 @@ fn door(args: &Args) -> Result<Option<Door>, String> {
     let Some(address) = args.door.address else { return Ok(None) };
     launch::processes::raise_descriptor_limit_for_a_door();
     let password = args.door.password()?.map(Bytes::from);
-    let door = Door::open(address, password, clock::now())
+    let door = Door::open(address, password, args.max_memory.unwrap_or(0), clock::now())
         .map_err(|error| format!("no door at {address}: {error}: give another port"))?;
     Ok(Some(door))
 }

@@ -57,6 +57,10 @@ pub struct Peer {
     pub rank: Rank,
     /// Its process.
     pub pid: u32,
+    /// How many writes it has carried out, as last heard,
+    pub op: u64,
+    /// and the digest of everything that it had stored then.
+    pub digest: u64,
 }
 
 /// How the cluster is.

@@ -98,7 +98,7 @@ fn clients(visit: &Visit<'_>, text: &mut String) {
 
 fn memory(visit: &Visit<'_>, text: &mut String) {
     let room: usize = visit.hall.connections.values().flatten().map(|connection| connection.room_bytes()).sum();
-    let limit = visit.hall.settings.get("maxmemory").unwrap_or("0");
+    let limit = visit.hall.settings.max_memory();
     let _ = write!(
         text,
         "used_memory:{room}\r\nused_memory_human:{}K\r\nused_memory_rss:{room}\r\nused_memory_peak:{room}\r\n\
@@ -141,8 +141,11 @@ fn replication(visit: &Visit<'_>, text: &mut String) {
          second_repl_offset:-1\r\nrepl_backlog_active:0\r\n",
         facts.op
     );
-    if let Some(Peer { rank, pid }) = &facts.primary {
+    if let Some(Peer { rank, pid, .. }) = &facts.primary {
         let _ = write!(text, "primary_rank:{rank}\r\nprimary_pid:{pid}\r\n");
+    }
+    for Peer { rank, op, digest, .. } in facts.primary.iter().chain(&facts.backups) {
+        let _ = write!(text, "member{rank}:op={op},digest={digest:016x}\r\n");
     }
     let _ = write!(text, "view:{}\r\nfailovers:{}\r\n", facts.view, facts.failovers);
 }

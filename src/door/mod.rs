@@ -74,14 +74,15 @@ pub struct Door {
 }
 
 impl Door {
-    /// Opens it.
+    /// Opens it. `max_memory`: what the servers store at most, in bytes (0: without a limit).
     ///
     /// # Errors
     /// When nobody can listen there.
-    pub fn open(address: SocketAddr, password: Option<Bytes>, now: Time) -> io::Result<Self> {
+    pub fn open(address: SocketAddr, password: Option<Bytes>, max_memory: u64, now: Time) -> io::Result<Self> {
         let sockets = DoorSockets::listen(address)?;
         let address = sockets.address()?;
         let settings = Settings::new(password, address.port(), &address.ip().to_string());
+        let settings = settings.with_max_memory(max_memory);
         Ok(Self { hall: Hall::new(settings, now), sockets, address, under_way: BTreeMap::new() })
     }
 

@@ -20,6 +20,19 @@ const NUMBERS: &[&str] =
 const SWITCHES: &[&str] = &["appendonly", "activerehashing", "lazyfree-lazy-user-del", "lazyfree-lazy-user-flush"];
 /// What cannot be changed while the door is open.
 const FIXED: &[&str] = &["databases", "port", "bind", "requirepass", "dir", "cluster-enabled"];
+/// What the servers obey, and know from their start.
+const MAX_MEMORY: &str = "maxmemory";
+/// The units of sizes, as Redis has them.
+const UNITS: &[(&str, u64)] = &[
+    ("", 1),
+    ("b", 1),
+    ("k", 1000),
+    ("kb", 1 << 10),
+    ("m", 1_000_000),
+    ("mb", 1 << 20),
+    ("g", 1_000_000_000),
+    ("gb", 1 << 30),
+];
 /// Everything else, as it is at first.
 const TABLE: &[(&str, &str)] = &[
     ("save", ""),
@@ -88,6 +101,19 @@ impl Settings {
         Self { password, values }
     }
 
+    /// The same in a cluster whose servers store so many bytes at most (0: as many as they can).
+    #[must_use]
+    pub fn with_max_memory(mut self, bytes: u64) -> Self {
+        self.values.insert(MAX_MEMORY.to_owned(), bytes.to_string());
+        self
+    }
+
+    /// `maxmemory`, in bytes; 0: without a limit.
+    #[must_use]
+    pub fn max_memory(&self) -> u64 {
+        self.number(MAX_MEMORY)
+    }
+
     fn number(&self, name: &str) -> u64 {
         self.values.get(name).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
@@ -124,8 +150,14 @@ impl Settings {
         if name == "notify-keyspace-events" && !value.is_empty() {
             return refused("keyspace notifications are not supported here");
         }
-        if name == "maxmemory" && value.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse::<u64>().is_err() {
-            return refused("argument must be a memory value");
+        if name == MAX_MEMORY {
+            return match memory(value) {
+                None => refused("argument must be a memory value"),
+                Some(bytes) if bytes != self.max_memory() => {
+                    refused("the servers have this limit from their start: --max-memory SIZE")
+                }
+                Some(_) => Ok(()),
+            };
         }
         if SWITCHES.contains(&name) && !matches!(value, "yes" | "no") {
             return refused("argument must be 'yes' or 'no'");
@@ -141,6 +173,14 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// A size such as `100mb`, in bytes.
+fn memory(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text[digits.len()..].to_ascii_lowercase();
+    let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    digits.parse::<u64>().ok()?.checked_mul(*bytes)
 }
 
 /// `CONFIG`.
@@ -191,7 +231,8 @@ fn set(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
             return Err(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - duplicate parameter"));
         }
     }
-    visit.hall.settings.values.extend(pairs);
+    // What was accepted as the limit of memory is what it was, in other words.
+    visit.hall.settings.values.extend(pairs.into_iter().filter(|(name, _)| name != MAX_MEMORY));
     visit.ok()
 }
 

@@ -152,7 +152,10 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
     /// Tells the lodger how the cluster is, and the screen how the lodger is.
     fn tell_lodger(&mut self, now: Time) {
         let (Some(lodger), Some(metadata)) = (&mut self.lodger, self.ranks.front.metadata()) else { return };
-        let peer = |rank: Rank| Peer { rank, pid: self.ranks.pid(rank).unwrap_or(0) };
+        let peer = |rank: Rank| {
+            let (op, digest) = self.ranks.status(rank).map_or((0, 0), |status| (status.commit.0, status.digest));
+            Peer { rank, pid: self.ranks.pid(rank).unwrap_or(0), op, digest }
+        };
         let view = metadata.view();
         let primary = view.map(|view| view.primary.rank);
         let status = primary.and_then(|rank| self.ranks.status(rank));

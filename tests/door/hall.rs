@@ -290,6 +290,21 @@ fn without_the_password_nobody_gets_anything() {
 }
 
 #[test]
+fn the_limit_of_memory_is_the_servers_and_is_told_alike_everywhere() {
+    let mut house = House::new();
+    let id = house.come();
+    assert_eq!(house.ask(id, "CONFIG SET maxmemory 0"), "+OK\r\n", "as it is");
+    house.hall.settings = house.hall.settings.clone().with_max_memory(200 << 20);
+    assert_eq!(house.ask(id, "CONFIG GET maxmemory"), "*2\r\n$9\r\nmaxmemory\r\n$9\r\n209715200\r\n");
+    assert!(house.ask(id, "INFO memory").contains("\r\nmaxmemory:209715200\r\n"));
+    assert_eq!(house.ask(id, "CONFIG SET maxmemory 200MB"), "+OK\r\n");
+    let refused = house.ask(id, "CONFIG SET maxmemory 100mb");
+    assert!(refused.starts_with("-ERR CONFIG SET failed") && refused.contains("--max-memory"), "{refused}");
+    assert!(house.ask(id, "CONFIG SET maxmemory 1tb").contains("must be a memory value"));
+    assert!(house.ask(id, "INFO memory").contains("\r\nmaxmemory:209715200\r\n"));
+}
+
+#[test]
 fn somebody_else_is_killed_or_shown() {
     let mut house = House::new();
     let (one, two) = (house.come(), house.come());

@@ -20,4 +20,6 @@ mod support;
 #[cfg(feature = "mpi")]
 mod twin;
 #[cfg(feature = "mpi")]
+mod values;
+#[cfg(feature = "mpi")]
 mod web;
