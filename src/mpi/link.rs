@@ -27,6 +27,8 @@ pub struct Link<T> {
     /// Peers for whom something was added that should not wait until they look by themselves.
     urgent: Vec<bool>,
     last_flush: Time,
+    /// Everybody naps as soon as there is nothing to do.
+    is_crowded: bool,
     garbage: u64,
     inbox: Vec<(Rank, Packet)>,
 }
@@ -41,6 +43,7 @@ impl<T: Transport> Link<T> {
             rung: vec![Time::default(); ranks as usize],
             urgent: vec![false; ranks as usize],
             last_flush: Time::default(),
+            is_crowded: false,
             garbage: 0,
             inbox: Vec::new(),
             doorbell,
@@ -99,7 +102,7 @@ impl<T: Transport> Link<T> {
     pub fn flush(&mut self, now: Time) {
         self.outgoing.flush(&mut self.transport);
         // A rank that has slept, or was held up, does not know how old is what it has just heard.
-        let late = now.since(self.last_flush) > ASLEEP_AFTER;
+        let late = self.is_crowded || now.since(self.last_flush) > ASLEEP_AFTER;
         self.last_flush = now;
         for to in self.outgoing.take_sent() {
             let at = to.0 as usize;
@@ -109,6 +112,11 @@ impl<T: Transport> Link<T> {
                 self.doorbell.ring(to);
             }
         }
+    }
+
+    /// Whether peers are to be taken for awake because they were a moment ago: not where everybody naps at once.
+    pub fn set_crowded(&mut self, is_crowded: bool) {
+        self.is_crowded = is_crowded;
     }
 
     /// Frames that peers have not taken yet.

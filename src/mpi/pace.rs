@@ -70,6 +70,12 @@ impl Pace {
         Self { last_work: now, transport_yields, crowded_until: now }
     }
 
+    /// Somebody wants the cores for longer: then whoever has nothing to do naps at once, here and at its peers.
+    #[must_use]
+    pub fn is_crowded(&self, now: Time) -> bool {
+        now < self.crowded_until
+    }
+
     /// The end of a turn: waits as long as makes sense. True when the core was left to others.
     pub fn wait(&mut self, now: Time, worked: bool, waiting: Waiting, doorbell: &Doorbell) -> bool {
         if worked {
@@ -83,7 +89,7 @@ impl Pace {
         let awake = if waiting.expecting || waiting.moving { EXPECTING } else { AWAKE };
         if idle < YIELDING && self.transport_yields {
             return false;
-        } else if idle < YIELDING && now >= self.crowded_until {
+        } else if idle < YIELDING && !self.is_crowded(now) {
             let before = clock::now();
             rustix::thread::sched_yield();
             let back = clock::now();

@@ -136,6 +136,7 @@ pub fn turn<'a, N: Node<'a>>(node: &mut N) -> Option<N::End> {
         hull.log.line(now, &format!("this loop was held up for {:.1?}", now.since(hull.turned)));
     }
     hull.turned = now;
+    hull.link.set_crowded(hull.pace.is_crowded(now));
     let heard = !inbox.is_empty();
     let mut worked = inbox.iter().any(|(_, packet)| !packet.is_background());
     let mut packets = inbox.drain(..);
