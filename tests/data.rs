@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 use support::job::{Job, UNDERSTUDY, run};
 use support::status::Status;
+use understudy::core::disk::segment::Mark;
 
 /// A folder for data, removed when dropped.
 struct Data(PathBuf);
@@ -55,6 +56,12 @@ impl Drop for Data {
     }
 }
 
+/// How far the newest file of a rank's log is known to go.
+fn mark(data: &Data, rank: u32) -> (Mark, u64) {
+    let bytes = std::fs::read(data.newest(rank)).expect("it can be read");
+    (Mark::newest(&bytes).expect("there is a mark"), bytes.len() as u64)
+}
+
 fn whole(job: &mut Job) -> Status {
     job.wait_status("the view is whole", Status::is_whole)
 }
@@ -89,6 +96,11 @@ fn the_next_start_finds_everything() {
     let (code, said) = data.log(&["--verify"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches(", whole").count(), 3, "{said}");
+    // Who ends as it should has everything on its disk, also without a sync for each write.
+    for rank in [1, 2] {
+        let (mark, bytes) = mark(&data, rank);
+        assert_eq!((mark.written, mark.synced), (bytes, bytes), "rank {rank}");
+    }
 }
 
 /// Everything is killed at once, the launcher and mpirun too, under load, at any moment.
@@ -97,28 +109,35 @@ fn killed_again_and_again(name: &str, rounds: u32, servers: u32, options: &[&str
     let mut acknowledged = 0;
     for round in 0..rounds {
         let mut job = data.start(servers, options);
-        let found: u64 = match job.ask("GET n").as_str() {
-            "(nil)" => 0,
-            number => number.parse().unwrap_or_else(|_| panic!("round {round}: GET n is answered {number}")),
-        };
-        // One request may have been under way.
-        assert!(
-            (acknowledged..=acknowledged + 1).contains(&found),
-            "round {round}: {acknowledged} was acknowledged, and {found} is found"
-        );
-        let last = found;
+        acknowledged = found(&mut job, acknowledged);
         job.tell("100000 INCR n");
         std::thread::sleep(Duration::from_millis(u64::from(round) * 37 % 400));
-        let answers = job.kill_everybody();
-        acknowledged = last;
-        for answer in answers {
+        for answer in job.kill_everybody() {
             let number: u64 = answer.parse().unwrap_or_else(|_| panic!("round {round}: {answer}"));
             assert_eq!(number, acknowledged + 1, "round {round}");
             acknowledged = number;
         }
+        let (code, said) = data.log(&["--verify"]);
+        assert_eq!(code, Some(0), "round {round}: {said}");
     }
     assert!(acknowledged > u64::from(rounds), "there was a load: {acknowledged}");
+    let mut job = data.start(servers, options);
+    found(&mut job, acknowledged);
+    job.end(0);
     eprintln!("{rounds} rounds, {acknowledged} acknowledged");
+}
+
+/// What the counter says after a start: one request may have been under way.
+fn found(job: &mut Job, acknowledged: u64) -> u64 {
+    let found = match job.ask("GET n").as_str() {
+        "(nil)" => 0,
+        number => number.parse().unwrap_or_else(|_| panic!("GET n is answered {number}")),
+    };
+    assert!(
+        (acknowledged..=acknowledged + 1).contains(&found),
+        "{acknowledged} was acknowledged, and {found} is found"
+    );
+    found
 }
 
 #[test]
@@ -163,9 +182,14 @@ fn a_damaged_log_is_told_and_its_server_takes_everything_from_the_others() {
     job.expect("GET k19", "19");
     job.expect("PUT k20 20", "OK");
     whole(&mut job);
+    // Server 1 has it all again: it answers alone.
+    job.expect("CRASH 2", "OK");
+    job.expect("GET k19", "19");
     job.end(0);
     let (code, said) = data.log(&["--verify"]);
     assert_eq!(code, Some(0), "{said}");
+    let line = said.lines().find(|line| line.contains("rank-1:")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("op 21, 21 keys"), "{line}");
     assert!(data.of(1).join("damaged-1").is_dir(), "nothing is overwritten");
 }
 
@@ -196,6 +220,32 @@ fn a_second_cluster_and_a_foreign_folder_are_refused() {
     assert!(second.stderr.contains("another cluster uses it"), "{second:?}");
     job.expect("GET a", "1");
     job.end(0);
+    // The log of another rank, and that of another cluster, are left as they are.
+    let other = Data::new("other");
+    other.start(2, &[]).end(0);
+    for (from, rank) in [(other.of(2), 1), (other.of(1), 1), (other.of(0), 0)] {
+        let mixed = Data::new("mixed");
+        copy(&data.0, &mixed.0);
+        std::fs::remove_dir_all(mixed.of(rank)).expect("it can be removed");
+        copy(&from, &mixed.of(rank));
+        let before = std::fs::read(mixed.newest(1)).expect("it can be read");
+        let refused = run(&["--plain", "--servers", "1", "--data", mixed.text(), "-c", "GET a"], b"");
+        assert_ne!(refused.text().trim(), "1", "{refused:?}");
+        assert!(std::fs::read(mixed.newest(1)).expect("it can be read") == before, "it is left as it is");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder can be made");
+    for entry in std::fs::read_dir(from).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        let to = to.join(path.file_name().expect("it has a name"));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            std::fs::copy(&path, &to).expect("it can be copied");
+        }
+    }
 }
 
 #[test]

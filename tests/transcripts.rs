@@ -10,6 +10,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::time::Duration;
 use understudy::check::{Verdict, check};
+use understudy::core::disk::Fsync;
 use understudy::core::fault::Control;
 use understudy::core::node::Setup;
 use understudy::core::protocol::{Config, CrashPoint, Event, METADATA, Outcome, Rank};
@@ -62,9 +63,18 @@ impl Stage {
             config.rules.set(name.parse()?, false);
         }
         let recover_after = args.take_key("recover").map(duration).transpose()?;
+        let disks = match args.take_key("disks") {
+            None => None,
+            Some("always") => Some(Fsync::Always),
+            Some("no") => Some(Fsync::Never),
+            Some(other) => return Err(format!("no disks {other}").into()),
+        };
         let raw = args.take_key("formed").is_some_and(|formed| formed == "no");
         let seed = args.take_key("seed").map_or(Ok(1), str::parse)?;
         let mut world = World::new(Setup { config, seed, failure_rate: 0.0, recover_after, observe: false });
+        if let Some(fsync) = disks {
+            world.add_disks(fsync);
+        }
         if raw {
             world.record(Record::Everything);
         } else {
@@ -204,6 +214,17 @@ impl Runner for Stage {
                     text += &self.control(b, &Control::Cut { peer: a, cut })?;
                 }
                 Ok(text)
+            }
+            // From now on the disk of a rank is so many times slower.
+            "disk" => {
+                let (at, pace) = (rank()?, args.next_pos().ok_or("how slow?")?.parse()?);
+                self.world()?.set_disk_pace(at, pace);
+                Ok(String::new())
+            }
+            // Everything stops at once, and starts again with what is on the disks.
+            "kill-all" | "power-cut" => {
+                self.world()?.lose_everything(command.name == "power-cut", None);
+                Ok(self.told())
             }
             "reorder" => {
                 let (at, probability) = (rank()?, args.next_pos().ok_or("how often?")?.parse()?);

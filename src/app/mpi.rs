@@ -4,8 +4,8 @@ use super::verdict::Court;
 use super::{Play, complain, enter_screen, fail, new_model, random_seed, setup};
 use crate::cluster::{Desk, Lodger};
 use crate::core::disk::{Fsync, Owner};
-use crate::core::node::FrontHost;
-use crate::core::protocol::{Incarnation, METADATA, Rank, Recovered};
+use crate::core::node::{FrontHost, first_life};
+use crate::core::protocol::{METADATA, Rank, Recovered};
 use crate::core::store::{Bytes, ClientId};
 use crate::disk::{Cabinet, Found, Scribe, folder};
 use crate::door::Door;
@@ -36,9 +36,6 @@ use std::time::Duration;
 
 /// After the goodbye a rank that still hangs in MPI is ended.
 const EXIT_DEADLINE: Duration = Duration::from_millis(400);
-
-/// Every start of a cluster with disks begins with lives of its own million.
-const LIVES_PER_RUN: u64 = 1_000_000;
 
 /// The beginning of 2026. Where nobody knows how often a cluster was started, the minutes since then are counted.
 const RUNS_BEGIN_UNIX_MS: u64 = 1_767_225_600_000;
@@ -120,7 +117,7 @@ pub(crate) fn begin(
         token: u128::from_le_bytes(token),
         process: Process(METADATA.0),
         rank: METADATA,
-        incarnation: Incarnation(disks.map_or(0, |(_, run)| run) * LIVES_PER_RUN + 1),
+        incarnation: first_life(disks.map_or(0, |(_, run)| run)),
         places: Vec::new(),
         deathwatch: None,
         disks,

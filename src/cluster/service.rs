@@ -568,6 +568,7 @@ impl<'a> Service<'a> {
             cuts: self.cuts.clone(),
             silent: BTreeSet::new(),
             view: view.as_deref(),
+            has_disks: cluster.front().metadata().is_some_and(|metadata| metadata.has_disk()),
             blocked_for: Duration::ZERO,
         };
         let hears = |rank: &Rank| matches!(situation.lives.get(rank), Some(Life::Lives { .. } | Life::Unknown));
@@ -586,16 +587,14 @@ impl<'a> Service<'a> {
         let waiting = now.since(cluster.front().client().running_since(now));
         situation.blocked_for = now.since(self.served).max(waiting);
         let metadata = cluster.front().metadata();
-        let has_disk = metadata.is_some_and(|metadata| metadata.has_disk());
         let why = match metadata.and_then(|metadata| metadata.waits_for_disks()) {
             Some(waiting) if situation.blocked_for >= DISKS_PATIENCE => Some(format!(
                 "nobody is served: {waiting}. RECOVER 0 goes on with the disks that are there, RESET starts over empty"
             )),
             Some(_) => None,
-            None => situation.why().filter(|_| !has_disk || situation.data_gone().is_none()),
+            None => situation.why(),
         };
-        // What is on disks is not gone.
-        self.data_gone = situation.data_gone().filter(|_| !has_disk);
+        self.data_gone = situation.data_gone();
         if why != self.why {
             self.why.clone_from(&why);
             self.tell(News::Why(why));

@@ -53,6 +53,8 @@ pub struct Situation<'a> {
     pub cuts: BTreeSet<(Rank, Rank)>,
     /// Links over which nothing has come for a while though something should have, from → to.
     pub silent: BTreeSet<(Rank, Rank)>,
+    /// What the members have lost may be on their disks: who leads with that says the metadata server.
+    pub has_disks: bool,
     /// For how long no server has served, or a request of the console has waited for its answer.
     pub blocked_for: Duration,
 }
@@ -117,7 +119,7 @@ impl Situation<'_> {
     pub fn data_gone(&self) -> Option<String> {
         let view = self.view?;
         let nobody = view.members().all(|member| self.life(member.rank) == Life::Lost);
-        if nobody { self.all_lost(view) } else { None }
+        if nobody && !self.has_disks { self.all_lost(view) } else { None }
     }
 
     /// Whoever has the data may not be replaced by somebody who has not.
@@ -126,7 +128,7 @@ impl Situation<'_> {
             view.members().map(|member| member.rank).filter(|rank| self.life(*rank) == life).collect()
         };
         let (paused, lost) = (of(Life::Paused), of(Life::Lost));
-        if paused.len() + lost.len() < view.members().count() {
+        if paused.len() + lost.len() < view.members().count() || (self.has_disks && paused.is_empty()) {
             return None;
         }
         let number = view.number;
@@ -253,6 +255,7 @@ mod tests {
             lives: lives.iter().map(|(rank, life)| (Rank(*rank), *life)).collect(),
             cuts: cuts.iter().map(|(from, to)| (Rank(*from), Rank(*to))).collect(),
             silent: BTreeSet::new(),
+            has_disks: false,
             blocked_for,
         };
         situation.why().unwrap_or_default()
@@ -282,7 +285,10 @@ mod tests {
             let view = View { number: ViewNumber(4), epoch: 1, primary: member(1), backups: vec![member(2)] };
             let lives = BTreeMap::from([(Rank(1), lives[0]), (Rank(2), lives[1])]);
             let (cuts, silent, blocked_for) = (BTreeSet::new(), BTreeSet::new(), Duration::ZERO);
-            Situation { view: Some(&view), lives, cuts, silent, blocked_for }.data_gone()
+            let mut situation = Situation { view: Some(&view), lives, cuts, silent, has_disks: true, blocked_for };
+            assert_eq!(situation.data_gone(), None, "what is on disks is not gone");
+            situation.has_disks = false;
+            situation.data_gone()
         };
         assert!(gone([Life::Lost, Life::Lost]).is_some_and(|why| why.contains("the data is gone. RESET")));
         for other in [Life::Paused, Life::Unknown, WAITING] {
@@ -374,7 +380,7 @@ mod tests {
     fn without_a_view_the_servers_have_some_time_to_start() {
         let none = |blocked_for| {
             let (lives, cuts, silent) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-            Situation { view: None, lives, cuts, silent, blocked_for }.why()
+            Situation { view: None, lives, cuts, silent, has_disks: false, blocked_for }.why()
         };
         assert_eq!(none(STARTING / 2), None);
         assert!(none(STARTING).is_some_and(|why| why.contains("no server has announced itself")));

@@ -7,7 +7,7 @@
 //! A disk that has failed once is not asked again: after a failed `fsync` the system may say that all is well while
 //! what was written is gone (Rebello and others, ATC 2020).
 
-use super::cabinet::{Cabinet, Found, OpenError};
+use super::cabinet::{Cabinet, Found};
 use crate::core::disk::Fsync;
 use crate::core::node::DiskOrder;
 use crate::core::protocol::{Record, Recovered};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const GROUP_RECORDS_MAX: usize = 4_096;
 /// Without a sync before each acknowledgement, this often.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// The end of a rank waits no longer for its disk.
+const END_DEADLINE: Duration = Duration::from_secs(1);
 /// With it: when nothing has come for so long, also the mark that says how far it is gets to the disk.
 const IDLE: Duration = Duration::from_millis(10);
 
@@ -37,8 +39,18 @@ pub enum DiskNews {
 /// The loop's end of it.
 #[derive(Debug)]
 pub struct Scribe {
-    orders: Sender<DiskOrder>,
+    /// `None` at the end.
+    orders: Option<Sender<DiskOrder>>,
     news: Receiver<DiskNews>,
+}
+
+impl Drop for Scribe {
+    /// A rank that ends has everything on its disk, unless that takes too long.
+    fn drop(&mut self) {
+        self.orders = None;
+        let deadline = Instant::now() + END_DEADLINE;
+        while self.news.recv_deadline(deadline).is_ok() {}
+    }
 }
 
 impl Scribe {
@@ -52,13 +64,13 @@ impl Scribe {
         let desk =
             ScribeDesk { cabinet, ordered, telling, wake: Box::new(wake), written: 0, unsynced: None, unmarked: false };
         thread::Builder::new().name("disk".into()).spawn(move || desk.run())?;
-        Ok(Self { orders, news })
+        Ok(Self { orders: Some(orders), news })
     }
 
     /// Hands an order over.
     pub fn order(&self, order: DiskOrder) {
         // A disk that has failed has said so, and takes nothing any more.
-        let _ = self.orders.send(order);
+        let _ = self.orders.as_ref().map(|orders| orders.send(order));
     }
 
     /// What it has to say next.
@@ -89,7 +101,7 @@ impl ScribeDesk {
                 Ok(false) => return,
                 Err(error) => {
                     let folder = self.cabinet.folder().display().to_string();
-                    return self.tell(DiskNews::Failed(format!("the disk has failed: {folder}: {error}")));
+                    return self.tell(DiskNews::Failed(format!("{folder}: {error}")));
                 }
             }
         }
@@ -164,13 +176,9 @@ impl ScribeDesk {
     fn read(&mut self) {
         let had = match self.cabinet.read_again() {
             Ok(Found { had, damage: None }) => Ok(had),
-            Ok(Found { damage: Some(damage), .. }) => Err(format!("the log is damaged: {damage}")),
-            Err(error) => return self.tell(DiskNews::Failed(failed(&error))),
+            Ok(Found { damage: Some(damage), .. }) => Err(damage),
+            Err(error) => return self.tell(DiskNews::Failed(error.to_string())),
         };
         self.tell(DiskNews::Recovered(Box::new(had)));
     }
-}
-
-fn failed(error: &OpenError) -> String {
-    format!("the disk has failed: {error}")
 }

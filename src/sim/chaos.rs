@@ -146,8 +146,16 @@ const LONG_DELAYS: u32 = 8;
 /// A `RESET` is carried out by then if nothing hinders it.
 const RESET_DEADLINE: Duration = Duration::from_secs(2);
 
-/// With disks, everything stops at once instead of one fault in so many.
-const DARK_ONE_IN: u32 = 12;
+/// With disks, of so many faults some are of another kind: everything stops at once, a disk fails, or a new process
+/// takes over from one whose disk has.
+const DARK_ONE_IN: u32 = 120;
+/// When a view was told of, everything stops within this, in microseconds.
+const AMBUSH_US: std::ops::Range<u64> = 0..25_000;
+/// An opportunity is waited for no longer.
+const AMBUSH_MAX: Duration = Duration::from_millis(200);
+/// How much slower than a good disk those of the servers are, and that of the metadata server.
+const DISK_PACES: [u64; 3] = [1, 1, 16];
+const METADATA_DISK_PACES: [u64; 3] = [1, 1, 64];
 
 /// One run in so many is under load.
 const LOAD: [u64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -175,6 +183,9 @@ struct ChaosWeather {
     synced: bool,
     /// With disks: the whole state is written anew after so many bytes.
     snapshot_bytes: u64,
+    /// How slow disks are.
+    disk_pace: u32,
+    metadata_disk_pace: u32,
     /// The kernel tells of deaths.
     proofs: bool,
 }
@@ -196,6 +207,8 @@ impl ChaosWeather {
             asks_for_all: pick(&ASKS_FOR_ALL) == 1,
             synced: pick(&[0, 1, 1]) == 1,
             snapshot_bytes: pick(&[1 << 10, 16 << 10, 1 << 20]),
+            disk_pace: pick(&DISK_PACES) as u32,
+            metadata_disk_pace: pick(&METADATA_DISK_PACES) as u32,
             proofs: pick(&[0, 1]) == 1,
         }
     }
@@ -260,6 +273,9 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     if chaos.disks {
         world.set_snapshot_bytes(weather.snapshot_bytes);
         world.add_disks(if weather.synced { Fsync::Always } else { Fsync::Never });
+        world.set_disk_pace(METADATA, weather.metadata_disk_pace);
+        let ranks: Vec<Rank> = world.servers().keys().copied().collect();
+        ranks.into_iter().for_each(|rank| world.set_disk_pace(rank, weather.disk_pace));
     }
     if weather.proofs {
         world.prove_deaths();
@@ -405,7 +421,9 @@ pub fn heal_all(world: &mut World) {
             if host.is_paused() {
                 let _ = world.control(rank, &Control::Resume);
             }
-            if world.role(rank) == Role::Down {
+            if world.failed_disks().contains(&rank) {
+                world.replace(rank);
+            } else if world.role(rank) == Role::Down {
                 let _ = world.control(rank, &Control::Recover);
             }
         }
@@ -413,14 +431,9 @@ pub fn heal_all(world: &mut World) {
     reset_if_stillborn(world);
 }
 
-/// An epoch that died before it began holds nothing; only an operator can say so.
+/// An epoch that died before it began holds nothing; without disks, only an operator can say so.
 fn reset_if_stillborn(world: &mut World) {
     if world.has_disks() {
-        let metadata = world.front(METADATA).metadata();
-        let waiting = metadata.filter(|metadata| metadata.waits_for_disks().is_some());
-        if waiting.is_some_and(|metadata| !world.invariants().has_acknowledged(metadata.epoch())) {
-            let _ = world.control(METADATA, &Control::Reset);
-        }
         return;
     }
     let newest = world.front(METADATA).metadata().and_then(|metadata| metadata.records().back());
@@ -508,10 +521,24 @@ impl Monkey {
             return;
         }
         self.faults_left -= 1;
-        if world.has_disks() && self.dark.random_range(0..DARK_ONE_IN) == 0 {
-            return self.darken(world);
-        }
         let servers: Vec<Rank> = world.servers().keys().copied().collect();
+        if world.has_disks() {
+            let failed = world.failed_disks();
+            match self.dark.random_range(0..DARK_ONE_IN) {
+                0..10 => return self.darken(world),
+                10..12 => {
+                    let victim = servers[self.dark.random_range(0..servers.len())];
+                    world.note(format!("the disk of {victim} fails"));
+                    world.fail_disk(victim);
+                    return world.invariants_mut().coverage.inject(Fault::DiskFails);
+                }
+                12..30 if !failed.is_empty() => {
+                    world.note(format!("a new process for {}", failed[0]));
+                    return world.replace(failed[0]);
+                }
+                _ => {}
+            }
+        }
         let victim = servers[self.rng.random_range(0..servers.len())];
         let fault = match self.rng.random_range(0..100) {
             0..24 => crash(world, victim),
@@ -549,8 +576,18 @@ impl Monkey {
         }
     }
 
-    /// Everything stops at once. One of several logs may be damaged.
+    /// Everything stops at once: now, or when a client was just answered, or when a view was just told of. One of
+    /// several logs may be damaged, and some servers need a while to come back.
     fn darken(&mut self, world: &mut World) {
+        let (answered, view) = (world.history().len(), world.view_now().map(|view| view.number));
+        match self.dark.random_range(0..3) {
+            0 => drop(world.run_until(AMBUSH_MAX, |world| world.history().len() > answered)),
+            1 => {
+                world.run_until(AMBUSH_MAX, |world| world.view_now().map(|view| view.number) > view);
+                world.run_for(Duration::from_micros(self.dark.random_range(AMBUSH_US)));
+            }
+            _ => {}
+        }
         let power = world.survives_power_cuts() && self.dark.random_range(0..2) == 0;
         let members: Vec<Rank> =
             world.view_now().iter().flat_map(|view| view.members()).map(|member| member.rank).collect();
@@ -559,6 +596,12 @@ impl Monkey {
         world.note(if power { "the power fails" } else { "everything is killed" });
         world.lose_everything(power, damaged);
         self.paused.clear();
+        let servers: Vec<Rank> = world.servers().keys().copied().collect();
+        for server in servers {
+            if self.dark.random_range(0..4) == 0 && give(world, server, &Control::Pause, "late:") {
+                self.paused.push(server);
+            }
+        }
         world.invariants_mut().coverage.inject(if power { Fault::PowerCut } else { Fault::KillAll });
     }
 

@@ -89,6 +89,10 @@ pub struct Platter {
     handed: u64,
     group: Option<Group>,
     rng: ChaCha8Rng,
+    /// A write takes so many times what it takes else.
+    pace: u32,
+    /// It has failed, and does nothing before there is a new process.
+    failed: bool,
     /// It takes no longer than it has to.
     calm: bool,
     /// Bytes of torn ends that were cut off.
@@ -116,6 +120,8 @@ impl Platter {
             handed: 0,
             group: None,
             rng,
+            pace: 1,
+            failed: false,
             calm: false,
             torn_bytes: 0,
             hung: None,
@@ -126,6 +132,17 @@ impl Platter {
     #[must_use]
     pub fn due(&self) -> Time {
         self.group.as_ref().map_or(Time::NEVER, |group| group.until)
+    }
+
+    /// From now on a write takes so many times what it takes on a good disk.
+    pub fn set_pace(&mut self, pace: u32) {
+        self.pace = pace;
+    }
+
+    /// It fails: what is under way is there in part, and nothing is written any more.
+    pub fn fail(&mut self) {
+        self.kill();
+        self.failed = true;
     }
 
     /// Whatever hangs goes on.
@@ -139,8 +156,10 @@ impl Platter {
     /// A record is to be written.
     pub fn hand(&mut self, now: Time, record: Record) {
         self.handed += 1;
-        self.waiting.push(record);
-        self.begin_group(now);
+        if !self.failed {
+            self.waiting.push(record);
+            self.begin_group(now);
+        }
     }
 
     /// Everything that waits is written in one go: one sync for all of it.
@@ -156,7 +175,8 @@ impl Platter {
             () if self.rng.random_range(0..SLOW_ONE_IN) == 0 => SLOW_US,
             () => WRITE_US,
         };
-        let takes = Duration::from_micros(self.rng.random_range(range.clone()));
+        let pace = if self.calm { 1 } else { self.pace };
+        let takes = Duration::from_micros(self.rng.random_range(range.clone())) * pace;
         self.hung = (range == HANG_US).then_some(takes);
         self.group = Some(Group { until: now + takes, steps: steps.into(), ticket: self.handed });
     }
@@ -251,7 +271,7 @@ impl Platter {
 
     /// A new process takes over: numbers begin at 1 again.
     pub fn restart(&mut self) {
-        self.handed = 0;
+        (self.handed, self.failed) = (0, false);
     }
 
     /// What is on the disk; a damaged log is put away, and another one begun.

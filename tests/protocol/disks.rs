@@ -2,7 +2,7 @@
 
 use super::*;
 use understudy::core::protocol::Recovered;
-use understudy::core::protocol::message::{Offer, SnapshotPart};
+use understudy::core::protocol::message::{Offer, Shelf, SnapshotPart};
 
 /// A server with a disk.
 struct Drive {
@@ -60,6 +60,18 @@ fn what_the_new_primary_has_as_well_is_never_missing_on_the_disk() {
     assert!(view.starts_with("View 2.1 view 2 ") && view.ends_with(" keep=3"), "{view}");
     assert!(four.contains(" op=4 ") && four.ends_with("other") && five.contains(" op=5 "), "{written:#?}");
     assert_eq!(node.server.op(), OpNumber(5));
+}
+
+#[test]
+fn nobody_hears_of_a_life_before_its_disk_does() {
+    let server = Server::with_disk(ONE, Config::new(3), Recovered::default(), 0);
+    let mut node = Node { server, out: Outbox::default() };
+    node.tick(at(0));
+    assert_eq!((node.names(METADATA), node.out.writes.len()), (vec![], 1));
+    assert!(node.server.deadline() > at(0), "it does not ask for turn after turn");
+    node.server.durable(at(1), 1, &mut node.out);
+    node.tick(at(1));
+    assert_eq!(node.names(METADATA), ["Announce", "Held"]);
 }
 
 /// A primary that is alone, with so many writes of a mebibyte, and a server that has the first two of them.
@@ -124,4 +136,36 @@ fn who_waits_for_its_turn_for_too_long_is_sent_everything() {
         matches!(parts[..], [Message::Snapshot { part, index: 0, .. }, ..] if matches!(**part, SnapshotPart::Chunk(_))),
         "{parts:?}"
     );
+}
+
+/// The metadata server of a cluster that has decided on a first view before, and its servers are back.
+fn returned(shelf: Shelf) -> (Metadata, Outbox) {
+    let chosen = Some(view(1, ONE, &[TWO]));
+    let mut metadata = Metadata::with_disk(Config::new(2), Recovered { run: 1, chosen, ..Recovered::default() }, true);
+    let mut out = Outbox::default();
+    metadata.handle(at(0), Rank(1), announcement(member(1, 9)), &mut out);
+    metadata.handle(at(0), Rank(2), announcement(member(2, 9)), &mut out);
+    for rank in [1, 2] {
+        metadata.handle(at(1), Rank(rank), Message::Held { member: member(rank, 9), shelf }, &mut out);
+    }
+    metadata.handle(at(2), Rank(1), announcement(member(1, 9)), &mut out);
+    metadata.handle(at(2), Rank(2), announcement(member(2, 9)), &mut out);
+    metadata.durable(at(3), u64::MAX, &mut out);
+    (metadata, out)
+}
+
+fn announcement(member: Member) -> Message {
+    Message::Announce { member, role: Role::Idle, view: ViewNumber(0), op: OpNumber(0) }
+}
+
+#[test]
+fn a_view_that_no_disk_knows_of_was_never_led_and_the_servers_start_over() {
+    let (metadata, _) = returned(Shelf { held: None, lives: Some((ONE, ONE)) });
+    let view = metadata.view().expect("there is one");
+    assert_eq!((view.number, view.epoch, view.members().count()), (ViewNumber(2), 2, 2));
+    // Whose log is gone, or damaged, knows nothing of what was in it.
+    let (metadata, _) = returned(Shelf::default());
+    assert_eq!(metadata.view(), None);
+    let waiting = metadata.waits_for_disks().expect("for the operator").to_string();
+    assert!(waiting.starts_with("server 1, 2 has nothing on its disk"), "{waiting}");
 }

@@ -35,9 +35,10 @@
 //! # Caveats
 //!
 //! What cannot be told: when the power failed, and *then* the end of the last file was cut off or zeroed by somebody
-//! else, no further back than what was synced last before the power failed and had no mark yet (the writer puts one
-//! there within some milliseconds). That reads like a torn end. Other members have it still; with the last copy it is
-//! lost, and nothing says so.
+//! else, no further back than the newest mark that had reached the disk. With a sync before each acknowledgement that
+//! is the last pause of some milliseconds in the writing; with one a second, up to two seconds back; without any,
+//! wherever the system was. That reads like a torn end. Other members have it still; with the last copy it is lost, and
+//! nothing says so.
 
 pub mod frame;
 pub mod journal;

@@ -17,7 +17,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Requests of every start of a cluster with disks are numbered from a number of its own on.
-pub const REQUESTS_PER_RUN: u64 = 1 << 40;
+const REQUESTS_PER_RUN: u64 = 1 << 40;
+/// Lives as well.
+const LIVES_PER_RUN: u64 = 1_000_000;
+
+/// The first life of a server in the `run`th start of a cluster with disks (0: without).
+#[must_use]
+pub fn first_life(run: u64) -> Incarnation {
+    Incarnation(run * LIVES_PER_RUN + 1)
+}
 
 /// What a cluster is started with.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,10 +67,17 @@ pub enum DiskOrder {
 struct HostDisk {
     /// The last number that was given to a write.
     written: u64,
+    state: DiskState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum DiskState {
+    #[default]
+    Ready,
     /// It is being read.
-    reading: bool,
+    Reading,
     /// It has failed, and is not to be used again.
-    failed: bool,
+    Failed,
 }
 
 /// A server and everything that can happen to it.
@@ -155,10 +170,10 @@ impl ServerHost {
 
     /// What was on the disk, as asked for; or why it counts for nothing.
     pub fn recovered(&mut self, now: Time, had: Result<Recovered, String>, out: &mut Outputs) {
-        let Some(disk) = self.disk.as_mut().filter(|disk| disk.reading) else { return };
-        disk.reading = false;
-        let had = had.unwrap_or_else(|why| {
-            self.outbox.tell(Event::Operator { what: why });
+        let Some(disk) = self.disk.as_mut().filter(|disk| disk.state == DiskState::Reading) else { return };
+        disk.state = DiskState::Ready;
+        let had = had.unwrap_or_else(|what| {
+            self.outbox.tell(Event::LogDamaged { what });
             Recovered::default()
         });
         let op = had.op();
@@ -170,17 +185,17 @@ impl ServerHost {
 
     /// The disk has failed. What it says from now on cannot be believed, so this server is over.
     pub fn disk_failed(&mut self, now: Time, why: String, out: &mut Outputs) {
-        self.disk.iter_mut().for_each(|disk| disk.failed = true);
-        self.outbox.tell(Event::Operator { what: why });
+        self.disk.iter_mut().for_each(|disk| disk.state = DiskState::Failed);
+        self.outbox.tell(Event::DiskFailed { what: why });
         self.crash(now, CrashCause::Command, None, out);
         self.down_until = None;
         self.outlet.drain(now, &mut self.outbox, out);
     }
 
-    /// True when it has a disk.
+    /// True when its disk has failed: only a new process may use it again.
     #[must_use]
-    pub fn has_disk(&self) -> bool {
-        self.disk.is_some()
+    pub fn has_failed_disk(&self) -> bool {
+        self.disk.is_some_and(|disk| disk.state == DiskState::Failed)
     }
 
     /// The server, unless it is down.
@@ -313,8 +328,7 @@ impl ServerHost {
         }
         self.forget_some();
         self.outlet.release(now, out);
-        let reading = self.disk.is_some_and(|disk| disk.reading);
-        if self.server.is_none() && !reading && self.down_until.is_some_and(|until| now >= until) {
+        if self.server.is_none() && self.down_until.is_some_and(|until| now >= until) {
             self.recover(now, out);
         }
         if let Some(server) = &mut self.server {
@@ -331,7 +345,6 @@ impl ServerHost {
         }
         let own = match &self.server {
             Some(server) => server.deadline(),
-            None if self.disk.is_some_and(|disk| disk.reading) => Time::NEVER,
             None => self.down_until.unwrap_or(Time::NEVER),
         };
         if self.rubbish.is_empty() { own.min(self.outlet.deadline()) } else { Time::default() }
@@ -370,7 +383,7 @@ impl ServerHost {
                 None => return Err(format!("server {rank} is already down")),
             },
             Control::Recover if self.server.is_some() => return Err(format!("server {rank} is not down")),
-            Control::Recover if self.disk.is_some_and(|disk| disk.failed) => {
+            Control::Recover if self.has_failed_disk() => {
                 return Err(format!("the disk of server {rank} has failed: KILL it, and a new process may try"));
             }
             Control::Recover => self.recover(now, out),
@@ -433,8 +446,9 @@ impl ServerHost {
 
     fn recover(&mut self, now: Time, out: &mut Outputs) {
         if let Some(disk) = &mut self.disk {
-            if !disk.reading && !disk.failed {
-                disk.reading = true;
+            self.down_until = None;
+            if disk.state == DiskState::Ready {
+                disk.state = DiskState::Reading;
                 out.disk.push(DiskOrder::Read);
             }
             return;

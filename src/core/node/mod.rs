@@ -12,4 +12,4 @@ pub mod host;
 pub mod observer;
 pub mod outlet;
 
-pub use host::{DiskOrder, FrontHost, Outputs, ServerHost, Setup};
+pub use host::{DiskOrder, FrontHost, Outputs, ServerHost, Setup, first_life};

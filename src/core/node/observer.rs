@@ -107,7 +107,7 @@ impl Observer {
         self.flights.push(Flight { at: now, to, kind: message.kind(), text, lost });
     }
 
-    /// A message was taken in. That alone is no news: what comes of it is.
+    /// A message was taken in. That alone is no news: what comes of it is. What comes at regular intervals is not kept.
     pub fn received(&mut self, now: Time, from: Rank, message: &Message) {
         if self.enabled && !message.is_background() && self.receipts.len() < OBSERVED_RECEIPTS_MAX {
             let text = brief(message, FLIGHT_TEXT_CHARS);

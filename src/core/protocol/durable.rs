@@ -125,6 +125,9 @@ pub struct Recovered {
     pub member: Option<Member>,
     /// The life that had what is in the log, and the newest view that this belongs to.
     pub holder: Option<(Member, Arc<View>)>,
+    /// The life that has installed that view; without one, the first life in the log. It, the one that ended, and all
+    /// in between have installed no other.
+    pub since: Option<Member>,
     /// Everything that is known to be committed.
     pub store: Store,
     /// What follows, in order, not known to be committed.
@@ -161,6 +164,7 @@ struct Coming {
 pub struct Recovery {
     member: Option<Member>,
     holder: Option<(Member, Arc<View>)>,
+    since: Option<Member>,
     /// `None` as long as the log's first state is not whole.
     store: Option<Store>,
     log: VecDeque<Arc<LogEntry>>,
@@ -179,6 +183,7 @@ impl Recovery {
         Self {
             member: None,
             holder: None,
+            since: None,
             store: from_start.then(Store::default),
             log: VecDeque::new(),
             history: History::default(),
@@ -199,12 +204,14 @@ impl Recovery {
             Record::Life { member } => {
                 self.coming = None;
                 self.member = Some(member);
+                self.since = self.since.or(Some(member));
             }
             Record::Forgot { member } => {
-                *self = Self { member: Some(member), ..Self::new(true) };
+                *self = Self { member: Some(member), since: Some(member), ..Self::new(true) };
             }
             Record::View { member, view, keep } => {
                 self.keep(keep)?;
+                self.since = Some(member);
                 self.holder = Some((member, view));
             }
             Record::Entry { commit, entry, .. } => {
@@ -293,8 +300,8 @@ impl Recovery {
     /// # Errors
     /// When there was no whole state to begin with.
     pub fn finish(self) -> Result<Recovered, Nonsense> {
-        let Self { member, holder, store, log, history, chosen, chosen_from, run, .. } = self;
+        let Self { member, holder, since, store, log, history, chosen, chosen_from, run, .. } = self;
         let store = store.ok_or(Nonsense::NoState)?;
-        Ok(Recovered { member, holder, store, log, history, chosen, chosen_from, run })
+        Ok(Recovered { member, holder, since, store, log, history, chosen, chosen_from, run })
     }
 }

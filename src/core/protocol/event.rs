@@ -125,6 +125,10 @@ pub enum Event {
     CameBack { op: OpNumber },
     /// A server started, and this was on its disk.
     Restarted { incarnation: Incarnation, op: OpNumber },
+    /// What was on a server's disk counts for nothing, for it is damaged: what, and where.
+    LogDamaged { what: String },
+    /// A disk has failed, and with it its server ends.
+    DiskFailed { what: String },
     /// A client got no answer in time.
     GaveUp { client: ClientId, seq: Seq },
     /// Anything an operator did, in words.
@@ -170,6 +174,8 @@ impl fmt::Display for Event {
                 write!(f, "restarted with what is on its disk, up to op {op}, incarnation {incarnation}")
             }
             Self::GaveUp { client, seq } => write!(f, "client {client} gave up on request {seq}: outcome unknown"),
+            Self::LogDamaged { what } => write!(f, "the log is damaged: {what}"),
+            Self::DiskFailed { what } => write!(f, "the disk has failed: {what}"),
             Self::Operator { what } => f.write_str(what),
         }
     }

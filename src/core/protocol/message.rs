@@ -95,6 +95,16 @@ pub struct Held {
     pub op: OpNumber,
 }
 
+/// What is to be known of a disk when everybody comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shelf {
+    /// What is on it that counts.
+    pub held: Option<Held>,
+    /// The first and the last life that have written to it since the newest view that is on it; `None` when there is
+    /// nothing.
+    pub lives: Option<(Member, Member)>,
+}
+
 /// What a joining server has on its disk of what is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
@@ -125,8 +135,8 @@ pub enum Message {
     /// Server → metadata server, at regular intervals. For the display and for joining only.
     Announce { member: Member, role: Role, view: ViewNumber, op: OpNumber },
     /// Server with a disk → metadata server, as long as it has no part in a view and receives nothing: what was on the
-    /// disk; `None` when nothing was that counts.
-    Held { member: Member, held: Option<Held> },
+    /// disk.
+    Held { member: Member, shelf: Shelf },
     /// Metadata server → server, the answer: the newest view, and whether to join it.
     Welcome { view: Option<Arc<View>>, recruit: bool },
     /// Member → metadata server: make `to` the view, if `to` follows the current one. Counts only as the answer to
@@ -289,8 +299,10 @@ impl fmt::Display for Message {
             Self::GetView => Ok(()),
             Self::ViewIs { view } | Self::Refused { view } => write!(f, " {view}"),
             Self::Announce { member, role, .. } => write!(f, " {member} {role}"),
-            Self::Held { member, held: Some(Held { view, op, .. }) } => write!(f, " {member} view={view} op={op}"),
-            Self::Held { member, held: None } => write!(f, " {member} nothing"),
+            Self::Held { member, shelf: Shelf { held: Some(Held { view, op, .. }), .. } } => {
+                write!(f, " {member} view={view} op={op}")
+            }
+            Self::Held { member, .. } => write!(f, " {member} nothing"),
             Self::Welcome { view: Some(view), .. } => write!(f, " {view}"),
             Self::Welcome { view: None, .. } => f.write_str(" no view"),
             Self::ChangeView { to, reason, confirms: None } => write!(f, " {to} ({reason})"),

@@ -15,8 +15,8 @@
 //! its primary has said that it has, or is known to be dead; or once a backup has, and what it had promised
 //! the primary has ended. If none of them can be asked, the `RESET` is refused, and all go on as before.
 
-use super::message::{Held, Message, Reason};
-use super::returning::{Returning, Waiting};
+use super::message::{Held, Message, Reason, Shelf};
+use super::returning::{Returning, Told, Waiting};
 use super::view::{Incarnation, Member, Rank, View, ViewNumber};
 use super::{Config, Event, Outbox, Record, Recovered, Role, Rule, Time};
 use crate::core::store::OpNumber;
@@ -90,8 +90,8 @@ struct Ledger {
     written: u64,
     records: Vec<Record>,
     decided: Option<Decided>,
-    /// The servers that have said what is on their disks.
-    told: BTreeMap<Rank, Member>,
+    /// What the servers have said of their disks.
+    told: Told,
 }
 
 /// The metadata server.
@@ -167,16 +167,12 @@ impl Metadata {
     #[must_use]
     pub fn with_disk(config: Config, had: Recovered, one_is_enough: bool) -> Self {
         let mut metadata = Self::new(config);
-        let (run, last, from) = (had.run + 1, had.chosen, had.chosen_from);
+        let Recovered { run, chosen: last, chosen_from: from, .. } = had;
+        let run = run + 1;
         metadata.ledger = Some(Ledger { written: 1, records: vec![Record::Run { run }], ..Ledger::default() });
         metadata.one_is_enough = one_is_enough;
         metadata.newest = last.as_ref().map_or_else(Default::default, |view| (view.number, view.epoch));
-        metadata.returning = last.map(|view| Returning {
-            last: Some(view),
-            from,
-            some_are_enough: one_is_enough,
-            ..Returning::default()
-        });
+        metadata.returning = last.map(|view| Returning { last: Some(view), from, some_are_enough: one_is_enough });
         metadata
     }
 
@@ -202,12 +198,6 @@ impl Metadata {
         self.hand_over(out);
     }
 
-    /// The newest epoch that it knows of.
-    #[must_use]
-    pub fn epoch(&self) -> u32 {
-        self.view.as_ref().map_or(self.newest.1, |view| view.epoch)
-    }
-
     /// True when it has a disk.
     #[must_use]
     pub fn has_disk(&self) -> bool {
@@ -217,7 +207,7 @@ impl Metadata {
     /// Why nobody leads yet after all were down; `None` when that is not so.
     #[must_use]
     pub fn waits_for_disks(&self) -> Option<Waiting> {
-        self.returning.as_ref()?.leader(self.config.servers, self.is_patient(self.ticked), true).err()
+        self.leader(self.ticked)?.err()
     }
 
     /// The current view.
@@ -283,7 +273,7 @@ impl Metadata {
                 }
             }
             Message::Announce { member, role, view, op } => self.on_announce(now, from, member, role, view, op, out),
-            Message::Held { member, held } if member.rank == from => self.on_held(now, member, held, out),
+            Message::Held { member, shelf } if member.rank == from => self.on_held(now, member, shelf, out),
             Message::ChangeView { to, reason, confirms } => {
                 self.on_change_view(now, from, to, reason, confirms, out);
             }
@@ -305,31 +295,41 @@ impl Metadata {
     }
 
     /// A server tells what was on its disk.
-    fn on_held(&mut self, now: Time, member: Member, held: Option<Held>, out: &mut Outbox) {
+    fn on_held(&mut self, now: Time, member: Member, shelf: Shelf, out: &mut Outbox) {
         let Some(ledger) = &mut self.ledger else { return };
-        ledger.told.insert(member.rank, member);
-        // Whoever was in the view may have lost only its memory.
-        if let (Some(view), None) = (&self.view, &self.returning)
-            && !view.members().any(|member| !self.is_over(member))
-        {
-            let (last, from) = (Some(Arc::clone(view)), self.came_from);
-            self.returning =
-                Some(Returning { last, from, some_are_enough: self.one_is_enough, ..Returning::default() });
+        let (view, epoch) = shelf.held.map_or_else(Default::default, |held| (held.view, held.epoch));
+        self.newest = (self.newest.0.max(view), self.newest.1.max(epoch));
+        ledger.told.insert(member.rank, (member, shelf));
+        if self.is_writing() || self.is_resetting() {
+            return;
         }
-        let ledger = self.ledger.as_ref();
-        let writing = ledger.is_some_and(|ledger| ledger.decided.is_some());
-        if (self.view.is_none() || self.returning.is_some()) && !writing && !self.is_resetting() {
-            if held.is_some() && self.returning.is_none() {
-                self.returning = Some(Returning::default());
-            }
-            if let Some(returning) = &mut self.returning {
-                returning.told.insert(member.rank, (member, held));
-                self.newest = self.newest.max((returning.newest_view(), 0));
-                self.newest.1 = self.newest.1.max(returning.newest_epoch());
-            }
+        if self.returning.is_none() {
+            self.begin_returning(member, shelf);
+        }
+        if self.returning.as_ref().is_some_and(|returning| returning.is_stillborn(member.rank, &shelf)) {
+            // All its members are over, so the epoch is, and what is on disks of older ones counts no more.
+            self.returning = None;
+            self.reset_at = Some(now);
         }
         self.form_if_due(now, out);
         self.come_back_if_due(now, out);
+    }
+
+    /// Whoever was in the view may have lost only its memory; without a view, there is something to come back to.
+    fn begin_returning(&mut self, member: Member, shelf: Shelf) {
+        let Some(view) = &self.view else {
+            self.returning = shelf.held.map(|_| Returning::default());
+            return;
+        };
+        if view.members().any(|member| !self.is_over(member)) {
+            return;
+        }
+        let (last, from, some_are_enough) = (Some(Arc::clone(view)), self.came_from, self.one_is_enough);
+        self.returning = Some(Returning { last, from, some_are_enough });
+        // What the others said is of lives that are over.
+        if let Some(ledger) = &mut self.ledger {
+            ledger.told = BTreeMap::from([(member.rank, (member, shelf))]);
+        }
     }
 
     /// Others may still come that have something on their disks.
@@ -337,25 +337,21 @@ impl Metadata {
         self.started.is_none_or(|started| now.since(started) < self.config.timing.formation)
     }
 
+    /// Who leads with what is on its disk, as long as nobody leads.
+    fn leader(&self, now: Time) -> Option<Result<(Member, Held), Waiting>> {
+        let (returning, ledger) = (self.returning.as_ref()?, self.ledger.as_ref()?);
+        let lives = |rank: &Rank| self.servers.get(rank).is_some_and(|known| known.role != Role::Down);
+        let told = ledger.told.iter().filter(|(rank, _)| lives(rank)).map(|(rank, told)| (*rank, *told)).collect();
+        let highest_view = self.config.rules.on(Rule::RecoverHighestView);
+        Some(returning.leader(&told, self.config.servers, self.is_patient(now), highest_view))
+    }
+
     /// Somebody leads again with what is on its disk, if that is enough.
     fn come_back_if_due(&mut self, now: Time, out: &mut Outbox) {
         if self.is_writing() || self.is_resetting() {
             return;
         }
-        let Some(mut returning) = self.returning.clone() else { return };
-        let lives =
-            |(rank, _): &(&Rank, &Member)| self.servers.get(*rank).is_some_and(|known| known.role != Role::Down);
-        let told: BTreeMap<Rank, Member> = self
-            .ledger
-            .iter()
-            .flat_map(|ledger| &ledger.told)
-            .filter(lives)
-            .map(|(rank, member)| (*rank, *member))
-            .collect();
-        returning.told.retain(|rank, (member, _)| told.get(rank) == Some(member));
-        let highest_view = self.config.rules.on(Rule::RecoverHighestView);
-        let leader = returning.leader(self.config.servers, self.is_patient(now), highest_view);
-        let Ok((primary, held)) = leader else { return };
+        let Some(Ok((primary, held))) = self.leader(now) else { return };
         self.returning = None;
         let newest = self.newest.0.max(self.view.as_ref().map_or(ViewNumber(0), |view| view.number));
         let view = View { number: newest.next(), epoch: held.epoch, primary, backups: Vec::new() };
@@ -526,7 +522,8 @@ impl Metadata {
     fn founders(&self, now: Time) -> impl Iterator<Item = &Known> {
         // Who has a disk has to say first what is on it.
         let told = |known: &&Known| {
-            self.ledger.as_ref().is_none_or(|ledger| ledger.told.get(&known.member.rank) == Some(&known.member))
+            let told = |rank: Rank| self.ledger.as_ref().and_then(|ledger| ledger.told.get(&rank));
+            self.ledger.is_none() || told(known.member.rank).is_some_and(|(member, _)| *member == known.member)
         };
         let told = move |known: &&Known| self.view.is_some() || told(known);
         self.present(now).filter(|known| !self.is_removed(known.member)).filter(told)

@@ -9,12 +9,21 @@
 //! * otherwise all of them are waited for, until an operator says that those that are there must do.
 //!
 //! When the metadata server's own disk is gone, all servers are waited for.
+//!
+//! When everything stopped between the decision on the first view of an epoch and its first record on a server's disk,
+//! nobody was ever answered in that epoch. One member of the last view proves that if its log shows that this life of
+//! it has not installed any view of the epoch ([`Returning::is_stillborn`]): who joins later has written that before it
+//! counts, and who was there from the first view on has been waited for ever since. Then the servers start over by
+//! themselves.
 
-use super::message::Held;
-use super::view::{Member, Rank, View, ViewNumber};
+use super::message::{Held, Shelf};
+use super::view::{Member, Rank, View};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+
+/// What the servers said last of their disks.
+pub(super) type Told = BTreeMap<Rank, (Member, Shelf)>;
 
 /// What is known while nobody leads.
 #[derive(Debug, Clone, Default)]
@@ -24,8 +33,6 @@ pub(super) struct Returning {
     /// The life whose log the last view began with, if all were down before. As long as its primary has not written
     /// down that it leads that view, it has answered nobody in it.
     pub(super) from: Option<Member>,
-    /// What the servers said that they have.
-    pub(super) told: BTreeMap<Rank, (Member, Option<Held>)>,
     /// Some of the members are enough.
     pub(super) some_are_enough: bool,
 }
@@ -54,16 +61,13 @@ impl fmt::Display for Waiting {
 }
 
 impl Returning {
-    /// The newest view that is on any disk.
-    pub(super) fn newest_view(&self) -> ViewNumber {
-        let told = self.told.values().filter_map(|(_, held)| Some((*held)?.view)).max();
-        told.max(self.last.as_ref().map(|view| view.number)).unwrap_or_default()
-    }
-
-    /// The newest epoch that is on any disk.
-    pub(super) fn newest_epoch(&self) -> u32 {
-        let told = self.told.values().filter_map(|(_, held)| Some((*held)?.epoch)).max();
-        told.max(self.last.as_ref().map(|view| view.epoch)).unwrap_or_default()
+    /// A server says this: if it was a member of the last view, nobody was ever answered in that epoch.
+    pub(super) fn is_stillborn(&self, rank: Rank, shelf: &Shelf) -> bool {
+        let Some((view, member)) = self.last.as_ref().and_then(|view| Some((view, view.member_on(rank)?))) else {
+            return false;
+        };
+        let has_written = shelf.lives.is_some_and(|(first, last)| (first..=last).contains(&member));
+        has_written && shelf.held.is_none_or(|held| held.epoch < view.epoch)
     }
 
     /// The servers that have to tell.
@@ -83,10 +87,16 @@ impl Returning {
     }
 
     /// Who leads, and with what. `patient`: others may still come.
-    pub(super) fn leader(&self, servers: u32, patient: bool, highest_view: bool) -> Result<(Member, Held), Waiting> {
+    pub(super) fn leader(
+        &self,
+        told: &Told,
+        servers: u32,
+        patient: bool,
+        highest_view: bool,
+    ) -> Result<(Member, Held), Waiting> {
         let wanted = self.wanted(servers);
-        let of = |rank: &Rank| self.told.get(rank).and_then(|(_, held)| *held).filter(|held| self.counts(held));
-        let silent: Vec<Rank> = wanted.iter().filter(|rank| !self.told.contains_key(rank)).copied().collect();
+        let of = |rank: &Rank| told.get(rank).and_then(|(_, shelf)| shelf.held).filter(|held| self.counts(held));
+        let silent: Vec<Rank> = wanted.iter().filter(|rank| !told.contains_key(rank)).copied().collect();
         let empty: Vec<Rank> =
             wanted.iter().filter(|rank| of(rank).is_none() && !silent.contains(rank)).copied().collect();
         let there = wanted.iter().any(|rank| of(rank).is_some());
@@ -95,7 +105,7 @@ impl Returning {
         if !there || !(all || (self.some_are_enough && (!patient || silent.is_empty()))) {
             return Err(if silent.is_empty() { Waiting::Empty(empty) } else { Waiting::Silent(silent) });
         }
-        let told = self.told.values().filter_map(|(member, held)| Some((*member, (*held)?)));
+        let told = told.values().filter_map(|(member, shelf)| Some((*member, shelf.held?)));
         let best = if highest_view {
             let counting = told.filter(|(_, held)| self.counts(held));
             counting.max_by_key(|(member, held)| (held.epoch, held.view, held.op, std::cmp::Reverse(member.rank)))
@@ -109,26 +119,34 @@ impl Returning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::protocol::Incarnation;
+    use crate::core::protocol::{Incarnation, ViewNumber};
     use crate::core::store::OpNumber;
 
     fn member(rank: u32, life: u64) -> Member {
         Member { rank: Rank(rank), incarnation: Incarnation(life) }
     }
 
-    fn returning(told: &[(u32, Option<(u64, u64)>)]) -> Returning {
+    fn returning() -> Returning {
         let view = View { number: ViewNumber(7), epoch: 1, primary: member(1, 1), backups: vec![member(2, 1)] };
-        let held = |rank: u32, (view, op): (u64, u64)| {
-            let (holder, view, op) = (member(rank, 1), ViewNumber(view), OpNumber(op));
-            Held { holder, view, epoch: 1, op }
+        Returning { last: Some(view.into()), ..Returning::default() }
+    }
+
+    fn told(told: &[(u32, Option<(u64, u64)>)]) -> Told {
+        let shelf = |rank: u32, has: Option<(u64, u64)>| {
+            let held = has.map(|(view, op)| Held {
+                holder: member(rank, 1),
+                view: ViewNumber(view),
+                epoch: 1,
+                op: OpNumber(op),
+            });
+            Shelf { held, lives: None }
         };
-        let told = told.iter().map(|(rank, has)| (Rank(*rank), (member(*rank, 9), has.map(|has| held(*rank, has)))));
-        Returning { last: Some(view.into()), from: None, told: told.collect(), some_are_enough: false }
+        told.iter().map(|(rank, has)| (Rank(*rank), (member(*rank, 9), shelf(*rank, *has)))).collect()
     }
 
     #[test]
     fn all_members_are_waited_for_and_the_highest_view_leads() {
-        let leader = |told: &[(u32, Option<(u64, u64)>)]| returning(told).leader(3, true, true);
+        let leader = |has: &[(u32, Option<(u64, u64)>)]| returning().leader(&told(has), 3, true, true);
         assert_eq!(leader(&[]), Err(Waiting::Silent(vec![Rank(1), Rank(2)])));
         assert_eq!(leader(&[(2, Some((7, 5))), (3, Some((7, 9)))]), Err(Waiting::Silent(vec![Rank(1)])));
         assert_eq!(leader(&[(1, None), (2, Some((7, 5)))]), Err(Waiting::Empty(vec![Rank(1)])));
@@ -140,28 +158,43 @@ mod tests {
 
     #[test]
     fn the_longest_log_is_not_the_one() {
-        let three = returning(&[(1, Some((7, 8))), (2, Some((7, 8))), (3, Some((5, 99)))]);
-        assert_eq!(three.leader(3, true, true).unwrap().0, member(1, 9));
-        assert_eq!(three.leader(3, true, false).unwrap().0, member(3, 9), "without the rule");
+        let three = told(&[(1, Some((7, 8))), (2, Some((7, 8))), (3, Some((5, 99)))]);
+        assert_eq!(returning().leader(&three, 3, true, true).unwrap().0, member(1, 9));
+        assert_eq!(returning().leader(&three, 3, true, false).unwrap().0, member(3, 9), "without the rule");
     }
 
     #[test]
     fn one_is_enough_if_it_has_everything_on_its_disk() {
-        let mut one = returning(&[(2, Some((7, 5))), (3, Some((7, 9)))]);
-        one.some_are_enough = true;
-        assert_eq!(one.leader(3, true, true), Err(Waiting::Silent(vec![Rank(1)])), "after a moment's wait");
-        assert_eq!(one.leader(3, false, true).unwrap().0, member(2, 9));
-        one.told.remove(&Rank(2));
-        assert!(one.leader(3, false, true).is_err(), "server 3 was no member");
+        let one = Returning { some_are_enough: true, ..returning() };
+        let mut has = told(&[(2, Some((7, 5))), (3, Some((7, 9)))]);
+        assert_eq!(one.leader(&has, 3, true, true), Err(Waiting::Silent(vec![Rank(1)])), "after a moment's wait");
+        assert_eq!(one.leader(&has, 3, false, true).unwrap().0, member(2, 9));
+        has.remove(&Rank(2));
+        assert!(one.leader(&has, 3, false, true).is_err(), "server 3 was no member");
     }
 
     #[test]
     fn without_the_last_view_all_servers_are_waited_for() {
-        let mut lost = returning(&[(2, Some((7, 5))), (3, Some((8, 3)))]);
-        (lost.last, lost.some_are_enough) = (None, true);
-        assert_eq!(lost.leader(3, true, true), Err(Waiting::Silent(vec![Rank(1)])));
-        lost.told.insert(Rank(1), (member(1, 9), None));
-        assert_eq!(lost.leader(3, true, true).unwrap().0, member(3, 9));
-        assert_eq!((lost.newest_view(), lost.newest_epoch()), (ViewNumber(8), 1));
+        let lost = Returning { some_are_enough: true, ..Returning::default() };
+        let mut has = told(&[(2, Some((7, 5))), (3, Some((8, 3)))]);
+        assert_eq!(lost.leader(&has, 3, true, true), Err(Waiting::Silent(vec![Rank(1)])));
+        has.extend(told(&[(1, None)]));
+        assert_eq!(lost.leader(&has, 3, true, true).unwrap().0, member(3, 9));
+    }
+
+    #[test]
+    fn an_epoch_that_no_disk_knows_of_has_never_begun() {
+        let last = returning();
+        let nothing = |lives: &[u64]| {
+            let lives = lives.first().zip(lives.last()).map(|(first, last)| (member(2, *first), member(2, *last)));
+            Shelf { held: None, lives }
+        };
+        assert!(last.is_stillborn(Rank(2), &nothing(&[1])) && last.is_stillborn(Rank(2), &nothing(&[1, 5])));
+        assert!(!last.is_stillborn(Rank(2), &nothing(&[])), "its log is gone, or damaged");
+        assert!(!last.is_stillborn(Rank(2), &nothing(&[2, 5])), "its log is another one, and younger");
+        assert!(!last.is_stillborn(Rank(3), &nothing(&[1])), "it was no member");
+        let (_, has) = told(&[(2, Some((7, 0)))])[&Rank(2)];
+        let has = |epoch| Shelf { held: has.held.map(|held| Held { epoch, ..held }), ..nothing(&[1]) };
+        assert!(!last.is_stillborn(Rank(2), &has(1)) && last.is_stillborn(Rank(2), &has(0)));
     }
 }

@@ -35,7 +35,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order in which they are explained.
-    pub const ALL: [Rule; 9] = [
+    pub const ALL: [Rule; 12] = [
         Self::WaitForAll,
         Self::Lease,
         Self::Fencing,
@@ -45,10 +45,16 @@ impl Rule {
         Self::Tail,
         Self::Confirm,
         Self::ProofOfDeath,
+        Self::SyncBeforeAck,
+        Self::PersistView,
+        Self::RecoverHighestView,
     ];
 
-    /// Those that are about disks, in the order in which they are explained.
-    pub const OF_DISKS: [Rule; 3] = [Self::SyncBeforeAck, Self::PersistView, Self::RecoverHighestView];
+    /// True for those that are about disks: without disks they change nothing.
+    #[must_use]
+    pub fn is_of_disks(self) -> bool {
+        matches!(self, Self::SyncBeforeAck | Self::PersistView | Self::RecoverHighestView)
+    }
 
     /// The name on the command line.
     #[must_use]
@@ -118,7 +124,7 @@ impl FromStr for Rule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rule = Self::ALL.into_iter().chain(Self::OF_DISKS).find(|rule| text.eq_ignore_ascii_case(rule.name()));
+        let rule = Self::ALL.into_iter().find(|rule| text.eq_ignore_ascii_case(rule.name()));
         rule.ok_or_else(|| format!("the rules are {}", Self::names()))
     }
 }
@@ -175,7 +181,7 @@ impl Rules {
 
     /// The rules that are switched off.
     pub fn switched_off(self) -> impl Iterator<Item = Rule> {
-        Rule::ALL.into_iter().chain(Rule::OF_DISKS).filter(move |rule| !self.on(*rule))
+        Rule::ALL.into_iter().filter(move |rule| !self.on(*rule))
     }
 }
 

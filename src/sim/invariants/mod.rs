@@ -32,7 +32,6 @@ use crate::core::node::ServerHost;
 use crate::core::protocol::{
     Config, CrashPoint, Event, METADATA, Message, Metadata, Rank, Reason, Role, Time, ViewNumber,
 };
-use crate::core::store::OpNumber;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -99,12 +98,6 @@ impl Invariants {
             with_tail: ViewNumber(0),
             has_disks: false,
         }
-    }
-
-    /// Something was acknowledged in this epoch.
-    #[must_use]
-    pub fn has_acknowledged(&self, epoch: u32) -> bool {
-        self.durability.acknowledged(epoch) > OpNumber(0)
     }
 
     /// Servers have disks: what no memory holds may be there.
@@ -212,11 +205,12 @@ impl Invariants {
                 self.note(if self.has_disks { Ok(()) } else { result });
                 Situation::Forgot
             }
-            Event::Operator { what } if rank != METADATA && !what.starts_with("the log of server") => {
+            Event::Operator { what } if rank != METADATA => {
                 // Nothing garbles messages here, so a snapshot that does not fit was made wrong.
                 self.note(Err(Violation::new("prefix", format!("server {rank} refuses its state: {what}"))));
                 return;
             }
+            Event::LogDamaged { .. } => Situation::DamageTold,
             Event::GaveUp { .. } => Situation::Unknown,
             Event::RoleChanged { from: Role::Joining, to: Role::Down, .. } => Situation::JoinInterrupted,
             Event::RoleChanged { from: Role::Idle, to: Role::Joining, .. } => Situation::IdleRecruited,

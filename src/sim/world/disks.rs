@@ -2,15 +2,12 @@
 
 use super::World;
 use crate::core::disk::{Fsync, Owner};
-use crate::core::node::{DiskOrder, FrontHost, ServerHost};
+use crate::core::node::{DiskOrder, FrontHost, ServerHost, first_life};
 use crate::core::protocol::{Incarnation, METADATA, Rank, Recovered, Time};
 use crate::sim::coverage::{Fault, Situation};
 use crate::sim::platter::Platter;
 use crate::sim::work::Work;
 use std::collections::BTreeMap;
-
-/// Every start of the cluster begins with lives of its own million.
-const LIVES_PER_RUN: u64 = 1_000_000;
 
 /// The disks of all servers, and of the metadata server.
 #[derive(Debug)]
@@ -57,20 +54,9 @@ impl World {
         let Some(disks) = &mut self.disks else { return };
         let (setup, run) = (self.setup.clone(), disks.run);
         let one_is_enough = disks.fsync == Fsync::Always;
-        let incarnation = Incarnation(run * LIVES_PER_RUN + 1);
-        let mut had: BTreeMap<Rank, Recovered> = BTreeMap::new();
-        for (rank, platter) in &mut disks.platters {
-            platter.restart();
-            let told = platter.read().unwrap_or_else(|_| {
-                self.invariants.coverage.meet(Situation::DamageTold);
-                Recovered::default()
-            });
-            if std::mem::take(&mut platter.torn_bytes) > 0 {
-                self.invariants.coverage.meet(Situation::TornEnd);
-            }
-            had.insert(*rank, told);
-        }
+        let ranks: Vec<Rank> = disks.platters.keys().copied().collect();
         disks.run += 1;
+        let mut had: BTreeMap<Rank, Recovered> = ranks.into_iter().map(|rank| (rank, self.open_disk(rank))).collect();
         for rank in setup.config.client_ranks() {
             let had = had.remove(&rank).unwrap_or_default();
             let front = FrontHost::new(rank, rank.0, &setup).with_disk(&setup, run, had, one_is_enough);
@@ -78,11 +64,65 @@ impl World {
         }
         for rank in setup.config.server_ranks() {
             let had = had.remove(&rank).unwrap_or_default();
-            let mut host = ServerHost::with_disk(rank, incarnation, rank.0, setup.clone(), had);
-            host.set_detail(true);
-            self.servers.insert(rank, host);
+            self.start_server(rank, first_life(run), had);
         }
         self.record(self.record);
+    }
+
+    /// A new process reads what is on its disk.
+    fn open_disk(&mut self, rank: Rank) -> Recovered {
+        let Some(platter) = self.disks.as_mut().and_then(|disks| disks.platters.get_mut(&rank)) else {
+            return Recovered::default();
+        };
+        platter.restart();
+        let had = platter.read();
+        if std::mem::take(&mut platter.torn_bytes) > 0 {
+            self.invariants.coverage.meet(Situation::TornEnd);
+        }
+        had.unwrap_or_else(|_| {
+            self.invariants.coverage.meet(Situation::DamageTold);
+            Recovered::default()
+        })
+    }
+
+    fn start_server(&mut self, rank: Rank, incarnation: Incarnation, had: Recovered) {
+        let mut host = ServerHost::with_disk(rank, incarnation, rank.0, self.setup.clone(), had);
+        host.set_detail(true);
+        self.servers.insert(rank, host);
+    }
+
+    /// A server's disk fails, and with it the server ends.
+    pub fn fail_disk(&mut self, rank: Rank) {
+        let Some(platter) = self.disks.as_mut().and_then(|disks| disks.platters.get_mut(&rank)) else { return };
+        platter.fail();
+        self.with_server(rank, Work::default(), |server, _, now, out| {
+            server.disk_failed(now, "input/output error".into(), out);
+        });
+        self.network.die(rank, self.now);
+        self.after_step();
+    }
+
+    /// Servers whose disks have failed.
+    #[must_use]
+    pub fn failed_disks(&self) -> Vec<Rank> {
+        self.servers.values().filter(|host| host.has_failed_disk()).map(ServerHost::rank).collect()
+    }
+
+    /// A new process is started in the place of this server's, and reads its disk.
+    pub fn replace(&mut self, rank: Rank) {
+        let incarnation = self.servers[&rank].status(self.local(rank)).incarnation;
+        let had = self.open_disk(rank);
+        self.inbox.remove(&rank);
+        self.start_server(rank, incarnation, had);
+        self.record(self.record);
+        self.after_step();
+    }
+
+    /// From now on a write takes so many times what it takes on a good disk: on the disk of this rank.
+    pub fn set_disk_pace(&mut self, rank: Rank, pace: u32) {
+        if let Some(platter) = self.disks.as_mut().and_then(|disks| disks.platters.get_mut(&rank)) {
+            platter.set_pace(pace);
+        }
     }
 
     /// Everything is killed at once, and starts again; with `power`, the machines stop too. One server's log may be

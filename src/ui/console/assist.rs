@@ -108,7 +108,11 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
             let groups = Group::ALL.iter().map(|group| group.name());
             all().map(|spec| spec.name).chain(groups).chain(GROUPS).chain(["keyboard"]).map(str::to_owned).collect()
         }
-        Kind::Rule | Kind::Scene => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
+        Kind::Rule => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
+        Kind::Scene => {
+            let rules = Rule::ALL.into_iter().filter(|rule| !rule.is_of_disks());
+            rules.map(|rule| rule.name().to_owned()).collect()
+        }
         Kind::Point => CrashPoint::ALL.map(|point| point.name().to_owned()).to_vec(),
         Kind::Deed => Meddling::ALL.map(|deed| deed.name().to_owned()).to_vec(),
         Kind::Motif => ["screen", "diagram"].map(str::to_owned).to_vec(),

@@ -710,8 +710,8 @@ fn text_or(text: String, when_empty: &str) -> String {
 /// What `RULE` answers: a line for each rule, or for this one.
 fn rules_text(rules: Rules, only: Option<Rule>) -> String {
     let line = |rule: Rule| match rules.on(rule) {
-        true => format!("{rule:<18}on   {}", rule.says()),
-        false => format!("{rule:<18}OFF  {}", rule.without()),
+        true => format!("{rule:<21}on   {}", rule.says()),
+        false => format!("{rule:<21}OFF  {}", rule.without()),
     };
     let asked = Rule::ALL.into_iter().filter(|rule| only.is_none_or(|only| only == *rule));
     asked.map(line).collect::<Vec<_>>().join("\n")

@@ -222,6 +222,10 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
         Event::CameBack { op } => {
             (Weight::Turn, format!("{server} leads with its disk, up to op {op} (recover-highest-view)"))
         }
+        Event::LogDamaged { .. } => {
+            (Weight::Turn, format!("the log of {server} is damaged: it takes all from the others"))
+        }
+        Event::DiskFailed { .. } => (Weight::Turn, format!("the disk of {server} fails: what it says counts no more")),
         Event::GaveUp { client, seq } => {
             (Weight::Act, format!("client {client} gives up on request {seq}: it may have happened, or not"))
         }
@@ -381,6 +385,8 @@ mod tests {
             Event::Recovered { incarnation: Incarnation(123) },
             Event::Restarted { incarnation: Incarnation(123), op: OpNumber(1_234_567) },
             Event::CameBack { op: OpNumber(1_234_567) },
+            Event::LogDamaged { what: "what is here is not what was written".into() },
+            Event::DiskFailed { what: "No space left on device".into() },
             Event::GaveUp { client: ClientId(9), seq: Seq(12_345) },
         ];
         for to in [Role::Down, Role::Idle, Role::Joining, Role::Backup, Role::Primary] {

@@ -27,6 +27,9 @@ pub(super) struct Diary {
     /// With this ticket, everything up to that write will be.
     coming: VecDeque<(Ticket, OpNumber)>,
     durable: Ticket,
+    /// With this ticket, the disk knows of this life. Nobody hears of the life before: what is on the disk afterwards
+    /// tells what it has not been part of.
+    born: Option<Ticket>,
     records: Vec<Record>,
     /// What the last record of a view said.
     holder: Option<(Member, Arc<View>)>,
@@ -87,10 +90,29 @@ impl Diary {
         ticket
     }
 
-    /// What is on the disk counts no more.
-    pub(super) fn forget(&mut self, member: Member) {
-        self.write(Record::Forgot { member });
+    /// This life begins, with what is on the disk.
+    pub(super) fn live(&mut self, member: Member) {
+        self.born = Some(self.write(Record::Life { member }));
+    }
+
+    /// What is on the disk counts no more. `new`: a life begins with that.
+    pub(super) fn forget(&mut self, member: Member, new: bool) {
+        let ticket = self.write(Record::Forgot { member });
         self.void();
+        if new {
+            self.born = Some(ticket);
+        }
+    }
+
+    /// Nobody may hear of this life yet.
+    pub(super) fn is_unborn(&self) -> bool {
+        self.born.is_some()
+    }
+
+    /// True once: when everybody may.
+    pub(super) fn is_born_now(&mut self) -> bool {
+        let durable = self.durable;
+        self.born.take_if(|ticket| *ticket <= durable).is_some()
     }
 
     /// The log so far counts no more: another state will come, or none.

@@ -3,7 +3,7 @@
 use super::Core;
 use super::diary::Ticket;
 use super::transfer::TRANSFER_WINDOW;
-use crate::core::protocol::message::{Held, Message, Offer, SnapshotPart};
+use crate::core::protocol::message::{Held, Message, Offer, Shelf, SnapshotPart};
 use crate::core::protocol::view::{Member, Rank, View};
 use crate::core::protocol::{Event, Outbox, Record, Recovered, Role, Time};
 use crate::core::store::{Importer, LogEntry, OpNumber, Store};
@@ -27,6 +27,8 @@ pub struct Joining {
     ack_due: bool,
     /// What was on the disk when this life began.
     held: Option<Box<Recovered>>,
+    /// Who has written to the disk since the newest view that is on it.
+    lives: Option<(Member, Member)>,
 }
 
 /// Where the state comes from.
@@ -61,8 +63,9 @@ impl Joining {
 
     /// With what was on the disk.
     pub(super) fn with_held(had: Recovered) -> Self {
+        let lives = had.since.zip(had.member);
         let held = had.holder.is_some().then(|| Box::new(had));
-        Self { held, ..Self::default() }
+        Self { held, lives, ..Self::default() }
     }
 
     /// What was on the disk, in short.
@@ -70,6 +73,11 @@ impl Joining {
         let had = self.held.as_ref()?;
         let (holder, view) = had.holder.as_ref()?;
         Some(Held { holder: *holder, view: view.number, epoch: view.epoch, op: had.op() })
+    }
+
+    /// The same, for the metadata server.
+    pub(super) fn shelf(&self) -> Shelf {
+        Shelf { held: self.held(), lives: self.lives }
     }
 
     pub(super) fn drop_held(&mut self, out: &mut Outbox) {

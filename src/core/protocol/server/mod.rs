@@ -41,7 +41,7 @@ mod transfer;
 
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
-use super::{Config, Doom, Event, History, Outbox, Record, Recovered, Rule, Rules, Time};
+use super::{Config, Doom, Event, History, Outbox, Recovered, Rule, Rules, Time};
 use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store};
 use backup::Backup;
 use diary::{Diary, Ticket};
@@ -361,8 +361,13 @@ impl Server {
         let mut server = Self::new(me, config);
         let mut diary = Diary::new(written);
         // What no view vouches for is not to be gone on with.
-        let counts = had.holder.is_some();
-        diary.write(if counts { Record::Life { member: me } } else { Record::Forgot { member: me } });
+        let counts = had.holder.is_some() || had.op() == OpNumber(0);
+        if counts {
+            diary.live(me)
+        } else {
+            diary.forget(me, true)
+        }
+        server.next_announce = Time::NEVER;
         server.core.diary = Some(diary);
         server.state = RoleState::Joining(Box::new(Joining::with_held(had)));
         server
@@ -372,6 +377,9 @@ impl Server {
     pub fn durable(&mut self, now: Time, ticket: Ticket, out: &mut Outbox) {
         let Some(diary) = &mut self.core.diary else { return };
         let news = diary.durable(ticket);
+        if diary.is_born_now() {
+            self.next_announce = Time::default();
+        }
         match &mut self.state {
             _ if self.core.retired.is_some() => {}
             RoleState::Joining(joining) => joining.on_durable(&self.core, out),
@@ -607,7 +615,7 @@ impl Server {
                 && self.core.diary.is_some()
                 && joining.is_blank()
             {
-                out.send(METADATA, Message::Held { member, held: joining.held() });
+                out.send(METADATA, Message::Held { member, shelf: joining.shelf() });
             }
         }
         if self.core.retired.is_some() {
@@ -736,7 +744,7 @@ impl Server {
         let Some(held) = joining.held() else { return };
         if held.epoch != view.epoch || (member && view.primary != self.core.me) {
             joining.drop_held(out);
-            self.core.diary.iter_mut().for_each(|diary| diary.forget(self.core.me));
+            self.core.diary.iter_mut().for_each(|diary| diary.forget(self.core.me, false));
         }
     }
 
@@ -748,7 +756,9 @@ impl Server {
             out.tell(Event::Forgot { incarnation: self.core.me.incarnation });
         }
         self.core.install(Store::default(), out);
-        self.core.diary.iter_mut().for_each(|diary| diary.forget(self.core.me));
+        if let Some(diary) = &mut self.core.diary {
+            diary.forget(self.core.me, !stays_member);
+        }
         let recruited = matches!(&self.state, RoleState::Joining(joining) if joining.is_recruited());
         self.core.begin_life(now);
         let joining = Joining::new(recruited, self.core.next_join());
@@ -756,7 +766,8 @@ impl Server {
         if let RoleState::Joining(joining) = before {
             out.rubbish.extend(joining.into_rest());
         }
-        self.next_announce = Time::default();
+        let is_unborn = self.core.diary.as_ref().is_some_and(Diary::is_unborn);
+        self.next_announce = if is_unborn { Time::NEVER } else { Time::default() };
     }
 
     fn take_role(&mut self, now: Time, view: &Arc<View>, same_primary: bool, out: &mut Outbox) {

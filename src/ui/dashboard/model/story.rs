@@ -178,6 +178,7 @@ pub fn sentence(rank: Rank, event: &Event) -> Option<(Tone, String)> {
             (Tone::State, format!("server {rank} left the view, starts empty as incarnation {incarnation}"))
         }
         Event::Crashed { .. } => (Tone::Bad, format!("server {rank} {event}")),
+        Event::LogDamaged { .. } | Event::DiskFailed { .. } => (Tone::Bad, format!("server {rank}: {event}")),
         Event::Spared { .. } => (Tone::Doubt, event.to_string()),
         Event::Recovered { incarnation } => {
             (Tone::State, format!("server {rank} restarted empty, incarnation {incarnation}"))
