@@ -136,11 +136,12 @@ fn in_the_simulator_a_cause_is_told_before_its_effect() {
     a_pause_is_told_in_order(&support::sim::recorded("cause-pause.recording", &PAUSE));
 }
 
-/// The script played over MPI, by servers that have been idle for a while. On a busy machine somebody may be suspected
-/// without having been touched; then it is played again.
+/// The script played over MPI, by servers that have been idle for a while; slowly, so that on a busy machine nobody is
+/// suspected who was not touched. Should it happen all the same, it is played again.
 #[cfg(feature = "mpi")]
 fn over_mpi(name: &str, script: &[&str]) -> Recording {
-    let (file, words) = arguments(name, &[&["SLEEP 1"], script].concat());
+    let (file, mut words) = arguments(name, &[&["SLEEP 1"], script].concat());
+    words.extend(["--pace".to_owned(), "4".to_owned()]);
     let place = support::job::Place::new();
     let _turn = support::job::Turn::take();
     let play = || {

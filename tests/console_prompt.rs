@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::terminal::{CTRL_C, CTRL_D, CTRL_L, CTRL_X, CTRL_Z, F4, F5, Size, Terminal, UP};
+use support::terminal::{CTRL_C, CTRL_D, CTRL_L, CTRL_X, CTRL_Z, F4, F5, RIGHT, Size, Terminal, UP};
 use understudy::cluster::{Ask, ClusterStatus, Desk, Post, RankStatus, Standing};
 use understudy::core::fault::Control;
 use understudy::core::protocol::Outcome;
@@ -286,7 +286,7 @@ fn a_long_line_scrolls_in_its_row() {
     terminal.wait("a letter more", |t| t.last().starts_with("understudy[view 1 · primary 1]> XPUT a 00........01"));
     assert_eq!(terminal.cursor(), (row, 33));
     // In the middle both sides are seen.
-    terminal.press(&"\x1b[C".repeat(300));
+    terminal.press(&RIGHT.repeat(300));
     terminal.wait("both sides", |t| {
         let last = t.last();
         let at = usize::from(t.cursor().1);

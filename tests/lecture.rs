@@ -4,15 +4,10 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::terminal::{CTRL_D, F5, Size, Terminal};
+use support::terminal::{CTRL_D, ESCAPE, F2, F5, PAGE_DOWN, PAGE_UP, RIGHT, Size, Terminal};
 use understudy::ui::tour::scenes;
 use understudy::ui::tour::talk::Talk;
 
-const F2: &str = "\x1bOQ";
-const RIGHT: &str = "\x1b[C";
-const ESCAPE: &str = "\x1b";
-const PAGE_UP: &str = "\x1b[5~";
-const PAGE_DOWN: &str = "\x1b[6~";
 /// A page on a terminal of 80 columns and 24 rows.
 const PAGE: (usize, usize) = (76, 15);
 

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 use support::film::{contradictions, svg};
 use support::job::{Place, Turn, UNDERSTUDY};
-use support::terminal::{CTRL_D, F5, Size, Terminal};
+use support::terminal::{CTRL_D, ESCAPE, F2, F5, LEFT, PAGE_DOWN, RIGHT, Size, Terminal};
 
 /// Where the pictures go, if they are wanted.
 fn folder() -> Option<PathBuf> {
@@ -87,12 +87,12 @@ fn play(name: &str, script: &str) {
 /// What a terminal sends for a key.
 fn key(name: &str) -> Option<&'static str> {
     Some(match name {
-        "F2" => "\x1bOQ",
+        "F2" => F2,
         "F5" => F5,
-        "Right" => "\x1b[C",
-        "Left" => "\x1b[D",
-        "PgDn" => "\x1b[6~",
-        "Esc" => "\x1b",
+        "Right" => RIGHT,
+        "Left" => LEFT,
+        "PgDn" => PAGE_DOWN,
+        "Esc" => ESCAPE,
         _ => return None,
     })
 }

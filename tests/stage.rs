@@ -8,7 +8,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::terminal::{CTRL_D, CTRL_X, Size, Terminal};
+use support::terminal::{CTRL_D, CTRL_X, F1, F2, F10, LEFT, RIGHT, Size, Terminal};
 use understudy::cluster::{Desk, News};
 use understudy::core::node::Setup;
 use understudy::core::protocol::{Config, CrashPoint, Time};
@@ -18,10 +18,6 @@ use understudy::ui::commands::moves::Move;
 use understudy::ui::dashboard::{self, Face, Lookback, Model, Theme, ThemeName, view};
 use understudy::ui::stage::live::KEPT_BYTES_MAX;
 use understudy::ui::stage::{LiveStage, Player, Recording};
-
-const F2: &str = "\x1bOQ";
-const RIGHT: &str = "\x1b[C";
-const LEFT: &str = "\x1b[D";
 
 /// A failover, as the screen was told it.
 fn recorded(name: &str) -> Recording {
@@ -545,7 +541,7 @@ fn the_past_can_be_gone_through_hop_by_hop_also_if_nobody_had_frozen_it() {
         }
     }
     // A picture is made of what is looked at, and so is the diagram.
-    terminal.press("\x1b[21~");
+    terminal.press(F10);
     terminal.wait_shows("Prepare op=1 to 2, on its way");
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("past.txt");
     let _ = std::fs::remove_file(&file);
@@ -567,7 +563,7 @@ fn help_lies_over_the_dashboard_and_is_searched_by_typing() {
     // Who starts for the first time sees what to try.
     terminal.wait_shows("Try: PUT color red");
     terminal.wait_shows("COMMAND ? explains one");
-    terminal.press("\x1bOP");
+    terminal.press(F1);
     terminal.wait_shows("GET key");
     terminal.wait_shows("Type a word to search");
     terminal.press("memory");
@@ -578,11 +574,11 @@ fn help_lies_over_the_dashboard_and_is_searched_by_typing() {
     terminal.wait_shows("server 1 · PRIMARY");
     terminal.wait_last("understudy[view 1 · primary 1]>");
     // A command that was found can be given at once; a word that is none does no harm.
-    terminal.press("\x1bOP");
+    terminal.press(F1);
     terminal.press("memory\r");
     terminal.wait_shows("server 1 · PRIMARY");
     terminal.wait("no error", |t| !t.shows("(error)"));
-    terminal.press("\x1bOP");
+    terminal.press(F1);
     terminal.press("PUT color red\r");
     terminal.wait_line("OK");
     terminal.press("APPEND ?\r");

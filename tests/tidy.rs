@@ -349,6 +349,15 @@ fn the_tables_of_the_readme_are_those_of_the_program() {
     }
 }
 
+#[test]
+fn the_readme_shows_every_room() {
+    let readme = std::fs::read_to_string(top().join("README.md")).unwrap_or_default();
+    let is_inside = |room: &str| ROOMS.iter().any(|(other, _)| room.starts_with(&format!("{other}/")));
+    let rooms = ROOMS.iter().map(|(room, _)| *room).filter(|room| !is_inside(room));
+    let missing: Vec<&str> = rooms.filter(|room| !readme.contains(&format!("](src/{room}/mod.rs)"))).collect();
+    assert!(missing.is_empty(), "README.md does not say what lives in {missing:?}");
+}
+
 /// Every rule, what goes wrong without it, and the scene that shows it.
 fn rules_table() -> String {
     let row = |rule: Rule| {

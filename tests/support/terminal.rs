@@ -22,9 +22,17 @@ pub const CTRL_D: &str = "\x04";
 pub const CTRL_L: &str = "\x0c";
 pub const CTRL_X: &str = "\x18";
 pub const CTRL_Z: &str = "\x1a";
+pub const F1: &str = "\x1bOP";
+pub const F2: &str = "\x1bOQ";
 pub const F4: &str = "\x1bOS";
 pub const F5: &str = "\x1b[15~";
+pub const F10: &str = "\x1b[21~";
 pub const UP: &str = "\x1b[A";
+pub const RIGHT: &str = "\x1b[C";
+pub const LEFT: &str = "\x1b[D";
+pub const PAGE_UP: &str = "\x1b[5~";
+pub const PAGE_DOWN: &str = "\x1b[6~";
+pub const ESCAPE: &str = "\x1b";
 
 /// Columns and rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

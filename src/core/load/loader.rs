@@ -84,7 +84,7 @@ impl Loader {
             if now < self.next_at {
                 return None;
             }
-            let earliest = Time(now.0.saturating_sub(u64::try_from(CATCH_UP_MAX.as_nanos()).unwrap_or(0)));
+            let earliest = now - CATCH_UP_MAX;
             self.next_at = self.next_at.max(earliest) + Duration::from_secs_f64(1.0 / rate);
         }
         if self.outstanding.is_empty() {

@@ -144,7 +144,7 @@ impl Observer {
         }
         let more = if self.events.is_empty() { 0 } else { AT_ONCE_EVENTS_MAX };
         let ahead = Duration::from_millis(OBSERVATION_INTERVAL_MS) * (AT_ONCE_MAX + more);
-        Time(self.paced.0.saturating_sub(u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX)))
+        self.paced - ahead
     }
 
     /// The report that is due now, if one is. `state` is asked only then.

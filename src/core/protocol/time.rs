@@ -40,6 +40,14 @@ impl Sub<Time> for Time {
     }
 }
 
+impl Sub<Duration> for Time {
+    type Output = Time;
+    /// Not before the beginning of time.
+    fn sub(self, duration: Duration) -> Time {
+        Time(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:03}ms", self.0 / 1_000_000, self.0 / 1_000 % 1_000)

@@ -257,7 +257,7 @@ impl Model {
 
     /// The client's request was answered (or given up), after `took`.
     fn answered(&mut self, now: Time, command: &str, reply: &str, took: Duration) {
-        let asked = Time(now.0.saturating_sub(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)));
+        let asked = now - took;
         self.asked = None;
         self.latency.record(now, took);
         self.stopwatch.mark(now, Mark::Answer { asked: Some(asked) });

@@ -201,7 +201,7 @@ impl Flights {
         self.flying.retain(|f| f.launched >= since);
         let wait = self.flying.iter().map(|f| f.starts.since(since)).min().unwrap_or_default();
         for flying in &mut self.flying {
-            flying.starts = Time(flying.starts.0 - u64::try_from(wait.as_nanos()).unwrap_or(0));
+            flying.starts = flying.starts - wait;
         }
         let last = self.flying.iter().map(|f| f.starts.since(since)).max();
         last.map_or(Duration::ZERO, |last| (last + IN_THE_AIR).min(STANDS_MAX))

@@ -193,8 +193,7 @@ impl Stopwatch {
                     if let Some(silent_ms) = silent_ms.filter(|_| unseen) {
                         let lost = primary.or(self.lost_at(at)).unwrap_or(Rank(u32::MAX));
                         let silent = Duration::from_millis(silent_ms.min(SILENCE_BELIEVED_MS));
-                        let nanos = u64::try_from(silent.as_nanos()).unwrap_or(0);
-                        let mut dated = Failover::new(Time(at.0.saturating_sub(nanos)), lost);
+                        let mut dated = Failover::new(at - silent, lost);
                         if let Some(suspected) = self.suspected_before(at) {
                             dated.advance(suspected, Mark::Suspected { rank: lost, silent_ms });
                         }
