@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use support::job::{Job, UNDERSTUDY};
 use support::load::number;
 use support::status::Status;
+use understudy::check::witness::KEPT_BYTES_MAX;
 
 /// A cluster in line mode whose servers fail only when they are told to.
 fn cluster(servers: u32, options: &[&str]) -> Job {
@@ -353,6 +354,9 @@ fn many_kills_in_a_row_hold_nobody_up_and_cost_nothing_for_good() {
         eprintln!("rank 0 {rank_zero_then:?} then {rank_zero:?}, mpirun {mpirun_then:?} then {mpirun:?} (files, kB)");
         assert!(rank_zero.0 <= rank_zero_then.0 + 4 && mpirun.0 <= mpirun_then.0 + 4, "descriptors grow");
         assert!(mpirun.1 <= mpirun_then.1 + 8 * 1024, "mpirun grows");
+        // What CHECK will be asked about grows with the load, up to a bound; the kills themselves leave nothing.
+        let history = u64::try_from(KEPT_BYTES_MAX / 1024).expect("a bound");
+        assert!(rank_zero.1 <= rank_zero_then.1 + history + 8 * 1024, "rank 0 grows");
     }
     // The launcher, mpirun, and the ranks: nobody else is kept.
     assert_eq!(job.processes().len(), 2 + after.ranks.len(), "{:?}", job.processes());

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use support::job::{Ended, Job, Place, UNDERSTUDY};
 use support::skip;
+use support::status::Status;
 
 /// Somebody dies, and this long afterwards the user knows.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
@@ -123,6 +124,26 @@ fn a_folder_that_cannot_be_entered_is_no_obstacle() {
         job.expect("GET a", "1");
         job.end(0);
     }
+}
+
+/// What a site has set up about networks contradicts what one machine needs. mpirun would refuse to start.
+#[test]
+fn settings_of_mpi_that_contradict_are_no_obstacle() {
+    let mut job = Job::of(&["--plain", "--failure-rate", "0", "--spares", "0"], |place| {
+        let folder = place.path().join("home/.openmpi");
+        std::fs::create_dir_all(&folder).expect("the place is ours");
+        let settings = "oob_tcp_if_exclude = lo,docker0\nbtl_tcp_if_exclude = lo,docker0\n";
+        std::fs::write(folder.join("mca-params.conf"), settings).expect("the place is ours");
+        Command::new(UNDERSTUDY)
+    });
+    job.expect("PUT a 1", "OK");
+    let before = job.wait_status("whole", Status::is_whole);
+    let primary = before.primary.expect("somebody leads");
+    job.expect("KILL primary", "OK");
+    job.expect("GET a", "1");
+    let replaced = |after: &Status| after.is_whole() && after.pid(primary) != before.pid(primary);
+    job.wait_status("a new process is a member", replaced);
+    job.end(0);
 }
 
 #[test]

@@ -160,6 +160,9 @@ impl Launcher {
             &binary,
             &arguments,
         );
+        if hostfile.is_none() {
+            mpirun.settle_settings(&mut command, private.path())?;
+        }
         mpirun.keep_files_in(&mut command, private.path(), shared.as_ref().map(PrivateDir::path));
         if let Some(shared) = &shared {
             command.env(SHARED_VARIABLE, shared.path());

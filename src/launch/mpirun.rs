@@ -31,6 +31,13 @@ const SPARES: u32 = 2;
 /// The interface of a machine to itself.
 const LOOPBACK: &str = "127.0.0.0/8";
 
+/// It contradicts what is said about [`LOOPBACK`], and mpirun then refuses to start; on one machine it means nothing.
+const CONTRADICTION: &str = "oob_tcp_if_exclude";
+/// Names the files with Open MPI's settings, separated by commas.
+const SETTINGS_VARIABLE: &str = "OMPI_MCA_mca_base_param_files";
+/// Where the settings of all users are: as distributions have it; else it is in mpirun's own tree.
+const SETTINGS_OF_ALL: &str = "/etc/openmpi/openmpi-mca-params.conf";
+
 /// What to say when there is none.
 const INSTALL_HINT: &str = "install one (Debian, Ubuntu: apt-get install -y openmpi-bin libopenmpi-dev libclang-dev; \
      Fedora: dnf install openmpi-devel; macOS: brew install open-mpi)";
@@ -97,8 +104,7 @@ impl Mpirun {
             command.env(YIELD_VARIABLE, "0");
         }
         if hosts.is_none() {
-            // It contradicts what is said below about this machine's own interface; on one machine it means nothing.
-            command.env_remove("OMPI_MCA_oob_tcp_if_exclude");
+            command.env_remove(format!("OMPI_MCA_{CONTRADICTION}"));
         }
         if self.flavour != Flavour::Mpich && rustix::process::geteuid().is_root() {
             command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
@@ -128,6 +134,43 @@ impl Mpirun {
         }
     }
 
+    /// On one machine: if files with MPI's settings contradict what is said here, copies without that are read instead.
+    ///
+    /// # Errors
+    /// When there is no room for the copies.
+    pub fn settle_settings(&self, command: &mut Command, folder: &Path) -> Result<(), String> {
+        if self.flavour != Flavour::OpenMpi4 {
+            return Ok(());
+        }
+        let named = std::env::var_os(SETTINGS_VARIABLE).filter(|names| !names.is_empty());
+        let files: Vec<PathBuf> = match named.as_ref().and_then(|names| names.to_str()) {
+            Some(names) => names.split(',').map(PathBuf::from).collect(),
+            None => self.settings_files(),
+        };
+        let texts: Vec<String> = files.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+        if !texts.iter().any(|text| text.lines().any(is_contradiction)) {
+            return Ok(());
+        }
+        let mut copies = Vec::new();
+        for (number, text) in texts.iter().enumerate() {
+            let copy = folder.join(format!("settings-{number}.conf"));
+            let lines: String = text.lines().filter(|line| !is_contradiction(line)).map(|l| format!("{l}\n")).collect();
+            std::fs::write(&copy, lines)
+                .map_err(|error| format!("cannot write {}: {error}; set TMPDIR", copy.display()))?;
+            copies.push(copy.display().to_string());
+        }
+        command.env(SETTINGS_VARIABLE, copies.join(","));
+        Ok(())
+    }
+
+    /// Those that are read first come first.
+    fn settings_files(&self) -> Vec<PathBuf> {
+        let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(".openmpi/mca-params.conf"));
+        let program = self.program.canonicalize().unwrap_or_else(|_| self.program.clone());
+        let tree = program.parent().and_then(Path::parent).map(|tree| tree.join("etc/openmpi-mca-params.conf"));
+        own.into_iter().chain([PathBuf::from(SETTINGS_OF_ALL)]).chain(tree).collect()
+    }
+
     fn options(&self, ranks: u32, elsewhere: bool, exported: &[&str]) -> Vec<String> {
         let mut options = vec!["-n".into(), ranks.to_string()];
         let mut add = |words: &[&str]| options.extend(words.iter().map(|&word| word.to_owned()));
@@ -154,6 +197,11 @@ impl Mpirun {
         }
         options
     }
+}
+
+/// True for a line of a settings file that gives [`CONTRADICTION`] a value.
+fn is_contradiction(line: &str) -> bool {
+    line.split('=').next().is_some_and(|name| name.trim() == CONTRADICTION)
 }
 
 /// The program of this name in `PATH`; a name with a slash is a path.
@@ -249,6 +297,12 @@ mod tests {
     #[test]
     fn mpich_gets_no_word_that_it_does_not_know() {
         assert_eq!(options(Flavour::Mpich), "-n 3 -launcher fork -disable-auto-cleanup");
+    }
+
+    #[test]
+    fn only_what_contradicts_is_left_out_of_settings() {
+        let lines = ["oob_tcp_if_exclude = lo,docker0", " oob_tcp_if_exclude=lo", "# oob_tcp_if_exclude = lo", "a = b"];
+        assert_eq!(lines.map(is_contradiction), [true, true, false, false]);
     }
 
     #[test]

@@ -335,6 +335,25 @@ fn who_asked_for_a_view_confirms_it_while_it_wants_it() {
     assert_eq!(confirm(&mut primary, &alone), confirmed(&alone, reason), "what was confirmed cannot be taken back");
 }
 
+/// A wish cannot be taken back: the view may come about at any later moment.
+#[test]
+fn who_has_asked_to_be_primary_grants_nothing_more_in_that_view() {
+    let mut backup = Node::backup();
+    [10, 20, 30, 40, 51].into_iter().for_each(|ms| backup.tick(at(ms)));
+    assert!(backup.server.has_proposed());
+    let mine = view(2, TWO, &[]);
+    let heartbeat =
+        Message::Heartbeat { view: ViewNumber(1), commit: OpNumber(0), sent: at(50), round_trip: Duration::ZERO };
+    for ms in [52, 53] {
+        backup.hear(at(ms), ONE.rank, heartbeat.clone());
+        assert!(backup.out.sends.is_empty() && backup.server.has_proposed(), "{:?}", backup.out);
+        backup.hear(at(ms), METADATA, Message::Confirm { to: Arc::clone(&mine), asked: at(ms) });
+        assert_eq!(backup.names(METADATA), ["ChangeView"], "it still wants what it asked for");
+    }
+    backup.hear(at(54), ONE.rank, start(&view(1, ONE, &[TWO])));
+    assert!(backup.out.sends.is_empty(), "{:?}", backup.out);
+}
+
 /// A RESET ends the epoch: a member that was told so serves nobody, and grants nothing, until it hears otherwise.
 #[test]
 fn a_member_that_is_retired_does_nothing_until_there_is_another_view() {

@@ -255,7 +255,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         aliases: &[],
         parameters: &[optional("who", Kind::Server)],
         group: Group::Break,
-        help: "starts a crashed server again, empty; alone: all; 0: with the disks that are there",
+        help: "starts a crashed server again, empty; alone: all; 0: with the disks there are",
         example: "RECOVER",
         row: None,
         build: |a| Ok(Action::Recover(a.optional_who()?)),
