@@ -33,6 +33,10 @@ fn every_page_fits_on_a_small_terminal() {
     let all = scenes::lecture().expect("scenes").into_iter().chain(scenes::of_rules().expect("scenes"));
     for scene in all {
         let name = scene.name.clone();
+        for said in scene.setup.iter().chain(&scene.play).flat_map(|step| &step.says) {
+            let rows = understudy::ui::dashboard::panels::caption::rows(said, 80);
+            assert!(rows.iter().all(|row| row.chars().count() <= 78), "{name}: cut off: {said}");
+        }
         let mut talk = Talk::new(vec![scene], 0);
         let hands: Vec<u32> = talk.scene().expect("one").ask.answers.iter().map(|_| 12).collect();
         talk.count_hands(&hands).expect("one for each");
@@ -79,7 +83,7 @@ fn a_class_guesses_first_then_sees_and_learns_why() {
     }
     terminal.wait_shows("PgDn what was right");
     terminal.press(PAGE_DOWN);
-    terminal.wait_shows("Right is 3: No. And it need not.");
+    terminal.wait_shows("Right: 3. No. And it need not.");
     terminal.wait_shows("You chose 2, which is wrong.");
     terminal.wait_shows("The class: 3 for 1, 12 for 2, 5 for 3: 25% were right");
     terminal.wait_shows("CHECK: linearizable: 3 operations, 0 unknown, 1 failover");

@@ -648,6 +648,7 @@ fn another_client_has_its_own_idea_of_the_primary() {
     let (answers, told) = story(&[]);
     assert_eq!(answers, ["OK", "blue", "OK", "OK", "OK", "OK", "OK", "OK", "(unknown)"], "{told}");
     assert!(told.contains("client 3 asks: GET color"), "{told}");
+    assert!(told.contains("client 3 has its answer: (unknown)"), "{told}");
     // Without leases server 1, which has heard of nothing, answers it: the stale read itself.
     let (answers, told) = story(&["--without", "lease"]);
     assert_eq!(answers.last().map(String::as_str), Some("blue"), "{answers:?} {told}");

@@ -91,7 +91,7 @@ fn they_are_listed_checked_and_told() {
         "3. No. And it need not.",
         "> PAUSE 1",
         "event: view 2: primary 2",
-        "Right is 3",
+        "Right: 3. ",
         "Why: ",
     ] {
         assert!(told.contains(words), "no `{words}` in\n{told}");

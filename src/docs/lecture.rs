@@ -63,7 +63,7 @@
 //! ```sh
 //! understudy tour --plain 3
 //! # → Scene 3 of 10: Dead, or only slow: can the backup tell?
-//! # → Right is 3: No. And it need not.
+//! # → Right: 3. No. And it need not.
 //! ```
 //!
 //! tells a scene in plain lines without colours, boxes or animation, and waits for a guess where somebody can type

@@ -148,11 +148,13 @@ impl fmt::Display for Event {
             }
             Self::ViewChanged { view, reason, asked_by: None } => write!(f, "{view} ({reason})"),
             Self::Serving { view, op } => write!(f, "serves view {view} from op {op}"),
-            Self::TransferStarted { to, keys } => write!(f, "sends {keys} keys to server {}", to.rank),
+            Self::TransferStarted { to, keys } => write!(f, "sends {keys} key{} to server {}", plural(*keys), to.rank),
             Self::CatchUpStarted { to, op, missing } => {
                 write!(f, "server {} has all up to op {op} on its disk, {missing} writes missing", to.rank)
             }
-            Self::TransferDone { to, keys, op } => write!(f, "server {} has the state: {keys} keys, op {op}", to.rank),
+            Self::TransferDone { to, keys, op } => {
+                write!(f, "server {} has the state: {keys} key{}, op {op}", to.rank, plural(*keys))
+            }
             Self::Forgot { incarnation } => {
                 write!(f, "left the view, forgot everything, now incarnation {incarnation}")
             }
@@ -179,4 +181,9 @@ impl fmt::Display for Event {
             Self::Operator { what } => f.write_str(what),
         }
     }
+}
+
+/// `1 key`, `2 keys`.
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }

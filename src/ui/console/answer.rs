@@ -12,6 +12,7 @@
 use super::ascii::ascii;
 use crate::cluster::Executed;
 use crate::core::protocol::Outcome;
+use crate::core::store::bytes::preview;
 use crate::core::store::{Bytes, KeyList, Reply};
 use crate::ui::commands::parse::quote_always;
 
@@ -19,6 +20,9 @@ use crate::ui::commands::parse::quote_always;
 pub const SHOWN_BYTES_MAX: usize = 16 * 1024;
 /// The prompt shows no more keys of one list.
 pub const SHOWN_ITEMS_MAX: usize = 1000;
+
+/// In short an answer has no more characters.
+const IN_SHORT_CHARS_MAX: usize = 24;
 
 /// What became of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +175,14 @@ impl Answer {
             Self::Quit => return,
         }
         out.push(b'\n');
+    }
+
+    /// In a few letters, for the events.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        let mut raw = Vec::new();
+        self.write_raw(&mut raw);
+        preview(raw.strip_suffix(b"\n").unwrap_or(&raw), IN_SHORT_CHARS_MAX)
     }
 
     /// As the prompt shows it, newline included.

@@ -320,7 +320,9 @@ impl ConsoleSession {
         if self.time_stands() {
             return self.desk.control(client, Control::Ask { command }).map(|()| None::<String>).into();
         }
-        self.desk.execute_as(client, command).into()
+        let answer = Answer::from(self.desk.execute_as(client, command));
+        self.desk.note(format!("client {client} has its answer: {}", answer.in_short()));
+        answer
     }
 
     fn crash(&self, who: Who) -> Result<Option<String>, String> {

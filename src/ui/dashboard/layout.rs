@@ -92,14 +92,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The row above the keys, which the panels give up that have it.
-    pub fn take_last_row(&mut self) -> Rect {
-        let row = Rect { y: self.keys.y.saturating_sub(1), ..self.keys };
+    /// So many rows above the keys, which the panels give up that have them.
+    pub fn take_last_rows(&mut self, rows: u16) -> Rect {
+        let place = Rect { y: self.keys.y.saturating_sub(rows), height: rows, ..self.keys };
         for panel in [&mut self.events, &mut self.failover, &mut self.latency] {
-            let kept = row.y.saturating_sub(panel.y);
+            let kept = place.y.saturating_sub(panel.y);
             panel.height = panel.height.min(kept);
         }
-        row
+        place
     }
 }
 

@@ -485,7 +485,7 @@ pub fn plain(theme: &Theme, buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !cell.symbol().is_ascii() {
             let replacement = match cell.symbol() {
-                "·" => "-",
+                "·" | "–" | "—" => "-",
                 "…" => "~",
                 "µ" => "u",
                 "→" | "⇨" => ">",

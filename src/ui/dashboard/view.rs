@@ -88,9 +88,10 @@ pub fn draw(frame: &mut Frame, model: &Model, face: &Face, theme: &Theme, keys: 
     let is_big = theme.big && !face.shows_diagram && layout::detail(area) == Detail::Full;
     let mut last = plan.keys.y;
     if let Some(caption) = &face.caption {
-        let row = plan.take_last_row();
-        last = row.y;
-        caption::draw(buffer, row, caption, theme);
+        let rows = caption::rows(caption, area.width);
+        let place = plan.take_last_rows(u16::try_from(rows.len()).unwrap_or(1));
+        last = place.y;
+        caption::draw(buffer, place, &rows, theme);
     }
     let beside_notice = plan.latency.y == plan.notice.y && !plan.latency.is_empty();
     header::draw(buffer, plan.header, model, theme, now, beside_notice);

@@ -198,7 +198,8 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
             (Weight::Turn, format!("{server} answers in view {view}: it kept all writes, up to op {op} (tail)"))
         }
         Event::TransferStarted { to, keys } => {
-            (Weight::State, format!("{server} sends its {keys} keys to server {}", to.rank))
+            let plural = if *keys == 1 { "" } else { "s" };
+            (Weight::State, format!("{server} sends its {keys} key{plural} to server {}", to.rank))
         }
         Event::CatchUpStarted { to, op, missing } => {
             (Weight::State, format!("server {} has all up to op {op} on its disk: {missing} missing", to.rank))

@@ -204,7 +204,7 @@ mod tests {
         }
         assert_eq!(talk.press(TourKey::Next), TourCue::Truth);
         let truth = talk.truth("linearizable");
-        assert!(truth.contains("Right is 3") && truth.contains("You chose 2, which is wrong"), "{truth}");
+        assert!(truth.contains("Right: 3. ") && truth.contains("You chose 2, which is wrong"), "{truth}");
         assert_eq!(talk.press(TourKey::Next), TourCue::Begin);
         assert_eq!(talk.place(), Some((4, 10)));
     }

@@ -71,7 +71,7 @@ pub fn step(step: &TourStep, done: &PlayedStep) -> String {
 #[must_use]
 pub fn truth(scene: &TourScene, guess: Option<usize>, hands: &[u32], verdict: &str) -> String {
     let right = scene.ask.right;
-    let mut text = paragraph(&format!("Right is {}: ", right + 1), scene.ask.answers.get(right).map_or("", |a| a));
+    let mut text = paragraph(&format!("Right: {}. ", right + 1), scene.ask.answers.get(right).map_or("", |a| a));
     if let Some(guess) = guess {
         let so = if guess == right { "which is right" } else { "which is wrong" };
         text.push_str(&format!("You chose {}, {so}.\n", guess + 1));
