@@ -143,6 +143,7 @@ fn track(plan: &Plan, from: Rank, to: Rank) -> Vec<Position> {
 }
 
 fn flights(buffer: &mut Buffer, plan: &Plan, model: &Model, theme: &Theme, now: Time) {
+    let mut labels = Vec::new();
     for flight in model.flights().in_the_air() {
         let Some(progress) = flight.progress(now) else { continue };
         // Further clients live in the client's box as well.
@@ -166,7 +167,14 @@ fn flights(buffer: &mut Buffer, plan: &Plan, model: &Model, theme: &Theme, now: 
             // The words trail behind the sign.
             let behind = track[place - 1 - label_cols];
             let x = if behind.x < at.x { behind.x } else { at.x + 2 };
-            put(buffer, x, at.y, label_cols as u16, &flight.label, style);
+            labels.push((Rect { x, y: at.y, width: label_cols as u16, height: 1 }, &flight.label, style));
+        }
+    }
+    // What would hide another message, or its words, is left out; the newest come first.
+    for (place, label, style) in labels.into_iter().rev() {
+        let is_free = |position: Position| theme.glyphs.link.contains(&buffer[position].symbol());
+        if place.intersection(buffer.area).positions().all(is_free) {
+            put(buffer, place.x, place.y, place.width, label, style);
         }
     }
 }
