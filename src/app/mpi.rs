@@ -7,7 +7,7 @@ use crate::core::disk::{Fsync, Owner};
 use crate::core::node::{FrontHost, first_life};
 use crate::core::protocol::{METADATA, Rank, Recovered};
 use crate::core::store::{Bytes, ClientId};
-use crate::disk::{Cabinet, Found, Scribe, folder};
+use crate::disk::{Cabinet, Found, OpenError, Scribe, folder};
 use crate::door::Door;
 use crate::launch::args::{Args, BenchArgs, FsyncArg, Place, Tool};
 use crate::launch::{self, Attachment, Order, ParentWatch};
@@ -40,6 +40,9 @@ const EXIT_DEADLINE: Duration = Duration::from_millis(400);
 /// The beginning of 2026. Where nobody knows how often a cluster was started, the minutes since then are counted.
 const RUNS_BEGIN_UNIX_MS: u64 = 1_767_225_600_000;
 const MINUTE_MS: u64 = 60_000;
+/// A folder that is in use is looked at again for this long, this often.
+const FOLDER_PATIENCE: Duration = Duration::from_secs(3);
+const FOLDER_AGAIN: Duration = Duration::from_millis(2);
 
 /// Where random numbers come from that nobody can guess.
 const RANDOM: &str = "/dev/urandom";
@@ -275,8 +278,17 @@ fn disk_of_server(
 
 /// Opens the log of a rank, and starts the thread that writes it.
 fn open_disk(data: &Path, owner: Owner, fsync: Fsync, ringer: Ringer) -> Result<(Scribe, Found), String> {
-    let (cabinet, found) =
-        Cabinet::open(&folder::of_rank(data, owner.rank), owner, fsync).map_err(|error| error.to_string())?;
+    let folder = folder::of_rank(data, owner.rank);
+    let begun = clock::now();
+    // Whose place this process takes is dead already, but the kernel may still be closing its files.
+    let (cabinet, found) = loop {
+        match Cabinet::open(&folder, owner, fsync) {
+            Err(OpenError::InUse(_)) if clock::now().since(begun) < FOLDER_PATIENCE => {
+                std::thread::sleep(FOLDER_AGAIN);
+            }
+            opened => break opened.map_err(|error| error.to_string())?,
+        }
+    };
     if let Some(damage) = &found.damage {
         complain(damage);
     }

@@ -116,10 +116,10 @@ mod tests {
         let me = std::process::id();
         let before = usage(me);
         let begun = std::time::Instant::now();
-        while begun.elapsed() < Duration::from_millis(20) {
-            std::hint::spin_loop();
+        // Where others want the cores, it takes a while to get some of them.
+        while (usage(me) - before).cpu <= Duration::from_millis(2) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "nothing is counted");
         }
-        assert!((usage(me) - before).cpu > Duration::from_millis(2));
         assert!(resident_bytes(me) > 1 << 20);
         assert!(ranks_under(me).is_empty());
     }
