@@ -131,8 +131,8 @@ impl Sockets {
         self.lines.entry(process).or_default().stream = Some(Stream::new(socket));
     }
 
-    /// Goes to `process`, which listens at one of these addresses, or at its local name; unless it was there first: then
-    /// it comes to us. (If each of two went to the other, each way would push the other one aside, again and again.)
+    /// Goes to `process`, which listens at one of these addresses, or at its local name; unless it was there first:
+    /// then it comes to us. (If each of two went to the other, each way would push the other one aside, for ever.)
     pub fn go_to(&mut self, process: Process, addresses: &[SocketAddr]) {
         if process < self.me {
             return;
