@@ -27,7 +27,7 @@ const ANSWERS_BYTES_MAX: usize = 4 << 20;
 const READS_MAX: usize = 512;
 const READS_MIN: usize = 4;
 /// An answer is expected to be so large, in bytes, until there were some.
-const ANSWER_BYTES_EXPECTED: usize = 128 << 10;
+const ANSWER_BYTES_EXPECTED: usize = 256 << 10;
 /// How slowly a large answer is forgotten: by one in so many with each that follows.
 const ANSWER_SHARE: usize = 8;
 /// So many bytes are read ahead of what is under way.
