@@ -367,7 +367,8 @@ impl Metadata {
     /// When [`Metadata::tick`] wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Time {
-        let fence = self.fence.as_ref().map(|fence| fence.over_at.unwrap_or(fence.deadline).min(fence.ask_at));
+        let fence = self.fence.as_ref().filter(|_| self.view.is_some());
+        let fence = fence.map(|fence| fence.over_at.unwrap_or(fence.deadline).min(fence.ask_at));
         // When nobody is there by then, the first announcement decides.
         let forming = self.forming_until().filter(|until| *until > self.ticked);
         let patience = self.started.map(|started| started + self.config.timing.formation);
@@ -412,7 +413,8 @@ impl Metadata {
     /// heard before may be gone.
     pub fn reset(&mut self, now: Time, anyway: bool) {
         self.refusal = None;
-        if anyway || self.view.is_none() {
+        // Of a view that is being written it will be known in a moment: then it has to be fenced as well.
+        if anyway || (self.view.is_none() && !self.is_writing()) {
             self.returning = None;
             self.fence = None;
             self.reset_at = Some(now);
@@ -671,7 +673,8 @@ impl Metadata {
     fn install(&mut self, now: Time, view: Arc<View>, reason: Reason, asked_by: Option<Rank>, out: &mut Outbox) {
         if let Some(fence) = &mut self.fence {
             // Its members have not been asked yet.
-            (fence.over_at, fence.ask_at) = (None, now);
+            let deadline = now + self.config.timing.announce * FENCE_ANNOUNCES;
+            (fence.over_at, fence.ask_at, fence.deadline) = (None, now, deadline);
         }
         if let Some(old) = &self.view {
             assert!(view.number > old.number, "view numbers only grow");

@@ -41,7 +41,7 @@ mod transfer;
 
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
-use super::{Config, Doom, Event, History, Outbox, Recovered, Rule, Rules, Time};
+use super::{Config, Doom, Event, History, Outbox, Record, Recovered, Rule, Rules, Time};
 use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store};
 use backup::Backup;
 use diary::{Diary, Ticket};
@@ -743,8 +743,18 @@ impl Server {
         let RoleState::Joining(joining) = &mut self.state else { return };
         let Some(held) = joining.held() else { return };
         if held.epoch != view.epoch || (member && view.primary != self.core.me) {
+            // That the lives after the one that installed the dropped view have installed none stays on the disk: it
+            // may be all there is to tell that a newer epoch has never begun.
+            let since = joining.shelf().lives.map(|(installer, _)| installer.incarnation.next());
+            let since = since.filter(|since| held.epoch < view.epoch && *since < self.core.me.incarnation);
+            let me = self.core.me;
             joining.drop_held(out);
-            self.core.diary.iter_mut().for_each(|diary| diary.forget(self.core.me, false));
+            if let Some(diary) = &mut self.core.diary {
+                diary.forget(Member { incarnation: since.unwrap_or(me.incarnation), ..me }, false);
+                if since.is_some() {
+                    diary.write(Record::Life { member: me });
+                }
+            }
         }
     }
 
