@@ -64,6 +64,15 @@ fn disks_are_clean() {
     sweep(60, &Chaos { disks: true, ..Chaos::default() });
 }
 
+/// A `RESET` while a view is being written (the first two); the proof that an epoch never began (the others).
+#[test]
+fn seeds_of_disks_that_found_something_stay_clean() {
+    let chaos = Chaos { disks: true, ..Chaos::default() };
+    for seed in [2_467, 2_564, 214, 529] {
+        assert_eq!(run(seed, &chaos).outcome, Outcome::Clean, "{}", chaos.command(seed));
+    }
+}
+
 /// A run on machines that are all alike and never in trouble.
 fn on_good_machines() -> Chaos {
     Chaos { troubles: 0, clocks: 1.0, work: 0.0, ..Chaos::default() }
