@@ -2,7 +2,7 @@
 
 use crate::check::{Judgement, Witness};
 use crate::cluster::{News, Verdict};
-use crate::core::protocol::{Completion, Time};
+use crate::core::protocol::{Completion, Time, plural};
 use crate::core::store::ClientId;
 use crate::launch::args::Args;
 use crate::ui::dashboard::lock;
@@ -178,7 +178,7 @@ fn verdict(judgement: &Judgement) -> Verdict {
 
 /// `1 operation`, `1 234 operations`.
 fn count(number: u64, what: &str) -> String {
-    format!("{} {what}{}", spaced(number), if number == 1 { "" } else { "s" })
+    format!("{} {what}{}", spaced(number), plural(number))
 }
 
 /// `1 234 567`.

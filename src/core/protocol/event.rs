@@ -183,7 +183,8 @@ impl fmt::Display for Event {
     }
 }
 
-/// `1 key`, `2 keys`.
-fn plural(count: u64) -> &'static str {
+/// What makes a plural of a word: `1 key`, `2 keys`.
+#[must_use]
+pub fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }

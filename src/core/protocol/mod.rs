@@ -84,7 +84,7 @@ use crate::core::store::{Store, UnixMs};
 pub use client::{Client, Completion, Outcome};
 pub use detour::{Arrival, Detours};
 pub use durable::{Record, Recovered, Recovery};
-pub use event::{CrashCause, CrashPoint, Doom, Event, Role};
+pub use event::{CrashCause, CrashPoint, Doom, Event, Role, plural};
 pub use history::History;
 pub use kind::MessageKind;
 pub use message::{Message, Reason, Request, SnapshotPart};

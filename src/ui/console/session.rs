@@ -20,7 +20,7 @@ use super::knowledge::{Knowledge, Picture};
 use crate::cluster::{ClusterStatus, Desk, Post, Standing};
 use crate::core::fault::{Control, Meddling};
 use crate::core::load::{LoadOrder, Report};
-use crate::core::protocol::{CrashPoint, METADATA, Member, Rank, Rule, Rules, Time};
+use crate::core::protocol::{CrashPoint, METADATA, Member, Rank, Rule, Rules, Time, plural};
 use crate::core::store::Command;
 use crate::ui::commands::action::{Action, LoadWish, Who};
 use crate::ui::commands::help::help;
@@ -112,8 +112,7 @@ struct LastCopy {
 
 impl fmt::Display for LastCopy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.keys == 1 { "" } else { "s" };
-        write!(f, "the only copy of the data ({} key{plural})", self.keys)
+        write!(f, "the only copy of the data ({} key{})", self.keys, plural(self.keys))
     }
 }
 

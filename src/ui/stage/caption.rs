@@ -6,7 +6,7 @@
 use crate::cluster::News;
 use crate::core::fault::Control;
 use crate::core::protocol::{
-    CrashPoint, Event, Flight, METADATA, MessageKind, Observation, Rank, Reason, Role, Time, Timing,
+    CrashPoint, Event, Flight, METADATA, MessageKind, Observation, Rank, Reason, Role, Time, Timing, plural,
 };
 use crate::core::store::OpNumber;
 use crate::core::store::bytes::preview;
@@ -198,8 +198,7 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
             (Weight::Turn, format!("{server} answers in view {view}: it kept all writes, up to op {op} (tail)"))
         }
         Event::TransferStarted { to, keys } => {
-            let plural = if *keys == 1 { "" } else { "s" };
-            (Weight::State, format!("{server} sends its {keys} key{plural} to server {}", to.rank))
+            (Weight::State, format!("{server} sends its {keys} key{} to server {}", plural(*keys), to.rank))
         }
         Event::CatchUpStarted { to, op, missing } => {
             (Weight::State, format!("server {} has all up to op {op} on its disk: {missing} missing", to.rank))

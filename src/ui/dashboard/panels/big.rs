@@ -15,7 +15,7 @@
 //! ```
 
 use super::{put, wrap};
-use crate::core::protocol::Time;
+use crate::core::protocol::{Time, plural};
 use crate::ui::dashboard::model::Model;
 use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
@@ -76,8 +76,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
         let x = put(buffer, area.x + 1, y, NAME_COLS, &format!("server {}", server.rank), bold(theme.text));
         let x = put(buffer, x.max(area.x + NAME_COLS), y, STATE_COLS, &state.to_string(), bold(style));
         if let Some(status) = server.status().filter(|_| !state.is_down()) {
-            let plural = if status.keys == 1 { "" } else { "s" };
-            let known = format!("op {}, {} key{plural}", status.op, status.keys);
+            let known = format!("op {}, {} key{}", status.op, status.keys, plural(status.keys));
             put(buffer, x.max(area.x + NAME_COLS + STATE_COLS), y, area.width, &known, theme.text);
         }
         y += 1;

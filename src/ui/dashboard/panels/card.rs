@@ -13,7 +13,7 @@
 
 use super::{cols, gauge, paint, put, put_right, seconds};
 use crate::cluster::Standing;
-use crate::core::protocol::{Rank, ServerStatus, Time};
+use crate::core::protocol::{Rank, ServerStatus, Time, plural};
 use crate::ui::dashboard::model::Model;
 use crate::ui::dashboard::model::server::{FLASH, Server, ShownKey};
 use crate::ui::dashboard::theme::Theme;
@@ -127,7 +127,7 @@ fn foot(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, state: 
     let style = theme.card(state).0;
     let mut right = area.right() - 2;
     if !matches!(state, Standing::Starting | Standing::Idle | Standing::Down | Standing::Dead) {
-        let text = format!(" {} key{} ", status.keys, if status.keys == 1 { "" } else { "s" });
+        let text = format!(" {} key{} ", status.keys, plural(status.keys));
         put_right(buffer, right, y, area.width - 4, &text, style);
         right -= cols(&text).min(area.width - 4) + 1;
     }

@@ -17,7 +17,7 @@
 use super::{cols, put, put_right, short};
 use crate::cluster::Standing;
 use crate::core::protocol::view::METADATA;
-use crate::core::protocol::{Rank, Role, Time};
+use crate::core::protocol::{Rank, Role, Time, plural};
 use crate::ui::dashboard::model::Model;
 use crate::ui::dashboard::model::diagram::{Arrow, Row};
 use crate::ui::dashboard::model::flights::FlightKind;
@@ -193,8 +193,10 @@ impl<'a> Lanes<'a> {
             }
             Row::Role { .. } => {}
             Row::Silence { lasts, beats, .. } => {
-                let plural = if *beats == 1 { "" } else { "s" };
-                let beats = if *beats == 0 { String::new() } else { format!(", {beats} heartbeat{plural}") };
+                let beats = match *beats {
+                    0 => String::new(),
+                    beats => format!(", {beats} heartbeat{}", plural(beats)),
+                };
                 self.fold(y, &format!("{}{beats}", short(*lasts)), self.theme.faint);
             }
             Row::Missing { count, .. } => self.fold(y, &format!("{count} not shown"), self.theme.doubt),
