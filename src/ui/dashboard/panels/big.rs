@@ -14,7 +14,7 @@
 //!  server 2 answers in view 2, from op 7
 //! ```
 
-use super::{put, wrap};
+use super::{cols, put, wrap};
 use crate::core::protocol::{Time, plural};
 use crate::ui::dashboard::model::Model;
 use crate::ui::dashboard::theme::Theme;
@@ -60,7 +60,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     let fields = [
         ("view", (model.view_number().0.to_string(), bold(theme.view))),
         ("primary", primary),
-        ("failover, ms", stopwatch(model, theme, now)),
+        stopwatch(model, theme, now),
     ];
     let third = area.width / 3;
     for (at, (name, (number, style))) in (0..).zip(fields) {
@@ -91,27 +91,37 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     }
 }
 
-/// The last failover in milliseconds; it runs while the failover does.
-fn stopwatch(model: &Model, theme: &Theme, now: Time) -> (String, Style) {
+/// How long the last failover took, in the unit that gives at most three digits. It runs while the failover does.
+fn stopwatch(model: &Model, theme: &Theme, now: Time) -> (&'static str, (String, Style)) {
     let watch = model.stopwatch();
     let bold = |style: Style| style.add_modifier(Modifier::BOLD);
-    match watch.failover() {
-        None => ("-".to_owned(), theme.faint),
-        Some(_) if watch.is_held() => (watch.runs_for(now).as_millis().to_string(), bold(theme.bad)),
-        Some(_) if watch.is_running() => (watch.runs_for(now).as_millis().to_string(), bold(theme.doubt)),
-        Some(failover) => (failover.total().as_millis().to_string(), theme.strong),
-    }
+    let Some(failover) = watch.failover() else { return ("failover, ms", ("-".to_owned(), theme.faint)) };
+    let (took, style) = if watch.is_held() {
+        (watch.runs_for(now), bold(theme.bad))
+    } else if watch.is_running() {
+        (watch.runs_for(now), bold(theme.doubt))
+    } else {
+        (failover.total(), theme.strong)
+    };
+    let (name, number) = match took.as_micros() {
+        micros @ 0..1_000 if !watch.is_running() => (if theme.ascii { "failover, us" } else { "failover, µs" }, micros),
+        micros @ 0..1_000_000 => ("failover, ms", micros / 1_000),
+        micros => ("failover, s", micros / 1_000_000),
+    };
+    (name, (number.to_string(), style))
 }
 
-/// A number in big digits, as many of them as fit.
+/// A number in big digits, in small ones if they do not fit: a number without its end is another one.
 fn digits(buffer: &mut Buffer, area: Rect, number: &str, size: u16, (dot, style): (&str, Style)) {
+    let width = cols(number) * (3 * DOT_COLS * size + size) - size;
+    if width > area.width {
+        put(buffer, area.x, area.y, area.width, number, style);
+        return;
+    }
     let mut x = area.x;
     for digit in number.chars() {
         let shape = DIGITS[digit.to_digit(10).map_or(DIGITS.len() - 1, |digit| digit as usize)];
         let width = 3 * DOT_COLS * size;
-        if x + width > area.right() {
-            break;
-        }
         for (row, dots) in (0..).zip(shape) {
             let line: String = dots
                 .chars()
@@ -151,6 +161,18 @@ mod tests {
         }
         let ascii: Vec<String> = dark.iter().map(|row| row.replace('█', "#")).collect();
         assert_eq!(rows(ThemeName::Mono, true), ascii);
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_written_small_and_whole() {
+        let area = Rect::new(0, 0, 25, DIGIT_ROWS);
+        let drawn = |number: &str| {
+            let mut buffer = Buffer::empty(area);
+            digits(&mut buffer, area, number, 1, ("#", Style::default()));
+            (0..25).map(|x| buffer[(x, 0)].symbol()).collect::<String>()
+        };
+        assert_eq!(drawn("777").trim_end(), "###### ###### ######");
+        assert_eq!(drawn("1234").trim_end(), "1234");
     }
 
     #[test]
