@@ -399,12 +399,6 @@ impl Server {
         }
     }
 
-    /// What of its log is on its disk, if it has one.
-    #[must_use]
-    pub fn op_on_disk(&self) -> Option<OpNumber> {
-        self.core.diary.as_ref().map(|diary| diary.op().min(self.core.op()))
-    }
-
     /// It is certain that all lives of the server on `rank` before that one are over: their process has ended. This is
     /// a proof and no suspicion: who is dead reads nothing any more, so no lease is waited for.
     pub fn died(&mut self, now: Time, rank: Rank, before: Incarnation, out: &mut Outbox) {
