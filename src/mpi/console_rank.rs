@@ -12,7 +12,7 @@ use super::turn::{self, Acted, Hull, Node};
 use crate::cluster::{Ask, Facts, Lodger, News, Peer, Service};
 use crate::core::node::FrontHost;
 use crate::core::protocol::client::WINDOW_MAX;
-use crate::core::protocol::{Event, METADATA, Rank, Time};
+use crate::core::protocol::{Event, METADATA, Rank, Time, ViewNumber};
 use crate::core::store::ClientId;
 use crate::disk::Scribe;
 use crate::mpi::transport::deathwatch::DeathWatch;
@@ -44,6 +44,8 @@ pub struct ConsoleRank<'a, T> {
     lodger: Option<Box<dyn Lodger>>,
     /// Somebody wants to know what was finished for it.
     is_judged: bool,
+    /// The view that the lodger was last told of.
+    told_view: Option<ViewNumber>,
     next_sight: Time,
 }
 
@@ -67,6 +69,7 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
             next_process_check: Time::default(),
             lodger: None,
             is_judged: true,
+            told_view: None,
             next_sight: Time::default(),
         }
     }
@@ -149,9 +152,15 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
         worked | (self.ranks.submit_all(now, room, &mut |front| lodger.next_command(front.next_seq())) > 0)
     }
 
-    /// Tells the lodger how the cluster is, and the screen how the lodger is.
-    fn tell_lodger(&mut self, now: Time) {
+    /// Tells the lodger how the cluster is, and the screen how the lodger is: when it is `time` for
+    /// that, and of another view at once.
+    fn tell_lodger(&mut self, now: Time, time: bool) {
         let (Some(lodger), Some(metadata)) = (&mut self.lodger, self.ranks.front.metadata()) else { return };
+        let newest = metadata.view().map(|view| view.number);
+        if !time && newest == self.told_view {
+            return;
+        }
+        self.told_view = newest;
         let peer = |rank: Rank| {
             let (op, digest) = self.ranks.status(rank).map_or((0, 0), |status| (status.commit.0, status.digest));
             Peer { rank, pid: self.ranks.pid(rank).unwrap_or(0), op, digest }
@@ -255,13 +264,14 @@ impl<'a, T: Transport + 'a> Node<'a> for ConsoleRank<'a, T> {
         self.ranks.tick(now);
         self.hear(now, false);
         self.service.tend(&self.ranks);
-        if now >= self.next_process_check {
+        let checks = now >= self.next_process_check;
+        if checks {
             self.next_process_check = now + PROCESS_CHECK_INTERVAL;
             self.ranks.check_processes(now);
             self.hear(now, false);
             self.service.tell_why(&self.ranks);
-            self.tell_lodger(now);
         }
+        self.tell_lodger(now, checks);
         let left = self.ranks.carry_out(now);
         if let Some(observation) = self.ranks.front.report(now) {
             self.service.reported(Box::new(observation));
