@@ -14,7 +14,7 @@ use understudy::core::protocol::{Outcome, Rule, Rules, ViewRecord};
 use understudy::core::store::{ClientId, LogEntry, Seq, Stamp, Store};
 use understudy::ui::commands::{Action, keys, parse};
 use understudy::ui::console::knowledge::{FixedKnowledge, Picture, ServerPicture};
-use understudy::ui::console::{Answer, ConsoleSession, ExitStatus, Knowledge, Sight, run_commands, run_lines};
+use understudy::ui::console::{Answer, ConsoleSession, ExitStatus, Knowledge, Resolved, run_commands, run_lines};
 
 /// How long commands on keys that start with `slow` take.
 const SLOW: Duration = Duration::from_millis(600);
@@ -39,7 +39,7 @@ impl Cluster {
         let mut cluster = Cluster { primary: Some(Rank(1)), view: 1, ..Cluster::default() };
         let log = Arc::clone(&cluster.log);
         std::thread::spawn(move || cluster.serve(&asks));
-        (ConsoleSession::new(desk, Arc::new(FixedKnowledge::default()), Sight::Cluster), log)
+        (ConsoleSession::new(desk, Arc::new(FixedKnowledge::default()), Resolved::Cluster), log)
     }
 
     fn serve(&mut self, asks: &Receiver<Ask>) {
@@ -403,7 +403,7 @@ fn screen() -> (ConsoleSession, Arc<FixedKnowledge>, Arc<Mutex<Vec<String>>>) {
         ..Picture::default()
     }));
     let shown: Arc<dyn Knowledge> = Arc::<FixedKnowledge>::clone(&knowledge);
-    (ConsoleSession::new(session.desk().clone(), shown, Sight::Screen), knowledge, log)
+    (ConsoleSession::new(session.desk().clone(), shown, Resolved::Screen), knowledge, log)
 }
 
 fn key(function: u8) -> &'static keys::KeySpec {

@@ -17,7 +17,7 @@ use understudy::core::protocol::Outcome;
 use understudy::core::protocol::{Incarnation, Member, Rank, View, ViewNumber};
 use understudy::core::store::{Bytes, ClientId, LogEntry, OpNumber, Seq, Stamp, Store};
 use understudy::ui::console::answer::Palette;
-use understudy::ui::console::{ConsoleSession, Knowledge, Picture, PromptConfig, Sight, run_prompt};
+use understudy::ui::console::{ConsoleSession, Knowledge, Picture, PromptConfig, Resolved, run_prompt};
 
 /// Where the prompt in the terminal keeps its history.
 const HISTORY: &str = "UNDERSTUDY_TEST_HISTORY";
@@ -126,7 +126,7 @@ fn cluster() -> (Desk, Desk) {
 fn prompt_in_a_terminal() {
     let Some(history) = std::env::var_os(HISTORY) else { return };
     let (desk, status_desk) = cluster();
-    let session = ConsoleSession::new(desk, Arc::new(Asked(status_desk, Instant::now())), Sight::Screen);
+    let session = ConsoleSession::new(desk, Arc::new(Asked(status_desk, Instant::now())), Resolved::Screen);
     let (redraw, redraws) = crossbeam_channel::bounded(1);
     run_prompt(PromptConfig {
         session: Arc::new(session),

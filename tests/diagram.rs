@@ -15,7 +15,7 @@ use understudy::core::node::Setup;
 use understudy::core::protocol::{Config, Flight, METADATA, MessageKind, Observation, Rank, Receipt, Time};
 use understudy::core::store::Command;
 use understudy::sim::World;
-use understudy::ui::dashboard::model::diagram::{Arrow, ENTRIES_MAX, Row};
+use understudy::ui::dashboard::model::diagram::{Arrow, DiagramRow, ENTRIES_MAX};
 use understudy::ui::dashboard::model::flights::FlightKind;
 use understudy::ui::dashboard::{self, Face, Model, Theme, ThemeName, view};
 use understudy::ui::stage::Player;
@@ -88,12 +88,12 @@ impl Audience {
 }
 
 /// Every arrow of these rows: its departure, if it has a row, and its receipts, a loss, or that it is pending.
-fn by_arrow<'a>(rows: &[Row<'a>]) -> Vec<(&'a Arrow, Vec<usize>, Vec<usize>)> {
+fn by_arrow<'a>(rows: &[DiagramRow<'a>]) -> Vec<(&'a Arrow, Vec<usize>, Vec<usize>)> {
     let mut arrows: BTreeMap<*const Arrow, (&Arrow, Vec<usize>, Vec<usize>)> = BTreeMap::new();
     for (place, row) in rows.iter().enumerate() {
         let (arrow, is_departure) = match row {
-            Row::Departure(arrow) => (*arrow, true),
-            Row::Receipt { arrow, .. } | Row::Loss(arrow) | Row::Pending(arrow) => (*arrow, false),
+            DiagramRow::Departure(arrow) => (*arrow, true),
+            DiagramRow::Receipt { arrow, .. } | DiagramRow::Loss(arrow) | DiagramRow::Pending(arrow) => (*arrow, false),
             _ => continue,
         };
         let (_, departures, ends) = arrows.entry(std::ptr::from_ref(arrow)).or_insert((arrow, vec![], vec![]));
@@ -105,25 +105,26 @@ fn by_arrow<'a>(rows: &[Row<'a>]) -> Vec<(&'a Arrow, Vec<usize>, Vec<usize>)> {
 /// `all`: everybody was heard.
 fn judge(audience: &Audience, all: bool) {
     let rows = audience.model.diagram().rows();
-    assert!(rows.iter().map(Row::at).is_sorted(), "time runs downward: {rows:#?}");
+    assert!(rows.iter().map(DiagramRow::at).is_sorted(), "time runs downward: {rows:#?}");
     let arrows = by_arrow(&rows);
     for (arrow, departures, ends) in &arrows {
         assert!(!ends.is_empty(), "{arrow:?} has no end");
-        let is_one = |place: &usize| !matches!(rows[*place], Row::Receipt { .. });
+        let is_one = |place: &usize| !matches!(rows[*place], DiagramRow::Receipt { .. });
         assert!(ends.len() == 1 || !ends.iter().any(is_one), "{arrow:?} ends in several ways");
         assert!(departures.len() <= 1 && departures.iter().all(|left| ends.iter().all(|end| left < end)), "{arrow:?}");
         for end in ends {
             assert!(rows[*end].at() >= arrow.sent, "{arrow:?} is taken in before it left");
-            if let Row::Receipt { late, .. } = &rows[*end] {
+            if let DiagramRow::Receipt { late, .. } = &rows[*end] {
                 assert_eq!(*late, !departures.is_empty(), "{arrow:?}: its departure is in this row, or in one above");
             }
         }
     }
     // While nothing was forgotten: all that was told of is there.
-    let entries = arrows.len() + rows.iter().filter(|row| matches!(row, Row::View { .. } | Row::Mark { .. })).count();
+    let entries = arrows.len()
+        + rows.iter().filter(|row| matches!(row, DiagramRow::View { .. } | DiagramRow::Mark { .. })).count();
     if all && audience.not_told == 0 && entries + rows.len() < ENTRIES_MAX {
         assert_eq!(arrows.len(), audience.sent, "every send is an arrow, a loss, or pending");
-        let shown = rows.iter().filter(|row| matches!(row, Row::Receipt { .. })).count();
+        let shown = rows.iter().filter(|row| matches!(row, DiagramRow::Receipt { .. })).count();
         assert_eq!(shown, audience.received, "and every receipt is one of theirs");
     }
 }
@@ -138,7 +139,7 @@ proptest! {
     ) {
         let setup = Setup { config: Config::new(3), seed, failure_rate: 0.0, recover_after: None, observe: true };
         let mut world = World::new(setup);
-        let shown = dashboard::Setup { servers: 3, seed, failure_rate: 0.0, animated: true };
+        let shown = dashboard::ModelSetup { servers: 3, seed, failure_rate: 0.0, animated: true };
         let mut audience = Audience { model: Model::new(shown, Time(0)), sent: 0, received: 0, not_told: 0 };
         world.run_until(Duration::from_secs(5), |world| world.primary().is_some());
         for (act, micros, backward) in acts {
@@ -194,7 +195,7 @@ fn a_failover_can_be_read_off_it() {
 
 #[test]
 fn what_was_sampled_away_is_said() {
-    let shown = dashboard::Setup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
+    let shown = dashboard::ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
     let mut model = Model::new(shown, Time(0));
     let setup = Setup { config: Config::new(2), seed: 1, failure_rate: 0.0, recover_after: None, observe: true };
     let mut world = World::new(setup);
@@ -202,7 +203,7 @@ fn what_was_sampled_away_is_said() {
     report.flights_dropped = 12;
     model.fold(world.now(), &News::Observation(Box::new(report)));
     let rows = model.diagram().rows();
-    assert!(rows.iter().any(|row| matches!(row, Row::Missing { count: 12, .. })), "{rows:?}");
+    assert!(rows.iter().any(|row| matches!(row, DiagramRow::Missing { count: 12, .. })), "{rows:?}");
     assert!(screen(&model, None, world.now(), (80, 24)).contains("12 not shown"));
 }
 
@@ -248,7 +249,7 @@ fn receipts_that_wait_for_ever_hold_nobody_up() {
     };
     let told = |has_receipts: bool| {
         let reports: Vec<Observation> = (1..200).map(report).collect();
-        let shown = dashboard::Setup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
+        let shown = dashboard::ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
         let mut model = Model::new(shown, Time(0));
         let begun = Instant::now();
         for mut report in reports {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use understudy::core::protocol::{Message, Rank, Role, Server, SnapshotPart, Timing};
 use understudy::core::store::{Chunk, OpNumber, Seq};
-use understudy::sim::{Bend, Chaos, Flaw, Outcome, run_flawed};
+use understudy::sim::{Bend, Chaos, Flaw, RunOutcome, run_flawed};
 
 /// Runs seeds until one fails; an assertion of the protocol is as good as a violation.
 fn noticed(what: &str, flaw: Flaw, seeds: u64) {
@@ -22,8 +22,8 @@ fn noticed_in(chaos: &Chaos, what: &str, flaw: Flaw, seeds: u64) {
     let fails = |seed: &u64| {
         let outcome = catch_unwind(AssertUnwindSafe(|| run_flawed(*seed, chaos, flaw).outcome));
         match outcome {
-            Ok(Outcome::Clean) => false,
-            Ok(Outcome::Violated(violation)) => {
+            Ok(RunOutcome::Clean) => false,
+            Ok(RunOutcome::Violated(violation)) => {
                 println!("{what}: seed {seed} violates {violation}");
                 true
             }

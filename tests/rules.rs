@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use understudy::app::play_scene;
 use understudy::core::protocol::{Rule, Rules};
-use understudy::sim::{Chaos, Outcome, run};
+use understudy::sim::{Chaos, RunOutcome, run};
 use understudy::ui::tour::{PlayedScene, faults, scenes};
 
 /// The property that breaks without a rule (a file in `src/sim/invariants`), and how many seeds may be tried.
@@ -33,14 +33,14 @@ fn break_it(rule: Rule) {
     let with = Chaos { disks: rule.is_of_disks(), ..Chaos::default() };
     let without = Chaos { rules: Rules::without(&[rule]), ..with.clone() };
     for seed in 0..seeds {
-        assert_eq!(run(seed, &with).outcome, Outcome::Clean, "repeat it with: {}", with.command(seed));
+        assert_eq!(run(seed, &with).outcome, RunOutcome::Clean, "repeat it with: {}", with.command(seed));
         match run(seed, &without).outcome {
-            Outcome::Violated(violation) if violation.invariant == property => {
+            RunOutcome::Violated(violation) if violation.invariant == property => {
                 println!("without {rule}: seed {seed} violates {violation}");
                 return;
             }
             // Where one thing goes wrong, another may be noticed first.
-            Outcome::Violated(_) | Outcome::Clean => {}
+            RunOutcome::Violated(_) | RunOutcome::Clean => {}
         }
     }
     panic!("{seeds} seeds without {rule}, and {property} was never violated");

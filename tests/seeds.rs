@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use understudy::sim::invariants::Violation;
-use understudy::sim::{Chaos, Outcome, Record, replay, run};
+use understudy::sim::{Chaos, Recall, RunOutcome, replay, run};
 
 /// Runs seeds `0..seeds` on two threads and panics with the first failing one, and everything needed to repeat it.
 fn sweep(seeds: u64, chaos: &Chaos) {
@@ -13,7 +13,7 @@ fn sweep(seeds: u64, chaos: &Chaos) {
             if seed >= seeds {
                 return None;
             }
-            if let Outcome::Violated(violation) = run(seed, chaos).outcome {
+            if let RunOutcome::Violated(violation) = run(seed, chaos).outcome {
                 next.store(seeds, Ordering::Relaxed);
                 return Some((seed, violation));
             }
@@ -27,7 +27,7 @@ fn sweep(seeds: u64, chaos: &Chaos) {
             .min_by_key(|(seed, _)| *seed)
     });
     if let Some((seed, violation)) = failed {
-        for line in replay(seed, chaos, Record::Recent).1 {
+        for line in replay(seed, chaos, Recall::Recent).1 {
             eprintln!("{:>14} {line}", line.at);
         }
         panic!("{violation}\nseed {seed} with {chaos:?}\nrepeat it with: {}", chaos.command(seed));
@@ -69,7 +69,7 @@ fn disks_are_clean() {
 fn seeds_of_disks_that_found_something_stay_clean() {
     let chaos = Chaos { disks: true, ..Chaos::default() };
     for seed in [2_467, 2_564, 214, 529] {
-        assert_eq!(run(seed, &chaos).outcome, Outcome::Clean, "{}", chaos.command(seed));
+        assert_eq!(run(seed, &chaos).outcome, RunOutcome::Clean, "{}", chaos.command(seed));
     }
 }
 
@@ -86,8 +86,8 @@ fn good_machines_are_clean() {
 /// The seeds, of so many, that violate something.
 fn violations(seeds: u64, chaos: &Chaos) -> Vec<(u64, Violation)> {
     let violation = |seed| match run(seed, chaos).outcome {
-        Outcome::Violated(violation) => Some((seed, violation)),
-        Outcome::Clean => None,
+        RunOutcome::Violated(violation) => Some((seed, violation)),
+        RunOutcome::Clean => None,
     };
     (0..seeds).filter_map(violation).collect()
 }
@@ -139,6 +139,6 @@ fn seeds_that_once_failed_are_clean() {
         (200_140, Chaos { operations: 299, faults: 210, troubles: 440, ..Chaos::default() }),
     ];
     for (seed, chaos) in found {
-        assert_eq!(run(seed, &chaos).outcome, Outcome::Clean, "{}", chaos.command(seed));
+        assert_eq!(run(seed, &chaos).outcome, RunOutcome::Clean, "{}", chaos.command(seed));
     }
 }

@@ -230,7 +230,7 @@ impl Sim {
         std::thread::spawn(move || {
             SimStage::new(World::new(setup), shown, asks, Box::new(move |news| drop(told.send(news)))).run();
         });
-        let setup = dashboard::Setup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
+        let setup = dashboard::ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
         let live = Model::new(setup, Time(0));
         let stage = LiveStage::new(&live, Time(0), Some(desk.clone()), false);
         let mut this = Self { desk, news, clock, live, stage };

@@ -245,6 +245,33 @@ fn only_the_transport_names_mpi() {
     none(&faults);
 }
 
+/// The name of a type that this line defines, if it stands for itself and not in something else.
+fn defined_type(line: &str) -> Option<&str> {
+    let words = line.strip_prefix("pub").map_or(line, |rest| {
+        rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(rest, |(_, rest)| rest).trim_start()
+    });
+    let (kind, rest) = words.split_once(' ')?;
+    let name = &rest[..rest.find(|c| !is_part_of_a_name(c)).unwrap_or(rest.len())];
+    ["struct", "enum", "trait", "type", "union"].contains(&kind).then_some(name)
+}
+
+#[test]
+fn every_type_has_a_name_of_its_own() {
+    let sources = sources(&["src"]);
+    let mut known: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
+    let mut faults = Vec::new();
+    for source in &sources {
+        for (at, line) in source.code_before_tests() {
+            let Some(name) = defined_type(line) else { continue };
+            if let Some(other) = known.insert(name, source.at(at, name)) {
+                faults.push(format!("{}, as {other}", source.at(at, name)));
+            }
+        }
+    }
+    assert!(known.len() > 300, "types are found: {}", known.len());
+    none(&faults);
+}
+
 /// The innermost room that a path (`core::store::glob`) leads into.
 fn innermost(path: &str) -> Option<&'static str> {
     let leads_into = |room: &&str| {

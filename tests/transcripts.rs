@@ -15,7 +15,7 @@ use understudy::core::fault::Control;
 use understudy::core::node::Setup;
 use understudy::core::protocol::{Config, CrashPoint, Event, METADATA, Outcome, Rank};
 use understudy::core::store::{self, Bytes};
-use understudy::sim::{Record, What, World};
+use understudy::sim::{Recall, What, World};
 
 /// Waiting commands give up after this much virtual time.
 const SETTLE_MAX: Duration = Duration::from_secs(7);
@@ -76,14 +76,14 @@ impl Stage {
             world.add_disks(fsync);
         }
         if raw {
-            world.record(Record::Everything);
+            world.record(Recall::Everything);
         } else {
             let primary = Rank(1);
             world.run_until(SETTLE_MAX, |w| {
                 w.servers()[&primary].server().is_some_and(|server| server.serves_reads(w.now()))
             });
             world.run_for(Duration::from_millis(5));
-            world.record(Record::Everything);
+            world.record(Recall::Everything);
         }
         self.world = Some(world);
         Ok(String::new())

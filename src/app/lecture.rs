@@ -11,7 +11,7 @@
 
 use super::notes::NotesFile;
 use super::theatre::{Theatre, arguments};
-use super::{Hand, Known, ModelKnowledge, new_model};
+use super::{Hand, KnownCluster, ModelKnowledge, new_model};
 use crate::cluster::{Desk, News};
 use crate::core::protocol::Time;
 use crate::launch::args::Args;
@@ -22,7 +22,7 @@ use crate::ui::console::answer::Palette;
 use crate::ui::console::ascii::ascii;
 use crate::ui::console::{PrintHandle, Stagehand, TourGuide};
 use crate::ui::dashboard::model::page::Page;
-use crate::ui::dashboard::{KeyHint, Notice, Watched, lock};
+use crate::ui::dashboard::{KeyHint, Notice, WatchedCluster, lock};
 use crate::ui::stage::LiveStage;
 use crate::ui::tour::scene::TourStep;
 use crate::ui::tour::talk::{Talk, TourCue};
@@ -275,13 +275,13 @@ impl Conductor {
         let (model, begun) = (new_model(&args, args.seed.unwrap_or_default(), clock.now()), clock.now());
         let lookback = LiveStage::new(&model, begun, Some(desk.clone()), self.hall.palette.ascii);
         let (model, shows) = (Arc::new(Mutex::new(model)), clock.clone());
-        let guest = Watched::new(Arc::clone(&model), Some(Box::new(lookback)), Box::new(move || shows.now()));
+        let guest = WatchedCluster::new(Arc::clone(&model), Some(Box::new(lookback)), Box::new(move || shows.now()));
         let notices = self.hall.notices.clone();
         let _ = notices.send(Notice::Guest(Some(Box::new(guest))));
         let tell = move |at: Time, news: &News| drop(notices.send(Notice::GuestNews(at, news.clone())));
         *lock(&self.state.scene) = Some(desk.clone());
         let theatre = Theatre::open(&args, clock, Arc::clone(&self.hurry), (desk.clone(), asks), tell)?;
-        self.hall.knowledge.show(Some(Known { model, court: theatre.court() }));
+        self.hall.knowledge.show(Some(KnownCluster { model, court: theatre.court() }));
         self.hall.desk.divert(Some(desk));
         self.theatre = Some(theatre);
         Ok(())

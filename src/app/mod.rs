@@ -42,14 +42,14 @@ use crate::ui::commands::moves::Move;
 use crate::ui::console::answer::Palette;
 use crate::ui::console::ascii::ascii;
 use crate::ui::console::{
-    ConsoleSession, ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, ServerPicture, Sight, Stagehand,
-    Standpoint, TourGuide, run_commands, run_lines, run_prompt,
+    ConsoleSession, ExitStatus, Knowledge, Pager, Picture, PrintHandle, PromptConfig, Resolved, ServerPicture,
+    Stagehand, Standpoint, TourGuide, run_commands, run_lines, run_prompt,
 };
 use crate::ui::dashboard::ThemeName;
 use crate::ui::dashboard::export;
 use crate::ui::dashboard::model::page::Page;
 use crate::ui::dashboard::{
-    self, Chosen, Face, KeyBar, KeyHint, Model, Notice, Painter, Stage, Theme, Watched, layout, lock,
+    self, Chosen, Face, KeyBar, KeyHint, Model, Notice, Painter, Stage, Theme, WatchedCluster, layout, lock,
 };
 use crate::ui::stage::LiveStage;
 use crate::ui::tour::TourScene;
@@ -99,7 +99,7 @@ pub(crate) fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup 
 }
 
 /// The console and what it looks at, over whatever runs the cluster.
-struct Play<'a> {
+struct Playing<'a> {
     args: &'a Args,
     desk: Desk,
     model: Arc<Mutex<Model>>,
@@ -113,7 +113,7 @@ struct Play<'a> {
     tour: Option<(Vec<TourScene>, usize)>,
 }
 
-impl Play<'_> {
+impl Playing<'_> {
     /// Starts the console's threads, runs the cluster on this one until it ends, and gives the exit code.
     /// `cluster` is handed what to tell the news to, and whether single requests are looked at.
     fn run(self, cluster: impl FnOnce(Box<dyn FnMut(News)>, bool)) -> u8 {
@@ -194,7 +194,7 @@ impl Play<'_> {
         pages.lecture = Some(Arc::clone(&lecture));
         let console = Console { tour: Some(Arc::clone(&lecture)), ..console };
         let lookback = LiveStage::new(&lock(&self.model), clock(), simulator, ascii);
-        let own = Watched::new(self.model, Some(Box::new(lookback)), Box::new(move || (self.clock)()));
+        let own = WatchedCluster::new(self.model, Some(Box::new(lookback)), Box::new(move || (self.clock)()));
         let keys = Arc::clone(&lecture);
         let keys = Box::new(move |model: &Model| keys.keys().unwrap_or_else(|| key_bar(model)));
         let stage = stage(self.args, own, (keys, lecture.blank()), pages.size(), region_ready);
@@ -229,7 +229,7 @@ fn one_past(args: &Args) -> Option<&'static str> {
 
 fn new_model(args: &Args, seed: u64, now: Time) -> Model {
     let (servers, failure_rate, animated) = (args.servers, args.failure_rate, !args.no_animation);
-    let mut model = Model::new(dashboard::Setup { servers, seed, failure_rate, animated }, now);
+    let mut model = Model::new(dashboard::ModelSetup { servers, seed, failure_rate, animated }, now);
     model.unsafe_notice = Rules::without(&args.without).warning();
     model.clients = args.clients;
     model
@@ -490,7 +490,7 @@ impl Stagehand for Hand {
 
 fn stage(
     args: &Args,
-    own: Watched,
+    own: WatchedCluster,
     (keys, blank): (KeyBar, Arc<AtomicBool>),
     size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
     printer: crossbeam_channel::Receiver<PrintHandle>,
@@ -543,7 +543,7 @@ struct Console {
 }
 
 impl Console {
-    fn session(&self, sight: Sight) -> ConsoleSession {
+    fn session(&self, sight: Resolved) -> ConsoleSession {
         let desk = self.desk.clone();
         let session = ConsoleSession::new(self.desk.clone(), Arc::clone(&self.knowledge) as Arc<dyn Knowledge>, sight)
             .with_ascii(self.palette.ascii)
@@ -570,7 +570,7 @@ impl Console {
         });
         thread::Builder::new().name("prompt".into()).spawn(move || {
             let desk = self.desk.clone();
-            let session = self.session(Sight::Screen).with_standpoint(Arc::clone(&hand) as Arc<dyn Standpoint>);
+            let session = self.session(Resolved::Screen).with_standpoint(Arc::clone(&hand) as Arc<dyn Standpoint>);
             let printing = self.tour.clone();
             let status = run_prompt(PromptConfig {
                 session: Arc::new(session),
@@ -613,7 +613,7 @@ impl Console {
     fn start_lines(self) -> io::Result<thread::JoinHandle<u8>> {
         thread::Builder::new().name("lines".into()).spawn(move || {
             let desk = self.desk.clone();
-            let session = self.session(Sight::Cluster);
+            let session = self.session(Resolved::Cluster);
             let status = if self.commands.is_empty() {
                 run_lines(BufReader::new(io::stdin()), io::stdout(), &session)
             } else {
@@ -707,16 +707,16 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, tape: &repl
 
 /// A cluster as this process knows it.
 #[derive(Clone)]
-struct Known {
+struct KnownCluster {
     model: Arc<Mutex<Model>>,
     court: Court,
 }
 
 /// What the console may ask of the dashboard's model: that of the cluster that is shown.
 struct ModelKnowledge {
-    own: Known,
+    own: KnownCluster,
     /// Another cluster is shown.
-    guest: Mutex<Option<Known>>,
+    guest: Mutex<Option<KnownCluster>>,
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
     /// The way to the dashboard, where there is one.
     screen: Option<Sender<Notice>>,
@@ -729,14 +729,14 @@ impl ModelKnowledge {
         clock: Arc<dyn Fn() -> Time + Send + Sync>,
         screen: Option<Sender<Notice>>,
     ) -> Self {
-        Self { own: Known { model, court }, guest: Mutex::default(), clock, screen }
+        Self { own: KnownCluster { model, court }, guest: Mutex::default(), clock, screen }
     }
 
-    fn show(&self, guest: Option<Known>) {
+    fn show(&self, guest: Option<KnownCluster>) {
         *lock(&self.guest) = guest;
     }
 
-    fn shown(&self) -> Known {
+    fn shown(&self) -> KnownCluster {
         lock(&self.guest).as_ref().unwrap_or(&self.own).clone()
     }
 }

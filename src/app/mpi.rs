@@ -1,15 +1,15 @@
 //! This process as a rank under mpirun: who does what, and how it ends.
 
 use super::verdict::Court;
-use super::{Play, complain, enter_screen, fail, new_model, random_seed, setup};
+use super::{Playing, complain, enter_screen, fail, new_model, random_seed, setup};
 use crate::cluster::{Desk, Lodger};
 use crate::core::disk::{Fsync, Owner};
 use crate::core::node::{FrontHost, first_life};
 use crate::core::protocol::{METADATA, Rank, Recovered};
 use crate::core::store::{Bytes, ClientId};
-use crate::disk::{Cabinet, Found, OpenError, Scribe, folder};
+use crate::disk::{Cabinet, LogFound, OpenError, Scribe, folder};
 use crate::door::Door;
-use crate::launch::args::{Args, BenchArgs, FsyncArg, Place, Tool};
+use crate::launch::args::{Args, BenchArgs, FsyncArg, RankPlace, Tool};
 use crate::launch::{self, Attachment, Order, ParentWatch};
 use crate::mpi::client_rank;
 use crate::mpi::end::Ended;
@@ -19,7 +19,7 @@ use crate::mpi::transport::deathwatch::{self, DeathWatch};
 use crate::mpi::transport::doorbell::Ringer;
 #[cfg(target_os = "linux")]
 use crate::mpi::transport::keeper;
-use crate::mpi::transport::mpi::World;
+use crate::mpi::transport::mpi::MpiWorld;
 use crate::mpi::transport::offspring::{Offspring, settle_in};
 use crate::mpi::transport::wire::{Start, encode};
 use crate::mpi::transport::{Doorbell, Mesh, Packet, Process, Transport};
@@ -64,7 +64,7 @@ pub fn run_rank(args: &Args, bench: fn(&Args, &BenchArgs) -> ExitCode) -> ExitCo
 
 /// Runs this process in the place of a dead one: a child of rank 0, and no process of MPI.
 #[must_use]
-pub fn run_replacement(args: &Args, place: Place) -> ExitCode {
+pub fn run_replacement(args: &Args, place: RankPlace) -> ExitCode {
     let _ = launch::block_terminal_signals();
     let socket = match settle_in() {
         Ok(socket) => socket,
@@ -98,7 +98,7 @@ pub(crate) struct Begun {
 /// When something is missing for that.
 pub(crate) fn begin(
     args: &Args,
-    world: World,
+    world: MpiWorld,
     spares: u32,
     seed: u64,
     observe: bool,
@@ -185,7 +185,7 @@ fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), or
     let _ = watch.exit_when_orphaned();
     let mut mesh = match origin {
         Origin::Child(rank, socket) => Mesh::of_child(rank, socket),
-        Origin::World => match World::init() {
+        Origin::World => match MpiWorld::init() {
             Ok(world) => Mesh::of_world(world),
             Err(error) => return complain(&error.to_string()),
         },
@@ -277,7 +277,7 @@ fn disk_of_server(
 }
 
 /// Opens the log of a rank, and starts the thread that writes it.
-fn open_disk(data: &Path, owner: Owner, fsync: Fsync, ringer: Ringer) -> Result<(Scribe, Found), String> {
+fn open_disk(data: &Path, owner: Owner, fsync: Fsync, ringer: Ringer) -> Result<(Scribe, LogFound), String> {
     let folder = folder::of_rank(data, owner.rank);
     let begun = clock::now();
     // Whose place this process takes is dead already, but the kernel may still be closing its files.
@@ -365,7 +365,7 @@ fn run_console(args: &Args) -> ExitCode {
         Ok(painter) => painter,
         Err(error) => return fail(&format!("the terminal cannot be drawn on: {error}")),
     };
-    let world = match attached.with_stderr_in_the_log(World::init) {
+    let world = match attached.with_stderr_in_the_log(MpiWorld::init) {
         Ok(world) => world,
         Err(error) => return fail(&error.to_string()),
     };
@@ -412,7 +412,7 @@ fn run_console(args: &Args) -> ExitCode {
         the_desk.note(format!("the door is open at {at}"));
     }
     let mut all_alive = false;
-    let play = Play {
+    let play = Playing {
         args,
         desk: the_desk,
         model,
@@ -440,7 +440,7 @@ fn run_console(args: &Args) -> ExitCode {
 }
 
 /// The log of rank 0. What is found of the servers' logs on this host has to be of the same cluster.
-fn disk_of_rank_zero(data: &Path) -> Result<(Cabinet, Found), String> {
+fn disk_of_rank_zero(data: &Path) -> Result<(Cabinet, LogFound), String> {
     let found = folder::cluster(data).map_err(|error| error.to_string())?;
     let known = found.is_some();
     let cluster = match found {

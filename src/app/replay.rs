@@ -6,7 +6,7 @@ use crate::core::protocol::Time;
 use crate::launch::args::Args;
 use crate::launch::{complain, fail};
 use crate::ui::dashboard::Model;
-use crate::ui::dashboard::model::story::Line;
+use crate::ui::dashboard::model::story::StoryLine;
 use crate::ui::stage::recording::Heading;
 use crate::ui::stage::replay::{Replay, run};
 use crate::ui::stage::{Player, Recorder, Recording};
@@ -40,7 +40,7 @@ pub fn replay(args: &Args, file: &Path) -> ExitCode {
 
 /// The events, one a line, with their time since the beginning.
 fn tell(model: &Model, in_ascii: bool) -> io::Result<()> {
-    let told = |line: &Line| format!("{:>9.3} {}\n", line.at.since(model.started).as_secs_f64(), line.text);
+    let told = |line: &StoryLine| format!("{:>9.3} {}\n", line.at.since(model.started).as_secs_f64(), line.text);
     say(&model.story().lines().map(told).collect::<String>(), in_ascii)
 }
 

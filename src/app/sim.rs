@@ -1,7 +1,7 @@
 //! The console over the simulator: no MPI, no other process.
 
 use super::verdict::Court;
-use super::{Play, enter_screen, fail, new_model, random_seed, setup};
+use super::{Playing, enter_screen, fail, new_model, random_seed, setup};
 use crate::cluster::Desk;
 use crate::launch;
 use crate::launch::args::Args;
@@ -67,7 +67,7 @@ fn play<'a>(
     // Who types sees time pass; a file or a pipe has none.
     let scripted = !args.command.is_empty() || !isatty(io::stdin());
     let clock_of = Arc::new(move || telling.now());
-    let play = Play { args, desk, model, painter, court, clock: clock_of, is_simulated: true, tour };
+    let play = Playing { args, desk, model, painter, court, clock: clock_of, is_simulated: true, tour };
     let code = play.run(|news, _| prepare(SimStage::new(world, clock, asks, news).scripted(scripted)).run());
     let _ = io::stdout().flush();
     ExitCode::from(code)

@@ -6,7 +6,7 @@ use crate::cluster::{Ask, Desk, News};
 use crate::core::protocol::Time;
 use crate::launch::args::Args;
 use crate::sim::{SimStage, VirtualClock, World};
-use crate::ui::console::{Answer, ConsoleSession, Sight};
+use crate::ui::console::{Answer, ConsoleSession, Resolved};
 use crate::ui::dashboard::lock;
 use crate::ui::dashboard::model::story::sentence;
 use crate::ui::tour::scene::{TourScene, TourStep};
@@ -102,7 +102,7 @@ impl Theatre {
         });
         let plays = plays.map_err(|error| format!("no thread for the scene: {error}"))?;
         let knowledge = Arc::new(ModelKnowledge::new(model, court.clone(), Arc::new(move || reading.now()), None));
-        let session = ConsoleSession::new(desk.clone(), knowledge, Sight::Cluster);
+        let session = ConsoleSession::new(desk.clone(), knowledge, Resolved::Cluster);
         Ok(Self { desk, session, court, told, plays: Some(plays) })
     }
 

@@ -1,7 +1,7 @@
 //! Was it correct so far? Between the client operations that come in as news, and those who ask.
 
 use crate::check::{Judgement, Witness};
-use crate::cluster::{News, Verdict};
+use crate::cluster::{LiveVerdict, News};
 use crate::core::protocol::{Completion, Time, plural};
 use crate::core::store::ClientId;
 use crate::launch::args::Args;
@@ -42,7 +42,7 @@ enum VerdictPiece {
 /// What there is to tell.
 #[derive(Default)]
 struct ToldVerdicts {
-    verdict: Option<Verdict>,
+    verdict: Option<LiveVerdict>,
     /// The history cannot be written any more.
     trouble: Option<String>,
 }
@@ -168,11 +168,11 @@ fn judge(witness: &Mutex<Witness>, told: &Mutex<ToldVerdicts>, broken: &AtomicBo
     }
 }
 
-fn verdict(judgement: &Judgement) -> Verdict {
+fn verdict(judgement: &Judgement) -> LiveVerdict {
     match judgement {
-        Judgement::Linearizable { operations, .. } => Verdict::Linearizable { operations: *operations },
-        Judgement::Partly { operations, skipped } => Verdict::Partly { operations: *operations, skipped: *skipped },
-        Judgement::Failed(_) => Verdict::Broken,
+        Judgement::Linearizable { operations, .. } => LiveVerdict::Linearizable { operations: *operations },
+        Judgement::Partly { operations, skipped } => LiveVerdict::Partly { operations: *operations, skipped: *skipped },
+        Judgement::Failed(_) => LiveVerdict::Broken,
     }
 }
 

@@ -18,8 +18,8 @@
 //! States and sets of operations that were tried are remembered by a digest of 128 bits.
 
 use super::Operation;
-use super::model::{self, Act, Answer, State};
-use super::search::{Found, Item, Search, SearchAction};
+use super::model::{self, ModelAnswer, ModelCommand, State};
+use super::search::{Item, Search, SearchAction, SearchEnd};
 use super::stored;
 use crate::core::protocol::{Outcome, Time};
 use crate::core::store::{Bytes, Command, Db, KeyPattern, Reply};
@@ -154,9 +154,9 @@ fn steps_max(items: usize) -> u64 {
 
 /// An operation on the key as the search sees it; `None` when it says nothing about the store.
 pub(super) fn item(operation: &Operation, key: u32) -> Option<Item> {
-    let act = Act::of(&operation.command)?;
+    let act = ModelCommand::of(&operation.command)?;
     let answer = match &operation.outcome {
-        Outcome::Done(reply) => Some(Answer::of(&operation.command, reply)?),
+        Outcome::Done(reply) => Some(ModelAnswer::of(&operation.command, reply)?),
         Outcome::Unknown if operation.command.is_read() => return None,
         Outcome::Unknown => None,
     };
@@ -172,9 +172,9 @@ fn check_key(mut operations: Vec<&Operation>) -> Verdict {
     let judged = operations.into_iter().filter_map(|operation| Some((item(operation, 0)?, operation)));
     let (items, operations): (Vec<Item>, Vec<&Operation>) = judged.unzip();
     match Search::new(&items, vec![State::Absent]).run(steps_max(items.len()), |_| true) {
-        Found::Order => Verdict::Ok,
-        Found::GaveUp => Verdict::Unknown,
-        Found::Stuck => {
+        SearchEnd::Order => Verdict::Ok,
+        SearchEnd::GaveUp => Verdict::Unknown,
+        SearchEnd::Stuck => {
             let window = shortest_window(&items, first_contradiction(&items, &[State::Absent]));
             let window = window.into_iter().map(|at| operations[at].clone()).collect();
             Verdict::Failed(Box::new(Contradiction { key: None, window }))
@@ -199,9 +199,9 @@ fn check_whole(mut operations: Vec<&Operation>) -> Verdict {
     }
     let keys = vec![State::Absent; names.len()];
     match Search::new(&items, keys.clone()).run(steps_max(items.len()), |_| true) {
-        Found::Order => Verdict::Ok,
-        Found::GaveUp => Verdict::Unknown,
-        Found::Stuck => {
+        SearchEnd::Order => Verdict::Ok,
+        SearchEnd::GaveUp => Verdict::Unknown,
+        SearchEnd::Stuck => {
             let until = first_contradiction(&items, &keys);
             let mut window: Vec<Operation> =
                 sources.into_iter().filter(|op| op.returned.is_some_and(|end| end <= until)).cloned().collect();
@@ -216,7 +216,7 @@ fn check_whole(mut operations: Vec<&Operation>) -> Verdict {
 fn item_of_all_keys(operation: &Operation, names: &BTreeSet<&Bytes>) -> Option<Item> {
     let Outcome::Done(reply) = &operation.outcome else { return None };
     let (action, answer) = match (&operation.command, reply) {
-        (Command::Count, Reply::Integer(count)) => (SearchAction::Count, Answer::Integer(*count)),
+        (Command::Count, Reply::Integer(count)) => (SearchAction::Count, ModelAnswer::Integer(*count)),
         (Command::Keys { pattern }, Reply::Keys(answered)) => {
             let pattern = KeyPattern::new(pattern);
             let answered: BTreeSet<&[u8]> = answered.iter().collect();
@@ -228,7 +228,11 @@ fn item_of_all_keys(operation: &Operation, names: &BTreeSet<&Bytes>) -> Option<I
                 .collect();
             // A key that nobody ever wrote explains itself by nothing.
             let invented = answered.iter().any(|key| !known.contains(key) || !pattern.compare(key).0);
-            if invented { (SearchAction::Count, Answer::Nonsense) } else { (SearchAction::Keys(matching), Answer::Ok) }
+            if invented {
+                (SearchAction::Count, ModelAnswer::Nonsense)
+            } else {
+                (SearchAction::Keys(matching), ModelAnswer::Ok)
+            }
         }
         _ => return None,
     };
@@ -243,7 +247,7 @@ fn first_contradiction(items: &[Item], keys: &[State]) -> Time {
     let fails = |until: Time| {
         let known = |item: &Item| Item { end: item.end.filter(|end| *end <= until), ..item.clone() };
         let so_far: Vec<Item> = items.iter().filter(|item| item.call <= until).map(known).collect();
-        Search::new(&so_far, keys.to_vec()).run(steps_max(so_far.len()), |_| true) == Found::Stuck
+        Search::new(&so_far, keys.to_vec()).run(steps_max(so_far.len()), |_| true) == SearchEnd::Stuck
     };
     let at = ends.partition_point(|until| !fails(*until));
     ends.get(at).or(ends.last()).copied().unwrap_or(Time::NEVER)
@@ -267,7 +271,7 @@ fn shortest_window(items: &[Item], until: Time) -> Vec<usize> {
         // A read that is not needed for the contradiction only distracts.
         for at in (0..inside.len()).rev() {
             let fewer: Vec<usize> = inside.iter().copied().filter(|i| *i != inside[at]).collect();
-            let is_read = matches!(items[inside[at]].action, SearchAction::One { act: Act::Get, .. });
+            let is_read = matches!(items[inside[at]].action, SearchAction::One { act: ModelCommand::Get, .. });
             if is_read && contradicts(items, &fewer, from, until) {
                 inside = fewer;
             }
@@ -290,7 +294,7 @@ fn contradicts(items: &[Item], inside: &[usize], from: Option<Time>, until: Time
     let cut = |item: &Item| Item { end: item.end.filter(|_| is_whole(item)), ..item.clone() };
     let window: Vec<Item> = inside.iter().map(|&i| cut(&items[i])).collect();
     let start = if from.is_some() { State::Any } else { State::Absent };
-    matches!(Search::new(&window, vec![start]).run(WINDOW_STEPS_MAX, |_| true), Found::Stuck)
+    matches!(Search::new(&window, vec![start]).run(WINDOW_STEPS_MAX, |_| true), SearchEnd::Stuck)
 }
 
 #[cfg(test)]

@@ -21,5 +21,5 @@ pub mod witness;
 
 pub use history::Operation;
 pub use linear::{Contradiction, Verdict, check};
-pub use monitor::{Monitor, Standing};
+pub use monitor::{Monitor, MonitorStanding};
 pub use witness::{Judgement, Witness};

@@ -104,7 +104,7 @@ pub enum State {
 
 /// A command on one key, with everything that has to be computed only once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Act {
+pub enum ModelCommand {
     /// `GET`
     Get,
     /// `PUT`
@@ -123,7 +123,7 @@ pub enum Act {
 
 /// An answer, likewise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Answer {
+pub enum ModelAnswer {
     /// `OK`
     Ok,
     /// `(nil)`
@@ -142,7 +142,7 @@ pub enum Answer {
     Nonsense,
 }
 
-impl Act {
+impl ModelCommand {
     /// The command, if it is about one key.
     #[must_use]
     pub fn of(command: &Command) -> Option<Self> {
@@ -185,35 +185,35 @@ impl Act {
     }
 
     /// The answer in a state that is known.
-    fn answer(&self, state: State) -> Answer {
+    fn answer(&self, state: State) -> ModelAnswer {
         let present = matches!(state, State::Present(_));
         match (self, state) {
-            (Self::Get, State::Present(value)) => Answer::Value(value),
-            (Self::Get, _) => Answer::Nil,
-            (Self::Put(_), _) => Answer::Ok,
-            (Self::Add(_), _) if present => Answer::Nil,
-            (Self::Update(_), _) if !present => Answer::Nil,
-            (Self::Add(_) | Self::Update(_), _) => Answer::Ok,
-            (Self::Delete, _) => Answer::Integer(i64::from(present)),
+            (Self::Get, State::Present(value)) => ModelAnswer::Value(value),
+            (Self::Get, _) => ModelAnswer::Nil,
+            (Self::Put(_), _) => ModelAnswer::Ok,
+            (Self::Add(_), _) if present => ModelAnswer::Nil,
+            (Self::Update(_), _) if !present => ModelAnswer::Nil,
+            (Self::Add(_) | Self::Update(_), _) => ModelAnswer::Ok,
+            (Self::Delete, _) => ModelAnswer::Integer(i64::from(present)),
             (Self::Append(tail), _) => {
                 let head = if let State::Present(value) = state { value.bytes } else { 0 };
                 match head + tail.bytes {
-                    length if length > VALUE_BYTES_MAX as u64 => Answer::TooLong(length),
-                    length => Answer::Integer(length.cast_signed()),
+                    length if length > VALUE_BYTES_MAX as u64 => ModelAnswer::TooLong(length),
+                    length => ModelAnswer::Integer(length.cast_signed()),
                 }
             }
             (Self::Incr, State::Present(value)) => match value.integer() {
-                None => Answer::NotAnInteger,
-                Some(number) => number.checked_add(1).map_or(Answer::Overflow, Answer::Integer),
+                None => ModelAnswer::NotAnInteger,
+                Some(number) => number.checked_add(1).map_or(ModelAnswer::Overflow, ModelAnswer::Integer),
             },
-            (Self::Incr, _) => Answer::Integer(1),
+            (Self::Incr, _) => ModelAnswer::Integer(1),
         }
     }
 
     /// The state that this command brings about when it is answered so (or, with `None`, somehow), if it
     /// changes anything; [`State::Any`] when that depends on the state before.
     #[must_use]
-    pub fn brings(&self, answer: Option<&Answer>) -> Option<State> {
+    pub fn brings(&self, answer: Option<&ModelAnswer>) -> Option<State> {
         if answer.is_some_and(|answer| self.changes_nothing(answer)) {
             return None;
         }
@@ -221,20 +221,20 @@ impl Act {
             (Self::Get, _) => None,
             (Self::Put(value) | Self::Add(value) | Self::Update(value), _) => Some(State::Present(*value)),
             (Self::Delete, _) => Some(State::Absent),
-            (Self::Incr, Some(Answer::Integer(number))) => Some(State::Present(ModelValue::of_integer(*number))),
+            (Self::Incr, Some(ModelAnswer::Integer(number))) => Some(State::Present(ModelValue::of_integer(*number))),
             (Self::Append(_) | Self::Incr, _) => Some(State::Any),
         }
     }
 
     /// The one state in which this command can be answered so, if there is only one.
     #[must_use]
-    pub fn needs(&self, answer: &Answer) -> Option<State> {
+    pub fn needs(&self, answer: &ModelAnswer) -> Option<State> {
         match (self, answer) {
-            (Self::Get, Answer::Value(value)) => Some(State::Present(*value)),
-            (Self::Get | Self::Update(_), Answer::Nil)
-            | (Self::Add(_), Answer::Ok)
-            | (Self::Delete, Answer::Integer(0)) => Some(State::Absent),
-            (Self::Incr, Answer::Integer(number)) if *number != 1 => {
+            (Self::Get, ModelAnswer::Value(value)) => Some(State::Present(*value)),
+            (Self::Get | Self::Update(_), ModelAnswer::Nil)
+            | (Self::Add(_), ModelAnswer::Ok)
+            | (Self::Delete, ModelAnswer::Integer(0)) => Some(State::Absent),
+            (Self::Incr, ModelAnswer::Integer(number)) if *number != 1 => {
                 number.checked_sub(1).map(|before| State::Present(ModelValue::of_integer(before)))
             }
             _ => None,
@@ -243,45 +243,45 @@ impl Act {
 
     /// True when this answer says that the command changed nothing, whatever the state was.
     #[must_use]
-    pub fn changes_nothing(&self, answer: &Answer) -> bool {
+    pub fn changes_nothing(&self, answer: &ModelAnswer) -> bool {
         match self {
             Self::Get => true,
             Self::Put(_) => false,
-            Self::Add(_) | Self::Update(_) => *answer == Answer::Nil,
-            Self::Delete => *answer == Answer::Integer(0),
-            Self::Append(_) | Self::Incr => !matches!(answer, Answer::Integer(_)),
+            Self::Add(_) | Self::Update(_) => *answer == ModelAnswer::Nil,
+            Self::Delete => *answer == ModelAnswer::Integer(0),
+            Self::Append(_) | Self::Incr => !matches!(answer, ModelAnswer::Integer(_)),
         }
     }
 
     /// The state after this command was answered so, if it can be answered so in `state`.
     #[must_use]
-    pub fn admits(&self, state: State, answer: &Answer) -> Option<State> {
+    pub fn admits(&self, state: State, answer: &ModelAnswer) -> Option<State> {
         if state != State::Any {
             return (self.answer(state) == *answer).then(|| self.effect(state));
         }
         // What the answer tells about a state of which nothing was known.
         Some(match (self, answer) {
-            (Self::Get, Answer::Value(value)) => State::Present(*value),
-            (Self::Get, Answer::Nil) | (Self::Update(_), Answer::Nil) => State::Absent,
-            (Self::Put(value) | Self::Add(value) | Self::Update(value), Answer::Ok) => State::Present(*value),
-            (Self::Delete, Answer::Integer(0 | 1)) => State::Absent,
-            (Self::Append(tail), Answer::Integer(length)) if *length == tail.bytes.cast_signed() => {
+            (Self::Get, ModelAnswer::Value(value)) => State::Present(*value),
+            (Self::Get, ModelAnswer::Nil) | (Self::Update(_), ModelAnswer::Nil) => State::Absent,
+            (Self::Put(value) | Self::Add(value) | Self::Update(value), ModelAnswer::Ok) => State::Present(*value),
+            (Self::Delete, ModelAnswer::Integer(0 | 1)) => State::Absent,
+            (Self::Append(tail), ModelAnswer::Integer(length)) if *length == tail.bytes.cast_signed() => {
                 State::Present(*tail)
             }
-            (Self::Append(tail), Answer::Integer(length)) if *length > tail.bytes.cast_signed() => State::Any,
-            (Self::Incr, Answer::Integer(number)) if *number > i64::MIN => {
+            (Self::Append(tail), ModelAnswer::Integer(length)) if *length > tail.bytes.cast_signed() => State::Any,
+            (Self::Incr, ModelAnswer::Integer(number)) if *number > i64::MIN => {
                 State::Present(ModelValue::of_integer(*number))
             }
-            (Self::Incr, Answer::Overflow) => State::Present(ModelValue::of_integer(i64::MAX)),
-            (Self::Add(_), Answer::Nil)
-            | (Self::Append(_), Answer::TooLong(_))
-            | (Self::Incr, Answer::NotAnInteger) => State::Any,
+            (Self::Incr, ModelAnswer::Overflow) => State::Present(ModelValue::of_integer(i64::MAX)),
+            (Self::Add(_), ModelAnswer::Nil)
+            | (Self::Append(_), ModelAnswer::TooLong(_))
+            | (Self::Incr, ModelAnswer::NotAnInteger) => State::Any,
             _ => return None,
         })
     }
 }
 
-impl Answer {
+impl ModelAnswer {
     /// The answer; `None` when it says nothing about the store: it was refused before it came so far.
     #[must_use]
     pub fn of(command: &Command, reply: &Reply) -> Option<Self> {
@@ -348,7 +348,7 @@ mod tests {
             let mut store = Store::default();
             let mut state = State::Absent;
             for command in commands {
-                let act = Act::of(&command).unwrap();
+                let act = ModelCommand::of(&command).unwrap();
                 let stamp = Stamp::default();
                 let value = |stored: &crate::core::store::Stored| ModelValue::of(stored.value.as_string().unwrap());
                 let reply = if command.is_read() {
@@ -358,13 +358,13 @@ mod tests {
                     let (client, command) = (ClientId(0), command.clone());
                     store.apply(LogEntry { op, client, seq: Seq(op.0), acked: Seq(0), stamp, command })
                 };
-                let answer = Answer::of(&command, &reply).unwrap();
+                let answer = ModelAnswer::of(&command, &reply).unwrap();
                 let after = store.get(b"k").map_or(State::Absent, |stored| State::Present(value(stored)));
                 prop_assert_eq!(act.admits(state, &answer), Some(after), "{:?}", command);
                 prop_assert_eq!(act.effect(state), after);
                 let from_any = act.admits(State::Any, &answer);
                 prop_assert!(from_any == Some(after) || from_any == Some(State::Any), "{:?}", command);
-                for other in [Answer::Ok, Answer::Nil, Answer::Integer(77), Answer::NotAnInteger, Answer::Nonsense] {
+                for other in [ModelAnswer::Ok, ModelAnswer::Nil, ModelAnswer::Integer(77), ModelAnswer::NotAnInteger, ModelAnswer::Nonsense] {
                     prop_assert!(other == answer || act.admits(state, &other).is_none());
                 }
                 prop_assert!(!act.changes_nothing(&answer) || after == state);

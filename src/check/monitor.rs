@@ -7,11 +7,11 @@
 //! # Caveats
 //!
 //! Cost and memory are bounded. A key that is never quiet, or on which too many outcomes are unknown, is
-//! given up: [`Standing::Partly`]. `KEYS` and `COUNT` are judged only by [`check()`](fn@super::check).
+//! given up: [`MonitorStanding::Partly`]. `KEYS` and `COUNT` are judged only by [`check()`](fn@super::check).
 
 use super::linear::{Contradiction, Verdict, check, item};
 use super::model::{self, State};
-use super::search::{Found, Search};
+use super::search::{Search, SearchEnd};
 use super::{Operation, search, stored};
 use crate::core::protocol::{Outcome, Time};
 use crate::core::store::{Bytes, Command, Db};
@@ -34,7 +34,7 @@ const REMEMBERED_OPERATIONS_MAX: usize = 32;
 
 /// What the monitor can say at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum MonitorStanding {
     /// Everything that has returned is explained.
     Ok,
     /// Nothing contradicts, but some operations could not be judged: so many.
@@ -156,11 +156,11 @@ impl Monitor {
 
     /// What can be said now.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> MonitorStanding {
         match &self.failed {
-            Some(contradiction) => Standing::Failed(contradiction.clone()),
-            None if self.skipped > 0 => Standing::Partly(self.skipped),
-            None => Standing::Ok,
+            Some(contradiction) => MonitorStanding::Failed(contradiction.clone()),
+            None if self.skipped > 0 => MonitorStanding::Partly(self.skipped),
+            None => MonitorStanding::Ok,
         }
     }
 
@@ -241,7 +241,7 @@ impl Key {
                 }
                 after.len() > POSSIBLE_STATES_MAX
             };
-            if Search::new(&items, vec![state]).run(STEPS_MAX, &mut collect) == Found::GaveUp {
+            if Search::new(&items, vec![state]).run(STEPS_MAX, &mut collect) == SearchEnd::GaveUp {
                 return Err(None);
             }
         }
@@ -299,7 +299,7 @@ mod tests {
             }
             monitor.settle(Time::NEVER);
             match (monitor.standing(), check(&history)) {
-                (Standing::Ok, Verdict::Ok) | (Standing::Failed(_), Verdict::Failed(_)) | (Standing::Partly(_), _) => {}
+                (MonitorStanding::Ok, Verdict::Ok) | (MonitorStanding::Failed(_), Verdict::Failed(_)) | (MonitorStanding::Partly(_), _) => {}
                 other => prop_assert!(false, "{:?}", other),
             }
         }
@@ -313,7 +313,7 @@ mod tests {
             monitor.push(&operation);
             monitor.settle(Time(n * 10 + 6));
         }
-        assert_eq!((monitor.standing(), monitor.judged()), (Standing::Ok, 10_000));
+        assert_eq!((monitor.standing(), monitor.judged()), (MonitorStanding::Ok, 10_000));
         assert!(monitor.keys.values().all(|key| key.remembered.len() <= REMEMBERED_OPERATIONS_MAX));
     }
 }

@@ -15,7 +15,7 @@
 //! * An operation without a return matters only if somebody sees its effect: one whose effect is overwritten
 //!   at once need not be tried.
 
-use super::model::{Act, Answer, State};
+use super::model::{ModelAnswer, ModelCommand, State};
 use crate::core::protocol::Time;
 use std::collections::{HashMap, HashSet};
 
@@ -24,7 +24,7 @@ use std::collections::{HashMap, HashSet};
 pub(super) enum SearchAction {
     One {
         key: u32,
-        act: Act,
+        act: ModelCommand,
     },
     Count,
     /// The keys that match, in order, and whether each was answered.
@@ -39,7 +39,7 @@ pub(super) struct Item {
     pub(super) end: Option<Time>,
     pub(super) action: SearchAction,
     /// `None`: any answer will do.
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<ModelAnswer>,
 }
 
 impl Item {
@@ -63,7 +63,7 @@ impl Item {
     fn changes_nothing(&self) -> bool {
         match (&self.action, &self.answer) {
             (SearchAction::One { act, .. }, Some(answer)) => act.changes_nothing(answer),
-            (SearchAction::One { act, .. }, None) => *act == Act::Get,
+            (SearchAction::One { act, .. }, None) => *act == ModelCommand::Get,
             (SearchAction::Count | SearchAction::Keys(_), _) => true,
         }
     }
@@ -71,7 +71,7 @@ impl Item {
 
 /// How a search ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum SearchEnd {
     /// There is an order (and whoever was asked wanted no other).
     Order,
     /// There is none.
@@ -145,7 +145,7 @@ fn share_of_state(key: u32, state: State) -> u128 {
 impl<'a> Search<'a> {
     /// A search over `items` with calls in ascending order, that starts with these keys.
     pub(super) fn new(items: &'a [Item], keys: Vec<State>) -> Self {
-        let mut classes: HashMap<(&SearchAction, &Option<Answer>), u32> = HashMap::new();
+        let mut classes: HashMap<(&SearchAction, &Option<ModelAnswer>), u32> = HashMap::new();
         let class = items
             .iter()
             .map(|item| {
@@ -226,7 +226,7 @@ impl<'a> Search<'a> {
     }
 
     /// Searches. Every order found is shown to `enough`, which says whether it wants no other.
-    pub(super) fn run(&mut self, steps_max: u64, mut enough: impl FnMut(&Self) -> bool) -> Found {
+    pub(super) fn run(&mut self, steps_max: u64, mut enough: impl FnMut(&Self) -> bool) -> SearchEnd {
         let mut candidates: Vec<(Time, u32)> = Vec::new();
         let mut seen: Vec<u64> = vec![0; self.items.len()];
         // After taking back a choice: only what comes after it is left to try.
@@ -234,13 +234,13 @@ impl<'a> Search<'a> {
         let mut found_any = false;
         for step in 1.. {
             if step > steps_max {
-                return Found::GaveUp;
+                return SearchEnd::GaveUp;
             }
             let mut advanced = false;
             if self.open == 0 {
                 found_any = true;
                 if enough(self) {
-                    return Found::Order;
+                    return SearchEnd::Order;
                 }
             } else {
                 self.collect(&mut candidates);
@@ -252,7 +252,7 @@ impl<'a> Search<'a> {
             } else {
                 after = self.take_back();
                 if after.is_none() {
-                    return if found_any { Found::Order } else { Found::Stuck };
+                    return if found_any { SearchEnd::Order } else { SearchEnd::Stuck };
                 }
             }
         }
@@ -330,7 +330,7 @@ impl<'a> Search<'a> {
                 };
                 Some(Some((*key, next)))
             }
-            SearchAction::Count => (*answer == Some(Answer::Integer(self.present))).then_some(None),
+            SearchAction::Count => (*answer == Some(ModelAnswer::Integer(self.present))).then_some(None),
             SearchAction::Keys(matching) => {
                 let is_present = |key: u32| matches!(self.keys[key as usize], State::Present(_));
                 matching.iter().all(|(key, answered)| is_present(*key) == *answered).then_some(None)
@@ -341,7 +341,9 @@ impl<'a> Search<'a> {
     /// True when `item` overwrites what an operation that need not have happened has just written.
     fn would_hide_the_last(&self, item: u32) -> bool {
         let Some(last) = self.path.last() else { return false };
-        let SearchAction::One { key, act: Act::Put(_) } = self.items[item as usize].action else { return false };
+        let SearchAction::One { key, act: ModelCommand::Put(_) } = self.items[item as usize].action else {
+            return false;
+        };
         self.items[last.item as usize].end.is_none() && last.undo.is_some_and(|(written, _)| written == key)
     }
 

@@ -6,7 +6,7 @@
 //! to every moment).
 
 use super::linear::{Contradiction, Verdict, check};
-use super::monitor::{Monitor, Standing};
+use super::monitor::{Monitor, MonitorStanding};
 use super::{Operation, json};
 use crate::core::protocol::{Completion, Outcome, Time};
 use crate::core::store::{ClientId, Command};
@@ -147,9 +147,9 @@ impl Witness {
     pub fn standing(&self) -> Judgement {
         let operations = self.monitor.judged();
         match self.monitor.standing() {
-            Standing::Ok => Judgement::Linearizable { operations, unknown: self.unknown },
-            Standing::Partly(skipped) => Judgement::Partly { operations, skipped },
-            Standing::Failed(contradiction) => Judgement::Failed(contradiction),
+            MonitorStanding::Ok => Judgement::Linearizable { operations, unknown: self.unknown },
+            MonitorStanding::Partly(skipped) => Judgement::Partly { operations, skipped },
+            MonitorStanding::Failed(contradiction) => Judgement::Failed(contradiction),
         }
     }
 

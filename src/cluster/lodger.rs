@@ -52,7 +52,7 @@ pub struct Sight {
 
 /// A server, as far as a lodger is interested.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct ServerFacts {
     /// Its rank.
     pub rank: Rank,
     /// Its process.
@@ -71,9 +71,9 @@ pub struct Facts {
     /// The number of the view.
     pub view: ViewNumber,
     /// Who leads it.
-    pub primary: Option<Peer>,
+    pub primary: Option<ServerFacts>,
     /// Who has the data besides.
-    pub backups: Vec<Peer>,
+    pub backups: Vec<ServerFacts>,
     /// Keys of the first database, as last heard.
     pub keys: u64,
     /// How many writes there were, as last heard.

@@ -22,8 +22,8 @@ pub mod why;
 
 pub use branch::Branch;
 pub use desk::{Ask, ClusterStatus, Desk, Executed, Post, RankStatus};
-pub use lodger::{Facts, Lodger, Peer, Sight};
-pub use news::{News, Verdict};
+pub use lodger::{Facts, Lodger, ServerFacts, Sight};
+pub use news::{LiveVerdict, News};
 pub use service::{Cluster, Service};
 pub use standing::Standing;
 pub use underway::Underway;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// What the judge of linearizability says of all client operations so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
+pub enum LiveVerdict {
     /// So many operations, and all are explained.
     Linearizable { operations: u64 },
     /// Nothing contradicts, but some could not be judged.
@@ -47,7 +47,7 @@ pub enum News {
     /// Which rules of the protocol are switched off, in words; `None` when all are in force.
     Unsafe(Option<String>),
     /// Whether the answers so far are linearizable.
-    Verdict(Verdict),
+    Verdict(LiveVerdict),
     /// Somebody took this message off its way.
     Dropped { from: Rank, to: Rank, text: String },
     /// Another branch of what has happened goes on: this one, which is new and left the one before at this time
@@ -83,7 +83,7 @@ mod tests {
             News::Load(Box::default()),
             News::Why(Some("nobody".into())),
             News::Unsafe(None),
-            News::Verdict(Verdict::Partly { operations: 4, skipped: 1 }),
+            News::Verdict(LiveVerdict::Partly { operations: 4, skipped: 1 }),
             News::Dropped { from: Rank(1), to: Rank(2), text: "Join".into() },
             News::Branched { to: 1, at: Some(Time(7)) },
             News::Note("a sentence".into()),

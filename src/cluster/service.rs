@@ -40,7 +40,7 @@ const ONLY_SIMULATED: &str = "single messages and timers can be chosen in the si
 const REPLY_TEXT_CHARS: usize = 256;
 
 /// Where the end of an order is told.
-pub type Told = Sender<Result<(), String>>;
+pub type OrderTold = Sender<Result<(), String>>;
 
 /// What became of an order.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub trait Cluster {
     /// Rank 0's client asks for a command; its number was [`FrontHost::next_seq`].
     fn submit(&mut self, command: Command);
     /// Gives an order to a rank.
-    fn order(&mut self, to: Rank, control: &Control, answer: &Told) -> Ordered;
+    fn order(&mut self, to: Rank, control: &Control, answer: &OrderTold) -> Ordered;
     /// Kills a rank's process.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ pub trait Cluster {
 struct PendingOrder {
     to: Rank,
     control: Control,
-    answer: Told,
+    answer: OrderTold,
     deadline: Time,
 }
 
@@ -157,7 +157,7 @@ pub struct Service<'a> {
     orders: BTreeMap<u64, PendingOrder>,
     statuses: Vec<PendingStatus>,
     /// Who waits for a `RESET` to be carried out, and until when.
-    resets: Vec<(Told, Time)>,
+    resets: Vec<(OrderTold, Time)>,
     /// How the load goes, by client.
     loads: BTreeMap<Rank, Report>,
     /// Links cut by order, from → to.
@@ -369,7 +369,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    fn order<C: Cluster>(&mut self, cluster: &mut C, to: Rank, control: Control, answer: Told) {
+    fn order<C: Cluster>(&mut self, cluster: &mut C, to: Rank, control: Control, answer: OrderTold) {
         match cluster.order(to, &control, &answer) {
             Ordered::Done(Ok(())) if matches!(control, Control::Reset | Control::ResetAnyway) => {
                 self.resets.push((answer, cluster.now() + RESET_DEADLINE));

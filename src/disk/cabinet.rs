@@ -55,7 +55,7 @@ pub struct Cabinet {
 
 /// What a log gave, and what was wrong with it.
 #[derive(Debug)]
-pub struct Found {
+pub struct LogFound {
     /// What is to be gone on with.
     pub had: Recovered,
     /// It was damaged, and counts for nothing: what, and where it is now.
@@ -63,9 +63,9 @@ pub struct Found {
 }
 
 /// What is in the folder, how to go on, and what has to be done first.
-fn read(folder: &Path, owner: Owner, boot: u64) -> Result<(Found, Journal, Vec<Step>), OpenError> {
+fn read(folder: &Path, owner: Owner, boot: u64) -> Result<(LogFound, Journal, Vec<Step>), OpenError> {
     let (found, ending) = match folder::read(folder, Some(owner), boot) {
-        Ok((had, ending)) => (Found { had, damage: None }, ending),
+        Ok((had, ending)) => (LogFound { had, damage: None }, ending),
         Err(folder::ReadError::Io(path, error)) => return Err(OpenError::Io(path, error)),
         Err(folder::ReadError::Damage(_, damage)) if matches!(damage.fault, Fault::Owner { .. } | Fault::Format(_)) => {
             return Err(OpenError::NotOurs(folder.to_owned(), damage));
@@ -73,7 +73,7 @@ fn read(folder: &Path, owner: Owner, boot: u64) -> Result<(Found, Journal, Vec<S
         Err(folder::ReadError::Damage(_, damage)) => {
             let away = put_away(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
             let what = format!("{}/{damage}; the log is in {} now", folder.display(), away.display());
-            (Found { had: Recovered::default(), damage: Some(what) }, Ending::default())
+            (LogFound { had: Recovered::default(), damage: Some(what) }, Ending::default())
         }
     };
     let mut steps = Vec::new();
@@ -103,7 +103,7 @@ impl Cabinet {
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn open(folder: &Path, owner: Owner, fsync: Fsync) -> Result<(Self, Found), OpenError> {
+    pub fn open(folder: &Path, owner: Owner, fsync: Fsync) -> Result<(Self, LogFound), OpenError> {
         let io = |error| OpenError::Io(folder.to_owned(), error);
         fs::create_dir_all(folder).map_err(io)?;
         folder.parent().map_or(Ok(()), sync_folder).map_err(io)?;
@@ -130,7 +130,7 @@ impl Cabinet {
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn read_again(&mut self) -> Result<Found, OpenError> {
+    pub fn read_again(&mut self) -> Result<LogFound, OpenError> {
         let (found, journal, steps) = read(&self.folder, self.owner, self.boot)?;
         self.journal = journal;
         self.files.carry_out(&steps).map_err(|error| OpenError::Io(self.folder.clone(), error))?;

@@ -18,5 +18,5 @@ pub mod cabinet;
 pub mod folder;
 pub mod scribe;
 
-pub use cabinet::{Cabinet, Found, OpenError};
+pub use cabinet::{Cabinet, LogFound, OpenError};
 pub use scribe::{DiskNews, Scribe};

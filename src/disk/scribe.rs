@@ -7,7 +7,7 @@
 //! A disk that has failed once is not asked again: after a failed `fsync` the system may say that all is well while
 //! what was written is gone (Rebello and others, ATC 2020).
 
-use super::cabinet::{Cabinet, Found};
+use super::cabinet::{Cabinet, LogFound};
 use crate::core::disk::Fsync;
 use crate::core::node::DiskOrder;
 use crate::core::protocol::{Record, Recovered};
@@ -175,8 +175,8 @@ impl ScribeDesk {
 
     fn read(&mut self) {
         let had = match self.cabinet.read_again() {
-            Ok(Found { had, damage: None }) => Ok(had),
-            Ok(Found { damage: Some(damage), .. }) => Err(damage),
+            Ok(LogFound { had, damage: None }) => Ok(had),
+            Ok(LogFound { damage: Some(damage), .. }) => Err(damage),
             Err(error) => return self.tell(DiskNews::Failed(error.to_string())),
         };
         self.tell(DiskNews::Recovered(Box::new(had)));

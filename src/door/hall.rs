@@ -42,7 +42,7 @@ const UNKNOWN: &str = "ERR no server has answered in time: it may or may not hav
 const NOT_DONE: &str = "LOADING no server takes requests at the moment: nothing was carried out, try again";
 
 /// The number of a command that was handed to the cluster.
-pub type Ticket = u64;
+pub type OrderTicket = u64;
 
 /// What is to be done with an outcome.
 #[derive(Debug)]
@@ -111,9 +111,9 @@ pub struct Hall {
     pub patterns: BTreeMap<Bytes, BTreeSet<Id>>,
     /// Who waits for something to pop.
     pub waiters: Waiters,
-    orders: VecDeque<(Ticket, Command)>,
-    waiting: BTreeMap<Ticket, Parked>,
-    last_ticket: Ticket,
+    orders: VecDeque<(OrderTicket, Command)>,
+    waiting: BTreeMap<OrderTicket, Parked>,
+    last_ticket: OrderTicket,
     last_id: Id,
     /// Connections with something to write, or at their end.
     dirty: Vec<Id>,
@@ -374,7 +374,7 @@ impl Hall {
     }
 
     /// The next command for the cluster. Once it is taken, it may happen.
-    pub fn next_order(&mut self) -> Option<(Ticket, Command)> {
+    pub fn next_order(&mut self) -> Option<(OrderTicket, Command)> {
         self.orders.pop_front()
     }
 
@@ -385,7 +385,7 @@ impl Hall {
     }
 
     /// What has become of a command.
-    pub fn answered(&mut self, now: Time, ticket: Ticket, outcome: &Outcome) {
+    pub fn answered(&mut self, now: Time, ticket: OrderTicket, outcome: &Outcome) {
         // Without an entry it was given up here before.
         let Some(waiting) = self.waiting.remove(&ticket) else { return };
         self.counters.took(now, now.since(waiting.asked));

@@ -6,7 +6,7 @@
 use super::counters::Counters;
 use super::local::REDIS_VERSION;
 use super::rows::{DoorAnswer, Visit};
-use crate::cluster::Peer;
+use crate::cluster::ServerFacts;
 use std::fmt::Write as _;
 
 /// What clients call the cluster when they ask for it by name, unless they call it otherwise.
@@ -141,10 +141,10 @@ fn replication(visit: &Visit<'_>, text: &mut String) {
          second_repl_offset:-1\r\nrepl_backlog_active:0\r\n",
         facts.op
     );
-    if let Some(Peer { rank, pid, .. }) = &facts.primary {
+    if let Some(ServerFacts { rank, pid, .. }) = &facts.primary {
         let _ = write!(text, "primary_rank:{rank}\r\nprimary_pid:{pid}\r\n");
     }
-    for Peer { rank, op, digest, .. } in facts.primary.iter().chain(&facts.backups) {
+    for ServerFacts { rank, op, digest, .. } in facts.primary.iter().chain(&facts.backups) {
         let _ = write!(text, "member{rank}:op={op},digest={digest:016x}\r\n");
     }
     let _ = write!(text, "view:{}\r\nfailovers:{}\r\n", facts.view, facts.failovers);

@@ -55,7 +55,7 @@ pub mod transaction;
 use crate::cluster::{Facts, Lodger, Sight};
 use crate::core::protocol::{Outcome, Time};
 use crate::core::store::{Bytes, Command, Seq};
-use hall::{Hall, Ticket};
+use hall::{Hall, OrderTicket};
 use rustix::fd::OwnedFd;
 use settings::Settings;
 use sockets::DoorSockets;
@@ -70,7 +70,7 @@ pub struct Door {
     hall: Hall,
     sockets: DoorSockets,
     address: SocketAddr,
-    under_way: BTreeMap<Seq, Ticket>,
+    under_way: BTreeMap<Seq, OrderTicket>,
 }
 
 impl Door {

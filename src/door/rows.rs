@@ -7,7 +7,7 @@ use super::hall::{Hall, Then};
 use super::resp::Writer;
 use super::{blocking, docs, info, local, pubsub, scripts, settings, transaction};
 use crate::core::protocol::Time;
-use crate::core::store::commands::{self, Kind, RowId};
+use crate::core::store::commands::{self, CommandKind, RowId};
 use crate::core::store::{Bytes, Command};
 
 /// What has become of a request.
@@ -327,7 +327,7 @@ pub fn act(visit: &mut Visit<'_>, row: DoorRow) -> Result<DoorAnswer, String> {
 /// Redis' flags of a command of the store.
 pub fn flags(id: RowId) -> Vec<&'static str> {
     let row = id.row();
-    let kind = if row.kind == Kind::Read { "readonly" } else { "write" };
+    let kind = if row.kind == CommandKind::Read { "readonly" } else { "write" };
     std::iter::once(kind).chain(row.flags.iter().copied()).collect()
 }
 

@@ -84,15 +84,15 @@ pub enum Answering {
     Picked(&'static [usize]),
     /// A count and the time that is left, zeros when there is nothing.
     Read,
-    /// What was read decides what is done: see [`Step`].
-    Step(Box<Step>),
+    /// What was read decides what is done: see [`ScriptStep`].
+    Step(Box<ScriptStep>),
     /// So many, if nobody was faster.
-    Count(Box<Step>, i64),
+    Count(Box<ScriptStep>, i64),
 }
 
 /// A script that reads first.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct ScriptStep {
     script: KnownScript,
     db: Db,
     keys: Vec<Bytes>,
@@ -158,7 +158,7 @@ fn run(visit: &Visit<'_>, script: KnownScript) -> Result<DoorAnswer, String> {
             (lines, Answering::Picked(&[1, 2]))
         }
         KnownScript::FastifyIncrement | KnownScript::Lock | KnownScript::Unlock | KnownScript::Extend => {
-            let step = Step { script, db, keys: keys.to_vec(), args: args.to_vec(), tries: 0 };
+            let step = ScriptStep { script, db, keys: keys.to_vec(), args: args.to_vec(), tries: 0 };
             return Ok(DoorAnswer::Ask(step.reading()?, Then::Script(Answering::Step(Box::new(step)))));
         }
     };
@@ -175,7 +175,7 @@ fn number(reply: Option<&Reply>) -> Option<i64> {
     }
 }
 
-impl Step {
+impl ScriptStep {
     /// Values and versions of all keys.
     fn reading(&self) -> Result<Command, String> {
         let get = Bytes::from("get");
@@ -301,7 +301,7 @@ impl Hall {
         }
     }
 
-    fn step(&mut self, now: Time, id: Id, slot: u64, step: Step, replies: &[Reply]) {
+    fn step(&mut self, now: Time, id: Id, slot: u64, step: ScriptStep, replies: &[Reply]) {
         let (values, versions) = replies.split_at(step.keys.len().min(replies.len()));
         let (lines, count) = match step.writing(values) {
             Ok(writing) => writing,

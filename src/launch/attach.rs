@@ -18,7 +18,7 @@ use super::processes::{
     ORPHAN_EXIT_CODE, ParentWatch, bearers, block_stops, block_suspend, descendants, ignored_signals,
     remove_shared_memory, send, wait_until_gone,
 };
-use super::terminal::{End, Terminal};
+use super::terminal::{Terminal, TerminalEnd};
 use super::{IGNORED_VARIABLE, asks_for_line_mode, draws_a_screen};
 use crate::launch::args::Args;
 use rustix::fd::{AsFd, OwnedFd};
@@ -182,16 +182,16 @@ impl Attachment {
     ///
     /// The caller has put its own things away (line editor, scroll region) and has flushed stdout.
     pub fn finish(&self, exit_code: u8) {
-        self.say_goodbye(&Said::Exit(exit_code), End::Orderly);
+        self.say_goodbye(&Said::Exit(exit_code), TerminalEnd::Orderly);
     }
 
     /// As [`Attachment::finish`], but in the middle of things: whatever is on the screen, and the modes, are put in
     /// order for us. For an order to leave, or a panic, while a line is being edited in another thread.
     pub fn break_off(&self, exit_code: u8) {
-        self.say_goodbye(&Said::BreakOff(exit_code), End::Broken);
+        self.say_goodbye(&Said::BreakOff(exit_code), TerminalEnd::Broken);
     }
 
-    fn say_goodbye(&self, said: &Said, end: End) {
+    fn say_goodbye(&self, said: &Said, end: TerminalEnd) {
         match self.advance(FINISHED) {
             Ok(_) => {}
             // The line editor fails when the terminal is taken back, and the caller comes here to leave. That would
@@ -263,14 +263,14 @@ impl Attachment {
         match (&self.shared.holder, lost) {
             (Holder::Launcher { group, terminal: Some(terminal), .. }, Lost::Launcher) => {
                 let was_ours = terminal.is_in_foreground();
-                terminal.restore(End::Late);
+                terminal.restore(TerminalEnd::Late);
                 if was_ours {
                     terminal.return_foreground(*group);
                 }
             }
             // With the launcher alive, the terminal is its business.
             (Holder::Launcher { .. } | Holder::Nobody, _) => {}
-            (Holder::ByHand(by_hand), _) => by_hand.give_back(End::Late),
+            (Holder::ByHand(by_hand), _) => by_hand.give_back(TerminalEnd::Late),
         }
         match lost {
             Lost::Launcher => end_without_launcher(),

@@ -22,7 +22,7 @@
 
 use super::attach::names_an_mpirun;
 use super::processes::{block_stops, block_terminal_signals, descendants, send, wait_until_gone};
-use super::terminal::{End, Terminal};
+use super::terminal::{Terminal, TerminalEnd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
@@ -79,7 +79,7 @@ impl ByHand {
     }
 
     /// Puts the terminal back and lets the guardian go.
-    pub(super) fn give_back(&self, end: End) {
+    pub(super) fn give_back(&self, end: TerminalEnd) {
         self.terminal.restore(end);
         let _ = (&self.guardian).write_all(&[GOODBYE]);
     }
@@ -206,7 +206,7 @@ fn guard(mpirun: Option<Pid>) -> bool {
     if socket.read_exact(&mut word).is_ok() && word == [GOODBYE] {
         return true;
     }
-    terminal.restore(End::Late);
+    terminal.restore(TerminalEnd::Late);
     if let Some(mpirun) = mpirun.filter(|&pid| names_an_mpirun(pid)) {
         end_job(mpirun);
     }

@@ -8,7 +8,7 @@ use super::mpirun::Mpirun;
 use super::processes::{LAUNCHER_VARIABLE, bearers, block_stops, ignored_signals, is_alive, send, wait_until_gone};
 use super::start::{self, LOOK_EVERY, StartWatch};
 use super::state::{JOB_DIR_VARIABLE, MPIRUN_LOG, new_job_dir};
-use super::terminal::{End, Terminal};
+use super::terminal::{Terminal, TerminalEnd};
 use super::{IGNORED_VARIABLE, SPARES_VARIABLE, draws_a_screen, is_rank};
 use crate::launch::args::Args;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -61,9 +61,9 @@ enum LauncherNotice {
 #[derive(Debug)]
 enum Farewell {
     /// Rank 0 said so.
-    Said(u8, End),
+    Said(u8, TerminalEnd),
     /// A signal said so; how rank 0 came to its end.
-    Signal { signal: i32, end: End },
+    Signal { signal: i32, end: TerminalEnd },
     /// Something died that must not; what to tell the user.
     Broken(String),
 }
@@ -227,7 +227,7 @@ impl Launcher {
                         return Farewell::Broken(format!("cannot hand the terminal to rank 0: {error}"));
                     }
                 }
-                Some(LauncherNotice::Said(Said::Exit(code))) => return Farewell::Said(code, End::Orderly),
+                Some(LauncherNotice::Said(Said::Exit(code))) => return Farewell::Said(code, TerminalEnd::Orderly),
                 Some(LauncherNotice::Said(Said::BreakOff(code))) => return self.broke_off(code),
                 Some(LauncherNotice::Said(Said::Pids(pids))) => {
                     self.starting = None;
@@ -244,7 +244,7 @@ impl Launcher {
                     self.tell(Told::Leave);
                     let (end, code) = match self.rank_zero {
                         Some(_) => self.rank_zero_leaves(),
-                        None => (End::Orderly, None),
+                        None => (TerminalEnd::Orderly, None),
                     };
                     // A service is told to end like that: it has done so, and nothing is wrong.
                     return match code.filter(|_| self.is_service) {
@@ -299,13 +299,13 @@ impl Launcher {
     }
 
     /// How rank 0 leaves when it was asked to, and with which code.
-    fn rank_zero_leaves(&mut self) -> (End, Option<u8>) {
+    fn rank_zero_leaves(&mut self) -> (TerminalEnd, Option<u8>) {
         let deadline = Instant::now() + Duration::from_millis(LEAVE_PATIENCE_MS);
         loop {
             match self.notices.recv_deadline(deadline) {
-                Ok(LauncherNotice::Said(Said::Exit(code))) => return (End::Orderly, Some(code)),
+                Ok(LauncherNotice::Said(Said::Exit(code))) => return (TerminalEnd::Orderly, Some(code)),
                 Ok(LauncherNotice::Said(Said::BreakOff(_)) | LauncherNotice::HungUp) | Err(_) => {
-                    return (End::Broken, None);
+                    return (TerminalEnd::Broken, None);
                 }
                 Ok(LauncherNotice::MpirunEnded(_)) => self.mpirun_lives = false,
                 Ok(_) => {}
@@ -318,7 +318,7 @@ impl Launcher {
         let deadline = Instant::now() + Duration::from_millis(LAST_WORDS_MS);
         loop {
             match self.notices.recv_deadline(deadline).ok()? {
-                LauncherNotice::Said(Said::Exit(code)) => return Some(Farewell::Said(code, End::Orderly)),
+                LauncherNotice::Said(Said::Exit(code)) => return Some(Farewell::Said(code, TerminalEnd::Orderly)),
                 LauncherNotice::Said(Said::BreakOff(code)) => return Some(self.broke_off(code)),
                 LauncherNotice::HungUp => return None,
                 _ => {}
@@ -330,14 +330,14 @@ impl Launcher {
     /// was told to end, say, which does not always leave it the time for a word), that is as if it had been killed.
     fn broke_off(&self, code: u8) -> Farewell {
         if i32::from(code) != SIGNAL_EXIT_BASE + SIGTERM {
-            return Farewell::Said(code, End::Broken);
+            return Farewell::Said(code, TerminalEnd::Broken);
         }
         // A terminal that closes tells rank 0 and us, in any order.
         let deadline = Instant::now() + Duration::from_millis(LAST_WORDS_MS);
         loop {
             match self.notices.recv_deadline(deadline) {
                 Ok(LauncherNotice::Signal(signal)) if signal != SIGWINCH => {
-                    return Farewell::Signal { signal, end: End::Broken };
+                    return Farewell::Signal { signal, end: TerminalEnd::Broken };
                 }
                 Ok(_) => {}
                 Err(_) => return Farewell::Broken(self.rank_zero_died()),
@@ -374,8 +374,8 @@ impl Launcher {
         let end = match &farewell {
             Farewell::Said(_, end) | Farewell::Signal { end, .. } => *end,
             // Nothing was on the screen yet.
-            Farewell::Broken(_) if self.rank_zero.is_none() => End::Orderly,
-            Farewell::Broken(_) => End::Broken,
+            Farewell::Broken(_) if self.rank_zero.is_none() => TerminalEnd::Orderly,
+            Farewell::Broken(_) => TerminalEnd::Broken,
         };
         if !matches!(farewell, Farewell::Broken(_)) {
             // mpirun ends by itself when all ranks have left.

@@ -11,7 +11,7 @@
 //!
 //! When the launcher is killed, two processes see it at once: the shell, which takes the terminal back and starts
 //! to edit its next command line, and rank 0, which wants to put the modes back. Old modes under a shell's line
-//! editor would echo every key twice. So somebody who is late ([`End::Late`]) looks first: modes that look like a
+//! editor would echo every key twice. So somebody who is late ([`TerminalEnd::Late`]) looks first: modes that look like a
 //! shell's line editor are left alone, and the cursor stays where it is.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -31,12 +31,12 @@ const RESET_REGION_TO_LAST_LINE: &str = "\x1b[?1047l\x1b[r\x1b[999;1H\r\n\x1b[J"
 
 /// How the one who used the terminal came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum TerminalEnd {
     /// It said goodbye: the cursor is where it left it, typed-ahead input is for the shell.
     Orderly,
     /// It broke off: the cursor can be anywhere, half-typed input must not reach the shell.
     Broken,
-    /// As [`End::Broken`], and the shell may already be using the terminal again.
+    /// As [`TerminalEnd::Broken`], and the shell may already be using the terminal again.
     Late,
 }
 
@@ -96,22 +96,22 @@ impl Terminal {
     }
 
     /// Puts modes and screen back. Errors are ignored: a terminal that has been closed needs nothing.
-    pub fn restore(&self, end: End) {
+    pub fn restore(&self, end: TerminalEnd) {
         let end = match end {
-            End::Late if self.is_edited_by_a_shell() => {
+            TerminalEnd::Late if self.is_edited_by_a_shell() => {
                 self.write(&format!("{RESET_REGION_IN_PLACE}\x1b[?25h"));
                 return;
             }
-            End::Late => End::Broken,
+            TerminalEnd::Late => TerminalEnd::Broken,
             other => other,
         };
-        if end == End::Broken {
+        if end == TerminalEnd::Broken {
             let _ = tcflush(&self.input, QueueSelector::IFlush);
         }
         // Not `Drain` or `Flush`: they wait for output, for ever if somebody pressed Ctrl-S.
         let _ = tcsetattr(&self.input, OptionalActions::Now, &self.modes);
         let _ = tcflow(&self.input, Action::OOn);
-        let region = if end == End::Broken { RESET_REGION_TO_LAST_LINE } else { RESET_REGION_IN_PLACE };
+        let region = if end == TerminalEnd::Broken { RESET_REGION_TO_LAST_LINE } else { RESET_REGION_IN_PLACE };
         self.write(&format!("{RESET_STATE}{region}"));
     }
 
@@ -161,7 +161,7 @@ mod tests {
         let raw = tcgetattr(&slave).expect("a terminal");
         assert!(!raw.local_modes.intersects(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG));
         assert_eq!(raw.output_modes, before.output_modes);
-        terminal.restore(End::Broken);
+        terminal.restore(TerminalEnd::Broken);
         let after = tcgetattr(&slave).expect("a terminal");
         assert_eq!(after.local_modes, before.local_modes);
         assert_eq!(after.input_modes, before.input_modes);

@@ -1,7 +1,7 @@
 //! The loop of a further client's rank: it asks what the load says, and tells rank 0 how that goes.
 
 use super::clock;
-use super::end::{End, Ended};
+use super::end::{EndWatch, Ended};
 use super::link::Link;
 use super::log::Log;
 use super::turn::{self, Acted, Hull, Node};
@@ -44,7 +44,7 @@ struct ClientRank<'a, T> {
     host: FrontHost,
     outputs: Outputs,
     finished: Finished,
-    end: End<'a>,
+    end: EndWatch<'a>,
     told_to_leave: bool,
     /// The ends of orders; they are told last.
     orders: Vec<Packet>,
@@ -57,7 +57,7 @@ pub fn run<T: Transport>(link: &mut Link<T>, host: FrontHost, log: Log, is_orpha
         host,
         outputs: Outputs::default(),
         finished: Finished::default(),
-        end: End::new(clock::now(), is_orphan),
+        end: EndWatch::new(clock::now(), is_orphan),
         told_to_leave: false,
         orders: Vec::new(),
     })

@@ -9,7 +9,7 @@ use super::log::Log;
 use super::ranks::{ProcessFate, Ranks};
 use super::succession::Respawn;
 use super::turn::{self, Acted, Hull, Node};
-use crate::cluster::{Ask, Facts, Lodger, News, Peer, Service};
+use crate::cluster::{Ask, Facts, Lodger, News, ServerFacts, Service};
 use crate::core::node::FrontHost;
 use crate::core::protocol::client::WINDOW_MAX;
 use crate::core::protocol::{Event, METADATA, Rank, Time, ViewNumber};
@@ -163,7 +163,7 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
         self.told_view = newest;
         let peer = |rank: Rank| {
             let (op, digest) = self.ranks.status(rank).map_or((0, 0), |status| (status.commit.0, status.digest));
-            Peer { rank, pid: self.ranks.pid(rank).unwrap_or(0), op, digest }
+            ServerFacts { rank, pid: self.ranks.pid(rank).unwrap_or(0), op, digest }
         };
         let view = metadata.view();
         let primary = view.map(|view| view.primary.rank);

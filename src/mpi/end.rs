@@ -17,12 +17,12 @@ pub enum Ended {
 }
 
 /// Watches for the end.
-pub struct End<'a> {
+pub struct EndWatch<'a> {
     is_orphan: &'a dyn Fn() -> bool,
     next_check: Time,
 }
 
-impl<'a> End<'a> {
+impl<'a> EndWatch<'a> {
     /// `is_orphan` asks the operating system.
     pub fn new(now: Time, is_orphan: &'a dyn Fn() -> bool) -> Self {
         Self { is_orphan, next_check: now + ORPHAN_CHECK_INTERVAL }

@@ -2,7 +2,7 @@
 
 use super::pace::YIELDING;
 use crate::core::protocol::{Rank, Time};
-use crate::mpi::transport::raw::{Play, play};
+use crate::mpi::transport::raw::{RawPlay, play};
 use crate::mpi::transport::wire::{Outgoing, Packet, decode};
 use crate::mpi::transport::{Doorbell, Place, Process, RawWire, Transport};
 use std::time::Duration;
@@ -165,7 +165,7 @@ impl<T: Transport> Link<T> {
     }
 
     /// Takes a part in the benchmark's baseline, until it is over. Meanwhile nothing else happens here.
-    pub fn play(&mut self, part: &Play) {
+    pub fn play(&mut self, part: &RawPlay) {
         if let Some(wire) = self.transport.raw() {
             play(wire, part);
         }

@@ -40,7 +40,7 @@ const NAP_MOVING: Duration = Duration::from_millis(1);
 
 /// What a rank that has nothing to do waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+pub struct Awaited {
     /// Something has just come, if only a heartbeat: more may lie behind it, which would age in its sleep.
     pub heard: bool,
     /// An answer to something it sent is on its way.
@@ -77,7 +77,7 @@ impl Pace {
     }
 
     /// The end of a turn: waits as long as makes sense. True when the core was left to others.
-    pub fn wait(&mut self, now: Time, worked: bool, waiting: Waiting, doorbell: &Doorbell) -> bool {
+    pub fn wait(&mut self, now: Time, worked: bool, waiting: Awaited, doorbell: &Doorbell) -> bool {
         if worked {
             self.last_work = now;
             return false;

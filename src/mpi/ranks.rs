@@ -8,7 +8,7 @@ use super::succession::{HELLO_DEADLINE, Respawn, Spare, Succession};
 use super::turn::Hull;
 use super::{Link, clock, log::Log};
 use crate::cluster::Standing;
-use crate::cluster::service::{Cluster, Ordered, Seen, Told};
+use crate::cluster::service::{Cluster, OrderTold, Ordered, Seen};
 use crate::core::fault::Control;
 use crate::core::load::Report;
 use crate::core::node::{FrontHost, Outputs};
@@ -19,7 +19,7 @@ use crate::core::store::Command;
 use crate::disk::{DiskNews, Scribe};
 use crate::mpi::transport::deathwatch::DeathWatch;
 use crate::mpi::transport::wire::Start;
-use crate::mpi::transport::{Change, End, Packet, Place, Process, Transport};
+use crate::mpi::transport::{Change, Packet, Place, Process, ProcessEnd, Transport};
 use crossbeam_channel::Sender;
 use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -341,7 +341,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
     }
 
     /// A process is dead: nobody sends to it any more, nobody waits for it, somebody takes its place.
-    fn bury(&mut self, now: Time, rank: Rank, end: Option<End>, certainty: Certainty) {
+    fn bury(&mut self, now: Time, rank: Rank, end: Option<ProcessEnd>, certainty: Certainty) {
         let before = self.newest_life(rank).next();
         let Some(known) = self.known.get_mut(&rank).filter(|known| !known.gone) else { return };
         (known.gone, known.stopped) = (true, false);
@@ -357,7 +357,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
         let is_client = self.front.metadata().is_some_and(|metadata| metadata.is_client(rank));
         if self.succession.under_way(rank).is_some() {
             let how = || format!("its process {pid} has died before its first word");
-            self.succession_failed(now, rank, &end.unwrap_or_else(|| End { how: how(), killed: true }));
+            self.succession_failed(now, rank, &end.unwrap_or_else(|| ProcessEnd { how: how(), killed: true }));
         } else if !is_client && self.respawn.automatic && self.hull.link.transport().survives_a_death().is_ok() {
             self.succession.wish(rank);
         }
@@ -378,7 +378,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
         }
         if let Some(late) = self.succession.late(now) {
             let how = format!("it did not say hello within {} s", HELLO_DEADLINE.as_secs());
-            self.give_up(now, late, End { how, killed: false });
+            self.give_up(now, late, ProcessEnd { how, killed: false });
         }
         while let Some(rank) = self.succession.take_next() {
             self.replace(now, rank);
@@ -397,7 +397,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
                 let arguments = (self.respawn.arguments)(rank);
                 let Some(process) = self.hull.link.transport().start(&arguments) else {
                     let how = "this process cannot start others".to_owned();
-                    return self.succession_failed(now, rank, &End { how, killed: false });
+                    return self.succession_failed(now, rank, &ProcessEnd { how, killed: false });
                 };
                 process
             }
@@ -430,7 +430,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
     }
 
     /// A process that was started here has ended, or could not be started.
-    fn child_ended(&mut self, now: Time, process: Process, end: End) {
+    fn child_ended(&mut self, now: Time, process: Process, end: ProcessEnd) {
         let rank = self.known.iter().find(|(_, known)| known.process == process && !known.gone).map(|(rank, _)| *rank);
         if let Some(rank) = rank {
             self.bury(now, rank, Some(end), Certainty::Dead);
@@ -441,7 +441,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
     }
 
     /// A replacement that hangs is killed.
-    fn give_up(&mut self, now: Time, rank: Rank, end: End) {
+    fn give_up(&mut self, now: Time, rank: Rank, end: ProcessEnd) {
         let Some(under_way) = self.succession.under_way(rank) else { return };
         match self.known.get(&rank).filter(|known| known.process == under_way.process && !known.gone) {
             Some(known) => {
@@ -480,7 +480,7 @@ impl<'a, T: Transport> Ranks<'a, T> {
         self.say(now, what);
     }
 
-    fn succession_failed(&mut self, now: Time, rank: Rank, end: &End) {
+    fn succession_failed(&mut self, now: Time, rank: Rank, end: &ProcessEnd) {
         let again = self.succession.failed(rank, end);
         let next = if again { "trying again".to_owned() } else { format!("RECOVER {rank} tries again") };
         self.say(now, format!("server {rank}: no process takes its place: {}; {next}", end.how));
@@ -547,7 +547,7 @@ impl<T: Transport> Cluster for Ranks<'_, T> {
         self.front.submit(self.now, command, &mut self.outputs);
     }
 
-    fn order(&mut self, to: Rank, control: &Control, answer: &Told) -> Ordered {
+    fn order(&mut self, to: Rank, control: &Control, answer: &OrderTold) -> Ordered {
         if to == METADATA {
             let result = self.front.control(self.now, control, &mut self.outputs);
             if result.is_ok() {

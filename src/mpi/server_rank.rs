@@ -1,7 +1,7 @@
 //! The loop of a server's rank.
 
 use super::clock;
-use super::end::{End, Ended};
+use super::end::{EndWatch, Ended};
 use super::link::Link;
 use super::log::Log;
 use super::turn::{self, Acted, Hull, Node};
@@ -10,7 +10,7 @@ use crate::core::node::{Outputs, ServerHost, Setup};
 use crate::core::protocol::{Incarnation, METADATA, Rank, Recovered, Time};
 use crate::core::store::work::SLICE_UNITS;
 use crate::disk::{DiskNews, Scribe};
-use crate::mpi::transport::raw::Play;
+use crate::mpi::transport::raw::RawPlay;
 use crate::mpi::transport::{Packet, Transport};
 
 /// Once this much was done in a turn, what else has come waits for the next one.
@@ -21,10 +21,10 @@ struct ServerRank<'a, T> {
     hull: Hull<'a, T>,
     host: ServerHost,
     outputs: Outputs,
-    end: End<'a>,
+    end: EndWatch<'a>,
     told_to_leave: bool,
     /// A part in the benchmark's baseline.
-    part: Option<Box<Play>>,
+    part: Option<Box<RawPlay>>,
 }
 
 /// Runs the server on this rank until the cluster ends.
@@ -35,7 +35,7 @@ pub fn run<T: Transport>(
     log: Log,
     is_orphan: &dyn Fn() -> bool,
 ) -> Ended {
-    let end = End::new(clock::now(), is_orphan);
+    let end = EndWatch::new(clock::now(), is_orphan);
     let (outputs, told_to_leave, part) = (Outputs::default(), false, None);
     let hull = Hull::new(link, log).with_disk(disk);
     turn::run(&mut ServerRank { hull, host, outputs, end, told_to_leave, part })

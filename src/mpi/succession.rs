@@ -6,7 +6,7 @@
 
 use crate::core::fault::Control;
 use crate::core::protocol::{Incarnation, Rank, Time};
-use crate::mpi::transport::{End, Process};
+use crate::mpi::transport::{Process, ProcessEnd};
 use crossbeam_channel::Sender;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -139,7 +139,7 @@ impl Succession {
     }
 
     /// It could not be started, or has died before its first word. True when the next one follows at once.
-    pub fn failed(&mut self, rank: Rank, end: &End) -> bool {
+    pub fn failed(&mut self, rank: Rank, end: &ProcessEnd) -> bool {
         self.under_way.remove(&rank);
         let (ended, killed) = self.failures.entry(rank).or_default();
         *ended += u32::from(!end.killed);
@@ -267,8 +267,8 @@ mod tests {
         assert_eq!(answered.try_recv(), Ok(Err("its end".to_owned())));
     }
 
-    fn killed(killed: bool) -> End {
-        End { how: "its end".to_owned(), killed }
+    fn killed(killed: bool) -> ProcessEnd {
+        ProcessEnd { how: "its end".to_owned(), killed }
     }
 
     #[test]

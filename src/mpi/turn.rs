@@ -11,7 +11,7 @@
 use super::clock;
 use super::link::Link;
 use super::log::Log;
-use super::pace::{Pace, Waiting};
+use super::pace::{Awaited, Pace};
 use super::transport::{Packet, Transport};
 use super::turns::Turns;
 use crate::core::node::Outputs;
@@ -164,7 +164,7 @@ pub fn turn<'a, N: Node<'a>>(node: &mut N) -> Option<N::End> {
     }
     hull.turns.end(clock::now(), heard || worked, &mut hull.log);
     let moving = hull.link.is_moving();
-    let waiting = Waiting { heard, expecting: acted.expecting, moving, due: acted.due };
+    let waiting = Awaited { heard, expecting: acted.expecting, moving, due: acted.due };
     if hull.pace.wait(now, worked, waiting, &hull.link.doorbell) {
         hull.turns.begin(clock::now());
     }

@@ -8,7 +8,7 @@
 
 use super::clock;
 use super::coverage::{Coverage, Fault};
-use super::happening::{Happening, Record};
+use super::happening::{Happening, Recall};
 use super::invariants::{Violation, answered, heals, linearizable};
 use super::pulse::Pulse;
 use super::trouble::{self, Gremlin};
@@ -108,7 +108,7 @@ impl Chaos {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// Everything held.
     Clean,
     /// Something did not.
@@ -119,7 +119,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct RunReport {
     /// Good or bad.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// Operations that clients finished.
     pub operations: usize,
     /// Faults and situations.
@@ -237,17 +237,17 @@ pub fn run_flawed(seed: u64, chaos: &Chaos, flaw: Flaw) -> RunReport {
     RunReport {
         operations: world.history().len(),
         coverage: world.invariants().coverage.clone(),
-        outcome: outcome.map_or_else(Outcome::Violated, |()| Outcome::Clean),
+        outcome: outcome.map_or_else(RunOutcome::Violated, |()| RunOutcome::Clean),
     }
 }
 
 /// The same run once more, with what happened: the last of it before its end, or everything.
 #[must_use]
-pub fn replay(seed: u64, chaos: &Chaos, record: Record) -> (Outcome, Vec<Happening>) {
+pub fn replay(seed: u64, chaos: &Chaos, record: Recall) -> (RunOutcome, Vec<Happening>) {
     let mut world = start(seed, chaos, false);
     world.record(record);
     let outcome = drive(&mut world, seed, chaos);
-    (outcome.map_or_else(Outcome::Violated, |()| Outcome::Clean), world.take_happenings())
+    (outcome.map_or_else(RunOutcome::Violated, |()| RunOutcome::Clean), world.take_happenings())
 }
 
 /// The world of a run, before its first step. An audience wants its ranks to report (`observe`).

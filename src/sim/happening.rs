@@ -13,7 +13,7 @@ use std::fmt;
 
 /// How much of what happens is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Record {
+pub enum Recall {
     /// Nothing: the fastest.
     Nothing,
     /// The last lines, without heartbeats and announcements.

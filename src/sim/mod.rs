@@ -45,8 +45,8 @@ mod trouble;
 pub mod work;
 pub mod world;
 
-pub use chaos::{Chaos, Flaw, Outcome, RunReport, Script, replay, run, run_flawed};
+pub use chaos::{Chaos, Flaw, RunOutcome, RunReport, Script, replay, run, run_flawed};
 pub use coverage::{Coverage, Fault, Situation};
-pub use happening::{Happening, Record, What};
+pub use happening::{Happening, Recall, What};
 pub use stage::{SimStage, VirtualClock};
 pub use world::{Bend, World};

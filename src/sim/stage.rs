@@ -20,7 +20,7 @@ use super::branches::Branches;
 use super::chaos::{self, Script};
 use super::invariants::{heals, linearizable};
 use super::recipe::{Act, Cooked, Recipe};
-use crate::cluster::service::{Ordered, Seen, Told};
+use crate::cluster::service::{OrderTold, Ordered, Seen};
 use crate::cluster::{Ask, Cluster, News, Service, Underway};
 use crate::core::fault::{Control, Meddling};
 use crate::core::load::{LoadOrder, Report};
@@ -556,7 +556,7 @@ impl Cluster for Scene {
         self.world.submit(METADATA, command);
     }
 
-    fn order(&mut self, to: Rank, control: &Control, _: &Told) -> Ordered {
+    fn order(&mut self, to: Rank, control: &Control, _: &OrderTold) -> Ordered {
         let known = self.world.clients().contains(&to) || self.world.servers().contains_key(&to);
         Ordered::Done(if known {
             let control = slowed(control.clone());

@@ -5,7 +5,7 @@ mod proofs;
 
 use super::clock::Clock;
 use super::coverage::Situation;
-use super::happening::{Happening, Record, What};
+use super::happening::{Happening, Recall, What};
 use super::invariants::{Invariants, Violation};
 use super::machine::Machine;
 use super::network::{Delivery, Network, Stray};
@@ -54,7 +54,7 @@ pub struct World {
     bend: Option<Bend>,
     history: Vec<Operation>,
     given_up: Vec<(Rank, Seq, Time)>,
-    record: Record,
+    record: Recall,
     happenings: VecDeque<Happening>,
     invariants: Invariants,
     violation: Option<Violation>,
@@ -93,7 +93,7 @@ impl World {
             bend: None,
             history: Vec::new(),
             given_up: Vec::new(),
-            record: Record::Nothing,
+            record: Recall::Nothing,
             happenings: VecDeque::new(),
             invariants,
             violation: None,
@@ -308,9 +308,9 @@ impl World {
     }
 
     /// Says how much of what happens is to be kept from now on.
-    pub fn record(&mut self, record: Record) {
+    pub fn record(&mut self, record: Recall) {
         self.record = record;
-        if record != Record::Nothing {
+        if record != Recall::Nothing {
             self.servers.values_mut().for_each(|server| server.outlet_mut().keep_lost());
             self.fronts.values_mut().for_each(|front| front.outlet_mut().keep_lost());
         }
@@ -626,19 +626,19 @@ impl World {
 
     fn send(&mut self, leave: Time, from: Rank, before: ViewNumber, to: Rank, message: Message) {
         self.invariants.on_send(from, &message);
-        if self.record != Record::Nothing {
+        if self.record != Recall::Nothing {
             self.remember(from, before, What::Sent { to, message: message.clone() });
         }
         self.network.send(leave, from, to, message, &mut self.rng);
     }
 
     fn remember(&mut self, rank: Rank, before: ViewNumber, what: What) {
-        if self.record == Record::Nothing {
+        if self.record == Recall::Nothing {
             return;
         }
         let view = self.view_of(rank).max(before);
         let happening = Happening { at: self.now, rank, before, view, what };
-        if self.record == Record::Recent {
+        if self.record == Recall::Recent {
             if happening.is_background() {
                 return;
             }

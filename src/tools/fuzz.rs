@@ -6,7 +6,7 @@
 
 use crate::launch::args::FuzzArgs;
 use crate::sim::invariants::Violation;
-use crate::sim::{Chaos, Coverage, Happening, Outcome, Record, RunReport, replay, run};
+use crate::sim::{Chaos, Coverage, Happening, Recall, RunOutcome, RunReport, replay, run};
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -107,7 +107,7 @@ pub fn fuzz(options: &FuzzOptions, progress: &mut dyn FnMut(Progress)) -> FuzzRe
             seeds += 1;
             operations += report.operations as u64;
             coverage.add(&report.coverage);
-            if report.outcome != Outcome::Clean {
+            if report.outcome != RunOutcome::Clean {
                 // Seeds below it are already under way, and one of them may fail too.
                 next.store(options.seeds.end, Ordering::Relaxed);
                 failed = Some(failed.map_or(seed, |lowest| lowest.min(seed)));
@@ -123,7 +123,7 @@ pub fn fuzz(options: &FuzzOptions, progress: &mut dyn FnMut(Progress)) -> FuzzRe
 /// A run; an assertion of the protocol that fails is a finding like any other.
 fn run_or_panic(seed: u64, chaos: &Chaos) -> RunReport {
     catch_unwind(AssertUnwindSafe(|| run(seed, chaos))).unwrap_or_else(|panic| RunReport {
-        outcome: Outcome::Violated(Violation::new("panic", words(&*panic))),
+        outcome: RunOutcome::Violated(Violation::new("panic", words(&*panic))),
         operations: 0,
         coverage: Coverage::default(),
     })
@@ -138,8 +138,8 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 #[must_use]
 pub fn shrink(seed: u64, chaos: &Chaos) -> Option<Failure> {
     let violation_of = |chaos: &Chaos| match run_or_panic(seed, chaos).outcome {
-        Outcome::Violated(violation) => Some(violation),
-        Outcome::Clean => None,
+        RunOutcome::Violated(violation) => Some(violation),
+        RunOutcome::Clean => None,
     };
     let mut violation = violation_of(chaos)?;
     let mut small = chaos.clone();
@@ -154,7 +154,7 @@ pub fn shrink(seed: u64, chaos: &Chaos) -> Option<Failure> {
         }
         break;
     }
-    let last = catch_unwind(AssertUnwindSafe(|| replay(seed, &small, Record::Recent).1)).unwrap_or_default();
+    let last = catch_unwind(AssertUnwindSafe(|| replay(seed, &small, Recall::Recent).1)).unwrap_or_default();
     Some(Failure { seed, violation, chaos: small, last })
 }
 
@@ -196,14 +196,14 @@ fn trace(seeds: &Range<u64>, chaos: &Chaos) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let mut code = ExitCode::SUCCESS;
     for seed in seeds.clone() {
-        let (outcome, happenings) = replay(seed, chaos, Record::Everything);
+        let (outcome, happenings) = replay(seed, chaos, Recall::Everything);
         writeln!(out, "─ seed {seed}")?;
         for happening in happenings {
             writeln!(out, "{:>14} {happening}", happening.at)?;
         }
         match outcome {
-            Outcome::Clean => writeln!(out, "─ seed {seed} is clean")?,
-            Outcome::Violated(violation) => {
+            RunOutcome::Clean => writeln!(out, "─ seed {seed} is clean")?,
+            RunOutcome::Violated(violation) => {
                 writeln!(out, "─ seed {seed} violates {violation}")?;
                 code = ExitCode::FAILURE;
             }
@@ -326,6 +326,6 @@ mod tests {
         let options = FuzzOptions { seeds: 0..200, duration: None, chaos, threads: 2 };
         let failure = fuzz(&options, &mut |_| {}).failure.expect("without sessions a request takes effect twice");
         assert!(failure.chaos.operations < 300, "{failure}");
-        assert_eq!(run(failure.seed, &failure.chaos).outcome, Outcome::Violated(failure.violation.clone()));
+        assert_eq!(run(failure.seed, &failure.chaos).outcome, RunOutcome::Violated(failure.violation.clone()));
     }
 }

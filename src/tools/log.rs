@@ -1,6 +1,6 @@
 //! Prints a log so that a person can read it, and judges it.
 
-use crate::core::disk::{Damage, Ending, Place, Reader, file_name};
+use crate::core::disk::{Damage, Ending, LogPlace, Reader, file_name};
 use crate::core::protocol::durable::{Nonsense, Record};
 use crate::core::store::UnixMs;
 use crate::disk::folder::{self, ReadError};
@@ -104,7 +104,7 @@ fn print(log: &Path, boot: u64, json: bool, named: bool, out: &mut dyn Write) ->
     Ok(true)
 }
 
-fn as_text(place: &Place, record: &Record) -> String {
+fn as_text(place: &LogPlace, record: &Record) -> String {
     let time = match record {
         Record::Entry { entry, .. } => utc(entry.stamp.time),
         _ => String::new(),
@@ -112,7 +112,7 @@ fn as_text(place: &Place, record: &Record) -> String {
     format!("{:<30} {time:<24} {record}", place.to_string())
 }
 
-fn as_json(place: &Place, record: &Record) -> serde_json::Value {
+fn as_json(place: &LogPlace, record: &Record) -> serde_json::Value {
     let file = file_name(place.file);
     match record {
         Record::Entry { view, commit, entry } => serde_json::json!({

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use understudy::cluster::News;
 use understudy::core::protocol::{Role, Time};
 use understudy::ui::dashboard::ThemeName;
-use understudy::ui::dashboard::{Face, Model, Notice, Painter, Setup, Stage, Theme, Watched, layout, lock, view};
+use understudy::ui::dashboard::{
+    Face, Model, ModelSetup, Notice, Painter, Stage, Theme, WatchedCluster, layout, lock, view,
+};
 
 fn positive(n: u16) -> NonZero<u16> {
     NonZero::new(n).unwrap()
@@ -256,14 +258,14 @@ fn the_mono_theme_sends_no_colour_code() {
 fn the_thread_follows_and_rests() {
     let epoch = Instant::now();
     let clock = move || Time(at(0).0 + epoch.elapsed().as_nanos() as u64);
-    let setup = Setup { servers: 2, seed: 7, failure_rate: 0.2, animated: true };
+    let setup = ModelSetup { servers: 2, seed: 7, failure_rate: 0.2, animated: true };
     let model = Arc::new(Mutex::new(Model::new(setup, clock())));
     let (notices, waiting) = understudy::ui::dashboard::channel();
     let tape = Tape::default();
     let frames = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&frames);
     let stage = Stage {
-        own: Watched::new(Arc::clone(&model), None, Box::new(clock)),
+        own: WatchedCluster::new(Arc::clone(&model), None, Box::new(clock)),
         guest: None,
         theme: Theme::new(ThemeName::Dark, false),
         keys: Box::new(move |_| {
@@ -314,11 +316,11 @@ fn the_thread_follows_and_rests() {
 /// What another cluster told happened when it says so, however late the screen gets around to it.
 #[test]
 fn what_a_guest_tells_has_its_own_time() {
-    let setup = || Setup { servers: 2, seed: 7, failure_rate: 0.2, animated: true };
+    let setup = || ModelSetup { servers: 2, seed: 7, failure_rate: 0.2, animated: true };
     let [own, guest] = [(); 2].map(|()| Arc::new(Mutex::new(Model::new(setup(), at(0)))));
     let (notices, waiting) = understudy::ui::dashboard::channel();
     let stage = Stage {
-        own: Watched::new(own, None, Box::new(|| at(9_000))),
+        own: WatchedCluster::new(own, None, Box::new(|| at(9_000))),
         guest: None,
         theme: Theme::new(ThemeName::Dark, false),
         keys: Box::new(|_| keys()),
@@ -326,7 +328,7 @@ fn what_a_guest_tells_has_its_own_time() {
         blank: Arc::default(),
         region: Box::new(|_| ()),
     };
-    let watched = Watched::new(Arc::clone(&guest), None, Box::new(|| at(9_000)));
+    let watched = WatchedCluster::new(Arc::clone(&guest), None, Box::new(|| at(9_000)));
     notices.send(Notice::Guest(Some(Box::new(watched)))).unwrap();
     notices.send(Notice::GuestNews(at(1_000), News::Note("long ago".into()))).unwrap();
     notices.send(Notice::Quit).unwrap();

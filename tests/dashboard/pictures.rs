@@ -7,7 +7,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use std::fmt::Write;
-use understudy::cluster::{Sight, Verdict};
+use understudy::cluster::{LiveVerdict, Sight};
 use understudy::core::load::{Report, Workload};
 use understudy::core::protocol::{Role, ServerStatus};
 use understudy::ui::commands::help::help;
@@ -96,7 +96,7 @@ fn two_fresh_servers() {
 #[test]
 fn a_put_in_flight() {
     let mut scene = Scene::put(2, 480);
-    scene.model.verdict = Some(Verdict::Linearizable { operations: 43 });
+    scene.model.verdict = Some(LiveVerdict::Linearizable { operations: 43 });
     check("a_put_in_flight", &scene);
 }
 
@@ -151,7 +151,7 @@ fn nobody_has_the_data() {
 #[test]
 fn a_member_differs() {
     let mut scene = Scene::differing();
-    scene.model.verdict = Some(Verdict::Broken);
+    scene.model.verdict = Some(LiveVerdict::Broken);
     check("a_member_differs", &scene);
 }
 

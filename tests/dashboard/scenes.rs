@@ -10,7 +10,7 @@ use understudy::core::protocol::{
     CrashCause, CrashPoint, Event, Incarnation, Member, MessageKind, Rank, Reason, Role, Time, View, ViewNumber,
 };
 use understudy::core::store::{Bytes, OpNumber};
-use understudy::ui::dashboard::{Face, KeyHint, Model, Setup};
+use understudy::ui::dashboard::{Face, KeyHint, Model, ModelSetup};
 
 /// The stream of news, piece by piece, in fewer words.
 pub trait Told {
@@ -137,7 +137,7 @@ pub fn key(name: &str, value: &str, op: u64) -> KeyView {
 
 impl Scene {
     pub fn new(servers: u32) -> Self {
-        let setup = Setup { servers, seed: 7, failure_rate: 0.2, animated: true };
+        let setup = ModelSetup { servers, seed: 7, failure_rate: 0.2, animated: true };
         Self { model: Model::new(setup, at(0)), now: at(0), face: Face::default(), said: BTreeMap::new() }
     }
 

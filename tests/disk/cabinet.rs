@@ -4,7 +4,7 @@ use crate::files::{OWNER, life, put};
 use std::fs;
 use std::path::PathBuf;
 use understudy::core::disk::{Fsync, file_name};
-use understudy::disk::{Cabinet, Found};
+use understudy::disk::{Cabinet, LogFound};
 
 /// A folder that is removed when dropped.
 struct Folder(PathBuf);
@@ -17,7 +17,7 @@ impl Folder {
         Self(path)
     }
 
-    fn open(&self) -> (Cabinet, Found) {
+    fn open(&self) -> (Cabinet, LogFound) {
         Cabinet::open(&self.0, OWNER, Fsync::Always).unwrap_or_else(|error| panic!("{error}"))
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Fsync;
 use super::frame;
-use super::reader::{End, Ending};
+use super::reader::{Ending, LogEnd};
 use super::segment::{Header, Mark, Owner, RECORDS_AT, SECTOR_BYTES};
 use crate::core::protocol::durable::Record;
 
@@ -83,8 +83,8 @@ impl Journal {
         journal
     }
 
-    fn resume(end: &End, boot: u64, segment_bytes_max: u64, steps: &mut Vec<Step>) -> Self {
-        let End { owner, first, number, at, chain, serial, .. } = *end;
+    fn resume(end: &LogEnd, boot: u64, segment_bytes_max: u64, steps: &mut Vec<Step>) -> Self {
+        let LogEnd { owner, first, number, at, chain, serial, .. } = *end;
         steps.push(Step::Cut { number, at });
         let (begun_in, needed_from) = (None, None);
         let mark = Mark { serial, ..Mark::first(boot) };

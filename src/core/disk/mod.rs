@@ -46,7 +46,7 @@ pub mod reader;
 pub mod segment;
 
 pub use journal::{Journal, Step};
-pub use reader::{Damage, End, Ending, Fault, Place, Reader, recover};
+pub use reader::{Damage, Ending, Fault, LogEnd, LogPlace, Reader, recover};
 pub use segment::{Header, Mark, Owner, file_name, file_number};
 
 /// When what was written is synced: brought from the system's memory to the disk.

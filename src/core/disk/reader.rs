@@ -7,14 +7,14 @@ use std::fmt;
 
 /// Where something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct LogPlace {
     /// The file.
     pub file: u64,
     /// The byte in it.
     pub at: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LogPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} byte {}", file_name(self.file), self.at)
     }
@@ -24,7 +24,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// Where.
-    pub place: Place,
+    pub place: LogPlace,
     /// What.
     pub fault: Fault,
 }
@@ -79,7 +79,7 @@ impl fmt::Display for Fault {
 
 /// Where a log ends, to go on with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
+pub struct LogEnd {
     /// Whose log it is.
     pub owner: Owner,
     /// The oldest file.
@@ -100,7 +100,7 @@ pub struct End {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ending {
     /// Where; `None` when nothing was ever written.
-    pub end: Option<End>,
+    pub end: Option<LogEnd>,
     /// A file that was being made, and is to be removed first.
     pub stillborn: Option<u64>,
 }
@@ -131,12 +131,12 @@ impl Reader {
         number: u64,
         bytes: &[u8],
         last: bool,
-        take: &mut dyn FnMut(&Place, Record) -> Result<(), Nonsense>,
+        take: &mut dyn FnMut(&LogPlace, Record) -> Result<(), Nonsense>,
     ) -> Result<(), Damage> {
-        let damage = |at: u64, fault: Fault| Err(Damage { place: Place { file: number, at }, fault });
+        let damage = |at: u64, fault: Fault| Err(Damage { place: LogPlace { file: number, at }, fault });
         let before = self.ending.end.as_ref();
         if let Some(missing) = before.map(|end| end.number + 1).filter(|next| *next != number) {
-            return Err(Damage { place: Place { file: missing, at: 0 }, fault: Fault::Missing });
+            return Err(Damage { place: LogPlace { file: missing, at: 0 }, fault: Fault::Missing });
         }
         let mark = Mark::newest(bytes);
         let proven = mark.map_or(0, |mark| mark.proven(self.boot));
@@ -162,7 +162,7 @@ impl Reader {
         let Some(mark) = mark else { return damage(SECTOR_BYTES as u64, Fault::NotOurs) };
         let first = before.map_or(number, |end| end.first);
         let (owner, at, chain, serial, torn_bytes) = (expected, RECORDS_AT, header.chain, mark.serial, 0);
-        let mut end = End { owner, first, number, at, chain, serial, torn_bytes };
+        let mut end = LogEnd { owner, first, number, at, chain, serial, torn_bytes };
         self.records(bytes, last, &mark, &mut end, take)?;
         self.sealed = mark.sealed;
         self.ending.end = Some(end);
@@ -174,12 +174,12 @@ impl Reader {
         bytes: &[u8],
         last: bool,
         mark: &Mark,
-        end: &mut End,
-        take: &mut dyn FnMut(&Place, Record) -> Result<(), Nonsense>,
+        end: &mut LogEnd,
+        take: &mut dyn FnMut(&LogPlace, Record) -> Result<(), Nonsense>,
     ) -> Result<(), Damage> {
         let proven = mark.proven(self.boot);
         loop {
-            let place = Place { file: end.number, at: end.at };
+            let place = LogPlace { file: end.number, at: end.at };
             let rest = usize::try_from(end.at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
             if rest.is_empty() && end.at >= proven {
                 return Ok(());
@@ -218,7 +218,7 @@ impl Reader {
     pub fn finish(self) -> Result<Ending, Damage> {
         match &self.ending.end {
             Some(end) if self.sealed => {
-                Err(Damage { place: Place { file: end.number + 1, at: 0 }, fault: Fault::Missing })
+                Err(Damage { place: LogPlace { file: end.number + 1, at: 0 }, fault: Fault::Missing })
             }
             _ => Ok(self.ending),
         }
@@ -243,7 +243,7 @@ pub fn recover<B: AsRef<[u8]>>(
         reader.file(number, bytes.as_ref(), last, &mut |_, record| recovery.take(record))?;
     }
     let ending = reader.finish()?;
-    let damage = |nonsense| Damage { place: Place { file: first, at: 0 }, fault: Fault::Nonsense(nonsense) };
+    let damage = |nonsense| Damage { place: LogPlace { file: first, at: 0 }, fault: Fault::Nonsense(nonsense) };
     Ok((recovery.finish().map_err(damage)?, ending))
 }
 

@@ -16,7 +16,7 @@
 //! the primary has ended. If none of them can be asked, the `RESET` is refused, and all go on as before.
 
 use super::message::{Held, Message, Reason, Shelf};
-use super::returning::{Returning, Told, Waiting};
+use super::returning::{Returning, Shelves, Waiting};
 use super::view::{Incarnation, Member, Rank, View, ViewNumber};
 use super::{Config, Event, Outbox, Record, Recovered, Role, Rule, Time};
 use crate::core::store::OpNumber;
@@ -52,7 +52,7 @@ pub struct ViewRecord {
 
 /// What is known of a server from its own announcements.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Known {
+pub struct KnownServer {
     /// Its present life.
     pub member: Member,
     /// What it says it is.
@@ -91,7 +91,7 @@ struct Ledger {
     records: Vec<Record>,
     decided: Option<Decided>,
     /// What the servers have said of their disks.
-    told: Told,
+    told: Shelves,
 }
 
 /// The metadata server.
@@ -113,7 +113,7 @@ pub struct Metadata {
     over: BTreeMap<Rank, Incarnation>,
     /// Servers that were told to join, since when.
     recruited: BTreeMap<Rank, Time>,
-    servers: BTreeMap<Rank, Known>,
+    servers: BTreeMap<Rank, KnownServer>,
     /// Lives that a view was changed to be rid of: they wait for no place.
     removed: BTreeMap<Rank, Incarnation>,
     /// How old a confirmation may be that comes from this server, since one was older than that before.
@@ -224,7 +224,7 @@ impl Metadata {
 
     /// What the servers said of themselves.
     #[must_use]
-    pub fn known(&self) -> &BTreeMap<Rank, Known> {
+    pub fn known(&self) -> &BTreeMap<Rank, KnownServer> {
         &self.servers
     }
 
@@ -512,22 +512,22 @@ impl Metadata {
         }
     }
 
-    fn present(&self, now: Time) -> impl Iterator<Item = &Known> {
+    fn present(&self, now: Time) -> impl Iterator<Item = &KnownServer> {
         let absent = self.config.timing.announce * ABSENT_ANNOUNCES;
         let since = self.reset_at.unwrap_or_default();
-        let lives = move |known: &&Known| known.heard >= since && now.since(known.heard) < absent;
+        let lives = move |known: &&KnownServer| known.heard >= since && now.since(known.heard) < absent;
         self.servers.values().filter(move |known| known.role != Role::Down && lives(known))
     }
 
     /// Who may be in a view of empty servers. A life that was removed from a view forgets as soon as it hears of that,
     /// and then it is another one: it would be missing in the new view from the first moment on.
-    fn founders(&self, now: Time) -> impl Iterator<Item = &Known> {
+    fn founders(&self, now: Time) -> impl Iterator<Item = &KnownServer> {
         // Who has a disk has to say first what is on it.
-        let told = |known: &&Known| {
+        let told = |known: &&KnownServer| {
             let told = |rank: Rank| self.ledger.as_ref().and_then(|ledger| ledger.told.get(&rank));
             self.ledger.is_none() || told(known.member.rank).is_some_and(|(member, _)| *member == known.member)
         };
-        let told = move |known: &&Known| self.view.is_some() || told(known);
+        let told = move |known: &&KnownServer| self.view.is_some() || told(known);
         self.present(now).filter(|known| !self.is_removed(known.member)).filter(told)
     }
 
@@ -564,7 +564,7 @@ impl Metadata {
         if member.rank != from || !self.config.server_ranks().any(|rank| rank == from) {
             return;
         }
-        let known = Known { member, role, view, op, heard: now };
+        let known = KnownServer { member, role, view, op, heard: now };
         let newest = self.servers.get(&from).is_none_or(|old| old.member.incarnation <= member.incarnation);
         if newest {
             self.servers.insert(from, known);
@@ -579,7 +579,7 @@ impl Metadata {
     /// take it. (Who is told to join and has not got in for long cannot: it does not hear this, or the primary.)
     fn is_recruited(&mut self, now: Time, member: Member) -> bool {
         let Some(view) = &self.view else { return false };
-        let waits = |known: &&Known| !view.contains(known.member) && !self.is_removed(known.member);
+        let waits = |known: &&KnownServer| !view.contains(known.member) && !self.is_removed(known.member);
         let patience = self.config.timing.announce * RECRUIT_ANNOUNCES;
         let hopeless = |rank: &Rank| self.recruited.get(rank).is_some_and(|since| now.since(*since) > patience);
         let before = self.present(now).filter(|known| known.member.rank < member.rank).filter(waits);
@@ -628,7 +628,7 @@ impl Metadata {
 
     /// True when a later life of the server has shown up: a view that it asked for before would be led by nobody.
     fn is_over(&self, member: Member) -> bool {
-        let newer = |known: &Known| known.member.incarnation > member.incarnation;
+        let newer = |known: &KnownServer| known.member.incarnation > member.incarnation;
         let certain = |before: &Incarnation| member.incarnation < *before;
         self.config.rules.on(Rule::Incarnation)
             && (self.servers.get(&member.rank).is_some_and(newer) || self.over.get(&member.rank).is_some_and(certain))

@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What the servers said last of their disks.
-pub(super) type Told = BTreeMap<Rank, (Member, Shelf)>;
+pub(super) type Shelves = BTreeMap<Rank, (Member, Shelf)>;
 
 /// What is known while nobody leads.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +89,7 @@ impl Returning {
     /// Who leads, and with what. `patient`: others may still come.
     pub(super) fn leader(
         &self,
-        told: &Told,
+        told: &Shelves,
         servers: u32,
         patient: bool,
         highest_view: bool,
@@ -131,7 +131,7 @@ mod tests {
         Returning { last: Some(view.into()), ..Returning::default() }
     }
 
-    fn told(told: &[(u32, Option<(u64, u64)>)]) -> Told {
+    fn told(told: &[(u32, Option<(u64, u64)>)]) -> Shelves {
         let shelf = |rank: u32, has: Option<(u64, u64)>| {
             let held = has.map(|(view, op)| Held {
                 holder: member(rank, 1),

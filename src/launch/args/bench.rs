@@ -29,7 +29,7 @@ pub struct BenchArgs {
 
     /// Measure only this; may be repeated.
     #[arg(long, value_enum, value_name = "PART")]
-    pub only: Vec<Part>,
+    pub only: Vec<BenchPart>,
 
     /// A glance instead of a measurement: everything very short, figures good for nothing but a look.
     #[arg(long)]
@@ -53,12 +53,12 @@ pub struct BenchArgs {
 
     /// This process is the launcher of one part's cluster.
     #[arg(long, value_enum, hide = true)]
-    pub part: Option<Part>,
+    pub part: Option<BenchPart>,
 }
 
 /// Measurements that share a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Part {
+pub enum BenchPart {
     /// GET and PUT, one at a time and many at once.
     Speed,
     /// How the cost grows with bytes.
@@ -87,9 +87,9 @@ impl BenchArgs {
     }
 }
 
-impl Part {
+impl BenchPart {
     /// In the order in which they are measured.
-    pub const ALL: [Part; 9] = [
+    pub const ALL: [BenchPart; 9] = [
         Self::Speed,
         Self::Sizes,
         Self::Servers,

@@ -145,7 +145,7 @@ pub struct Args {
 
     /// For processes that rank 0 starts itself: the rank whose place they take, and how many ranks there are.
     #[arg(long, hide = true, value_name = "RANK/RANKS", value_parser = place)]
-    pub replaces: Option<Place>,
+    pub replaces: Option<RankPlace>,
 
     /// Something other than the console.
     #[command(subcommand)]
@@ -225,7 +225,7 @@ pub(crate) fn without_help() -> String {
 
 /// Whose place a replacement takes, among how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct RankPlace {
     /// The rank.
     pub rank: u32,
     /// How many ranks there are.
@@ -241,10 +241,10 @@ pub enum RecoverAfter {
     Never,
 }
 
-fn place(text: &str) -> Result<Place, String> {
+fn place(text: &str) -> Result<RankPlace, String> {
     let numbers = text.split_once('/').and_then(|(rank, ranks)| Some((rank.parse().ok()?, ranks.parse().ok()?)));
     match numbers {
-        Some((rank, ranks)) if 0 < rank && rank < ranks => Ok(Place { rank, ranks }),
+        Some((rank, ranks)) if 0 < rank && rank < ranks => Ok(RankPlace { rank, ranks }),
         _ => Err("this is for processes that rank 0 starts itself".into()),
     }
 }

@@ -3,7 +3,7 @@
 //! Ranks are what the loops know; processes are what lives and dies. All bookkeeping is by process, so what a dead one
 //! has left behind (a frame on its way, half of a long one) never passes for its successor's.
 
-use super::mpi::World;
+use super::mpi::MpiWorld;
 use super::offspring::Offspring;
 use super::sockets::{Job, Sockets};
 use super::wire::Start;
@@ -19,7 +19,7 @@ const YIELD_VARIABLE: &str = "OMPI_MCA_mpi_yield_when_idle";
 #[derive(Debug)]
 pub struct Mesh {
     /// `None`: this process came later.
-    world: Option<World>,
+    world: Option<MpiWorld>,
     /// `None` until the job's number is known; rank 0's child has one socket from the beginning.
     sockets: Option<Sockets>,
     /// At rank 0, once it can start others.
@@ -36,7 +36,7 @@ pub struct Mesh {
 impl Mesh {
     /// A process of the world. Until it is told otherwise every rank is the process of the same number.
     #[must_use]
-    pub fn of_world(world: World) -> Self {
+    pub fn of_world(world: MpiWorld) -> Self {
         let size = world.size();
         Self {
             rank: Rank(world.index()),
@@ -104,7 +104,7 @@ impl Mesh {
 
     /// MPI, to end it; `None` in a process that came later.
     #[must_use]
-    pub fn into_world(self) -> Option<World> {
+    pub fn into_world(self) -> Option<MpiWorld> {
         self.world
     }
 
@@ -181,15 +181,15 @@ impl Transport for Mesh {
     }
 
     fn buffer(&mut self) -> Vec<u8> {
-        self.world.as_mut().map(World::buffer).unwrap_or_default()
+        self.world.as_mut().map(MpiWorld::buffer).unwrap_or_default()
     }
 
     fn unsent(&self) -> usize {
-        self.world.as_ref().map_or(0, World::unsent) + self.sockets.as_ref().map_or(0, Sockets::unsent)
+        self.world.as_ref().map_or(0, MpiWorld::unsent) + self.sockets.as_ref().map_or(0, Sockets::unsent)
     }
 
     fn is_moving(&self) -> bool {
-        self.world.as_ref().is_some_and(World::is_moving)
+        self.world.as_ref().is_some_and(MpiWorld::is_moving)
             || self.sockets.as_ref().is_some_and(|sockets| sockets.unsent() > 0 || sockets.is_receiving())
     }
 
@@ -202,7 +202,7 @@ impl Transport for Mesh {
     }
 
     fn survives_a_death(&self) -> Result<(), String> {
-        World::survives_a_death()
+        MpiWorld::survives_a_death()
     }
 
     fn forget(&mut self, process: Process) -> Option<Rank> {

@@ -168,12 +168,12 @@ pub enum Change {
     /// It runs.
     Started { process: Process, pid: u32 },
     /// It has ended, or could not be started.
-    Ended { process: Process, end: End },
+    Ended { process: Process, end: ProcessEnd },
 }
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
+pub struct ProcessEnd {
     /// In words, for a person.
     pub how: String,
     /// By SIGKILL: that says nothing about the next one.

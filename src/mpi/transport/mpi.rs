@@ -137,7 +137,7 @@ struct MpiPeer {
 }
 
 /// The processes that were started together, by their numbers.
-pub struct World {
+pub struct MpiWorld {
     world: SimpleCommunicator,
     universe: Option<mpi::environment::Universe>,
     peers: Vec<MpiPeer>,
@@ -149,13 +149,13 @@ pub struct World {
     pool: Pool,
 }
 
-impl fmt::Debug for World {
+impl fmt::Debug for MpiWorld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World").field("index", &self.index()).field("size", &self.size()).finish_non_exhaustive()
     }
 }
 
-impl World {
+impl MpiWorld {
     /// Initialises MPI in a process that was started together with the others.
     ///
     /// # Errors
@@ -511,7 +511,7 @@ fn test(request: &mut ffi::MPI_Request) -> bool {
     code != SUCCESS || flag != 0
 }
 
-impl Drop for World {
+impl Drop for MpiWorld {
     fn drop(&mut self) {
         for peer in &mut self.peers {
             peer.leak();
@@ -539,7 +539,7 @@ pub(super) fn fork_sharing_descriptors(child: impl Fn() -> u8) -> Result<rustix:
 
 /// The benchmark's baseline: MPI's own blocking calls, as a program would use them that has nothing else to do.
 /// Only among ranks that were started together.
-impl RawWire for World {
+impl RawWire for MpiWorld {
     fn send(&mut self, to: Rank, bytes: &[u8]) {
         self.world.process_at_rank(to.0 as c_int).send_with_tag(bytes, RAW_TAG);
     }

@@ -7,7 +7,7 @@
 //! For each child a thread waits that tells when it has ended; so rank 0 knows at once, and why.
 
 use super::stream::pair;
-use super::{Change, End, Process};
+use super::{Change, Process, ProcessEnd};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::fd::{AsFd, OwnedFd, RawFd};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -66,7 +66,7 @@ impl Offspring {
     /// Starts one, in the background. Returns the socket that leads to it; what is sent there waits for it.
     pub fn start(&self, process: Process, arguments: &[String]) -> Option<OwnedFd> {
         let failed = |how: String| {
-            let _ = self.tell.send(Change::Ended { process, end: End { how, killed: false } });
+            let _ = self.tell.send(Change::Ended { process, end: ProcessEnd { how, killed: false } });
             (self.wake)();
         };
         let (ours, theirs) = match pair() {
@@ -85,9 +85,11 @@ impl Offspring {
                     drop(command);
                     let _ = tell.send(Change::Started { process, pid: child.id() });
                     wake();
-                    child.wait().map_or_else(|error| End { how: error.to_string(), killed: false }, end)
+                    child.wait().map_or_else(|error| ProcessEnd { how: error.to_string(), killed: false }, end)
                 }
-                Err(error) => End { how: format!("this program cannot be started again: {error}"), killed: false },
+                Err(error) => {
+                    ProcessEnd { how: format!("this program cannot be started again: {error}"), killed: false }
+                }
             };
             let _ = tell.send(Change::Ended { process, end });
             wake();
@@ -138,12 +140,12 @@ fn image() -> PathBuf {
     std::env::current_exe().unwrap_or_default()
 }
 
-fn end(status: ExitStatus) -> End {
+fn end(status: ExitStatus) -> ProcessEnd {
     match status.signal() {
-        Some(signal) => End { how: format!("it was ended by signal {signal}"), killed: signal == KILLED },
+        Some(signal) => ProcessEnd { how: format!("it was ended by signal {signal}"), killed: signal == KILLED },
         None => {
             let how = format!("it ended with exit status {}", status.code().unwrap_or_default());
-            End { how, killed: false }
+            ProcessEnd { how, killed: false }
         }
     }
 }

@@ -40,7 +40,7 @@ pub trait RawWire {
 
 /// What a server does until it is told to stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Play {
+pub struct RawPlay {
     /// Its part.
     pub part: RawPart,
     /// The client's rank.
@@ -65,7 +65,7 @@ pub enum RawPart {
 }
 
 /// A server's side: plays until the message comes that says stop.
-pub fn play(wire: &mut dyn RawWire, play: &Play) {
+pub fn play(wire: &mut dyn RawWire, play: &RawPlay) {
     let longest = play.forward_bytes.max(play.back_bytes).max(1) as usize;
     let mut buffer = vec![GO_ON; longest];
     match &play.part {
@@ -92,7 +92,7 @@ fn answer(wire: &mut dyn RawWire, asker: Rank, back_bytes: u32, buffer: &mut [u8
     }
 }
 
-fn relay(wire: &mut dyn RawWire, play: &Play, backups: &[Rank], buffer: &mut [u8]) {
+fn relay(wire: &mut dyn RawWire, play: &RawPlay, backups: &[Rank], buffer: &mut [u8]) {
     let forward = play.forward_bytes.max(1) as usize;
     let back = vec![GO_ON; play.back_bytes.max(1) as usize];
     // How many messages each backup has answered; a message is answered when all have answered it.
@@ -169,7 +169,7 @@ mod tests {
         let servers: Vec<_> = wires
             .zip(parts)
             .map(|(mut wire, part)| {
-                let script = Play { part, client: Rank(0), forward_bytes: 32, back_bytes: 8 };
+                let script = RawPlay { part, client: Rank(0), forward_bytes: 32, back_bytes: 8 };
                 std::thread::spawn(move || play(&mut wire, &script))
             })
             .collect();

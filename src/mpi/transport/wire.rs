@@ -8,7 +8,7 @@
 //! is left of the frame, and sequences grow as their elements are read. What cannot be understood is
 //! dropped with the rest of its frame, and counted.
 
-use super::raw::Play;
+use super::raw::RawPlay;
 use super::sockets::Job;
 use super::{Place, Process, Transport};
 use crate::core::fault::Control;
@@ -52,7 +52,7 @@ pub enum Packet {
     /// The answer to `Start`: I am this process, and listen there if I came later and there are several hosts.
     Hello { pid: u32, host: String, addresses: Vec<SocketAddr> },
     /// The benchmark to a server: leave the protocol alone and hand plain messages on.
-    Play(Box<Play>),
+    Play(Box<RawPlay>),
     /// Rank 0 to every process: this one is dead, send it nothing.
     Gone { process: Process },
     /// Rank 0 to every server: all lives of the server on that rank before this one are over, for certain.

@@ -9,7 +9,7 @@ use crate::core::protocol::{Config, Event, Incarnation, METADATA, Outcome, Rank,
 use crate::core::store::{Command, Reply};
 use crate::mpi::log::Log;
 use crate::mpi::transport::deathwatch::DeathWatch;
-use crate::mpi::transport::raw::{GO_ON, Play, RawPart, STOP};
+use crate::mpi::transport::raw::{GO_ON, RawPart, RawPlay, STOP};
 use crate::mpi::transport::{Packet, Process, Transport};
 use crate::mpi::turn::{self, Acted, Hull, Node};
 use crate::mpi::{Link, clock};
@@ -248,7 +248,7 @@ impl<'a, T: Transport> Front<'a, T> {
         let view = self.view().cloned().ok_or("there is no view")?;
         let primary = view.primary.rank;
         let backups: Vec<Rank> = view.backups.iter().map(|member| member.rank).collect();
-        let play = |part| Play { part, client: METADATA, forward_bytes: forward, back_bytes: back };
+        let play = |part| RawPlay { part, client: METADATA, forward_bytes: forward, back_bytes: back };
         let mut resting = Vec::new();
         for rank in self.config.server_ranks() {
             let part = match path {

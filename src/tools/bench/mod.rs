@@ -54,7 +54,7 @@ pub mod parts;
 pub mod rank;
 
 pub use crate::launch::args::BenchArgs;
-pub use crate::launch::args::bench::Part;
+pub use crate::launch::args::bench::BenchPart;
 pub use report::{BenchReport, BenchRow};
 
 use crate::launch::args::Args;
@@ -135,7 +135,7 @@ fn publish(report: &BenchReport, wanted: &BenchArgs, ascii: bool) -> Result<(), 
 
 /// One cluster to start.
 struct BenchPlan {
-    part: Part,
+    part: BenchPart,
     servers: u32,
     keys: u32,
 }
@@ -166,14 +166,14 @@ impl<'a> Bench<'a> {
 
     fn plans(&self) -> Vec<BenchPlan> {
         let wanted = &self.wanted;
-        let parts = Part::ALL.into_iter().filter(|part| wanted.only.is_empty() || wanted.only.contains(part));
+        let parts = BenchPart::ALL.into_iter().filter(|part| wanted.only.is_empty() || wanted.only.contains(part));
         let plan = |part| BenchPlan { part, servers: wanted.servers, keys: wanted.keys };
         let mut plans = Vec::new();
         for part in parts {
             match part {
-                Part::Servers => plans.extend(SERVERS.map(|servers| BenchPlan { servers, ..plan(part) })),
-                Part::Failover => plans.extend((0..wanted.failover).map(|_| plan(part))),
-                Part::Bulk => {
+                BenchPart::Servers => plans.extend(SERVERS.map(|servers| BenchPlan { servers, ..plan(part) })),
+                BenchPart::Failover => plans.extend((0..wanted.failover).map(|_| plan(part))),
+                BenchPart::Bulk => {
                     let counts = if wanted.quick { BULK_KEYS_QUICK } else { BULK_KEYS };
                     plans.extend(counts.map(|keys| BenchPlan { keys, ..plan(part) }));
                 }
@@ -189,9 +189,9 @@ impl<'a> Bench<'a> {
             self.bar.range = (at as f64 / plans.len() as f64, (at + 1) as f64 / plans.len() as f64);
             self.bar.show(0.0, &plan.part.word());
             let measured = match plan.part {
-                Part::Idle => self.idle(plan.servers),
-                Part::Door => self.door(plan.servers),
-                Part::Calm => {
+                BenchPart::Idle => self.idle(plan.servers),
+                BenchPart::Door => self.door(plan.servers),
+                BenchPart::Calm => {
                     let hogs = Hogs::start();
                     let measured = self.cluster(plan);
                     drop(hogs);
@@ -203,8 +203,8 @@ impl<'a> Bench<'a> {
             if let Err(why) = measured {
                 self.report.notes.push(format!("{}: {why}", plan.part.word()));
             }
-            let kills_are_over =
-                plan.part == Part::Failover && plans.get(at + 1).is_none_or(|next| next.part != Part::Failover);
+            let kills_are_over = plan.part == BenchPart::Failover
+                && plans.get(at + 1).is_none_or(|next| next.part != BenchPart::Failover);
             if kills_are_over {
                 self.sum_up_failovers();
             }
@@ -223,7 +223,7 @@ impl<'a> Bench<'a> {
         let mut command = Command::new(program);
         command.args(["--failure-rate", "0", "--recover-after", "never", "--plain", "--spares", "0"]);
         command.args(["--servers", &plan.servers.to_string(), "--pace", &self.args.pace.to_string()]);
-        if plan.part == Part::Mixes {
+        if plan.part == BenchPart::Mixes {
             command.args(["--clients", &MIX_CLIENTS.to_string()]);
         }
         if let Some(dir) = &self.args.log_dir {

@@ -5,7 +5,7 @@ use super::measure::{Samples, Tail};
 use super::processes::resident_bytes;
 use super::rank::say;
 use super::report::{BenchRow, FailoverPhases, ReportLine, Target};
-use super::{BULK_KEYS, BULK_KEYS_QUICK, BenchArgs, MIX_CLIENTS, Part};
+use super::{BULK_KEYS, BULK_KEYS_QUICK, BenchArgs, BenchPart, MIX_CLIENTS};
 use crate::core::fault::Control;
 use crate::core::load::loader::WINDOW as LOAD_WINDOW;
 use crate::core::load::mix::{KEY_BYTES, Load};
@@ -42,19 +42,19 @@ const SEVERAL: usize = 16;
 /// What went wrong.
 pub fn measure<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Result<Vec<Rank>, String> {
     let part = wanted.part.ok_or("there is nothing to measure")?;
-    if part != Part::Bulk {
+    if part != BenchPart::Bulk {
         fill(front, wanted.keys.min(FILL_MAX), wanted.value_size);
     }
     let mut dead = Vec::new();
     match part {
-        Part::Speed => speed(front, wanted)?,
-        Part::Sizes => sizes(front, wanted)?,
-        Part::Servers => servers(front, wanted)?,
-        Part::Mixes => mixes(front, wanted)?,
-        Part::Failover => dead.push(failover(front, wanted)?),
-        Part::Calm => calm(front, wanted),
-        Part::Bulk => bulk(front, wanted)?,
-        Part::Idle | Part::Door => return Err("this is not measured from within".to_owned()),
+        BenchPart::Speed => speed(front, wanted)?,
+        BenchPart::Sizes => sizes(front, wanted)?,
+        BenchPart::Servers => servers(front, wanted)?,
+        BenchPart::Mixes => mixes(front, wanted)?,
+        BenchPart::Failover => dead.push(failover(front, wanted)?),
+        BenchPart::Calm => calm(front, wanted),
+        BenchPart::Bulk => bulk(front, wanted)?,
+        BenchPart::Idle | BenchPart::Door => return Err("this is not measured from within".to_owned()),
     }
     if front.failed > 0 {
         say(&ReportLine::Note(format!("{}: {} requests were refused or never answered", part.word(), front.failed)));

@@ -3,7 +3,7 @@
 use super::front::Front;
 use super::parts;
 use super::report::ReportLine;
-use super::{BenchArgs, Part};
+use super::{BenchArgs, BenchPart};
 use crate::app::{Begun, begin, end_world, exit_soon, setup};
 use crate::core::node::FrontHost;
 use crate::core::protocol::METADATA;
@@ -11,7 +11,7 @@ use crate::launch::args::Args;
 use crate::launch::fail;
 use crate::launch::{self, Order};
 use crate::mpi::Link;
-use crate::mpi::transport::mpi::World;
+use crate::mpi::transport::mpi::MpiWorld;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -36,18 +36,20 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
         Ok(attached) => attached,
         Err(error) => return fail(&error.to_string()),
     };
-    let world = match attached.with_stderr_in_the_log(World::init) {
+    let world = match attached.with_stderr_in_the_log(MpiWorld::init) {
         Ok(world) => world,
         Err(error) => return fail(&error.to_string()),
     };
     // Only the phases of a failover need the servers' own words.
-    let observe = wanted.part == Some(Part::Failover);
+    let observe = wanted.part == Some(BenchPart::Failover);
     let Begun { mesh, doorbell, start, deathwatch } = match begin(args, world, 0, SEED, observe, None) {
         Ok(begun) => begun,
         Err(why) => return fail(&why),
     };
     attached.report_pids(&[std::process::id()]);
-    say(&ReportLine::Mpi(World::library().lines().next().unwrap_or_default().split(',').next().unwrap_or("").into()));
+    say(&ReportLine::Mpi(
+        MpiWorld::library().lines().next().unwrap_or_default().split(',').next().unwrap_or("").into(),
+    ));
     let setup = setup(args, start.ranks, start.seed, start.observe);
     let host = FrontHost::new(METADATA, std::process::id(), &setup);
     let mut link = Link::new(mesh, doorbell);

@@ -5,7 +5,7 @@ use super::keys::{EDITOR_KEYS, KEYS};
 use super::moves::MOVES;
 use super::presenter::TOUR_KEYS;
 use super::stored::{GROUPS, STORED};
-use super::table::{COMMANDS, CommandSpec, Group};
+use super::table::{COMMANDS, CommandGroup, CommandSpec};
 use textwrap::{Options, WordSplitter};
 
 /// Lines are no longer, so that a page of 80 columns holds them.
@@ -16,14 +16,14 @@ const USAGE_COLUMNS: usize = 22;
 const KEY_COLUMNS: usize = 16;
 
 /// One thing that can be typed or pressed.
-struct Entry {
+struct GuideEntry {
     heading: &'static str,
     what: String,
     columns: usize,
     says: String,
 }
 
-impl Entry {
+impl GuideEntry {
     fn holds(&self, words: &[String]) -> bool {
         let text = format!("{} {}", self.what, self.says).to_lowercase();
         words.iter().all(|word| text.contains(word))
@@ -42,7 +42,7 @@ pub fn guide(search: &str) -> String {
     }
     let all = entries(COMMANDS.iter().chain(STORED.iter()));
     for words in [&words[..], &words[..1]] {
-        let found: Vec<&Entry> = all.iter().filter(|entry| entry.holds(words)).collect();
+        let found: Vec<&GuideEntry> = all.iter().filter(|entry| entry.holds(words)).collect();
         if !found.is_empty() {
             return listed(found.into_iter());
         }
@@ -50,11 +50,11 @@ pub fn guide(search: &str) -> String {
     format!("nothing here says '{}': a shorter word?\n", search.trim())
 }
 
-fn entries<'a>(commands: impl Iterator<Item = &'a CommandSpec> + Clone) -> Vec<Entry> {
+fn entries<'a>(commands: impl Iterator<Item = &'a CommandSpec> + Clone) -> Vec<GuideEntry> {
     let mut entries = Vec::new();
-    for group in Group::ALL {
+    for group in CommandGroup::ALL {
         let of_group = commands.clone().filter(|spec| spec.group == group);
-        entries.extend(of_group.map(|spec| Entry {
+        entries.extend(of_group.map(|spec| GuideEntry {
             heading: group.name(),
             what: spec.usage(),
             columns: USAGE_COLUMNS,
@@ -62,7 +62,7 @@ fn entries<'a>(commands: impl Iterator<Item = &'a CommandSpec> + Clone) -> Vec<E
         }));
     }
     let mut key = |heading, what: String, says: &str| {
-        entries.push(Entry { heading, what, columns: KEY_COLUMNS, says: says.to_owned() });
+        entries.push(GuideEntry { heading, what, columns: KEY_COLUMNS, says: says.to_owned() });
     };
     for spec in KEYS {
         key("keys", format!("{}, {}", spec.name(), spec.chord_name()), &format!("{}: {}", spec.label, spec.help));
@@ -80,7 +80,7 @@ fn entries<'a>(commands: impl Iterator<Item = &'a CommandSpec> + Clone) -> Vec<E
 }
 
 /// A line each, below its heading; what is too long goes on below itself.
-fn listed<'a>(entries: impl Iterator<Item = &'a Entry>) -> String {
+fn listed<'a>(entries: impl Iterator<Item = &'a GuideEntry>) -> String {
     let mut text = String::new();
     let mut heading = "";
     for entry in entries {

@@ -1,6 +1,6 @@
 //! What `HELP` answers: all commands, a group of them, or one explained; all of it read off the table.
 
-use super::table::{COMMANDS, CommandSpec, Group, find, nearest};
+use super::table::{COMMANDS, CommandGroup, CommandSpec, find, nearest};
 use super::{keys, stored};
 
 /// `HELP` fits into this many columns: those of a page on a terminal of 80.
@@ -15,7 +15,7 @@ pub fn help(topic: Option<&str>) -> Result<String, String> {
     if let Some(spec) = find(topic.as_bytes()) {
         return Ok(help_command(spec));
     }
-    if let Some(group) = Group::ALL.into_iter().find(|group| group.name().eq_ignore_ascii_case(topic)) {
+    if let Some(group) = CommandGroup::ALL.into_iter().find(|group| group.name().eq_ignore_ascii_case(topic)) {
         let of_group = COMMANDS.iter().filter(|spec| spec.group == group);
         return Ok(of_group.map(|s| format!("{:<20}{}", s.usage(), s.help)).collect::<Vec<_>>().join("\n"));
     }
@@ -37,7 +37,7 @@ pub fn help(topic: Option<&str>) -> Result<String, String> {
 /// All commands on a few lines: it has to fit under a dashboard.
 fn help_overview() -> String {
     let mut lines = Vec::new();
-    for group in Group::ALL {
+    for group in CommandGroup::ALL {
         let of_group = COMMANDS.iter().filter(|spec| spec.group == group).map(CommandSpec::usage);
         lines.extend(wrap(&format!("{:<6}", group.name()), of_group));
     }

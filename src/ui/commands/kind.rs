@@ -2,7 +2,7 @@
 
 /// What kind of word an argument is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum WordKind {
     /// A key of the store.
     Key,
     /// A value of the store.
@@ -49,7 +49,7 @@ pub enum Kind {
     Word,
 }
 
-impl Kind {
+impl WordKind {
     /// What else there is to say of such a word.
     #[must_use]
     pub fn explained(self) -> Option<&'static str> {

@@ -25,4 +25,4 @@ pub mod stored;
 pub mod table;
 
 pub use action::{Action, Who};
-pub use parse::Request;
+pub use parse::CommandLine;

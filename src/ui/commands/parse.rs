@@ -1,4 +1,4 @@
-//! Bytes into words, words into a [`Request`].
+//! Bytes into words, words into a [`CommandLine`].
 //!
 //! The words are split as redis-cli splits them:
 //!
@@ -59,7 +59,7 @@ impl fmt::Display for QuoteError {
 
 /// One line, understood.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request {
+pub struct CommandLine {
     /// How often.
     pub times: u32,
     /// What.
@@ -206,7 +206,7 @@ fn push_hex(text: &mut String, byte: u8) {
 ///
 /// # Errors
 /// What is wrong with the line and how to write it, in words.
-pub fn request(line: &[u8]) -> Result<Option<Request>, String> {
+pub fn request(line: &[u8]) -> Result<Option<CommandLine>, String> {
     if line.iter().find(|b| !is_blank(**b)).is_none_or(|b| *b == b'#') {
         return Ok(None);
     }
@@ -215,18 +215,18 @@ pub fn request(line: &[u8]) -> Result<Option<Request>, String> {
     let name = words.remove(0);
     // `GET?`
     if let Some(topic) = name.bytes.strip_suffix(b"?").and_then(commands::find) {
-        return Ok(Some(Request { times: 1, action: explained(topic) }));
+        return Ok(Some(CommandLine { times: 1, action: explained(topic) }));
     }
     let spec = commands::find(&name.bytes).ok_or_else(|| unknown_command(&name.bytes))?;
     if spec.name == commands::AS && words.len() > 1 {
-        return Ok(Some(Request { times, action: asked_by_another(spec, words)? }));
+        return Ok(Some(CommandLine { times, action: asked_by_another(spec, words)? }));
     }
     let arguments: Vec<Vec<u8>> = words.into_iter().map(|word| word.bytes).collect();
     let asks = arguments == [b"?"];
     match spec.parse(arguments) {
         // `CRASH ?`; where a question mark is a key or a glob, it is that.
-        Err(_) if asks => Ok(Some(Request { times: 1, action: explained(spec) })),
-        action => Ok(Some(Request { times, action: action? })),
+        Err(_) if asks => Ok(Some(CommandLine { times: 1, action: explained(spec) })),
+        action => Ok(Some(CommandLine { times, action: action? })),
     }
 }
 

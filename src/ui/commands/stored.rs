@@ -4,7 +4,7 @@
 //! lines, hints, completion and `HELP` follow from that.
 
 use super::action::Action;
-use super::table::{COMMANDS, CommandSpec, Group, Kind, Parameter};
+use super::table::{COMMANDS, CommandGroup, CommandSpec, Parameter, WordKind};
 use crate::core::store::commands::{self, Row, RowId};
 use crate::core::store::{Bytes, StoreError};
 use std::sync::LazyLock;
@@ -33,7 +33,7 @@ fn spec(row: &'static Row, id: RowId) -> CommandSpec {
         aliases: &[],
         // Made once, for as long as the program runs.
         parameters: Vec::leak(parameters),
-        group: Group::Data,
+        group: CommandGroup::Data,
         help: row.summary,
         example: String::leak(example.trim_end().to_owned()),
         row: Some(id),
@@ -69,7 +69,7 @@ fn parameters(syntax: &'static str) -> Vec<Parameter> {
             }
         };
         let is_key = matches!(name, "key" | "source" | "destination" | "newkey" | "key1" | "key2" | "key ...");
-        let kind = if is_key { Kind::Key } else { Kind::Value };
+        let kind = if is_key { WordKind::Key } else { WordKind::Value };
         parameters.push(Parameter { name, kind, optional });
         rest = after.trim_start();
     }

@@ -6,7 +6,7 @@
 //! here is complete everywhere.
 
 use super::action::{Action, LoadWish, Shot, Who};
-pub use super::kind::Kind;
+pub use super::kind::WordKind;
 use super::stored;
 use crate::core::fault::Meddling;
 use crate::core::load::{LoadOrder, RATE_MAX, Workload};
@@ -35,22 +35,22 @@ pub struct Parameter {
     /// As usage lines name it.
     pub name: &'static str,
     /// What it is.
-    pub kind: Kind,
+    pub kind: WordKind,
     /// It may be left out. Only at the end of the list.
     pub optional: bool,
 }
 
-const fn needed(name: &'static str, kind: Kind) -> Parameter {
+const fn needed(name: &'static str, kind: WordKind) -> Parameter {
     Parameter { name, kind, optional: false }
 }
 
-const fn optional(name: &'static str, kind: Kind) -> Parameter {
+const fn optional(name: &'static str, kind: WordKind) -> Parameter {
     Parameter { name, kind, optional: true }
 }
 
 /// What a command is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Group {
+pub enum CommandGroup {
     /// Read and write the store.
     Data,
     /// Break something, or mend it.
@@ -59,9 +59,9 @@ pub enum Group {
     Look,
 }
 
-impl Group {
+impl CommandGroup {
     /// All groups, in the order in which they are shown.
-    pub const ALL: [Group; 3] = [Self::Data, Self::Break, Self::Look];
+    pub const ALL: [CommandGroup; 3] = [Self::Data, Self::Break, Self::Look];
 
     /// As `HELP` and the README call it.
     #[must_use]
@@ -84,7 +84,7 @@ pub struct CommandSpec {
     /// What it needs.
     pub parameters: &'static [Parameter],
     /// What it is for.
-    pub group: Group,
+    pub group: CommandGroup,
     /// What it does, in one line.
     pub help: &'static str,
     /// A line that works.
@@ -94,12 +94,16 @@ pub struct CommandSpec {
     pub(super) build: fn(&mut Arguments) -> Result<Action, String>,
 }
 
-const KEY: &[Parameter] = &[needed("key", Kind::Key)];
-const KEY_VALUE: &[Parameter] = &[needed("key", Kind::Key), needed("value", Kind::Value)];
-const WHO: &[Parameter] = &[needed("who", Kind::Server)];
-const HANDS: &[Parameter] =
-    &[needed("a", Kind::Hands), needed("b", Kind::Hands), optional("c", Kind::Hands), optional("d", Kind::Hands)];
-const P: &[Parameter] = &[needed("p", Kind::Probability)];
+const KEY: &[Parameter] = &[needed("key", WordKind::Key)];
+const KEY_VALUE: &[Parameter] = &[needed("key", WordKind::Key), needed("value", WordKind::Value)];
+const WHO: &[Parameter] = &[needed("who", WordKind::Server)];
+const HANDS: &[Parameter] = &[
+    needed("a", WordKind::Hands),
+    needed("b", WordKind::Hands),
+    optional("c", WordKind::Hands),
+    optional("d", WordKind::Hands),
+];
+const P: &[Parameter] = &[needed("p", WordKind::Probability)];
 
 /// The one whose words are another command's.
 pub const AS: &str = "AS";
@@ -110,7 +114,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "GET",
         aliases: &[],
         parameters: KEY,
-        group: Group::Data,
+        group: CommandGroup::Data,
         help: "the value of a key, or (nil)",
         example: "GET color",
         row: None,
@@ -120,7 +124,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "PUT",
         aliases: &[],
         parameters: KEY_VALUE,
-        group: Group::Data,
+        group: CommandGroup::Data,
         help: "stores a value, whether or not the key is there",
         example: "PUT color \"dark red\"",
         row: None,
@@ -130,7 +134,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "ADD",
         aliases: &[],
         parameters: KEY_VALUE,
-        group: Group::Data,
+        group: CommandGroup::Data,
         help: "stores a value only if the key is new, else (nil)",
         example: "ADD color red",
         row: None,
@@ -140,7 +144,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "UPDATE",
         aliases: &[],
         parameters: KEY_VALUE,
-        group: Group::Data,
+        group: CommandGroup::Data,
         help: "stores a value only if the key is there, else (nil)",
         example: "UPDATE color blue",
         row: None,
@@ -150,7 +154,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "DELETE",
         aliases: &[],
         parameters: KEY,
-        group: Group::Data,
+        group: CommandGroup::Data,
         help: "removes a key; answers 1, or 0 if there was none",
         example: "DELETE color",
         row: None,
@@ -160,7 +164,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "APPEND",
         aliases: &[],
         parameters: KEY_VALUE,
-        group: Group::Data,
+        group: CommandGroup::Data,
         help: "appends to a value; answers its new length in bytes",
         example: "APPEND log \"one more line\\n\"",
         row: None,
@@ -170,7 +174,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "INCR",
         aliases: &[],
         parameters: KEY,
-        group: Group::Data,
+        group: CommandGroup::Data,
         help: "adds one to a 64-bit number; answers the new number",
         example: "5 INCR visits",
         row: None,
@@ -179,8 +183,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "KEYS",
         aliases: &[],
-        parameters: &[optional("glob", Kind::Pattern)],
-        group: Group::Data,
+        parameters: &[optional("glob", WordKind::Pattern)],
+        group: CommandGroup::Data,
         help: "all keys, or those that match a glob such as user:*",
         example: "KEYS user:*",
         row: None,
@@ -190,7 +194,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "COUNT",
         aliases: &[],
         parameters: &[],
-        group: Group::Data,
+        group: CommandGroup::Data,
         help: "how many keys there are",
         example: "COUNT",
         row: None,
@@ -199,8 +203,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: AS,
         aliases: &[],
-        parameters: &[needed("n", Kind::Rank), needed("command", Kind::Topic)],
-        group: Group::Data,
+        parameters: &[needed("n", WordKind::Rank), needed("command", WordKind::Topic)],
+        group: CommandGroup::Data,
         help: "asks as the client on rank n (--clients), with its own idea of the primary",
         example: "AS 3 GET color",
         row: None,
@@ -210,8 +214,12 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "CRASH",
         aliases: &[],
-        parameters: &[needed("who", Kind::Server), optional("at", Kind::Word), optional("point", Kind::Point)],
-        group: Group::Break,
+        parameters: &[
+            needed("who", WordKind::Server),
+            optional("at", WordKind::Word),
+            optional("point", WordKind::Point),
+        ],
+        group: CommandGroup::Break,
         help: "a server loses its memory; with a point: when the next request gets there",
         example: "CRASH primary at before-reply",
         row: None,
@@ -224,7 +232,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "KILL",
         aliases: &[],
         parameters: WHO,
-        group: Group::Break,
+        group: CommandGroup::Break,
         help: "a server's process dies by SIGKILL",
         example: "KILL backup",
         row: None,
@@ -234,7 +242,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "PAUSE",
         aliases: &[],
         parameters: WHO,
-        group: Group::Break,
+        group: CommandGroup::Break,
         help: "a server stops and keeps its memory",
         example: "PAUSE primary",
         row: None,
@@ -244,7 +252,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "RESUME",
         aliases: &[],
         parameters: WHO,
-        group: Group::Break,
+        group: CommandGroup::Break,
         help: "a paused server goes on with its old memory",
         example: "RESUME 1",
         row: None,
@@ -253,8 +261,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "RECOVER",
         aliases: &[],
-        parameters: &[optional("who", Kind::Server)],
-        group: Group::Break,
+        parameters: &[optional("who", WordKind::Server)],
+        group: CommandGroup::Break,
         help: "starts a crashed server again, empty; alone: all; 0: with the disks there are",
         example: "RECOVER",
         row: None,
@@ -263,8 +271,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "CUT",
         aliases: &[],
-        parameters: &[needed("a", Kind::Rank), needed("b", Kind::Rank), optional("oneway", Kind::Word)],
-        group: Group::Break,
+        parameters: &[needed("a", WordKind::Rank), needed("b", WordKind::Rank), optional("oneway", WordKind::Word)],
+        group: CommandGroup::Break,
         help: "the link between two ranks drops everything; oneway: only from a to b",
         example: "CUT 1 2",
         row: None,
@@ -274,7 +282,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "HEAL",
         aliases: &[],
         parameters: &[],
-        group: Group::Break,
+        group: CommandGroup::Break,
         help: "ends every cut, loss and delay",
         example: "HEAL",
         row: None,
@@ -284,7 +292,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "LOSS",
         aliases: &[],
         parameters: P,
-        group: Group::Break,
+        group: CommandGroup::Break,
         help: "every link loses messages with this probability",
         example: "LOSS 10%",
         row: None,
@@ -293,8 +301,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "DELAY",
         aliases: &[],
-        parameters: &[needed("ms", Kind::Millis)],
-        group: Group::Break,
+        parameters: &[needed("ms", WordKind::Millis)],
+        group: CommandGroup::Break,
         help: "every link holds messages back for so many milliseconds",
         example: "DELAY 5",
         row: None,
@@ -304,7 +312,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "FAILRATE",
         aliases: &[],
         parameters: P,
-        group: Group::Break,
+        group: CommandGroup::Break,
         help: "each request makes the primary crash with this probability",
         example: "FAILRATE 0.2",
         row: None,
@@ -313,8 +321,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "FLIGHTS",
         aliases: &[],
-        parameters: &[optional("deed", Kind::Deed), optional("n", Kind::Count)],
-        group: Group::Break,
+        parameters: &[optional("deed", WordKind::Deed), optional("n", WordKind::Count)],
+        group: CommandGroup::Break,
         help: "simulator: the messages on their way; or drop, hold, deliver, double the n-th",
         example: "FLIGHTS drop 1",
         row: None,
@@ -328,7 +336,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "FIRE",
         aliases: &[],
         parameters: WHO,
-        group: Group::Break,
+        group: CommandGroup::Break,
         help: "simulator: a server's next timer fires before it hears anything else",
         example: "FIRE backup",
         row: None,
@@ -338,7 +346,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "SWAP",
         aliases: &[],
         parameters: &[],
-        group: Group::Break,
+        group: CommandGroup::Break,
         help: "the primary hands over to a backup, and nothing is retried",
         example: "SWAP",
         row: None,
@@ -347,8 +355,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "RULE",
         aliases: &[],
-        parameters: &[optional("name", Kind::Rule), optional("on/off", Kind::Switch)],
-        group: Group::Break,
+        parameters: &[optional("name", WordKind::Rule), optional("on/off", WordKind::Switch)],
+        group: CommandGroup::Break,
         help: "switches a rule of the protocol, to see what it is for; alone: lists them",
         example: "RULE fencing off",
         row: None,
@@ -361,8 +369,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "RESET",
         aliases: &[],
-        parameters: &[optional("anyway", Kind::Word)],
-        group: Group::Break,
+        parameters: &[optional("anyway", WordKind::Word)],
+        group: CommandGroup::Break,
         help: "starts over, all data is gone; anyway: although a primary may still answer",
         example: "RESET",
         row: None,
@@ -372,7 +380,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "STATUS",
         aliases: &[],
         parameters: &[],
-        group: Group::Look,
+        group: CommandGroup::Look,
         help: "the view, and the process, role, keys, op number and turns of every rank",
         example: "STATUS",
         row: None,
@@ -382,7 +390,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "VIEW",
         aliases: &[],
         parameters: &[],
-        group: Group::Look,
+        group: CommandGroup::Look,
         help: "the history of views, and why each came about",
         example: "VIEW",
         row: None,
@@ -391,8 +399,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "EVENTS",
         aliases: &[],
-        parameters: &[optional("n", Kind::Count)],
-        group: Group::Look,
+        parameters: &[optional("n", WordKind::Count)],
+        group: CommandGroup::Look,
         help: "the latest events (10, or n)",
         example: "EVENTS 20",
         row: None,
@@ -402,7 +410,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "DIAGRAM",
         aliases: &[],
         parameters: &[],
-        group: Group::Look,
+        group: CommandGroup::Look,
         help: "who said what to whom, and when it was heard; again: the cards",
         example: "DIAGRAM",
         row: None,
@@ -411,8 +419,12 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "SHOT",
         aliases: &[],
-        parameters: &[needed("file", Kind::Value), optional("what", Kind::Motif), optional("ground", Kind::Ground)],
-        group: Group::Look,
+        parameters: &[
+            needed("file", WordKind::Value),
+            optional("what", WordKind::Motif),
+            optional("ground", WordKind::Ground),
+        ],
+        group: CommandGroup::Look,
         help: "a picture for slides, .svg or .txt: the screen or the diagram, light or dark",
         example: "SHOT failover.svg diagram",
         row: None,
@@ -422,7 +434,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "LATENCY",
         aliases: &[],
         parameters: &[],
-        group: Group::Look,
+        group: CommandGroup::Look,
         help: "how long requests take",
         example: "LATENCY",
         row: None,
@@ -431,8 +443,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "LOAD",
         aliases: &[],
-        parameters: &[optional("rate", Kind::Load), optional("workload", Kind::Workload)],
-        group: Group::Look,
+        parameters: &[optional("rate", WordKind::Load), optional("workload", WordKind::Workload)],
+        group: CommandGroup::Look,
         help: "on, off, or requests a second: all clients ask, and check; alone: how it goes",
         example: "LOAD 1000 B",
         row: None,
@@ -442,7 +454,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "CHECK",
         aliases: &[],
         parameters: &[],
-        group: Group::Look,
+        group: CommandGroup::Look,
         help: "judges whether all answers so far are linearizable",
         example: "CHECK",
         row: None,
@@ -451,8 +463,8 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "SLEEP",
         aliases: &[],
-        parameters: &[needed("seconds", Kind::Seconds)],
-        group: Group::Look,
+        parameters: &[needed("seconds", WordKind::Seconds)],
+        group: CommandGroup::Look,
         help: "waits, in scripts",
         example: "SLEEP 0.5",
         row: None,
@@ -461,18 +473,18 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "TOUR",
         aliases: &[],
-        parameters: &[optional("scene", Kind::Scene)],
-        group: Group::Look,
+        parameters: &[optional("scene", WordKind::Scene)],
+        group: CommandGroup::Look,
         help: "scenes for a class: a question, your guess, and then what happens",
         example: "TOUR 3",
         row: None,
-        build: |a| Ok(Action::Tour(a.text(&[Kind::Scene]))),
+        build: |a| Ok(Action::Tour(a.text(&[WordKind::Scene]))),
     },
     CommandSpec {
         name: "HANDS",
         aliases: &[],
         parameters: HANDS,
-        group: Group::Look,
+        group: CommandGroup::Look,
         help: "how many hands went up for each answer: shown beside the truth",
         example: "HANDS 3 12 5",
         row: None,
@@ -482,7 +494,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "PRESENT",
         aliases: &[],
         parameters: &[],
-        group: Group::Look,
+        group: CommandGroup::Look,
         help: "big numbers for the back row; again: all panels",
         example: "PRESENT",
         row: None,
@@ -491,21 +503,21 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "BRANCH",
         aliases: &[],
-        parameters: &[optional("name", Kind::Branch), optional("new-name", Kind::Branch)],
-        group: Group::Look,
+        parameters: &[optional("name", WordKind::Branch), optional("new-name", WordKind::Branch)],
+        group: CommandGroup::Look,
         help: "simulator: what happened otherwise; goes on with one, or gives it another name",
         example: "BRANCH a",
         row: None,
         build: |a| {
-            let name = a.text(&[Kind::Branch]);
-            Ok(Action::Branch(name.map(|name| (name, a.text(&[Kind::Branch])))))
+            let name = a.text(&[WordKind::Branch]);
+            Ok(Action::Branch(name.map(|name| (name, a.text(&[WordKind::Branch])))))
         },
     },
     CommandSpec {
         name: "HELP",
         aliases: &[],
-        parameters: &[optional("command", Kind::Topic)],
-        group: Group::Look,
+        parameters: &[optional("command", WordKind::Topic)],
+        group: CommandGroup::Look,
         help: "all commands; or one of them, or data, break, look, keyboard, explained",
         example: "HELP CUT",
         row: None,
@@ -515,7 +527,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "QUIT",
         aliases: &["EXIT"],
         parameters: &[],
-        group: Group::Look,
+        group: CommandGroup::Look,
         help: "leaves; so does Ctrl-D on an empty line",
         example: "QUIT",
         row: None,
@@ -556,7 +568,7 @@ impl CommandSpec {
         }
         if words.len() > self.parameters.len() {
             let extra = preview(&words[self.parameters.len()], 20);
-            let way_out = if self.parameters.iter().any(|p| p.kind == Kind::Value) {
+            let way_out = if self.parameters.iter().any(|p| p.kind == WordKind::Value) {
                 "; quote a value with blanks: \"two words\""
             } else {
                 ""
@@ -577,7 +589,7 @@ pub(super) struct Arguments<'a> {
 
 impl Arguments<'_> {
     /// The next word, which must be one of `kinds` by the table.
-    fn next(&mut self, kinds: &[Kind]) -> Option<Vec<u8>> {
+    fn next(&mut self, kinds: &[WordKind]) -> Option<Vec<u8>> {
         let parameter = &self.spec.parameters[self.at];
         assert!(kinds.contains(&parameter.kind), "{}: {} is no {kinds:?}", self.spec.name, parameter.name);
         self.at += 1;
@@ -585,7 +597,7 @@ impl Arguments<'_> {
     }
 
     fn optional_bytes(&mut self) -> Option<Bytes> {
-        self.next(&[Kind::Key, Kind::Value, Kind::Pattern, Kind::Topic]).map(Bytes::from)
+        self.next(&[WordKind::Key, WordKind::Value, WordKind::Pattern, WordKind::Topic]).map(Bytes::from)
     }
 
     /// `parse` has counted the words: what is needed is there.
@@ -593,7 +605,7 @@ impl Arguments<'_> {
         self.optional_bytes().expect("needed arguments were counted")
     }
 
-    fn text(&mut self, kinds: &[Kind]) -> Option<String> {
+    fn text(&mut self, kinds: &[WordKind]) -> Option<String> {
         self.next(kinds).map(|word| String::from_utf8_lossy(&word).into_owned())
     }
 
@@ -604,7 +616,7 @@ impl Arguments<'_> {
     }
 
     fn optional_who(&mut self) -> Result<Option<Who>, String> {
-        let Some(word) = self.text(&[Kind::Server, Kind::Rank]) else { return Ok(None) };
+        let Some(word) = self.text(&[WordKind::Server, WordKind::Rank]) else { return Ok(None) };
         match word.to_ascii_lowercase().as_str() {
             "primary" => Ok(Some(Who::Primary)),
             "backup" => Ok(Some(Who::Backup)),
@@ -622,7 +634,7 @@ impl Arguments<'_> {
 
     /// True when the optional word is there; any other word is an error.
     fn word(&mut self) -> Result<bool, String> {
-        let Some(word) = self.text(&[Kind::Word]) else { return Ok(false) };
+        let Some(word) = self.text(&[WordKind::Word]) else { return Ok(false) };
         let expected = self.spec.parameters[self.at - 1].name;
         if word.eq_ignore_ascii_case(expected) {
             Ok(true)
@@ -632,19 +644,19 @@ impl Arguments<'_> {
     }
 
     fn optional_rule(&mut self) -> Result<Option<Rule>, String> {
-        let Some(word) = self.text(&[Kind::Rule]) else { return Ok(None) };
+        let Some(word) = self.text(&[WordKind::Rule]) else { return Ok(None) };
         word.parse().map(Some).map_err(|_| self.wrong(&word, &format!("one of {}", Rule::names())))
     }
 
     fn point(&mut self) -> Result<CrashPoint, String> {
-        let word = self.text(&[Kind::Point]).unwrap_or_default();
+        let word = self.text(&[WordKind::Point]).unwrap_or_default();
         let known = CrashPoint::ALL.into_iter().find(|point| word.eq_ignore_ascii_case(point.name()));
         let names = CrashPoint::ALL.map(CrashPoint::name).join(", ");
         known.ok_or_else(|| self.wrong(&word, &format!("one of {names}")))
     }
 
     fn optional_deed(&mut self) -> Result<Option<Meddling>, String> {
-        let Some(word) = self.text(&[Kind::Deed]) else { return Ok(None) };
+        let Some(word) = self.text(&[WordKind::Deed]) else { return Ok(None) };
         let known = Meddling::ALL.into_iter().find(|deed| word.eq_ignore_ascii_case(deed.name()));
         known
             .map(Some)
@@ -652,7 +664,7 @@ impl Arguments<'_> {
     }
 
     fn optional_switch(&mut self) -> Result<Option<bool>, String> {
-        let Some(word) = self.text(&[Kind::Switch]) else { return Ok(None) };
+        let Some(word) = self.text(&[WordKind::Switch]) else { return Ok(None) };
         match word.to_ascii_lowercase().as_str() {
             "on" => Ok(Some(true)),
             "off" => Ok(Some(false)),
@@ -663,7 +675,7 @@ impl Arguments<'_> {
     fn hands(&mut self) -> Result<Vec<u32>, String> {
         let mut hands = Vec::new();
         while self.at < self.spec.parameters.len() {
-            let Some(word) = self.text(&[Kind::Hands]) else { break };
+            let Some(word) = self.text(&[WordKind::Hands]) else { break };
             let count = word.parse().ok().filter(|count| *count <= HANDS_MAX);
             hands.push(count.ok_or_else(|| self.wrong(&word, &format!("a number from 0 to {HANDS_MAX}")))?);
         }
@@ -677,20 +689,20 @@ impl Arguments<'_> {
         if !known {
             return Err(self.wrong(&file.to_string_lossy(), "a name that ends in .svg or .txt"));
         }
-        let diagram = self.one_of(Kind::Motif, ["screen", "diagram"])?;
-        let dark = self.one_of(Kind::Ground, ["light", "dark"])?.unwrap_or(false);
+        let diagram = self.one_of(WordKind::Motif, ["screen", "diagram"])?;
+        let dark = self.one_of(WordKind::Ground, ["light", "dark"])?.unwrap_or(false);
         Ok(Shot { file, diagram, dark })
     }
 
     /// Whether an optional word is the second of these.
-    fn one_of(&mut self, kind: Kind, words: [&str; 2]) -> Result<Option<bool>, String> {
+    fn one_of(&mut self, kind: WordKind, words: [&str; 2]) -> Result<Option<bool>, String> {
         let Some(word) = self.text(&[kind]) else { return Ok(None) };
         let known = words.iter().position(|known| word.eq_ignore_ascii_case(known));
         known.map(|at| Some(at == 1)).ok_or_else(|| self.wrong(&word, &format!("{} or {}", words[0], words[1])))
     }
 
     fn probability(&mut self) -> Result<f64, String> {
-        let word = self.text(&[Kind::Probability]).expect("needed arguments were counted");
+        let word = self.text(&[WordKind::Probability]).expect("needed arguments were counted");
         let parsed = match word.strip_suffix('%') {
             Some(percent) => number(percent).map(|p| p / 100.0),
             None => number(&word),
@@ -701,14 +713,14 @@ impl Arguments<'_> {
     }
 
     fn millis(&mut self) -> Result<f64, String> {
-        let word = self.text(&[Kind::Millis]).expect("needed arguments were counted");
+        let word = self.text(&[WordKind::Millis]).expect("needed arguments were counted");
         number(word.strip_suffix("ms").unwrap_or(&word))
             .filter(|ms| (0.0..=DELAY_MAX_MS).contains(ms))
             .ok_or_else(|| self.wrong(&word, &format!("milliseconds between 0 and {DELAY_MAX_MS}")))
     }
 
     fn seconds(&mut self) -> Result<Duration, String> {
-        let word = self.text(&[Kind::Seconds]).expect("needed arguments were counted");
+        let word = self.text(&[WordKind::Seconds]).expect("needed arguments were counted");
         number(word.strip_suffix('s').unwrap_or(&word))
             .filter(|s| (0.0..=SLEEP_MAX_SECONDS).contains(s))
             .map(Duration::from_secs_f64)
@@ -716,7 +728,7 @@ impl Arguments<'_> {
     }
 
     fn load(&mut self) -> Result<Option<LoadWish>, String> {
-        let Some(word) = self.text(&[Kind::Load]) else { return Ok(None) };
+        let Some(word) = self.text(&[WordKind::Load]) else { return Ok(None) };
         let per_second =
             match word.to_ascii_lowercase().as_str() {
                 "off" => return Ok(Some(LoadWish::Off)),
@@ -730,7 +742,7 @@ impl Arguments<'_> {
     }
 
     fn workload(&mut self) -> Result<Option<Workload>, String> {
-        let Some(word) = self.text(&[Kind::Workload]) else { return Ok(None) };
+        let Some(word) = self.text(&[WordKind::Workload]) else { return Ok(None) };
         match Workload::ALL.into_iter().find(|workload| word.eq_ignore_ascii_case(workload.name())) {
             Some(workload) => Ok(Some(workload)),
             None => Err(self.wrong(&word, "A (half reads), B (95 % reads), or C (only reads)")),
@@ -738,7 +750,7 @@ impl Arguments<'_> {
     }
 
     fn optional_count(&mut self) -> Result<Option<usize>, String> {
-        let Some(word) = self.text(&[Kind::Count]) else { return Ok(None) };
+        let Some(word) = self.text(&[WordKind::Count]) else { return Ok(None) };
         match word.parse() {
             Ok(count @ 1..=EVENTS_COUNT_MAX) => Ok(Some(count)),
             _ => Err(self.wrong(&word, &format!("a number from 1 to {EVENTS_COUNT_MAX}"))),
@@ -786,7 +798,7 @@ pub fn nearest(name: &[u8]) -> Option<&'static str> {
 #[must_use]
 pub fn markdown_tables() -> String {
     let mut text = String::new();
-    for group in Group::ALL {
+    for group in CommandGroup::ALL {
         text.push_str(&format!("| {} | |\n|---|---|\n", group.name()));
         for spec in COMMANDS.iter().filter(|spec| spec.group == group) {
             let aliases: String = spec.aliases.iter().map(|alias| format!(" (`{alias}`)")).collect();

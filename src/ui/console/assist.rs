@@ -9,7 +9,7 @@ use crate::core::load::Workload;
 use crate::core::protocol::{CrashPoint, Rule};
 use crate::ui::commands::parse::{QuoteError, Token, is_repeat, lex, quote};
 use crate::ui::commands::stored::GROUPS;
-use crate::ui::commands::table::{COMMANDS, CommandSpec, Group, Kind, Parameter, all, find};
+use crate::ui::commands::table::{COMMANDS, CommandGroup, CommandSpec, Parameter, WordKind, all, find};
 use unicode_width::UnicodeWidthStr;
 
 /// At most this many completions are offered at once.
@@ -17,7 +17,7 @@ pub const COMPLETIONS_MAX: usize = 60;
 
 /// One way to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Completion {
+pub struct Suggestion {
     /// As a list shows it.
     pub shown: String,
     /// What replaces the unfinished word.
@@ -58,7 +58,7 @@ impl CursorPlace {
 
 /// What may replace the word that ends at `pos`, and where that word starts.
 #[must_use]
-pub fn complete(line: &str, pos: usize, knowledge: &dyn Knowledge) -> (usize, Vec<Completion>) {
+pub fn complete(line: &str, pos: usize, knowledge: &dyn Knowledge) -> (usize, Vec<Suggestion>) {
     let Some(line) = line.get(..pos) else { return (pos, Vec::new()) };
     let place = CursorPlace::at_end_of(line);
     let completions = if place.words.is_empty() {
@@ -73,7 +73,7 @@ pub fn complete(line: &str, pos: usize, knowledge: &dyn Knowledge) -> (usize, Ve
     (place.start, completions)
 }
 
-fn complete_command(partial: &[u8]) -> Vec<Completion> {
+fn complete_command(partial: &[u8]) -> Vec<Suggestion> {
     // Who types in small letters goes on in small letters.
     let small = partial.first().is_some_and(u8::is_ascii_lowercase);
     let fits = |name: &&str| name.as_bytes().get(..partial.len()).is_some_and(|n| n.eq_ignore_ascii_case(partial));
@@ -86,49 +86,49 @@ fn complete_command(partial: &[u8]) -> Vec<Completion> {
         for name in names {
             let name = if small { name.to_ascii_lowercase() } else { name.to_owned() };
             let tail = if spec.parameters.is_empty() { "" } else { " " };
-            completions.push(Completion { replacement: format!("{name}{tail}"), shown: name });
+            completions.push(Suggestion { replacement: format!("{name}{tail}"), shown: name });
         }
     }
     completions
 }
 
-fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledge: &dyn Knowledge) -> Vec<Completion> {
+fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledge: &dyn Knowledge) -> Vec<Suggestion> {
     let choices: Vec<String> = match parameter.kind {
-        Kind::Key => {
+        WordKind::Key => {
             let keys = knowledge.keys_with_prefix(partial, COMPLETIONS_MAX);
             return keys.iter().map(|key| completion(quote(key), tail)).collect();
         }
-        Kind::Server => {
+        WordKind::Server => {
             let picture = knowledge.picture();
             let roles = ["primary", "backup"].map(str::to_owned);
             roles.into_iter().chain(picture.servers.iter().map(|server| server.rank.to_string())).collect()
         }
-        Kind::Rank => knowledge.picture().ranks().map(|rank| rank.to_string()).collect(),
-        Kind::Topic => {
-            let groups = Group::ALL.iter().map(|group| group.name());
+        WordKind::Rank => knowledge.picture().ranks().map(|rank| rank.to_string()).collect(),
+        WordKind::Topic => {
+            let groups = CommandGroup::ALL.iter().map(|group| group.name());
             all().map(|spec| spec.name).chain(groups).chain(GROUPS).chain(["keyboard"]).map(str::to_owned).collect()
         }
-        Kind::Rule => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
-        Kind::Scene => {
+        WordKind::Rule => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
+        WordKind::Scene => {
             let rules = Rule::ALL.into_iter().filter(|rule| !rule.is_of_disks());
             rules.map(|rule| rule.name().to_owned()).collect()
         }
-        Kind::Point => CrashPoint::ALL.map(|point| point.name().to_owned()).to_vec(),
-        Kind::Deed => Meddling::ALL.map(|deed| deed.name().to_owned()).to_vec(),
-        Kind::Motif => ["screen", "diagram"].map(str::to_owned).to_vec(),
-        Kind::Ground => ["light", "dark"].map(str::to_owned).to_vec(),
-        Kind::Switch => ["on", "off"].map(str::to_owned).to_vec(),
-        Kind::Word => vec![parameter.name.to_owned()],
-        Kind::Load => ["on", "off"].map(str::to_owned).into(),
-        Kind::Workload => Workload::ALL.map(|workload| workload.name().to_owned()).into(),
-        Kind::Value
-        | Kind::Pattern
-        | Kind::Probability
-        | Kind::Millis
-        | Kind::Seconds
-        | Kind::Count
-        | Kind::Hands
-        | Kind::Branch => Vec::new(),
+        WordKind::Point => CrashPoint::ALL.map(|point| point.name().to_owned()).to_vec(),
+        WordKind::Deed => Meddling::ALL.map(|deed| deed.name().to_owned()).to_vec(),
+        WordKind::Motif => ["screen", "diagram"].map(str::to_owned).to_vec(),
+        WordKind::Ground => ["light", "dark"].map(str::to_owned).to_vec(),
+        WordKind::Switch => ["on", "off"].map(str::to_owned).to_vec(),
+        WordKind::Word => vec![parameter.name.to_owned()],
+        WordKind::Load => ["on", "off"].map(str::to_owned).into(),
+        WordKind::Workload => Workload::ALL.map(|workload| workload.name().to_owned()).into(),
+        WordKind::Value
+        | WordKind::Pattern
+        | WordKind::Probability
+        | WordKind::Millis
+        | WordKind::Seconds
+        | WordKind::Count
+        | WordKind::Hands
+        | WordKind::Branch => Vec::new(),
     };
     let fits = |choice: &String| {
         choice.as_bytes().get(..partial.len()).is_some_and(|start| start.eq_ignore_ascii_case(partial))
@@ -136,8 +136,8 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
     choices.into_iter().filter(fits).map(|choice| completion(choice, tail)).collect()
 }
 
-fn completion(word: String, tail: &str) -> Completion {
-    Completion { replacement: format!("{word}{tail}"), shown: word }
+fn completion(word: String, tail: &str) -> Suggestion {
+    Suggestion { replacement: format!("{word}{tail}"), shown: word }
 }
 
 /// The arguments that are missing, to be shown in grey behind the line; with the blank that is missing.

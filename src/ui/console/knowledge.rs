@@ -2,7 +2,7 @@
 //!
 //! The dashboard folds the events into a model; the console sees it only through [`Knowledge`]. It may
 //! be a little late and is never asked for a decision that matters: commands of a script are resolved
-//! against a freshly asked status (see [`Sight`](super::session::Sight)).
+//! against a freshly asked status (see [`Resolved`](super::session::Resolved)).
 
 use crate::cluster::{ClusterStatus, RankStatus, Standing};
 use crate::core::protocol::{METADATA, Rank, ViewNumber};

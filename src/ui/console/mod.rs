@@ -1,6 +1,6 @@
 //! The console: what a person types and presses, and what comes back.
 //!
-//! A line of input becomes a [`Request`](crate::ui::commands::Request), a key press becomes the very same
+//! A line of input becomes a [`CommandLine`](crate::ui::commands::CommandLine), a key press becomes the very same
 //! [`Action`](crate::ui::commands::Action), a [`ConsoleSession`] carries it out at the cluster's
 //! [`Desk`](crate::cluster::Desk), and an [`Answer`] says what became of it. How an
 //! answer looks is decided last: with types on the prompt, raw in line mode.
@@ -42,7 +42,7 @@ pub use answer::Answer;
 pub use knowledge::{Knowledge, Picture, ServerPicture};
 pub use line_mode::{run_commands, run_lines};
 pub use prompt::{Pager, PrintHandle, PromptConfig, Stagehand, run_prompt};
-pub use session::{ConsoleSession, Sight, Standpoint, TourGuide};
+pub use session::{ConsoleSession, Resolved, Standpoint, TourGuide};
 
 /// How a console ends: the exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@
 //! # Who is meant
 //!
 //! A person who presses "crash primary" means the primary on the screen; a script means the primary at
-//! this very moment, also directly after the command that changed it. [`Sight`] tells the two apart.
+//! this very moment, also directly after the command that changed it. [`Resolved`] tells the two apart.
 
 use super::answer::Answer;
 use super::knowledge::{Knowledge, Picture};
@@ -25,7 +25,7 @@ use crate::core::store::Command;
 use crate::ui::commands::action::{Action, LoadWish, Who};
 use crate::ui::commands::help::help;
 use crate::ui::commands::keys::KeySpec;
-use crate::ui::commands::parse::Request;
+use crate::ui::commands::parse::CommandLine;
 use crate::ui::commands::presenter::TourKey;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,7 +42,7 @@ const SLEEP_STEP: Duration = Duration::from_millis(20);
 
 /// What `primary` and `backup` are resolved against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub enum Resolved {
     /// What the screen shows: at once, and what the person meant.
     Screen,
     /// A status that is freshly asked from every rank.
@@ -84,7 +84,7 @@ pub trait TourGuide: Send + Sync {
 pub struct ConsoleSession {
     desk: Desk,
     knowledge: Arc<dyn Knowledge>,
-    sight: Sight,
+    sight: Resolved,
     kill: Option<Kill>,
     tour: Option<Arc<dyn TourGuide>>,
     ascii: bool,
@@ -119,7 +119,7 @@ impl fmt::Display for LastCopy {
 impl ConsoleSession {
     /// A session at this desk.
     #[must_use]
-    pub fn new(desk: Desk, knowledge: Arc<dyn Knowledge>, sight: Sight) -> Self {
+    pub fn new(desk: Desk, knowledge: Arc<dyn Knowledge>, sight: Resolved) -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
         Self {
             desk,
@@ -188,7 +188,7 @@ impl ConsoleSession {
     }
 
     /// Carries a request out, as often as it says. `each` is told every answer and may stop by `false`.
-    pub fn run(&self, request: &Request, mut each: impl FnMut(Answer) -> bool) {
+    pub fn run(&self, request: &CommandLine, mut each: impl FnMut(Answer) -> bool) {
         self.interrupted.store(false, Ordering::SeqCst);
         for done in 0..request.times {
             if done > 0 && self.interrupted.load(Ordering::SeqCst) {
@@ -620,8 +620,8 @@ impl ConsoleSession {
 
     fn picture(&self) -> Picture {
         match self.sight {
-            Sight::Screen => self.knowledge.picture(),
-            Sight::Cluster => self.seen(&self.desk.status()),
+            Resolved::Screen => self.knowledge.picture(),
+            Resolved::Cluster => self.seen(&self.desk.status()),
         }
     }
 
@@ -629,8 +629,8 @@ impl ConsoleSession {
     fn seen(&self, status: &ClusterStatus) -> Picture {
         let picture = self.knowledge.picture();
         match self.sight {
-            Sight::Screen => picture,
-            Sight::Cluster => picture.refreshed(status),
+            Resolved::Screen => picture,
+            Resolved::Cluster => picture.refreshed(status),
         }
     }
 

@@ -40,7 +40,7 @@ pub mod theme;
 pub mod view;
 
 pub use face::Face;
-pub use model::{Model, Setup};
+pub use model::{Model, ModelSetup};
 pub use painter::{Painter, leave_text};
 pub use theme::{Theme, ThemeName};
 pub use view::KeyHint;
@@ -78,7 +78,7 @@ pub enum Notice {
     /// The cluster tells something; when it did.
     News(Time, News),
     /// Another cluster is shown in its place; `None`: no more.
-    Guest(Option<Box<Watched>>),
+    Guest(Option<Box<WatchedCluster>>),
     /// That other cluster tells something; when it did.
     GuestNews(Time, News),
     /// One sentence above the keys, of the guest.
@@ -145,7 +145,7 @@ pub trait Lookback: Send {
 }
 
 /// A cluster that can be shown: ours, or another for a while in its place.
-pub struct Watched {
+pub struct WatchedCluster {
     /// What is known of it; shared with those who ask.
     pub model: Arc<Mutex<Model>>,
     /// Looks back at it, where somebody can.
@@ -158,7 +158,7 @@ pub struct Watched {
     seen: (Time, Instant),
 }
 
-impl Watched {
+impl WatchedCluster {
     /// A cluster by its model, who looks back at it, and its time.
     #[must_use]
     pub fn new(
@@ -206,7 +206,7 @@ impl Watched {
     }
 }
 
-impl std::fmt::Debug for Watched {
+impl std::fmt::Debug for WatchedCluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Watched").finish_non_exhaustive()
     }
@@ -218,9 +218,9 @@ pub type KeyBar = Box<dyn Fn(&Model) -> Vec<KeyHint> + Send>;
 /// What the dashboard's thread works with.
 pub struct Stage {
     /// Our cluster.
-    pub own: Watched,
+    pub own: WatchedCluster,
     /// Who is shown in its place.
-    pub guest: Option<Box<Watched>>,
+    pub guest: Option<Box<WatchedCluster>>,
     /// The looks.
     pub theme: Theme,
     /// The key bar for the state of the model.
@@ -234,7 +234,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    fn shown(&mut self) -> &mut Watched {
+    fn shown(&mut self) -> &mut WatchedCluster {
         self.guest.as_deref_mut().unwrap_or(&mut self.own)
     }
 }
@@ -321,7 +321,7 @@ fn paint<W: Write>(stage: &mut Stage, painter: &mut Painter<W>) -> io::Result<Du
     let blank = stage.blank.load(Ordering::SeqCst);
     let watched = stage.guest.as_deref_mut().unwrap_or(&mut stage.own);
     let (now, stood) = watched.now();
-    let Watched { model, lookback, face, .. } = watched;
+    let WatchedCluster { model, lookback, face, .. } = watched;
     let mut model = lock(model);
     // What is in the air arrives although the clocks stand.
     model.fly_on(stood);
@@ -391,7 +391,7 @@ fn fold_one(stage: &mut Stage, size: (u16, u16), notice: Notice) -> Urgency {
             return Urgency::Idle;
         }
         Notice::Move(wanted) => {
-            let Watched { model, lookback, .. } = stage.shown();
+            let WatchedCluster { model, lookback, .. } = stage.shown();
             if let Some(lookback) = lookback {
                 lookback.act(wanted, &lock(model));
             }

@@ -34,7 +34,7 @@ pub mod stopwatch;
 pub mod story;
 pub mod words;
 
-use crate::cluster::{News, Sight, Standing, Verdict};
+use crate::cluster::{LiveVerdict, News, Sight, Standing};
 use crate::core::fault::Control;
 use crate::core::load::Report;
 use crate::core::protocol::view::METADATA;
@@ -43,11 +43,11 @@ use diagram::Diagram;
 use flights::Flights;
 use latency::Latency;
 use serde::{Deserialize, Serialize};
-use server::Server;
+use server::ServerModel;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use stopwatch::{Mark, Stopwatch};
+use stopwatch::{Cue, Stopwatch};
 use story::Story;
 
 /// The client box remembers this many finished operations.
@@ -66,7 +66,7 @@ pub const FRAME: Duration = Duration::from_millis(33);
 
 /// What is known before the first report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Setup {
+pub struct ModelSetup {
     /// How many servers there are: ranks 1 to this.
     pub servers: u32,
     /// The seed, for the header.
@@ -79,7 +79,7 @@ pub struct Setup {
 
 /// A finished operation of the client.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Operation {
+pub struct FinishedOperation {
     /// What was asked.
     pub command: String,
     /// What came back.
@@ -90,7 +90,7 @@ pub struct Operation {
 
 /// What the operator did to the network.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Network {
+pub struct NetworkFaults {
     /// Links that drop everything, by direction.
     pub cut: BTreeSet<(Rank, Rank)>,
     /// Probability that a message is lost.
@@ -99,7 +99,7 @@ pub struct Network {
     pub delay_ms: f64,
 }
 
-impl Network {
+impl NetworkFaults {
     /// `rank` has carried out an order about its links.
     fn fold(&mut self, rank: Rank, control: &Control) {
         match control {
@@ -125,7 +125,7 @@ impl Network {
 #[derive(Debug, Clone)]
 pub struct Model {
     /// What was known before the first report.
-    pub setup: Setup,
+    pub setup: ModelSetup,
     /// When the screen came up: the zero of the times in the events.
     pub started: Time,
     /// A notice that must not be overlooked, such as a protocol that was made unsafe on purpose.
@@ -133,19 +133,19 @@ pub struct Model {
     /// Which rule blocks when the cluster cannot serve, and what would unblock it.
     pub why: Option<String>,
     /// The checker's verdict, once there is one.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<LiveVerdict>,
     /// What was done to the network.
-    pub network: Network,
+    pub network: NetworkFaults,
     /// How many ranks after the servers are clients.
     pub clients: u32,
     /// How the load goes, once there has been one.
     pub load: Option<Report>,
     /// How the door is, where there is one.
     pub door: Option<Sight>,
-    servers: Vec<Server>,
+    servers: Vec<ServerModel>,
     view: Option<Arc<View>>,
     asked: Option<(Time, String)>,
-    operations: VecDeque<Operation>,
+    operations: VecDeque<FinishedOperation>,
     story: Story,
     flights: Flights,
     diagram: Diagram,
@@ -156,14 +156,14 @@ pub struct Model {
 impl Model {
     /// A screen on which nothing has been reported yet.
     #[must_use]
-    pub fn new(setup: Setup, now: Time) -> Self {
+    pub fn new(setup: ModelSetup, now: Time) -> Self {
         Self {
-            servers: (1..=setup.servers).map(|rank| Server::new(Rank(rank), now)).collect(),
+            servers: (1..=setup.servers).map(|rank| ServerModel::new(Rank(rank), now)).collect(),
             started: now,
             unsafe_notice: None,
             verdict: None,
             why: None,
-            network: Network::default(),
+            network: NetworkFaults::default(),
             clients: 0,
             load: None,
             door: None,
@@ -223,9 +223,9 @@ impl Model {
             let after = card.state(now);
             lively |= before != after;
             if after == Standing::Paused && before != Standing::Paused {
-                self.stopwatch.mark(now, Mark::Fault { rank, primary: primary_before == Some(rank) });
+                self.stopwatch.mark(now, Cue::Fault { rank, primary: primary_before == Some(rank) });
             } else if before == Standing::Paused && after == Standing::Primary {
-                self.stopwatch.mark(now, Mark::FalseAlarm { rank });
+                self.stopwatch.mark(now, Cue::FalseAlarm { rank });
             }
         }
 
@@ -234,7 +234,7 @@ impl Model {
             lively |= !flights::FlightKind::of(flight.kind).is_background();
             if flight.kind == MessageKind::Reply && flight.to != METADATA {
                 // Our own client says itself when it was answered.
-                self.stopwatch.mark(trusted(now, flight.at), Mark::Answer { asked: None });
+                self.stopwatch.mark(trusted(now, flight.at), Cue::Answer { asked: None });
             }
             if self.setup.animated {
                 self.flights.launch(now, rank, flight);
@@ -260,11 +260,11 @@ impl Model {
         let asked = now - took;
         self.asked = None;
         self.latency.record(now, took);
-        self.stopwatch.mark(now, Mark::Answer { asked: Some(asked) });
+        self.stopwatch.mark(now, Cue::Answer { asked: Some(asked) });
         if self.operations.len() == OPERATIONS_MAX {
             self.operations.pop_front();
         }
-        self.operations.push_back(Operation { command: clipped(command), reply: clipped(reply), took });
+        self.operations.push_back(FinishedOperation { command: clipped(command), reply: clipped(reply), took });
     }
 
     /// The process behind `rank` has ended: not merely silent.
@@ -277,7 +277,7 @@ impl Model {
         card.gone(now);
         self.story.tell(now, story::Tone::Bad, format!("server {rank}: its process is gone"));
         self.diagram.noted(now, rank, story::Tone::Bad, "its process is gone".to_owned());
-        self.stopwatch.mark(now, Mark::Fault { rank, primary });
+        self.stopwatch.mark(now, Cue::Fault { rank, primary });
     }
 
     /// The operator stopped (or continued) the process behind `rank`, which therefore cannot say so itself.
@@ -286,7 +286,7 @@ impl Model {
         let Some(card) = self.servers.get_mut(index(rank)) else { return };
         card.stopped(now, stopped);
         if stopped {
-            self.stopwatch.mark(now, Mark::Fault { rank, primary });
+            self.stopwatch.mark(now, Cue::Fault { rank, primary });
         }
     }
 
@@ -359,12 +359,12 @@ impl Model {
                 if let Some(card) = self.servers.get_mut(index(rank)) {
                     card.crashed(now, at);
                 }
-                self.stopwatch.mark(at, Mark::Fault { rank, primary });
+                self.stopwatch.mark(at, Cue::Fault { rank, primary });
             }
             Event::Suspected { peer, silent_ms } => {
-                self.stopwatch.mark(at, Mark::Suspected { rank: peer.rank, silent_ms: *silent_ms });
+                self.stopwatch.mark(at, Cue::Suspected { rank: peer.rank, silent_ms: *silent_ms });
             }
-            Event::KnownDead { peer } => self.stopwatch.mark(at, Mark::Suspected { rank: peer.rank, silent_ms: 0 }),
+            Event::KnownDead { peer } => self.stopwatch.mark(at, Cue::Suspected { rank: peer.rank, silent_ms: 0 }),
             Event::ViewChanged { view, reason, .. } => {
                 let silent_ms = match reason {
                     Reason::PrimarySilent { silent_ms, .. } => Some(*silent_ms),
@@ -374,7 +374,7 @@ impl Model {
                 let changed = self.view_primary() != Some(view.primary.rank);
                 let formed = *reason == Reason::Formed;
                 let primary = view.primary.rank;
-                self.stopwatch.mark(at, Mark::Decided { view: view.number, primary, silent_ms, formed });
+                self.stopwatch.mark(at, Cue::Decided { view: view.number, primary, silent_ms, formed });
                 if self.view.as_ref().is_none_or(|known| known.number < view.number) {
                     self.view = Some(Arc::clone(view));
                     if let Some(card) = self.servers.get_mut(index(view.primary.rank)).filter(|_| changed) {
@@ -382,7 +382,7 @@ impl Model {
                     }
                 }
             }
-            Event::Serving { view, .. } => self.stopwatch.mark(at, Mark::Serving { view: *view }),
+            Event::Serving { view, .. } => self.stopwatch.mark(at, Cue::Serving { view: *view }),
             _ => {}
         }
     }
@@ -411,7 +411,7 @@ impl Model {
         if let Some(view) = self.view.as_ref().filter(|view| view.number == number) {
             return view.members().map(|m| m.rank).collect();
         }
-        let mut members: Vec<&Server> =
+        let mut members: Vec<&ServerModel> =
             self.servers.iter().filter(|s| s.status().is_some_and(|t| t.view == number) && s.is_member()).collect();
         members.sort_by_key(|s| (!s.leads(), s.rank));
         members.into_iter().map(|s| s.rank).collect()
@@ -423,7 +423,7 @@ impl Model {
 
     /// The cards, in rank order.
     #[must_use]
-    pub fn servers(&self) -> &[Server] {
+    pub fn servers(&self) -> &[ServerModel] {
         &self.servers
     }
 
@@ -454,7 +454,11 @@ impl Model {
     pub fn failure_rate(&self) -> f64 {
         let primary = self.primary().and_then(|rank| self.servers.get(index(rank)));
         let anybody = self.servers.iter().filter(|s| s.is_trusted()).chain(&self.servers);
-        primary.into_iter().chain(anybody).find_map(Server::status).map_or(self.setup.failure_rate, |s| s.failure_rate)
+        primary
+            .into_iter()
+            .chain(anybody)
+            .find_map(ServerModel::status)
+            .map_or(self.setup.failure_rate, |s| s.failure_rate)
     }
 
     /// True when there is something that must not be overlooked.
@@ -471,7 +475,7 @@ impl Model {
 
     /// The latest finished operations, oldest first.
     #[must_use]
-    pub fn operations(&self) -> impl DoubleEndedIterator<Item = &Operation> {
+    pub fn operations(&self) -> impl DoubleEndedIterator<Item = &FinishedOperation> {
         self.operations.iter()
     }
 

@@ -333,7 +333,7 @@ mod tests {
     use super::*;
     use crate::core::protocol::{CrashCause, Incarnation, Member, View, ViewNumber};
     use crate::core::store::{ClientId, Seq};
-    use crate::ui::dashboard::Setup;
+    use crate::ui::dashboard::ModelSetup;
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
@@ -341,7 +341,7 @@ mod tests {
     const COLUMNS_MAX: usize = 79 - " (+9)".len();
 
     fn model() -> Model {
-        Model::new(Setup { servers: 8, seed: 1, failure_rate: 0.0, animated: false }, Time(0))
+        Model::new(ModelSetup { servers: 8, seed: 1, failure_rate: 0.0, animated: false }, Time(0))
     }
 
     #[track_caller]

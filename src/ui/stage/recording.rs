@@ -12,7 +12,7 @@
 
 use crate::cluster::News;
 use crate::core::protocol::Time;
-use crate::ui::dashboard::Setup;
+use crate::ui::dashboard::ModelSetup;
 use crossbeam_channel::{Sender, bounded};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -34,7 +34,7 @@ pub const RECORDING_BYTES_MAX: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Heading {
     /// What the cluster was started with.
-    pub setup: Setup,
+    pub setup: ModelSetup,
     /// How many further ranks are clients.
     pub clients: u32,
     /// The rules that were switched off, in words.

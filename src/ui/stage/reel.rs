@@ -25,7 +25,7 @@ const PIECE_OVERHEAD_BYTES: usize = 64;
 
 /// One piece, written down. Branches share what they have in common.
 #[derive(Debug, Clone)]
-struct Piece {
+struct ReelPiece {
     at: Time,
     bytes: Arc<[u8]>,
 }
@@ -35,7 +35,7 @@ struct Piece {
 pub struct Reel {
     /// The place of the oldest piece.
     first: usize,
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<ReelPiece>,
     /// The places at which something has happened that one wants to see, oldest first.
     steps: VecDeque<usize>,
     /// Those of them at which the story takes a turn.
@@ -72,7 +72,7 @@ impl Reel {
         let last = self.end();
         let goes_on = self.by_moment && self.steps.back() == Some(&last) && self.time(last) == at;
         self.bytes += bytes.len() + PIECE_OVERHEAD_BYTES;
-        self.pieces.push_back(Piece { at, bytes: bytes.into() });
+        self.pieces.push_back(ReelPiece { at, bytes: bytes.into() });
         if goes_on {
             self.steps.pop_back();
         }

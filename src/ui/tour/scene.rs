@@ -55,7 +55,7 @@ pub struct TourStep {
     /// As it is typed.
     pub command: String,
     /// What it asks for.
-    pub request: parse::Request,
+    pub request: parse::CommandLine,
     /// What is answered. None: anything but an error.
     pub expected: Vec<TourAnswer>,
 }

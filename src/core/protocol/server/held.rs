@@ -13,13 +13,13 @@ pub const HELD_BYTES_MAX: usize = 16 << 20;
 /// A bounded queue in which every request is at most once: clients repeat what is not answered, and a
 /// queue of repetitions would cost every turn more the longer the wait.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Held {
+pub(super) struct RequestQueue {
     queue: VecDeque<(Request, Option<Doom>)>,
     known: BTreeSet<(ClientId, Seq)>,
     bytes: usize,
 }
 
-impl Held {
+impl RequestQueue {
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -20,7 +20,7 @@ const DOUBLINGS_MAX: u32 = 3;
 #[derive(Debug, Clone, Default)]
 pub struct Joining {
     recruited: bool,
-    source: Option<Source>,
+    source: Option<StateSource>,
     next_join: Time,
     /// How often the primary was asked since there was news of any.
     asked: u32,
@@ -33,7 +33,7 @@ pub struct Joining {
 
 /// Where the state comes from.
 #[derive(Debug, Clone)]
-struct Source {
+struct StateSource {
     primary: Member,
     transfer: u64,
     /// The part that is expected next.
@@ -198,7 +198,7 @@ impl Joining {
             }
             let importer = Some(Importer::default());
             let (ahead, whole) = (BTreeMap::new(), None);
-            self.source = Some(Source { primary, transfer, next: 0, importer, ahead, progress: now, whole });
+            self.source = Some(StateSource { primary, transfer, next: 0, importer, ahead, progress: now, whole });
             out.rubbish.extend(self.held.take().map(|had| had.store));
             let view = core.view.clone();
             if let Some(diary) = core.diary.as_mut().filter(|_| !missing) {
@@ -257,7 +257,7 @@ impl Joining {
     }
 
     /// Tells what has arrived; the last part only when all of them are on the disk.
-    fn acknowledge(source: &Source, core: &Core, out: &mut Outbox) {
+    fn acknowledge(source: &StateSource, core: &Core, out: &mut Outbox) {
         let next = source.next - u64::from(source.whole.is_some_and(|ticket| core.waits_for(ticket)));
         let (view, incarnation, transfer) = (core.view_number(), core.me.incarnation, source.transfer);
         out.send(source.primary.rank, Message::SnapshotOk { view, incarnation, transfer, next });

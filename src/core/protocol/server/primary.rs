@@ -1,6 +1,6 @@
 //! The primary: orders writes, answers clients, and looks after its peers.
 
-use super::held::{Doomed, Early, Held};
+use super::held::{Doomed, Early, RequestQueue};
 use super::peer::{Peer, PeerStanding};
 use super::scans::Scans;
 use super::transfer::{Source, Transfer};
@@ -40,11 +40,11 @@ pub struct Primary {
     /// Since when this primary has been asking for another view than this one.
     asked_since: Option<Time>,
     /// Requests that cannot be served yet.
-    held: Held,
+    held: RequestQueue,
     /// Reads that wait for a lease.
-    unleased: Held,
+    unleased: RequestQueue,
     /// Reads of keys that are past their time: they wait until that is in the store.
-    stale: Held,
+    stale: RequestQueue,
     /// The newest entry that expires keys.
     expiring: OpNumber,
     /// Requests that have overtaken an earlier write of their client.
@@ -91,9 +91,9 @@ impl Primary {
             next_proposal: now,
             proposal: None,
             asked_since: None,
-            held: Held::default(),
-            unleased: Held::default(),
-            stale: Held::default(),
+            held: RequestQueue::default(),
+            unleased: RequestQueue::default(),
+            stale: RequestQueue::default(),
             expiring: OpNumber(0),
             early: Early::default(),
             scans: Scans::default(),

@@ -4,7 +4,7 @@
 //! leaves only while this server could still answer any other read: so nobody hears from a primary whose time is over.
 
 use super::Core;
-use super::held::Held;
+use super::held::RequestQueue;
 use super::primary::{Phase, Primary};
 use crate::core::protocol::message::Request;
 use crate::core::protocol::{Outbox, Time};
@@ -17,7 +17,7 @@ const WAITING_MAX: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scans {
     running: Option<Running>,
-    waiting: Held,
+    waiting: RequestQueue,
     /// The latest answer: who repeats the question has not heard it.
     answered: Option<(ClientId, Seq, Reply)>,
     /// There is more to do than a slice.

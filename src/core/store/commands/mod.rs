@@ -40,7 +40,7 @@ pub enum Run {
 
 /// Whether a command changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum CommandKind {
     /// It is answered from what is there.
     Read,
     /// It has a place in the order of writes.
@@ -59,7 +59,7 @@ pub struct Row {
     /// What carries it out.
     pub run: Run,
     /// Whether it changes something.
-    pub kind: Kind,
+    pub kind: CommandKind,
     /// Redis' other flags: `fast`, `denyoom`, `blocking`, `movablekeys`.
     pub flags: Vec<&'static str>,
     /// Position of the first key (the name is 0; 0: no key), of the last (negative: counted from the end), and from
@@ -92,7 +92,7 @@ impl Row {
     /// True for what changes nothing.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        self.kind == Kind::Read
+        self.kind == CommandKind::Read
     }
 
     /// Redis' flags, `write` or `readonly` first.
@@ -214,7 +214,7 @@ static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
         let (shown, arity, run, flags, keys, syntax, summary) = *line;
         // Made once, for as long as the program runs.
         let name: &'static str = Box::leak(shown.to_lowercase().into_boxed_str());
-        let kind = if matches!(run, Run::Read(_)) { Kind::Read } else { Kind::Write };
+        let kind = if matches!(run, Run::Read(_)) { CommandKind::Read } else { CommandKind::Write };
         let flags = flags.split_whitespace().collect();
         Row { name, shown, arity, run, kind, flags, keys, group, syntax, summary }
     };

@@ -8,7 +8,7 @@
 //!
 //! Messages are told apart by their words: of two that say the same the one that left first is taken to arrive first.
 //! Under load what is told is a sample. A receipt whose departure was not told is not shown, and what was not told at
-//! all is counted ([`Row::Missing`]).
+//! all is counted ([`DiagramRow::Missing`]).
 
 use super::story::{self, Tone};
 use super::words;
@@ -71,7 +71,7 @@ impl Arrow {
 
 /// What happened at one moment.
 #[derive(Debug, Clone)]
-enum Entry {
+enum DiagramEntry {
     Arrow(Arrow),
     View { at: Time, text: String },
     Mark { at: Time, rank: Rank, tone: Tone, text: String },
@@ -79,7 +79,7 @@ enum Entry {
     Missing { at: Time, count: u64 },
 }
 
-impl Entry {
+impl DiagramEntry {
     fn at(&self) -> Time {
         match self {
             Self::Arrow(arrow) => arrow.sent,
@@ -90,7 +90,7 @@ impl Entry {
 
 /// A row of the diagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Row<'a> {
+pub enum DiagramRow<'a> {
     /// A message leaves, and its sender does something else before it is taken in.
     Departure(&'a Arrow),
     /// A message is taken in. It left in this row, or (`late`) in one above.
@@ -111,7 +111,7 @@ pub enum Row<'a> {
     Missing { at: Time, count: u64 },
 }
 
-impl Row<'_> {
+impl DiagramRow<'_> {
     /// When.
     #[must_use]
     pub fn at(&self) -> Time {
@@ -146,7 +146,7 @@ impl Row<'_> {
 #[derive(Debug, Clone, Default)]
 pub struct Diagram {
     /// In order of time.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<DiagramEntry>,
     /// Heartbeats that were sent.
     beats: VecDeque<Time>,
     /// Receipts whose departure has not been told yet.
@@ -182,16 +182,16 @@ impl Diagram {
             self.beats.pop_front();
         }
         if *flights_dropped > 0 {
-            self.enter(Entry::Missing { at: trusted(*at), count: *flights_dropped });
+            self.enter(DiagramEntry::Missing { at: trusted(*at), count: *flights_dropped });
         }
     }
 
     /// An entry goes where its time puts it.
-    fn enter(&mut self, entry: Entry) {
+    fn enter(&mut self, entry: DiagramEntry) {
         let later = self.entries.iter().rev().take_while(|other| other.at() > entry.at()).count();
         self.entries.insert(self.entries.len() - later, entry);
         while self.entries.len() > ENTRIES_MAX {
-            if let Some(Entry::Role { rank, role, .. }) = self.entries.pop_front() {
+            if let Some(DiagramEntry::Role { rank, role, .. }) = self.entries.pop_front() {
                 self.roles.retain(|(known, _)| *known != rank);
                 self.roles.push((rank, role));
             }
@@ -200,15 +200,15 @@ impl Diagram {
 
     fn happened(&mut self, at: Time, rank: Rank, event: &Event) {
         if let Event::RoleChanged { to, .. } = event {
-            self.enter(Entry::Role { at, rank, role: *to });
+            self.enter(DiagramEntry::Role { at, rank, role: *to });
             return;
         }
         match (event, story::sentence(rank, event)) {
-            (Event::ViewChanged { .. }, Some((_, text))) => self.enter(Entry::View { at, text }),
+            (Event::ViewChanged { .. }, Some((_, text))) => self.enter(DiagramEntry::View { at, text }),
             (_, Some((tone, text))) => {
                 let own = format!("server {rank} ");
                 let text = text.strip_prefix(&own).unwrap_or(&text).to_owned();
-                self.enter(Entry::Mark { at, rank, tone, text });
+                self.enter(DiagramEntry::Mark { at, rank, tone, text });
             }
             (_, None) => {}
         }
@@ -217,7 +217,7 @@ impl Diagram {
     /// Somebody took a message off its way: the newest of those that say this and have not arrived.
     pub(super) fn dropped(&mut self, from: Rank, to: Rank, text: &str) {
         let arrows = self.entries.iter_mut().rev().filter_map(|entry| match entry {
-            Entry::Arrow(arrow) => Some(arrow),
+            DiagramEntry::Arrow(arrow) => Some(arrow),
             _ => None,
         });
         let is_it = |arrow: &&mut Arrow| arrow.from == from && arrow.to == to && arrow.text == text;
@@ -228,7 +228,7 @@ impl Diagram {
 
     /// What is told beside the reports.
     pub(super) fn noted(&mut self, at: Time, rank: Rank, tone: Tone, text: String) {
-        self.enter(Entry::Mark { at, rank, tone, text });
+        self.enter(DiagramEntry::Mark { at, rank, tone, text });
     }
 
     fn sent(&mut self, at: Time, from: Rank, flight: &Flight) {
@@ -243,7 +243,7 @@ impl Diagram {
             let (own, left): (Vec<_>, Vec<_>) = waiting.partition(|(by, receipt)| arrow.is_told_by(*by, receipt));
             (told, self.receipts) = (own, left.into());
         }
-        self.enter(Entry::Arrow(arrow));
+        self.enter(DiagramEntry::Arrow(arrow));
         for (by, receipt) in told {
             self.received(by, &receipt);
         }
@@ -255,7 +255,7 @@ impl Diagram {
             .entries
             .iter_mut()
             .filter_map(|entry| match entry {
-                Entry::Arrow(arrow) => Some(arrow),
+                DiagramEntry::Arrow(arrow) => Some(arrow),
                 _ => None,
             })
             .filter(|arrow| arrow.is_told_by(by, receipt))
@@ -281,20 +281,20 @@ impl Diagram {
     /// Whether some row says what this server has become.
     #[must_use]
     pub fn is_told_of(&self, rank: Rank) -> bool {
-        self.entries.iter().any(|entry| matches!(entry, Entry::Role { rank: told, .. } if *told == rank))
+        self.entries.iter().any(|entry| matches!(entry, DiagramEntry::Role { rank: told, .. } if *told == rank))
     }
 
     /// The rows, oldest first.
     #[must_use]
-    pub fn rows(&self) -> Vec<Row<'_>> {
-        let mut rows: Vec<Row<'_>> = self.entries.iter().flat_map(rows_of).collect();
+    pub fn rows(&self) -> Vec<DiagramRow<'_>> {
+        let mut rows: Vec<DiagramRow<'_>> = self.entries.iter().flat_map(rows_of).collect();
         rows.sort_by_key(|row| (row.at(), row.class()));
         let own: Vec<(usize, &Arrow)> = rows
             .iter()
             .enumerate()
             .filter_map(|(place, row)| match row {
-                Row::Receipt { arrow, at, .. } => {
-                    let between = |other: &&Row| other.at() > arrow.sent && other.at() < *at;
+                DiagramRow::Receipt { arrow, at, .. } => {
+                    let between = |other: &&DiagramRow| other.at() > arrow.sent && other.at() < *at;
                     let busy = rows.iter().filter(between).any(|other| other.is_at(arrow.from));
                     let again = arrow.received.first() != Some(at);
                     (busy || again).then_some((place, *arrow))
@@ -304,7 +304,7 @@ impl Diagram {
             .collect();
         let mut departures: Vec<&Arrow> = Vec::new();
         for (place, arrow) in own {
-            if let Row::Receipt { late, .. } = &mut rows[place] {
+            if let DiagramRow::Receipt { late, .. } = &mut rows[place] {
                 *late = true;
             }
             if !departures.iter().any(|known| std::ptr::eq(*known, arrow)) {
@@ -314,7 +314,7 @@ impl Diagram {
         // Where a message came twice, and its first receipt stands for its departure too, that one is a row as well.
         for arrow in &departures {
             for row in &mut rows {
-                if let Row::Receipt { arrow: other, late, .. } = row
+                if let DiagramRow::Receipt { arrow: other, late, .. } = row
                     && std::ptr::eq(*other, *arrow)
                 {
                     *late = true;
@@ -322,19 +322,19 @@ impl Diagram {
             }
         }
         // In front, so that it stays above a receipt of the same moment.
-        let mut rows: Vec<Row<'_>> = departures.into_iter().map(Row::Departure).chain(rows).collect();
+        let mut rows: Vec<DiagramRow<'_>> = departures.into_iter().map(DiagramRow::Departure).chain(rows).collect();
         rows.sort_by_key(|row| (row.at(), row.class()));
         self.with_silence(rows)
     }
 
-    fn with_silence<'a>(&'a self, rows: Vec<Row<'a>>) -> Vec<Row<'a>> {
-        let mut all: Vec<Row<'a>> = Vec::with_capacity(rows.len() * 2);
+    fn with_silence<'a>(&'a self, rows: Vec<DiagramRow<'a>>) -> Vec<DiagramRow<'a>> {
+        let mut all: Vec<DiagramRow<'a>> = Vec::with_capacity(rows.len() * 2);
         for row in rows {
-            let before = all.last().map(Row::at);
+            let before = all.last().map(DiagramRow::at);
             if let Some(before) = before.filter(|before| row.at().since(*before) >= SILENCE_MIN) {
                 let beats = self.beats.iter().filter(|beat| **beat > before && **beat < row.at()).count();
                 let lasts = row.at().since(before);
-                all.push(Row::Silence { at: before, lasts, beats: beats as u64 });
+                all.push(DiagramRow::Silence { at: before, lasts, beats: beats as u64 });
             }
             all.push(row);
         }
@@ -342,15 +342,19 @@ impl Diagram {
     }
 }
 
-fn rows_of(entry: &Entry) -> Vec<Row<'_>> {
+fn rows_of(entry: &DiagramEntry) -> Vec<DiagramRow<'_>> {
     match entry {
-        Entry::Arrow(arrow) if arrow.lost => vec![Row::Loss(arrow)],
-        Entry::Arrow(arrow) if arrow.received.is_empty() => vec![Row::Pending(arrow)],
-        Entry::Arrow(arrow) => arrow.received.iter().map(|at| Row::Receipt { arrow, at: *at, late: false }).collect(),
-        Entry::View { at, text } => vec![Row::View { at: *at, text }],
-        Entry::Mark { at, rank, tone, text } => vec![Row::Mark { at: *at, rank: *rank, tone: *tone, text }],
-        Entry::Role { at, rank, role } => vec![Row::Role { at: *at, rank: *rank, role: *role }],
-        Entry::Missing { at, count } => vec![Row::Missing { at: *at, count: *count }],
+        DiagramEntry::Arrow(arrow) if arrow.lost => vec![DiagramRow::Loss(arrow)],
+        DiagramEntry::Arrow(arrow) if arrow.received.is_empty() => vec![DiagramRow::Pending(arrow)],
+        DiagramEntry::Arrow(arrow) => {
+            arrow.received.iter().map(|at| DiagramRow::Receipt { arrow, at: *at, late: false }).collect()
+        }
+        DiagramEntry::View { at, text } => vec![DiagramRow::View { at: *at, text }],
+        DiagramEntry::Mark { at, rank, tone, text } => {
+            vec![DiagramRow::Mark { at: *at, rank: *rank, tone: *tone, text }]
+        }
+        DiagramEntry::Role { at, rank, role } => vec![DiagramRow::Role { at: *at, rank: *rank, role: *role }],
+        DiagramEntry::Missing { at, count } => vec![DiagramRow::Missing { at: *at, count: *count }],
     }
 }
 

@@ -27,7 +27,7 @@ pub struct ShownKey {
 
 /// One server.
 #[derive(Debug, Clone)]
-pub struct Server {
+pub struct ServerModel {
     /// Which one.
     pub rank: Rank,
     /// Its process, 0 before the first report.
@@ -49,7 +49,7 @@ pub struct Server {
     keys: Vec<ShownKey>,
 }
 
-impl Server {
+impl ServerModel {
     pub(super) fn new(rank: Rank, now: Time) -> Self {
         Self {
             rank,
@@ -279,7 +279,7 @@ impl Server {
     /// True when `peer` is known to hold something else under this key, and not only for a moment.
     /// Equal digests prove equality; without that, a key counts as missing only if all of the peer's keys are shown.
     #[must_use]
-    pub fn differs_from(&self, peer: &Server, shown: &ShownKey, now: Time) -> bool {
+    pub fn differs_from(&self, peer: &ServerModel, shown: &ShownKey, now: Time) -> bool {
         let (Some(mine), Some(theirs)) = (&self.status, &peer.status) else { return false };
         if !self.is_member() || !peer.is_member() || mine.digest == theirs.digest {
             return false;

@@ -21,7 +21,7 @@ const SILENCE_BELIEVED_MS: u64 = 10_000;
 
 /// Something the stopwatch listens for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
+pub enum Cue {
     /// A server crashed, died or was stopped; was it the primary?
     Fault { rank: Rank, primary: bool },
     /// It was stopped and goes on, as if nothing had been.
@@ -99,13 +99,13 @@ impl Failover {
         self.take_over.is_some()
     }
 
-    fn advance(&mut self, at: Time, mark: Mark) {
+    fn advance(&mut self, at: Time, mark: Cue) {
         match mark {
-            Mark::Suspected { rank, .. } if rank == self.lost && self.detect.is_none() => {
+            Cue::Suspected { rank, .. } if rank == self.lost && self.detect.is_none() => {
                 self.detect = Some(at.since(self.phase_began));
                 self.phase_began = at;
             }
-            Mark::Decided { view, primary, .. } if self.decide.is_none() && primary != self.lost => {
+            Cue::Decided { view, primary, .. } if self.decide.is_none() && primary != self.lost => {
                 if self.detect.is_none() {
                     self.detect = Some(at.since(self.phase_began));
                     self.phase_began = at;
@@ -115,11 +115,11 @@ impl Failover {
                 self.phase_began = at;
             }
             // The view that was decided may be followed by another before anybody serves.
-            Mark::Serving { view } if self.decide.is_some() && self.take_over.is_none() && Some(view) >= self.view => {
+            Cue::Serving { view } if self.decide.is_some() && self.take_over.is_none() && Some(view) >= self.view => {
                 self.take_over = Some(at.since(self.phase_began));
                 self.phase_began = at;
             }
-            Mark::Answer { asked } if self.take_over.is_some() && self.first_answer.is_none() => {
+            Cue::Answer { asked } if self.take_over.is_some() && self.first_answer.is_none() => {
                 let began = asked.map_or(self.phase_began, |asked| asked.max(self.phase_began));
                 self.first_answer = Some(at.since(began));
                 self.phase_began = at;
@@ -133,7 +133,7 @@ impl Failover {
 #[derive(Debug, Clone)]
 pub struct Stopwatch {
     /// In order of time.
-    marks: Vec<(Time, Mark)>,
+    marks: Vec<(Time, Cue)>,
     failover: Option<Failover>,
     /// Nobody can take over since then.
     held: Option<Time>,
@@ -149,12 +149,12 @@ impl Stopwatch {
         self.held = since.map(|since| self.held.unwrap_or(since));
     }
 
-    pub(super) fn mark(&mut self, at: Time, mark: Mark) {
-        if matches!(mark, Mark::Answer { .. }) && self.failover.is_none_or(|f| f.is_over()) {
+    pub(super) fn mark(&mut self, at: Time, mark: Cue) {
+        if matches!(mark, Cue::Answer { .. }) && self.failover.is_none_or(|f| f.is_over()) {
             return; // Thousands a second, and nobody waits for one.
         }
-        let answers = self.marks.iter().filter(|(_, m)| matches!(m, Mark::Answer { .. })).count();
-        if matches!(mark, Mark::Answer { .. }) && answers >= MARKS_MAX / 2 {
+        let answers = self.marks.iter().filter(|(_, m)| matches!(m, Cue::Answer { .. })).count();
+        if matches!(mark, Cue::Answer { .. }) && answers >= MARKS_MAX / 2 {
             return;
         }
         let later = self.marks.iter().rev().take_while(|(other, _)| *other > at).count();
@@ -172,22 +172,22 @@ impl Stopwatch {
         let mut before = self.failover;
         for &(at, mark) in &self.marks {
             match mark {
-                Mark::Fault { rank, primary: was_primary } => {
+                Cue::Fault { rank, primary: was_primary } => {
                     let again = failover.is_some_and(|f| f.lost == rank && f.decide.is_none());
                     if (was_primary || primary == Some(rank)) && !again {
                         failover = Some(Failover::new(at, rank));
                     }
                 }
-                Mark::FalseAlarm { rank } if failover.is_some_and(|f| f.lost == rank && f.decide.is_none()) => {
+                Cue::FalseAlarm { rank } if failover.is_some_and(|f| f.lost == rank && f.decide.is_none()) => {
                     failover = None;
                     before = before.filter(Failover::is_over);
                 }
-                Mark::Decided { primary: new, formed: true, .. } => {
+                Cue::Decided { primary: new, formed: true, .. } => {
                     failover = None;
                     before = before.filter(Failover::is_over);
                     primary = Some(new);
                 }
-                Mark::Decided { view: _, primary: new, silent_ms, formed: false } => {
+                Cue::Decided { view: _, primary: new, silent_ms, formed: false } => {
                     // Nobody saw the fault itself (a cut link, say): it began when the silence did.
                     let unseen = failover.is_none_or(|f| f.decide.is_some());
                     if let Some(silent_ms) = silent_ms.filter(|_| unseen) {
@@ -195,7 +195,7 @@ impl Stopwatch {
                         let silent = Duration::from_millis(silent_ms.min(SILENCE_BELIEVED_MS));
                         let mut dated = Failover::new(at - silent, lost);
                         if let Some(suspected) = self.suspected_before(at) {
-                            dated.advance(suspected, Mark::Suspected { rank: lost, silent_ms });
+                            dated.advance(suspected, Cue::Suspected { rank: lost, silent_ms });
                         }
                         failover = Some(dated);
                     }
@@ -217,7 +217,7 @@ impl Stopwatch {
             let over = self.failover.map_or(Time(0), |f| f.phase_began);
             let mut seen = false;
             self.marks.retain(|(at, m)| {
-                let answer = matches!(m, Mark::Answer { .. });
+                let answer = matches!(m, Cue::Answer { .. });
                 let keep = !answer || (*at == over && !seen);
                 seen |= answer && keep;
                 keep
@@ -239,7 +239,7 @@ impl Stopwatch {
             .rev()
             .filter(|(at, _)| *at <= decided && decided.since(*at) < Duration::from_secs(1))
             .find_map(|(at, mark)| match mark {
-                Mark::Suspected { rank, .. } => Some((*at, *rank)),
+                Cue::Suspected { rank, .. } => Some((*at, *rank)),
                 _ => None,
             })
     }

@@ -27,7 +27,7 @@ pub enum Tone {
 
 /// A line of the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct StoryLine {
     /// When it happened.
     pub at: Time,
     /// What sort of thing.
@@ -70,7 +70,7 @@ const ROUND_LINES: usize = 16;
 /// All that is still remembered, oldest first.
 #[derive(Debug, Clone)]
 pub struct Story {
-    lines: VecDeque<Line>,
+    lines: VecDeque<StoryLine>,
     missed: u64,
 }
 
@@ -92,17 +92,17 @@ impl Story {
             && let Some(before) = self.last_of(round, at, place)
         {
             let times = self.lines.remove(before).map_or(0, |line| line.times).saturating_add(1);
-            self.lines.insert(place - 1, Line { at, tone, text, times, sort });
+            self.lines.insert(place - 1, StoryLine { at, tone, text, times, sort });
             return;
         }
         if let Some(before) = place.checked_sub(1).and_then(|before| self.lines.get_mut(before))
             && sort.is_some()
             && before.sort == sort
         {
-            *before = Line { at, tone, text, times: before.times.saturating_add(1), sort };
+            *before = StoryLine { at, tone, text, times: before.times.saturating_add(1), sort };
             return;
         }
-        self.lines.insert(place, Line { at, tone, text, times: 1, sort });
+        self.lines.insert(place, StoryLine { at, tone, text, times: 1, sort });
         if self.lines.len() > EVENTS_MAX {
             self.lines.pop_front();
         }
@@ -127,12 +127,12 @@ impl Story {
 
     /// About how many bytes of memory this takes.
     pub(super) fn weight(&self) -> usize {
-        self.lines.iter().map(|line| size_of::<Line>() + line.text.len()).sum()
+        self.lines.iter().map(|line| size_of::<StoryLine>() + line.text.len()).sum()
     }
 
     /// The lines, oldest first.
     #[must_use]
-    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &StoryLine> + ExactSizeIterator {
         self.lines.iter()
     }
 

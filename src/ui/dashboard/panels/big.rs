@@ -138,10 +138,10 @@ fn digits(buffer: &mut Buffer, area: Rect, number: &str, size: u16, (dot, style)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::dashboard::{Setup, ThemeName};
+    use crate::ui::dashboard::{ModelSetup, ThemeName};
 
     fn rows(name: ThemeName, ascii: bool) -> Vec<String> {
-        let setup = Setup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
+        let setup = ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
         let model = Model::new(setup, Time(0));
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 15));
         let theme = Theme::new(name, ascii).for_the_back_row(true);

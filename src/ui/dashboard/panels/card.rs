@@ -15,7 +15,7 @@ use super::{cols, gauge, paint, put, put_right, seconds};
 use crate::cluster::Standing;
 use crate::core::protocol::{Rank, ServerStatus, Time, plural};
 use crate::ui::dashboard::model::Model;
-use crate::ui::dashboard::model::server::{FLASH, Server, ShownKey};
+use crate::ui::dashboard::model::server::{FLASH, ServerModel, ShownKey};
 use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -23,7 +23,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::widgets::{Block, Widget};
 
 /// Draws one card.
-pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, theme: &Theme, now: Time) {
+pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &ServerModel, theme: &Theme, now: Time) {
     if area.width < 8 || area.height < 3 {
         return;
     }
@@ -108,7 +108,7 @@ impl Lines<'_> {
     }
 }
 
-fn title(buffer: &mut Buffer, area: Rect, server: &Server, state: Standing, theme: &Theme, now: Time) {
+fn title(buffer: &mut Buffer, area: Rect, server: &ServerModel, state: Standing, theme: &Theme, now: Time) {
     let room = area.width - 2;
     let long = format!(" server {} · {state} ", server.rank);
     let text = if cols(&long) <= room { long } else { format!(" {} · {state} ", server.rank) };
@@ -121,7 +121,7 @@ fn title(buffer: &mut Buffer, area: Rect, server: &Server, state: Standing, them
 }
 
 /// The lower border: which life, how many keys, and which links are cut.
-fn foot(buffer: &mut Buffer, area: Rect, model: &Model, server: &Server, state: Standing, theme: &Theme) {
+fn foot(buffer: &mut Buffer, area: Rect, model: &Model, server: &ServerModel, state: Standing, theme: &Theme) {
     let Some(status) = server.status() else { return };
     let y = area.bottom() - 1;
     let style = theme.card(state).0;
@@ -159,7 +159,7 @@ fn crack(buffer: &mut Buffer, area: Rect, theme: &Theme, style: Style) {
     }
 }
 
-fn down(lines: &mut Lines, server: &Server, theme: &Theme, now: Time) {
+fn down(lines: &mut Lines, server: &ServerModel, theme: &Theme, now: Time) {
     let ago = server.out_since(now).map_or("crashed".into(), |ago| format!("crashed {} ago", seconds(ago)));
     lines.line(&ago, theme.bad.add_modifier(Modifier::BOLD));
     match server.back_in(now) {
@@ -185,7 +185,7 @@ fn behind(lines: &mut Lines, model: &Model, state: Standing, theme: &Theme) {
     lines.line("has not heard of it", theme.faint);
 }
 
-fn joining(lines: &mut Lines, server: &Server, theme: &Theme) {
+fn joining(lines: &mut Lines, server: &ServerModel, theme: &Theme) {
     let Some((got, all)) = server.status().and_then(|status| status.transfer) else {
         lines.line("asks for the state", theme.text);
         return;
@@ -199,7 +199,7 @@ fn joining(lines: &mut Lines, server: &Server, theme: &Theme) {
 }
 
 /// Frames from peers that made no sense: worth a row, as none should ever come.
-fn garbage(lines: &mut Lines, server: &Server, theme: &Theme) {
+fn garbage(lines: &mut Lines, server: &ServerModel, theme: &Theme) {
     let frames = server.status().map_or(0, |status| status.garbage);
     if frames > 0 {
         lines.line(&format!("garbage {frames}"), theme.bad.add_modifier(Modifier::BOLD));
@@ -207,7 +207,7 @@ fn garbage(lines: &mut Lines, server: &Server, theme: &Theme) {
 }
 
 /// How far it is, and its right to answer.
-fn progress(lines: &mut Lines, model: &Model, server: &Server, state: Standing, theme: &Theme, now: Time) {
+fn progress(lines: &mut Lines, model: &Model, server: &ServerModel, state: Standing, theme: &Theme, now: Time) {
     let Some(status) = server.status() else { return };
     let (op, commit) = (format!("op {}", status.op), format!("commit {}", status.commit));
     let (right, style) = standing(model, server, status, state, theme, now);
@@ -228,7 +228,7 @@ fn progress(lines: &mut Lines, model: &Model, server: &Server, state: Standing, 
 
 fn standing(
     model: &Model,
-    server: &Server,
+    server: &ServerModel,
     status: &ServerStatus,
     state: Standing,
     theme: &Theme,
@@ -256,7 +256,7 @@ const LEASE_HEALTHY: f64 = 0.6;
 /// What [`standing`] usually takes.
 const STANDING_COLS: u16 = 17;
 
-fn keys(lines: &mut Lines, model: &Model, server: &Server, theme: &Theme, now: Time) {
+fn keys(lines: &mut Lines, model: &Model, server: &ServerModel, theme: &Theme, now: Time) {
     let all = server.status().map_or(0, |status| status.keys);
     let shown = server.keys();
     let free = usize::from(lines.free());
@@ -274,7 +274,7 @@ fn keys(lines: &mut Lines, model: &Model, server: &Server, theme: &Theme, now: T
     let value_x = lines.body.x + key_cols + 2;
     let right = lines.body.right();
     let value_cols = right.saturating_sub(value_x + op_cols + 1);
-    let peers: Vec<&Server> = model.servers().iter().filter(|peer| peer.rank != server.rank).collect();
+    let peers: Vec<&ServerModel> = model.servers().iter().filter(|peer| peer.rank != server.rank).collect();
     for key in shown {
         let y = lines.y();
         put(lines.buffer, lines.body.x, y, key_cols, &key.view.key.preview(KEY_CHARS_MAX), theme.key);

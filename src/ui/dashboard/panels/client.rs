@@ -9,10 +9,10 @@
 //! ```
 
 use super::{cols, fit, put, put_right, seconds, short};
-use crate::cluster::{Sight, Verdict};
+use crate::cluster::{LiveVerdict, Sight};
 use crate::core::load::Report;
 use crate::core::protocol::Time;
-use crate::ui::dashboard::model::{Model, Operation};
+use crate::ui::dashboard::model::{FinishedOperation, Model};
 use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -57,13 +57,13 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
 }
 
 /// The checker's verdict on all answers so far: ` ✓ linearizable 12 `.
-fn badge(verdict: Verdict, theme: &Theme) -> (String, Style) {
+fn badge(verdict: LiveVerdict, theme: &Theme) -> (String, Style) {
     match verdict {
-        Verdict::Linearizable { operations } => {
+        LiveVerdict::Linearizable { operations } => {
             (format!(" {} linearizable {} ", theme.glyphs.good, rounded(operations)), theme.ok)
         }
-        Verdict::Partly { operations, .. } => (format!(" ? judged only {} ", rounded(operations)), theme.doubt),
-        Verdict::Broken => (" NOT LINEARIZABLE ".to_owned(), theme.alarm),
+        LiveVerdict::Partly { operations, .. } => (format!(" ? judged only {} ", rounded(operations)), theme.doubt),
+        LiveVerdict::Broken => (" NOT LINEARIZABLE ".to_owned(), theme.alarm),
     }
 }
 
@@ -169,11 +169,11 @@ fn operations(buffer: &mut Buffer, body: Rect, model: &Model, theme: &Theme, now
     }
 }
 
-fn answer(operation: &Operation) -> String {
+fn answer(operation: &FinishedOperation) -> String {
     format!("{} {}", fit(&operation.reply, 18), short(operation.took))
 }
 
-fn outcome(operation: &Operation, theme: &Theme) -> Style {
+fn outcome(operation: &FinishedOperation, theme: &Theme) -> Style {
     if operation.reply.starts_with("(error)") || operation.reply.starts_with("(unknown)") {
         theme.bad
     } else {

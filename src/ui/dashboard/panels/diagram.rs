@@ -19,7 +19,7 @@ use crate::cluster::Standing;
 use crate::core::protocol::view::METADATA;
 use crate::core::protocol::{Rank, Role, Time, plural};
 use crate::ui::dashboard::model::Model;
-use crate::ui::dashboard::model::diagram::{Arrow, Row};
+use crate::ui::dashboard::model::diagram::{Arrow, DiagramRow};
 use crate::ui::dashboard::model::flights::FlightKind;
 use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
@@ -58,12 +58,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, is_stepped: bool, th
     let hidden = hidden(&all, area);
     let mut lanes = Lanes::new(buffer, area, model, theme);
     // On the stage: what happened last, at one moment.
-    let newest = drawn(&all).next_back().map(Row::at).filter(|_| is_stepped);
+    let newest = drawn(&all).next_back().map(DiagramRow::at).filter(|_| is_stepped);
     let selected = drawn(&all).rev().take_while(|row| Some(row.at()) == newest);
     lanes.heads(model, &selected.flat_map(ranks_of).collect::<Vec<_>>(), now);
     let (mut number, mut y, mut before) = (0, area.y + 1, None);
     for row in &all {
-        if let Row::Role { rank, role, .. } = row {
+        if let DiagramRow::Role { rank, role, .. } = row {
             lanes.now.insert(*rank, Standing::of(*role, false));
             continue;
         }
@@ -90,12 +90,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, is_stepped: bool, th
 }
 
 /// The rows that are to be seen: what servers become is seen in their lanes.
-fn drawn<'a>(all: &'a [Row<'a>]) -> impl DoubleEndedIterator<Item = &'a Row<'a>> {
-    all.iter().filter(|row| !matches!(row, Row::Role { .. }))
+fn drawn<'a>(all: &'a [DiagramRow<'a>]) -> impl DoubleEndedIterator<Item = &'a DiagramRow<'a>> {
+    all.iter().filter(|row| !matches!(row, DiagramRow::Role { .. }))
 }
 
 /// How many of them are older than those that fit.
-fn hidden(all: &[Row], area: Rect) -> usize {
+fn hidden(all: &[DiagramRow], area: Rect) -> usize {
     drawn(all).count().saturating_sub(usize::from(area.height.saturating_sub(1)))
 }
 
@@ -103,8 +103,11 @@ fn hidden(all: &[Row], area: Rect) -> usize {
 #[must_use]
 pub fn titles(area: Rect, model: &Model) -> Vec<(u16, String)> {
     let all = model.diagram().rows();
-    let title = |(y, row): (u16, &Row)| match row {
-        Row::Receipt { arrow, .. } | Row::Departure(arrow) | Row::Loss(arrow) | Row::Pending(arrow) => {
+    let title = |(y, row): (u16, &DiagramRow)| match row {
+        DiagramRow::Receipt { arrow, .. }
+        | DiagramRow::Departure(arrow)
+        | DiagramRow::Loss(arrow)
+        | DiagramRow::Pending(arrow) => {
             let lost = if arrow.lost { ", lost" } else { "" };
             Some((y, format!("{} to {}: {}{lost}", arrow.from, arrow.to, arrow.text())))
         }
@@ -114,13 +117,16 @@ pub fn titles(area: Rect, model: &Model) -> Vec<(u16, String)> {
 }
 
 /// Whom a row is about.
-fn ranks_of(row: &Row) -> Vec<Rank> {
+fn ranks_of(row: &DiagramRow) -> Vec<Rank> {
     match row {
-        Row::Departure(arrow) | Row::Loss(arrow) | Row::Pending(arrow) | Row::Receipt { arrow, .. } => {
+        DiagramRow::Departure(arrow)
+        | DiagramRow::Loss(arrow)
+        | DiagramRow::Pending(arrow)
+        | DiagramRow::Receipt { arrow, .. } => {
             vec![arrow.from, arrow.to]
         }
-        Row::Mark { rank, .. } | Row::Role { rank, .. } => vec![*rank],
-        Row::View { .. } | Row::Silence { .. } | Row::Missing { .. } => Vec::new(),
+        DiagramRow::Mark { rank, .. } | DiagramRow::Role { rank, .. } => vec![*rank],
+        DiagramRow::View { .. } | DiagramRow::Silence { .. } | DiagramRow::Missing { .. } => Vec::new(),
     }
 }
 
@@ -169,37 +175,37 @@ impl<'a> Lanes<'a> {
         put(self.buffer, self.area.x + TIME_COLS - 1, y, 1, sign, self.theme.strong);
     }
 
-    fn row(&mut self, y: u16, row: &Row, before: Option<Time>, now: Time) {
+    fn row(&mut self, y: u16, row: &DiagramRow, before: Option<Time>, now: Time) {
         self.upright(y);
-        let is_moment = !matches!(row, Row::Silence { .. } | Row::Missing { .. });
+        let is_moment = !matches!(row, DiagramRow::Silence { .. } | DiagramRow::Missing { .. });
         if let Some(before) = before.filter(|before| is_moment && row.at() > *before) {
             let text = format!("+{}", short(row.at().since(before)));
             put_right(self.buffer, self.area.x + TIME_COLS - 1, y, TIME_COLS - 1, &text, self.theme.faint);
         }
         match row {
-            Row::Receipt { arrow, late, .. } => self.arrow(y, arrow, *late),
-            Row::Departure(arrow) => self.stub(y, arrow, "leaves", self.theme.faint),
-            Row::Pending(arrow) if now.since(arrow.sent) > ARRIVES_WITHIN => {
+            DiagramRow::Receipt { arrow, late, .. } => self.arrow(y, arrow, *late),
+            DiagramRow::Departure(arrow) => self.stub(y, arrow, "leaves", self.theme.faint),
+            DiagramRow::Pending(arrow) if now.since(arrow.sent) > ARRIVES_WITHIN => {
                 self.stub(y, arrow, "nobody takes it in", self.theme.doubt);
             }
-            Row::Pending(arrow) => self.stub(y, arrow, "on its way", self.theme.doubt),
-            Row::Loss(arrow) => self.loss(y, arrow),
-            Row::View { text, .. } => self.rule(y, text),
-            Row::Mark { rank, tone, text, .. } => {
+            DiagramRow::Pending(arrow) => self.stub(y, arrow, "on its way", self.theme.doubt),
+            DiagramRow::Loss(arrow) => self.loss(y, arrow),
+            DiagramRow::View { text, .. } => self.rule(y, text),
+            DiagramRow::Mark { rank, tone, text, .. } => {
                 let (style, sign) = self.theme.tone(*tone);
                 let x = self.at(*rank);
                 put(self.buffer, x, y, 1, sign, style);
                 self.words(y, (x, x), text, style);
             }
-            Row::Role { .. } => {}
-            Row::Silence { lasts, beats, .. } => {
+            DiagramRow::Role { .. } => {}
+            DiagramRow::Silence { lasts, beats, .. } => {
                 let beats = match *beats {
                     0 => String::new(),
                     beats => format!(", {beats} heartbeat{}", plural(beats)),
                 };
                 self.fold(y, &format!("{}{beats}", short(*lasts)), self.theme.faint);
             }
-            Row::Missing { count, .. } => self.fold(y, &format!("{count} not shown"), self.theme.doubt),
+            DiagramRow::Missing { count, .. } => self.fold(y, &format!("{count} not shown"), self.theme.doubt),
         }
     }
 
