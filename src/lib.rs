@@ -48,6 +48,7 @@
 //! * a **panel**: a file in [`ui::dashboard::panels`], a rectangle in [`ui::dashboard::layout`].
 
 #![deny(unsafe_code)]
+#![warn(unreachable_pub)]
 // Some of the prose links to what only a build with MPI has; that one checks all links.
 #![cfg_attr(not(feature = "mpi"), allow(rustdoc::broken_intra_doc_links))]
 

@@ -281,10 +281,6 @@ struct Wire {
 }
 
 impl Transport for Wire {
-    fn rank(&self) -> Rank {
-        Rank(1)
-    }
-
     fn ranks(&self) -> u32 {
         3
     }

@@ -378,12 +378,6 @@ impl Hall {
         self.orders.pop_front()
     }
 
-    /// Whether there are commands for the cluster.
-    #[must_use]
-    pub fn has_orders(&self) -> bool {
-        !self.orders.is_empty()
-    }
-
     /// What has become of a command.
     pub fn answered(&mut self, now: Time, ticket: OrderTicket, outcome: &Outcome) {
         // Without an entry it was given up here before.

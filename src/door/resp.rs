@@ -463,15 +463,6 @@ impl<'a> Writer<'a> {
         if self.is_3() { self.line(b',', text) } else { self.bulk(text) }
     }
 
-    /// Yes or no.
-    pub fn boolean(&mut self, yes: bool) {
-        match (self.is_3(), yes) {
-            (true, true) => self.out.extend_from_slice(b"#t\r\n"),
-            (true, false) => self.out.extend_from_slice(b"#f\r\n"),
-            (false, _) => self.integer(yes.into()),
-        }
-    }
-
     /// So many things follow, in order.
     pub fn array(&mut self, count: usize) {
         self.head(b'*', count as i64);

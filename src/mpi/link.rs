@@ -51,11 +51,6 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// This rank.
-    pub fn rank(&self) -> Rank {
-        self.transport.rank()
-    }
-
     /// Frames, or rests of frames, that could not be understood.
     pub fn garbage(&self) -> u64 {
         self.garbage

@@ -116,10 +116,6 @@ mod tests {
     }
 
     impl Transport for OneByOne {
-        fn rank(&self) -> Rank {
-            Rank(3)
-        }
-
         fn ranks(&self) -> u32 {
             5
         }

@@ -189,19 +189,6 @@ impl Succession {
         }
     }
 
-    /// The links that are cut by order, from → to.
-    pub fn cuts(&self) -> impl Iterator<Item = (Rank, Rank)> + '_ {
-        let of_rank = |(from, orders): (&Rank, &Vec<Control>)| {
-            let from = *from;
-            let cut = move |order: &Control| match order {
-                Control::Cut { peer, cut: true } => Some((from, *peer)),
-                _ => None,
-            };
-            orders.iter().filter_map(cut).collect::<Vec<_>>()
-        };
-        self.orders.iter().flat_map(of_rank)
-    }
-
     /// What a successor has to be told.
     #[must_use]
     pub fn orders(&self, rank: Rank) -> &[Control] {

@@ -62,12 +62,6 @@ impl Observer {
         }
     }
 
-    /// True when somebody looks.
-    #[must_use]
-    pub fn is_enabled(&self) -> bool {
-        self.enabled
-    }
-
     /// Something happened.
     pub fn event(&mut self, now: Time, event: &Event) {
         if !self.enabled {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use std::cell::Cell;
 
 /// The most levels: `EXEC` of a `ZMPOP` has four.
-pub const DEPTH_MAX: u32 = 8;
+pub(crate) const DEPTH_MAX: u32 = 8;
 
 thread_local! {
     /// The level that is being read. (serde has no other way down to where it is needed.)
@@ -37,7 +37,7 @@ impl Drop for Level {
 ///
 /// # Errors
 /// When it cannot be read, or lies too deep.
-pub fn deeper<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn deeper<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     let _level = Level::enter().ok_or_else(|| D::Error::custom("values lie in each other too deeply"))?;
     T::deserialize(deserializer)
 }

@@ -138,10 +138,6 @@ fn rank_of(processes: &[Option<Process>], process: Process) -> Option<Rank> {
 }
 
 impl Transport for Mesh {
-    fn rank(&self) -> Rank {
-        self.rank
-    }
-
     fn ranks(&self) -> u32 {
         u32::try_from(self.processes.len()).unwrap_or(u32::MAX)
     }

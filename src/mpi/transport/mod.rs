@@ -96,9 +96,6 @@ pub struct Place {
 
 /// What a loop needs of a network.
 pub trait Transport {
-    /// This rank.
-    fn rank(&self) -> Rank;
-
     /// How many can be named: the ranks, and behind them the spares, each by its number as a process.
     fn ranks(&self) -> u32;
 

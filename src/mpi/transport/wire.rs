@@ -441,9 +441,6 @@ mod tests {
     }
 
     impl Transport for SendWindow {
-        fn rank(&self) -> Rank {
-            Rank(0)
-        }
         fn ranks(&self) -> u32 {
             2
         }

@@ -229,12 +229,6 @@ pub fn table() -> impl Iterator<Item = &'static Row> {
     TABLE.iter()
 }
 
-/// The command of this name, in any letters.
-#[must_use]
-pub fn find(name: &[u8]) -> Option<&'static Row> {
-    RowId::find(name).map(RowId::row)
-}
-
 /// A command of the first database from its words.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use crate::core::store::table::{Chance, Table};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A field and its value.
-pub type Field<'a> = (&'a [u8], &'a [u8]);
+pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
 
 /// A hash or a set.
 #[derive(Debug, Clone, PartialEq)]
