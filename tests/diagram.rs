@@ -52,7 +52,9 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn carry_out(world: &mut World, act: Act) {
-    let control = |world: &mut World, rank: u8, control: Control| drop(world.control(Rank(rank.into()), &control));
+    let control = |world: &mut World, rank: u8, control: Control| {
+        let _ = world.control(Rank(rank.into()), &control);
+    };
     let all = |world: &mut World, order: &Control| (0..=3).for_each(|rank| control(world, rank, order.clone()));
     let share = |percent: u8| f64::from(percent) / 100.0;
     match act {

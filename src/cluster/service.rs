@@ -13,7 +13,7 @@ use super::desk::{ANSWER_DEADLINE, Ask, ClusterStatus, Executed, Post, RankStatu
 use super::underway::Underway;
 use super::why::{Life, Situation, life};
 use super::{News, Standing};
-use crate::core::fault::{Control, Meddling};
+use crate::core::fault::{Control, ControlError, Meddling};
 use crate::core::load::Report;
 use crate::core::node::FrontHost;
 use crate::core::node::brief::brief;
@@ -389,8 +389,9 @@ impl<'a> Service<'a> {
     }
 
     /// The order under this number has come to its end. Gives whom it was for, and what it was, if it was carried out.
-    pub fn carried_out(&mut self, id: u64, result: Result<(), String>) -> Option<(Rank, Control)> {
+    pub fn carried_out(&mut self, id: u64, result: Result<(), ControlError>) -> Option<(Rank, Control)> {
         let PendingOrder { to, control, answer, .. } = self.orders.remove(&id)?;
+        let result = result.map_err(|why| why.to_string());
         let done = result.is_ok();
         if let (Err(why), Control::Ask { command }) = (&result, &control) {
             self.answer_elsewhere(to, command, Err(why.clone()));

@@ -556,7 +556,7 @@ impl<T: Transport> Cluster for Ranks<'_, T> {
             if let (Ok(()), Control::Rules { rules }) = (&result, control) {
                 self.rules = Some(*rules);
             }
-            return Ordered::Done(result);
+            return Ordered::Done(result.map_err(|why| why.to_string()));
         }
         let Some(known) = self.known.get(&to) else {
             return Ordered::Done(Err(format!("there is no rank {to}, or it has not started yet")));

@@ -561,7 +561,7 @@ impl Cluster for Scene {
         Ordered::Done(if known {
             let control = slowed(control.clone());
             self.note_act(Act::Order(to, control.clone()));
-            self.world.control(to, &control)
+            self.world.control(to, &control).map_err(|why| why.to_string())
         } else {
             Err(format!("there is no rank {to}"))
         })

@@ -11,7 +11,7 @@ use super::machine::Machine;
 use super::network::{Delivery, Network, Stray};
 use super::work::Work;
 use crate::check::Operation;
-use crate::core::fault::Control;
+use crate::core::fault::{Control, ControlError};
 use crate::core::node::{FrontHost, Outputs, ServerHost, Setup};
 use crate::core::protocol::{
     Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, Server, Time, View, ViewNumber,
@@ -400,7 +400,7 @@ impl World {
     ///
     /// # Errors
     /// When the rank refuses it.
-    pub fn control(&mut self, to: Rank, control: &Control) -> Result<(), String> {
+    pub fn control(&mut self, to: Rank, control: &Control) -> Result<(), ControlError> {
         let mut result = Ok(());
         if self.servers.contains_key(&to) {
             self.with_server(to, Work::default(), |server, _, now, out| result = server.control(now, control, out));

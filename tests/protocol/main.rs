@@ -22,7 +22,7 @@ use std::time::Duration;
 use understudy::core::protocol::server::{LOG_BYTES_MAX, LOG_OPS_MAX, held};
 use understudy::core::protocol::{
     Client, Config, CrashPoint, Doom, Event, Incarnation, METADATA, Member, Message, Metadata, Outbox, Outcome, Rank,
-    Reason, Request, Role, Rule, Rules, Server, Time, Timing, View, ViewNumber,
+    Reason, Request, Role, Rule, Rules, Server, SwapError, Time, Timing, View, ViewNumber,
 };
 use understudy::core::store::session::SESSIONS_MAX;
 use understudy::core::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Reply, Seq, StoreError};

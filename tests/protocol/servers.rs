@@ -429,12 +429,12 @@ fn what_a_new_primary_does_not_take_over_makes_room() {
 
 #[test]
 fn only_a_primary_with_a_backup_hands_over_and_says_why_it_cannot() {
-    assert!(Node::backup().server.swap(at(1)).unwrap_err().contains("is not primary"));
-    assert!(Node::primary(&[]).server.swap(at(1)).unwrap_err().contains("no backup"));
+    assert_eq!(Node::backup().server.swap(at(1)), Err(SwapError::NotPrimary(Rank(2))));
+    assert_eq!(Node::primary(&[]).server.swap(at(1)), Err(SwapError::NoBackup));
     let mut node = Node::primary(&[TWO]);
     node.ask(at(1), CONSOLE, 1, put("v"));
     assert_eq!(node.server.swap(at(1)), Ok(()));
-    assert!(node.server.swap(at(1)).unwrap_err().contains("busy"));
+    assert_eq!(node.server.swap(at(1)), Err(SwapError::Busy));
     node.ask(at(2), CONSOLE, 2, put("w"));
     assert_eq!(node.server.queued(), 2, "one is under way, one waits for the new primary");
     node.acknowledge(at(3), TWO, 1, at(2));
@@ -465,7 +465,7 @@ fn only_a_primary_with_a_backup_hands_over_and_says_why_it_cannot() {
     for ms in (10..=100).step_by(10) {
         node.tick(at(ms));
         node.acknowledge(at(ms), TWO, 0, at(ms));
-        assert!(node.server.swap(at(ms)).unwrap_err().contains("busy"), "at {ms}");
+        assert_eq!(node.server.swap(at(ms)), Err(SwapError::Busy), "at {ms}");
     }
     node.tick(at(110));
     assert!(node.server.serves_reads(at(110)));

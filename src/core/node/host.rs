@@ -5,7 +5,7 @@
 
 use super::observer::Observer;
 use super::outlet::Outlet;
-use crate::core::fault::{Control, Dice, Roll};
+use crate::core::fault::{Control, ControlError, Dice, Roll};
 use crate::core::load::{Loader, Report};
 use crate::core::protocol::observation::{OBSERVED_BYTES_MAX, OBSERVED_KEYS_MAX};
 use crate::core::protocol::{
@@ -364,36 +364,32 @@ impl ServerHost {
     ///
     /// # Errors
     /// Why it cannot be carried out.
-    pub fn control(&mut self, now: Time, control: &Control, out: &mut Outputs) -> Result<(), String> {
+    pub fn control(&mut self, now: Time, control: &Control, out: &mut Outputs) -> Result<(), ControlError> {
         let rank = self.rank;
         if self.outlet.control(control) {
             return Ok(());
         }
         match control {
-            Control::Crash if self.server.is_none() => return Err(format!("server {rank} is already down")),
+            Control::Crash if self.server.is_none() => return Err(ControlError::AlreadyDown(rank)),
             Control::Crash => self.crash(now, CrashCause::Command, None, out),
             Control::Arm { point } => match &mut self.server {
                 Some(server) if server.role() == Role::Primary => {
                     server.arm(Doom { point: *point, drawn: 0.0 });
                     self.is_armed = true;
                 }
-                Some(_) => {
-                    return Err(format!("server {rank} is not primary: only who serves requests can crash at one"));
-                }
-                None => return Err(format!("server {rank} is already down")),
+                Some(_) => return Err(ControlError::ServesNobody(rank)),
+                None => return Err(ControlError::AlreadyDown(rank)),
             },
-            Control::Recover if self.server.is_some() => return Err(format!("server {rank} is not down")),
-            Control::Recover if self.has_failed_disk() => {
-                return Err(format!("the disk of server {rank} has failed: KILL it, and a new process may try"));
-            }
+            Control::Recover if self.server.is_some() => return Err(ControlError::NotDown(rank)),
+            Control::Recover if self.has_failed_disk() => return Err(ControlError::DiskFailed(rank)),
             Control::Recover => self.recover(now, out),
-            Control::Pause if self.paused => return Err(format!("server {rank} is already paused")),
+            Control::Pause if self.paused => return Err(ControlError::AlreadyPaused(rank)),
             Control::Pause => self.paused = true,
-            Control::Resume if !self.paused => return Err(format!("server {rank} is not paused")),
+            Control::Resume if !self.paused => return Err(ControlError::NotPaused(rank)),
             Control::Resume => self.paused = false,
             Control::FailureRate { probability } => self.dice.rate = *probability,
             Control::Swap => {
-                let Some(server) = &mut self.server else { return Err(format!("server {rank} is down")) };
+                let Some(server) = &mut self.server else { return Err(ControlError::Down(rank)) };
                 server.swap(now)?;
                 server.tick(now, &mut self.outbox);
                 self.after(now, out);
@@ -404,8 +400,8 @@ impl ServerHost {
                     server.set_rules(*rules);
                 }
             }
-            Control::Reset | Control::ResetAnyway => return Err("RESET is for the metadata server, rank 0".into()),
-            Control::Load { .. } | Control::Ask { .. } => return Err(format!("server {rank} is no client")),
+            Control::Reset | Control::ResetAnyway => return Err(ControlError::NotMetadata),
+            Control::Load { .. } | Control::Ask { .. } => return Err(ControlError::NoClient(rank)),
             _ => {}
         }
         self.outlet.observer.touch();
@@ -752,7 +748,7 @@ impl FrontHost {
     ///
     /// # Errors
     /// When the order is for servers.
-    pub fn control(&mut self, now: Time, control: &Control, out: &mut Outputs) -> Result<(), String> {
+    pub fn control(&mut self, now: Time, control: &Control, out: &mut Outputs) -> Result<(), ControlError> {
         if self.outlet.control(control) {
             return Ok(());
         }
@@ -783,7 +779,7 @@ impl FrontHost {
                 Ok(())
             }
             (Control::FailureRate { .. } | Control::Observe | Control::Leave, _) => Ok(()),
-            _ => Err(format!("rank {} is no server: name a server, `primary` or `backup`", self.rank)),
+            _ => Err(ControlError::NoServer(self.rank)),
         }
     }
 

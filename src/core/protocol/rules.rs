@@ -120,12 +120,24 @@ impl Rule {
     }
 }
 
-impl FromStr for Rule {
-    type Err = String;
+/// There is no rule of this name; says which there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoSuchRule;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl fmt::Display for NoSuchRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the rules are {}", Rule::names())
+    }
+}
+
+impl std::error::Error for NoSuchRule {}
+
+impl FromStr for Rule {
+    type Err = NoSuchRule;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchRule> {
         let rule = Self::ALL.into_iter().find(|rule| text.eq_ignore_ascii_case(rule.name()));
-        rule.ok_or_else(|| format!("the rules are {}", Self::names()))
+        rule.ok_or(NoSuchRule)
     }
 }
 
@@ -195,7 +207,7 @@ mod tests {
             assert_eq!(rule.name().parse(), Ok(rule));
             assert_eq!(rule.name().to_uppercase().parse(), Ok(rule));
         }
-        assert!("fence".parse::<Rule>().unwrap_err().contains("wait-for-all"));
+        assert!("fence".parse::<Rule>().unwrap_err().to_string().contains("wait-for-all"));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use super::raw::RawPlay;
 use super::sockets::Job;
 use super::{Place, Process, Transport};
-use crate::core::fault::Control;
+use crate::core::fault::{Control, ControlError};
 use crate::core::load::Report;
 use crate::core::protocol::{Completion, Incarnation, Message, Observation, Rank, Time};
 use postcard::ser_flavors::Flavor;
@@ -40,7 +40,7 @@ pub enum Packet {
     /// An order of the console to a rank.
     Control { id: u64, control: Control },
     /// The rank has carried out the order, or says why not.
-    ControlDone { id: u64, result: Result<(), String> },
+    ControlDone { id: u64, result: Result<(), ControlError> },
     /// A report to the console.
     Observation(Box<Observation>),
     /// A client to the console: how its load goes.
@@ -398,7 +398,8 @@ mod tests {
                 incarnation: Incarnation(op),
                 op: OpNumber(op),
             })),
-            (any::<u64>(), ".*").prop_map(|(id, why)| Packet::ControlDone { id, result: Err(why) }),
+            (any::<u64>(), any::<u32>())
+                .prop_map(|(id, rank)| Packet::ControlDone { id, result: Err(ControlError::NotDown(Rank(rank))) }),
         ]
     }
 

@@ -1,7 +1,7 @@
 //! Rank 0 of a benchmark: the client, the metadata server, and the other side of the baseline.
 
 use super::measure::Samples;
-use crate::core::fault::Control;
+use crate::core::fault::{Control, ControlError};
 use crate::core::load::mix::Load;
 use crate::core::load::{LoadOrder, Report};
 use crate::core::node::{FrontHost, Outputs};
@@ -37,7 +37,7 @@ pub struct Front<'a, T> {
     /// Answers that were refusals, or never came.
     pub failed: u64,
     deathwatch: Option<DeathWatch>,
-    controls: BTreeMap<u64, Result<(), String>>,
+    controls: BTreeMap<u64, Result<(), ControlError>>,
     last_control: u64,
 }
 
@@ -305,7 +305,7 @@ impl<'a, T: Transport> Front<'a, T> {
         let id = self.last_control;
         self.hull.link.push(to, &Packet::Control { id, control });
         self.wait_until("an order", |front| front.controls.contains_key(&id))?;
-        self.controls.remove(&id).expect("just seen")
+        self.controls.remove(&id).expect("just seen").map_err(|why| why.to_string())
     }
 
     /// The further clients do this from now on.

@@ -37,6 +37,7 @@ mod peer;
 pub mod primary;
 
 mod scans;
+mod swap;
 mod transfer;
 
 use super::message::{Message, Reason, Request};
@@ -52,6 +53,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+pub use swap::SwapError;
 
 /// The most writes that may be under way.
 pub const LOG_OPS_MAX: usize = 16_384;
@@ -431,10 +433,10 @@ impl Server {
     ///
     /// # Errors
     /// When this server is not primary, or there is no backup.
-    pub fn swap(&mut self, now: Time) -> Result<(), String> {
+    pub fn swap(&mut self, now: Time) -> Result<(), SwapError> {
         match &mut self.state {
             RoleState::Primary(primary) => primary.start_handover(&self.core, now),
-            _ => Err(format!("server {} is not primary: SWAP is for the primary", self.core.me.rank)),
+            _ => Err(SwapError::NotPrimary(self.core.me.rank)),
         }
     }
 

@@ -4,7 +4,7 @@ use super::held::{Doomed, Early, RequestQueue};
 use super::peer::{Peer, PeerStanding};
 use super::scans::Scans;
 use super::transfer::{Source, Transfer};
-use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal, Ticket};
+use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal, SwapError, Ticket};
 use crate::core::protocol::message::{Message, Reason, Request};
 use crate::core::protocol::time::Backoff;
 use crate::core::protocol::view::{Incarnation, METADATA, Member, Rank, View};
@@ -712,14 +712,12 @@ impl Primary {
         out.send(METADATA, Message::ChangeView { to, reason, confirms: Some(asked) });
     }
 
-    pub(super) fn start_handover(&mut self, core: &Core, now: Time) -> Result<(), String> {
+    pub(super) fn start_handover(&mut self, core: &Core, now: Time) -> Result<(), SwapError> {
         if self.phase != Phase::Serving {
-            return Err("the primary is busy taking over or handing over: try again".into());
+            return Err(SwapError::Busy);
         }
         let started = self.peers.values().find(|peer| matches!(peer.standing, PeerStanding::Started));
-        let Some(backup) = started else {
-            return Err("there is no backup to hand over to: RECOVER one first".into());
-        };
+        let backup = started.ok_or(SwapError::NoBackup)?;
         let deadline = now + self.handover_patience(core, now);
         self.phase = Phase::HandingOver { to: backup.member.rank, tell_at: None, deadline };
         Ok(())
