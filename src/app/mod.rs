@@ -53,7 +53,7 @@ use crate::ui::dashboard::{
 };
 use crate::ui::stage::LiveStage;
 use crate::ui::tour::TourScene;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use lecture::{Lecture, LectureHall};
 use outpour::Outpour;
 use rustix::fd::AsFd;
@@ -116,49 +116,67 @@ struct Playing<'a> {
 impl Playing<'_> {
     /// Starts the console's threads, runs the cluster on this one until it ends, and gives the exit code.
     /// `cluster` is handed what to tell the news to, and whether single requests are looked at.
-    fn run(self, cluster: impl FnOnce(Box<dyn FnMut(News)>, bool)) -> u8 {
-        let ascii = is_ascii(self.args);
+    fn run(mut self, cluster: impl FnOnce(Box<dyn FnMut(News)>, bool)) -> u8 {
         let tape = match replay::Tape::open(self.args, &lock(&self.model)) {
             Ok(tape) => tape,
             Err(why) => return complain(&why),
         };
-        let screen = self.painter.is_some().then(dashboard::channel);
+        let screen = self.painter.take().map(|painter| (painter, dashboard::channel()));
         let console = Console {
             desk: self.desk.clone(),
             knowledge: Arc::new(ModelKnowledge::new(
                 Arc::clone(&self.model),
                 self.court.clone(),
                 Arc::clone(&self.clock),
-                screen.as_ref().map(|(notices, _)| notices.clone()),
+                screen.as_ref().map(|(_, (notices, _))| notices.clone()),
             )),
             history: launch::state_dir(self.args).join("history"),
             palette: palette(self.args),
             commands: self.args.command.clone(),
             tour: None,
         };
-        let ended = |thread: io::Result<thread::JoinHandle<u8>>| {
-            thread.and_then(|thread| thread.join().map_err(|_| io::Error::other("panic"))).unwrap_or(1)
+        match screen {
+            Some(screen) => self.run_on_screen(cluster, console, tape, screen),
+            None => self.run_in_lines(cluster, console, tape),
+        }
+    }
+
+    /// Answers go to stdout, events to stderr.
+    fn run_in_lines(
+        self,
+        cluster: impl FnOnce(Box<dyn FnMut(News)>, bool),
+        console: Console,
+        tape: replay::Tape,
+    ) -> u8 {
+        let reading = if self.args.is_service() { console.start_service() } else { console.start_lines() };
+        let court = self.court.clone();
+        let teller = match Outpour::start(io::stderr()) {
+            Ok(outpour) => Arc::new(Teller { outpour, ascii: is_ascii(self.args) }),
+            Err(error) => return complain(&format!("no thread for the events: {error}")),
         };
-        let (Some(painter), Some((notices, noticed))) = (self.painter, screen) else {
-            let reading = if self.args.is_service() { console.start_service() } else { console.start_lines() };
-            let court = self.court.clone();
-            let teller = match Outpour::start(io::stderr()) {
-                Ok(outpour) => Arc::new(Teller { outpour, ascii }),
-                Err(error) => return complain(&format!("no thread for the events: {error}")),
-            };
-            let telling = Arc::clone(&teller);
-            let clock = self.clock;
-            let recording = tape.clone();
-            let tell = move |news| tell_stderr(&self.model, &self.court, &telling, &recording, clock(), news);
-            cluster(Box::new(tell), false);
-            let whole = court.close(|trouble| teller.complain(trouble)) & tape.close();
-            let code = ended(reading);
-            // The cluster is over: nobody else tells anything any more.
-            if let Ok(teller) = Arc::try_unwrap(teller) {
-                teller.outpour.close();
-            }
-            return if whole { code } else { code.max(1) };
-        };
+        let telling = Arc::clone(&teller);
+        let clock = self.clock;
+        let recording = tape.clone();
+        let tell = move |news| tell_stderr(&self.model, &self.court, &telling, &recording, clock(), news);
+        cluster(Box::new(tell), false);
+        let whole = court.close(|trouble| teller.complain(trouble)) & tape.close();
+        let code = code_of(reading);
+        // The cluster is over: nobody else tells anything any more.
+        if let Ok(teller) = Arc::try_unwrap(teller) {
+            teller.outpour.close();
+        }
+        if whole { code } else { code.max(1) }
+    }
+
+    /// The dashboard above, the prompt below.
+    fn run_on_screen(
+        self,
+        cluster: impl FnOnce(Box<dyn FnMut(News)>, bool),
+        console: Console,
+        tape: replay::Tape,
+        (painter, (notices, noticed)): (Painter<File>, (Sender<Notice>, Receiver<Notice>)),
+    ) -> u8 {
+        let ascii = is_ascii(self.args);
         let (region, region_ready) = crossbeam_channel::bounded::<PrintHandle>(1);
         let mut pages = match Pages::new(notices.clone(), ascii) {
             Ok(pages) => pages,
@@ -204,7 +222,7 @@ impl Playing<'_> {
         cluster(Box::new(forward(notices.clone(), self.court.clone(), tape.clone(), clock)), true);
         let mut trouble = None;
         let whole = self.court.close(|why| trouble = Some(why.to_owned()));
-        let code = ended(prompting);
+        let code = code_of(prompting);
         lecture.end();
         let _ = notices.send(Notice::Quit);
         if let Ok(drawing) = drawing {
@@ -216,6 +234,11 @@ impl Playing<'_> {
         }
         if tape.close() & whole { code } else { code.max(1) }
     }
+}
+
+/// What a thread of the console ended with.
+fn code_of(thread: io::Result<thread::JoinHandle<u8>>) -> u8 {
+    thread.and_then(|thread| thread.join().map_err(|_| io::Error::other("panic"))).unwrap_or(1)
 }
 
 /// Why what has happened must stay as it is, if something is written down of it.
@@ -493,7 +516,7 @@ fn stage(
     own: WatchedCluster,
     (keys, blank): (KeyBar, Arc<AtomicBool>),
     size: Box<dyn FnMut() -> Option<(u16, u16)> + Send>,
-    printer: crossbeam_channel::Receiver<PrintHandle>,
+    printer: Receiver<PrintHandle>,
 ) -> Stage {
     let mut print: Option<PrintHandle> = None;
     Stage {

@@ -334,23 +334,8 @@ fn run_console(args: &Args) -> ExitCode {
         && !launch::asks_for_line_mode(args)
         && !is_service;
 
-    let door = match door(args) {
-        Ok(door) => door,
-        Err(why) => {
-            attached.break_off(1);
-            return fail(&why);
-        }
-    };
-    let court = match Court::open(args) {
-        Ok(court) => court,
-        Err(why) => {
-            attached.break_off(1);
-            return fail(&why);
-        }
-    };
-
-    let opened = match args.data.as_deref().map(disk_of_rank_zero).transpose() {
-        Ok(opened) => opened,
+    let Belongings { door, court, disk: opened } = match Belongings::open(args) {
+        Ok(belongings) => belongings,
         Err(why) => {
             attached.break_off(1);
             return fail(&why);
@@ -387,19 +372,9 @@ fn run_console(args: &Args) -> ExitCode {
         Ok(ringer) => ringer,
         Err(error) => return fail(&format!("no doorbell: {error}")),
     };
-    let front_setup = setup(args, ranks, start.seed, start.observe);
-    let front = FrontHost::new(METADATA, std::process::id(), &front_setup);
-    let (front, disk) = match opened {
-        None => (front, None),
-        Some((cabinet, found)) => {
-            let always = args.fsync == FsyncArg::Always;
-            let run = found.had.run;
-            let ringer = ringer.clone();
-            match Scribe::start(cabinet, move || ringer.ring()) {
-                Ok(scribe) => (front.with_disk(&front_setup, run, found.had, always), Some(scribe)),
-                Err(error) => return fail(&format!("no thread for the disk: {error}")),
-            }
-        }
+    let (front, disk) = match front(args, ranks, &start, opened, &ringer) {
+        Ok(front) => front,
+        Err(why) => return fail(&why),
     };
     let mesh = mesh.with_offspring(offspring(args, ringer.clone()));
     let (the_desk, asks) = Desk::waking(move || ringer.ring());
@@ -437,6 +412,38 @@ fn run_console(args: &Args) -> ExitCode {
     attached.finish(code);
     end_world(link.into_transport(), all_alive);
     signal_hook::low_level::exit(i32::from(code))
+}
+
+/// What rank 0 opens before MPI starts: whatever is in the way is told while nothing runs yet.
+struct Belongings {
+    door: Option<Door>,
+    court: Court,
+    disk: Option<(Cabinet, LogFound)>,
+}
+
+impl Belongings {
+    fn open(args: &Args) -> Result<Self, String> {
+        let (door, court) = (door(args)?, Court::open(args)?);
+        Ok(Self { door, court, disk: args.data.as_deref().map(disk_of_rank_zero).transpose()? })
+    }
+}
+
+/// What the core knows of rank 0, and its disk, if it has one.
+fn front(
+    args: &Args,
+    ranks: u32,
+    start: &Start,
+    disk: Option<(Cabinet, LogFound)>,
+    ringer: &Ringer,
+) -> Result<(FrontHost, Option<Scribe>), String> {
+    let setup = setup(args, ranks, start.seed, start.observe);
+    let front = FrontHost::new(METADATA, std::process::id(), &setup);
+    let Some((cabinet, found)) = disk else { return Ok((front, None)) };
+    let ringer = ringer.clone();
+    let scribe =
+        Scribe::start(cabinet, move || ringer.ring()).map_err(|error| format!("no thread for the disk: {error}"))?;
+    let always = args.fsync == FsyncArg::Always;
+    Ok((front.with_disk(&setup, found.had.run, found.had, always), Some(scribe)))
 }
 
 /// The log of rank 0. What is found of the servers' logs on this host has to be of the same cluster.
