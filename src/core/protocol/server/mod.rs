@@ -47,7 +47,7 @@ use super::{Config, Doom, Event, History, Outbox, Record, Recovered, Rule, Rules
 use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store};
 use backup::Backup;
 use diary::{Diary, Ticket};
-use joining::{Joining, Next};
+use joining::Joining;
 use patience::{Promise, Weather};
 use primary::Primary;
 use std::cmp::Ordering;
