@@ -364,7 +364,8 @@ mod tests {
                 prop_assert_eq!(act.effect(state), after);
                 let from_any = act.admits(State::Any, &answer);
                 prop_assert!(from_any == Some(after) || from_any == Some(State::Any), "{:?}", command);
-                for other in [ModelAnswer::Ok, ModelAnswer::Nil, ModelAnswer::Integer(77), ModelAnswer::NotAnInteger, ModelAnswer::Nonsense] {
+                use ModelAnswer::{Integer, Nil, Nonsense, NotAnInteger, Ok};
+                for other in [Ok, Nil, Integer(77), NotAnInteger, Nonsense] {
                     prop_assert!(other == answer || act.admits(state, &other).is_none());
                 }
                 prop_assert!(!act.changes_nothing(&answer) || after == state);

@@ -299,7 +299,9 @@ mod tests {
             }
             monitor.settle(Time::NEVER);
             match (monitor.standing(), check(&history)) {
-                (MonitorStanding::Ok, Verdict::Ok) | (MonitorStanding::Failed(_), Verdict::Failed(_)) | (MonitorStanding::Partly(_), _) => {}
+                (MonitorStanding::Ok, Verdict::Ok)
+                | (MonitorStanding::Failed(_), Verdict::Failed(_))
+                | (MonitorStanding::Partly(_), _) => {}
                 other => prop_assert!(false, "{:?}", other),
             }
         }

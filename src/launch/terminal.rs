@@ -11,8 +11,8 @@
 //!
 //! When the launcher is killed, two processes see it at once: the shell, which takes the terminal back and starts
 //! to edit its next command line, and rank 0, which wants to put the modes back. Old modes under a shell's line
-//! editor would echo every key twice. So somebody who is late ([`TerminalEnd::Late`]) looks first: modes that look like a
-//! shell's line editor are left alone, and the cursor stays where it is.
+//! editor would echo every key twice. So somebody who is late ([`TerminalEnd::Late`]) looks first: modes that look
+//! like a shell's line editor are left alone, and the cursor stays where it is.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{Pid, getpgid, getpgrp, getsid};

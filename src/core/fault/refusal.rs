@@ -13,7 +13,7 @@ pub enum ControlError {
     AlreadyDown(Rank),
     /// This server is to recover, and lives.
     NotDown(Rank),
-    /// The disk of this server took something and could not keep it: what is on it is in doubt while this process lives.
+    /// The disk of this server took something and could not keep it: what is on it is in doubt while the process lives.
     DiskFailed(Rank),
     /// This server was stopped before.
     AlreadyPaused(Rank),

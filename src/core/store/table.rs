@@ -8,6 +8,7 @@
 //! Places have 52 bits, so that a client that takes a cursor for a floating-point number loses nothing of it.
 
 use super::Bytes;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -24,6 +25,8 @@ const NEIGHBOURS: u64 = 128;
 const LEAF_MAX: usize = 64;
 /// A leaf with fewer takes in the one behind it, if both together are no more than half full.
 const LEAF_MIN: usize = LEAF_MAX / 4;
+/// So many entries beside the guess are looked at.
+const STEPS_MAX: usize = LEAF_MAX / 4;
 /// So much room is added to a leaf at a time: what is not used of it is lost.
 const LEAF_STEP: usize = 8;
 
@@ -69,8 +72,33 @@ impl<V: PartialEq> PartialEq for Table<V> {
 }
 
 /// Where an entry is in its leaf, or where it would have to be.
+///
+/// Places are those of a hash, and so lie evenly: a guess in proportion (interpolation search; Peterson, 1957) is a few
+/// entries off, which are beside each other in memory, where halving jumps to and fro six times. Keys that were made
+/// to share a place spoil the guess; then it is halved.
 fn search<V>(leaf: &[Entry<V>], place: u64, key: &[u8]) -> Result<usize, usize> {
-    leaf.binary_search_by(|entry| entry.place.cmp(&place).then_with(|| (*entry.key).cmp(key)))
+    let halved = |from: usize, to: usize| {
+        let compare = |entry: &Entry<V>| entry.place.cmp(&place).then_with(|| (*entry.key).cmp(key));
+        leaf[from..to].binary_search_by(compare).map(|at| from + at).map_err(|at| from + at)
+    };
+    let (Some(first), Some(last)) = (leaf.first(), leaf.last()) else { return Err(0) };
+    if place <= first.place || place >= last.place || leaf.len() > 2 * LEAF_MAX {
+        return halved(0, leaf.len());
+    }
+    // Some 52 bits by some 6, and by no 0: the two ends differ.
+    let mut at =
+        ((place - first.place) * leaf.len() as u64 / (last.place - first.place)).min(leaf.len() as u64 - 1) as usize;
+    for _ in 0..STEPS_MAX {
+        match leaf[at].place.cmp(&place) {
+            Ordering::Less if leaf[at + 1].place > place => return Err(at + 1),
+            Ordering::Less => at += 1,
+            Ordering::Greater if leaf[at - 1].place < place => return Err(at),
+            Ordering::Greater => at -= 1,
+            Ordering::Equal if *leaf[at].key == *key => return Ok(at),
+            Ordering::Equal => break,
+        }
+    }
+    halved(0, leaf.len())
 }
 
 impl<V> Table<V> {
