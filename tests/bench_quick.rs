@@ -29,6 +29,22 @@ fn the_door_is_measured_beside_redis() {
 }
 
 #[test]
+fn a_disk_is_measured_beside_none_and_beside_plain_writing() {
+    let (_turn, place) = (Turn::take(), Place::new());
+    let mut command = Command::new(UNDERSTUDY);
+    place.furnish(&mut command);
+    let output = command.args(["bench", "--quick", "--only", "disk"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let rows =
+        ["no", "everysec", "always"].map(|policy| ["put_p50", "put_rate"].map(|of| format!("disk_{policy}_{of}")));
+    let plain = ["p50", "rate"].map(|of| format!("disk_always_put_{of}_plain"));
+    for name in rows.into_iter().flatten().chain(plain) {
+        assert!(said.lines().any(|line| line.starts_with(&name)), "no row {name} in\n{said}");
+    }
+}
+
+#[test]
 fn a_glance_gives_the_figures_and_a_picture() {
     let (_turn, place) = (Turn::take(), Place::new());
     let (json, svg) = (place.path().join("report.json"), place.path().join("report.svg"));

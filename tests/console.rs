@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use understudy::cluster::{Ask, ClusterStatus, Desk, Post, RankStatus, Standing};
 use understudy::core::fault::Control;
 use understudy::core::load::Report;
-use understudy::core::protocol::{Event, Incarnation, METADATA, Member, Rank, Reason, Time, View, ViewNumber};
+use understudy::core::protocol::{
+    DiskStatus, Event, Incarnation, METADATA, Member, Rank, Reason, Time, View, ViewNumber,
+};
 use understudy::core::protocol::{Outcome, Rule, Rules, ViewRecord};
-use understudy::core::store::{ClientId, LogEntry, Seq, Stamp, Store};
+use understudy::core::store::{ClientId, LogEntry, OpNumber, Seq, Stamp, Store};
 use understudy::ui::commands::{Action, keys, parse};
 use understudy::ui::console::knowledge::{FixedKnowledge, Picture, ServerPicture};
 use understudy::ui::console::{Answer, ConsoleSession, ExitStatus, Knowledge, Resolved, run_commands, run_lines};
@@ -29,14 +31,21 @@ struct Cluster {
     view: u64,
     rules: Rules,
     cuts: BTreeSet<(Rank, Rank)>,
+    /// Servers have disks; what was wiped has nothing on it.
+    has_disks: bool,
+    wiped: BTreeSet<Rank>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Cluster {
     /// A session at a fresh cluster, and the log of orders and notes that reached it.
     fn session() -> (ConsoleSession, Arc<Mutex<Vec<String>>>) {
+        Self::start(false)
+    }
+
+    fn start(has_disks: bool) -> (ConsoleSession, Arc<Mutex<Vec<String>>>) {
         let (desk, asks) = Desk::new();
-        let mut cluster = Cluster { primary: Some(Rank(1)), view: 1, ..Cluster::default() };
+        let mut cluster = Cluster { primary: Some(Rank(1)), view: 1, has_disks, ..Cluster::default() };
         let log = Arc::clone(&cluster.log);
         std::thread::spawn(move || cluster.serve(&asks));
         (ConsoleSession::new(desk, Arc::new(FixedKnowledge::default()), Resolved::Cluster), log)
@@ -97,7 +106,11 @@ impl Cluster {
 
     fn control(&mut self, to: Rank, control: &Control) -> Result<(), String> {
         match control {
-            Control::Crash => {
+            Control::Wipe if !self.has_disks => return Err("there is no disk".into()),
+            Control::Crash | Control::Wipe => {
+                if *control == Control::Wipe {
+                    self.wiped.insert(to);
+                }
                 self.down.insert(to, true);
                 self.view += 1;
                 self.primary = [Rank(1), Rank(2)].into_iter().find(|rank| !self.down.contains_key(rank));
@@ -128,7 +141,8 @@ impl Cluster {
             let backups = backups.map(member).collect();
             Arc::new(View { number: ViewNumber(self.view), epoch: 0, primary: member(primary), backups })
         });
-        let metadata = RankStatus { rank: METADATA, pid: 100, post: Post::Metadata, turns: None, silence: None };
+        let metadata =
+            RankStatus { rank: METADATA, pid: 100, post: Post::Metadata, turns: None, silence: None, disk: None };
         let server = |rank: Rank| RankStatus {
             rank,
             pid: 100 + rank.0,
@@ -140,6 +154,10 @@ impl Cluster {
             },
             turns: None,
             silence: None,
+            disk: self.has_disks.then(|| {
+                let written = if self.wiped.contains(&rank) { OpNumber(0) } else { self.store.op() };
+                DiskStatus { written, synced: OpNumber(0), bytes: 1_536, ..DiskStatus::default() }
+            }),
         };
         let record = |view: &Arc<View>| ViewRecord {
             at: Time(1_000_000_000),
@@ -156,6 +174,7 @@ impl Cluster {
             now: Time(4_200_000_000),
             why: None,
             data_gone: false,
+            has_disks: self.has_disks,
             rules: self.rules,
             cuts: self.cuts.clone(),
         }
@@ -180,7 +199,13 @@ fn what_was_done_to_one_cluster_is_not_believed_of_another() {
 
 /// Runs a script on a fresh cluster.
 fn play(script: &[u8]) -> (Vec<u8>, ExitStatus, Vec<String>) {
-    let (session, log) = Cluster::session();
+    play_at(Cluster::session(), script)
+}
+
+fn play_at(
+    (session, log): (ConsoleSession, Arc<Mutex<Vec<String>>>),
+    script: &[u8],
+) -> (Vec<u8>, ExitStatus, Vec<String>) {
     let mut out = Vec::new();
     let status = run_lines(script, &mut out, &session).expect("memory can be read and written");
     let _ = session.desk().status();
@@ -497,6 +522,54 @@ fn a_typed_command_does_as_it_is_told_and_says_what_was_lost() {
     assert_eq!((out.as_slice(), status), (&b"OK\nOK\nOK\nOK\n"[..], ExitStatus::Success));
     let lost = "note: server 2 had the only copy of the data (2 keys), and it is gone: RESET starts over empty";
     assert_eq!(log, ["1: Crash", "2: Crash", lost]);
+}
+
+#[test]
+fn with_disks_a_crash_takes_no_copy_and_a_wipe_does() {
+    let disks = || Cluster::start(true);
+    let (out, _, log) = play_at(disks(), b"PUT a 1\nCRASH 1\nCRASH 2\n");
+    assert_eq!(out, b"OK\nOK\nOK\n");
+    let back = "note: server 2 had the only copy of the data (1 key) in its memory: it comes back from the disk";
+    assert_eq!(log, ["1: Crash", "2: Crash", back]);
+    let (out, status, log) = play_at(disks(), b"PUT a 1\nWIPE backup\nWIPE primary\n");
+    assert_eq!((out.as_slice(), status), (&b"OK\nOK\nOK\n"[..], ExitStatus::Success));
+    let wiped = |rank| [format!("note: server {rank} loses its memory and its disk"), format!("{rank}: Wipe")];
+    let gone = "note: server 1 had the only copy of the data, and it is gone: RESET starts over empty";
+    assert_eq!(log, [&wiped(2)[..], &wiped(1), &[gone.to_owned()]].concat());
+    let (out, status, _) = play(b"WIPE 1\n");
+    assert_eq!((out.as_slice(), status), (&b"(error) there is no disk\n"[..], ExitStatus::AnsweredError));
+}
+
+#[test]
+fn a_key_needs_no_second_press_where_the_disk_has_the_data() {
+    let (session, log) = Cluster::start(true);
+    let (_, knowledge, _) = screen();
+    let shown: Arc<dyn Knowledge> = Arc::<FixedKnowledge>::clone(&knowledge);
+    let session = ConsoleSession::new(session.desk().clone(), shown, Resolved::Screen);
+    let crashes = || log.lock().expect("the cluster lives").iter().filter(|line| line.ends_with(": Crash")).count();
+    assert_eq!(session.press(key(5), Instant::now()), Answer::Ok);
+    only_server_2(&knowledge);
+    let back = "server 2 had the only copy of the data (0 keys) in its memory: it comes back from the disk";
+    assert_eq!((session.press(key(5), Instant::now()), crashes()), (Answer::Done(back.into()), 2));
+}
+
+#[test]
+fn a_person_who_resets_disks_is_asked_again_and_a_script_is_not() {
+    let reset = Action::Reset { anyway: false };
+    let resets = |log: &Mutex<Vec<String>>| {
+        log.lock().expect("the cluster lives").iter().filter(|line| line.starts_with("0: Reset")).count()
+    };
+    let (session, log) = Cluster::start(true);
+    let person = ConsoleSession::new(session.desk().clone(), Arc::new(FixedKnowledge::default()), Resolved::Screen);
+    let asked = "RESET empties all disks, too: RESET again within 20 s does it";
+    assert_eq!((person.perform(&reset), resets(&log)), (Answer::Error(asked.into()), 0));
+    assert_eq!((person.perform(&reset), resets(&log)), (Answer::Ok, 1));
+    let anyway = person.perform(&Action::Reset { anyway: true });
+    assert_eq!((anyway, resets(&log)), (Answer::Error(asked.into()), 1), "the next one is another one");
+    assert_eq!((session.perform(&reset), resets(&log)), (Answer::Ok, 2));
+    // Without disks nobody is asked.
+    let (session, _, log) = screen();
+    assert_eq!((session.perform(&reset), resets(&log)), (Answer::Ok, 1));
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn cluster() -> (Desk, Desk) {
                 },
                 turns: None,
                 silence: None,
+                disk: None,
             };
             let view = View { number: ViewNumber(view), epoch: 0, primary: member(primary), backups: vec![] };
             let ranks = [Rank(1), Rank(2)].map(server).to_vec();

@@ -4,57 +4,12 @@
 mod support;
 
 use rustix::process::Signal;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
-use support::job::{Job, UNDERSTUDY, run};
+use support::data::{Data, copy};
+use support::job::{Job, run};
 use support::status::Status;
 use understudy::core::disk::segment::Mark;
-
-/// A folder for data, removed when dropped.
-struct Data(PathBuf);
-
-impl Data {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("understudy-data-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn text(&self) -> &str {
-        self.0.to_str().expect("a plain path")
-    }
-
-    fn of(&self, rank: u32) -> PathBuf {
-        self.0.join(format!("rank-{rank}"))
-    }
-
-    /// The newest file of a rank's log.
-    fn newest(&self, rank: u32) -> PathBuf {
-        let files = std::fs::read_dir(self.of(rank)).expect("there is a log");
-        let paths = files.map(|entry| entry.expect("it can be read").path());
-        let logs = paths.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-")));
-        logs.max().expect("there is a file")
-    }
-
-    fn start(&self, servers: u32, options: &[&str]) -> Job {
-        let servers = servers.to_string();
-        let mut args = vec!["--plain", "--failure-rate", "0", "--servers", &servers, "--data", self.text()];
-        args.extend(options);
-        Job::start(&args)
-    }
-
-    fn log(&self, options: &[&str]) -> (Option<i32>, String) {
-        let output = Command::new(UNDERSTUDY).arg("log").arg(&self.0).args(options).output().expect("it runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-}
-
-impl Drop for Data {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// How far the newest file of a rank's log is known to go.
 fn mark(data: &Data, rank: u32) -> (Mark, u64) {
@@ -167,6 +122,45 @@ fn a_crash_of_all_members_takes_the_memory_only() {
 }
 
 #[test]
+fn a_wipe_takes_the_disk_as_well() {
+    let data = Data::new("wipe");
+    let mut job = data.start(2, &["--recover-after", "0.2"]);
+    (0..5).for_each(|number| job.expect(&format!("PUT k{number} {number}"), "OK"));
+    let status = whole(&mut job);
+    let disk = status.disk(1);
+    assert!(disk.written >= 5 && disk.synced <= disk.written && disk.bytes > 1_536 && !disk.failed, "{status}");
+    // One of two: it is sent everything, not only what it misses.
+    job.expect("WIPE 1", "OK");
+    let status = job.wait_status("it has everything again", |status| {
+        status.is_whole() && status.server(1).keys == 5 && status.disk(1).written == status.server(1).op
+    });
+    assert!(status.is_led_by(2, &[1]), "{status}");
+    job.expect("CRASH 2", "OK");
+    job.expect("GET k4", "4");
+    whole(&mut job);
+    // All of them: the disks do not bring it back.
+    job.expect("WIPE backup", "OK");
+    job.expect("WIPE primary", "OK");
+    let status = job.wait_status("the reason is told", |status| status.why.is_some());
+    assert!(status.why.as_deref().is_some_and(|why| why.contains("nothing on its disk")), "{status}");
+    job.expect("RESET", "OK");
+    job.expect("GET k4", "(nil)");
+    whole(&mut job);
+    job.end(0);
+    let (code, said) = data.log(&["--verify"]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn without_disks_there_is_nothing_to_wipe() {
+    let refused = run(&["--plain", "--servers", "1", "-c", "GET a", "-c", "WIPE 1"], b"");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.text().contains("server 1 has no disk: CRASH 1 takes its memory"), "{refused:?}");
+    let refused = run(&["--sim", "--servers", "1", "-c", "GET a", "-c", "WIPE 1"], b"");
+    assert!(refused.text().contains("server 1 has no disk: CRASH 1 takes its memory"), "{refused:?}");
+}
+
+#[test]
 fn a_damaged_log_is_told_and_its_server_takes_everything_from_the_others() {
     let data = Data::new("damage");
     let mut job = data.start(2, &["--fsync", "always"]);
@@ -189,7 +183,8 @@ fn a_damaged_log_is_told_and_its_server_takes_everything_from_the_others() {
     let (code, said) = data.log(&["--verify"]);
     assert_eq!(code, Some(0), "{said}");
     let line = said.lines().find(|line| line.contains("rank-1:")).unwrap_or_else(|| panic!("{said}"));
-    assert!(line.contains("op 21, 21 keys"), "{line}");
+    // Of the last write the log need not know that it is committed.
+    assert!(line.contains("op 21, "), "{line}");
     assert!(data.of(1).join("damaged-1").is_dir(), "nothing is overwritten");
 }
 
@@ -204,10 +199,14 @@ fn the_last_copy_is_not_served_when_it_is_damaged() {
     let mut job = data.start(1, &[]);
     let status =
         job.wait_status("the reason is told", |status| status.why.as_deref().is_some_and(|why| why.contains("disk")));
-    assert!(status.why.is_some_and(|why| why.contains("server 1 has nothing on its disk")));
+    let why = status.why.expect("it is there");
+    for part in ["server 1 has nothing on its disk", "/rank-1/log-00000", " byte ", "/rank-1/damaged-1 now", "RESET"] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    assert!(job.ask("GET a").contains(&why), "nobody waits for an answer that will not come");
     job.expect("RESET", "OK");
     job.expect("GET a", "(nil)");
-    job.end(0);
+    job.end(1);
 }
 
 #[test]
@@ -220,32 +219,38 @@ fn a_second_cluster_and_a_foreign_folder_are_refused() {
     assert!(second.stderr.contains("another cluster uses it"), "{second:?}");
     job.expect("GET a", "1");
     job.end(0);
-    // The log of another rank, and that of another cluster, are left as they are.
+    // The log of another cluster is left as it is, whose ever it is: nothing is written beside it either.
     let other = Data::new("other");
     other.start(2, &[]).end(0);
-    for (from, rank) in [(other.of(2), 1), (other.of(1), 1), (other.of(0), 0)] {
+    for (from, rank) in [(2, 1), (1, 1), (0, 0)] {
         let mixed = Data::new("mixed");
         copy(&data.0, &mixed.0);
-        std::fs::remove_dir_all(mixed.of(rank)).expect("it can be removed");
-        copy(&from, &mixed.of(rank));
-        let before = std::fs::read(mixed.newest(1)).expect("it can be read");
-        let refused = run(&["--plain", "--servers", "1", "--data", mixed.text(), "-c", "GET a"], b"");
-        assert_ne!(refused.text().trim(), "1", "{refused:?}");
-        assert!(std::fs::read(mixed.newest(1)).expect("it can be read") == before, "it is left as it is");
+        let refused = refuse(&mixed, &other.of(from), rank);
+        let (zero, one) = (mixed.text().to_owned() + "/rank-0/log-0", mixed.text().to_owned() + "/rank-1/log-0");
+        let told = [&zero, &one, "of cluster", "give another --data, or move away what does not belong there"];
+        assert!(told.iter().all(|part| refused.contains(part)), "{refused}");
     }
+    // That of another rank as well. The server says so, and nobody waits for an answer that will not come.
+    let mixed = Data::new("mixed");
+    copy(&other.0, &mixed.0);
+    let refused = refuse(&mixed, &other.of(2), 1);
+    let place = format!("{}/rank-1/log-00000001 byte 0: this is the log of rank 2 of cluster ", mixed.text());
+    let told = [&place, "give another --data, or move it away", "nobody is served: "];
+    assert!(told.iter().all(|part| refused.contains(part)), "{refused}");
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder can be made");
-    for entry in std::fs::read_dir(from).expect("it can be read") {
-        let path = entry.expect("it can be read").path();
-        let to = to.join(path.file_name().expect("it has a name"));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            std::fs::copy(&path, &to).expect("it can be copied");
-        }
-    }
+/// Puts this log in the place of a rank's, and starts: what is said then. Nothing in any folder has changed.
+fn refuse(data: &Data, log: &Path, rank: u32) -> String {
+    std::fs::remove_dir_all(data.of(rank)).expect("it can be removed");
+    copy(log, &data.of(rank));
+    let bytes = |rank| std::fs::read(data.newest(rank)).expect("it can be read");
+    let before = [bytes(0), bytes(1)];
+    let refused = run(&["--plain", "--servers", "1", "--data", data.text(), "-c", "GET a"], b"");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    // Rank 0's own log is its own, whatever a server says later.
+    assert!(bytes(1) == before[1], "it is left as it is");
+    assert!(rank == 1 && log.ends_with("rank-2") || bytes(0) == before[0], "nothing is written");
+    format!("{}\n{}", refused.text(), refused.stderr)
 }
 
 #[test]
@@ -273,6 +278,80 @@ fn rank_zeros_own_disk_is_gone() {
     let mut job = data.start(2, &[]);
     job.expect("GET a", "1");
     job.expect("INCR n", "1");
+    job.end(0);
+}
+
+#[test]
+fn another_number_of_servers() {
+    let data = Data::new("number");
+    let mut job = data.start(2, &[]);
+    job.expect("PUT a 1", "OK");
+    whole(&mut job);
+    job.end(0);
+    // One more joins, and is sent everything.
+    let mut job = data.start(3, &[]);
+    job.expect("GET a", "1");
+    let status =
+        job.wait_status("the third one has everything", |status| status.is_whole() && status.disk(3).written > 0);
+    assert_eq!(status.server(3).keys, 1);
+    job.expect("PUT a 2", "OK");
+    job.end(0);
+    // One less: its disk is waited for, until somebody says that the others must do. All of them have everything here.
+    let mut job = data.start(2, &[]);
+    let status = job.wait_status("it is waited for", |status| status.why.is_some());
+    assert!(status.why.is_some_and(|why| why.contains("waiting for the disk of server 3. RECOVER 0 goes on with")));
+    job.expect("RECOVER 0", "OK");
+    job.expect("GET a", "2");
+    job.expect("PUT a 3", "OK");
+    whole(&mut job);
+    job.end(0);
+    // What it has on its disk is old by now.
+    let mut job = data.start(3, &[]);
+    job.expect("GET a", "3");
+    whole(&mut job);
+    job.expect("CRASH 1", "OK");
+    job.expect("CRASH 2", "OK");
+    job.expect("GET a", "3");
+    job.end(0);
+}
+
+/// A folder moves with its rank, wherever that runs. A rank without its folder has nothing, and with another one's it
+/// does not serve.
+#[test]
+fn ranks_that_moved() {
+    let data = Data::new("moved");
+    let mut job = data.start(2, &["--fsync", "always"]);
+    job.expect("PUT a 1", "OK");
+    whole(&mut job);
+    job.end(0);
+    let there = Data::new("moved-there");
+    copy(&data.0, &there.0);
+    let mut job = there.start(2, &[]);
+    job.expect("GET a", "1");
+    job.end(0);
+    let without = Data::new("moved-without");
+    copy(&data.0, &without.0);
+    std::fs::remove_dir_all(without.of(1)).expect("it can be removed");
+    let mut job = without.start(2, &[]);
+    let status = job.wait_status("the reason is told", |status| status.why.is_some());
+    assert!(status.why.is_some_and(|why| why.contains("server 1 has nothing on its disk")));
+    job.expect("RECOVER 0", "OK");
+    job.expect("GET a", "1");
+    let status = whole(&mut job);
+    assert_eq!((status.server(1).keys, status.disk(1).written), (1, status.server(1).op), "{status}");
+    job.end(0);
+    let (one, two) = (data.of(1), data.of(2));
+    let aside = data.0.join("aside");
+    for (from, to) in [(&one, &aside), (&two, &one), (&aside, &two)] {
+        std::fs::rename(from, to).expect("it can be moved");
+    }
+    let mut job = data.start(2, &[]);
+    let status = job.wait_status("the reason is told", |status| {
+        status.why.as_deref().is_some_and(|why| ["/rank-1/", "/rank-2/"].iter().all(|part| why.contains(part)))
+    });
+    let why = status.why.expect("it is there");
+    let told = ["log of rank 2 of", "log of rank 1 of", "move it away", "waiting for the disk of server 1, 2"];
+    assert!(told.iter().all(|part| why.contains(part)), "{why}");
     job.end(0);
 }
 

@@ -317,9 +317,9 @@ fn a_server_that_receives_garbage_drops_it_counts_it_and_goes_on() {
     let doorbell = Doorbell::open(job, Process(1), 3).expect("a socket can be had");
     let mut link = Link::new(Wire { arriving, sent: Rc::clone(&sent) }, doorbell);
     let setup = Setup { config: Config::new(2), seed: 1, failure_rate: 0.0, recover_after: None, observe: true };
-    let host = server_rank::host(Rank(1), Incarnation(1), setup, None);
     let log = Log::create(None, Rank(1), clock::now());
-    let ended = server_rank::run(&mut link, host, None, log, &|| false);
+    let me = Member { rank: Rank(1), incarnation: Incarnation(1) };
+    let ended = server_rank::run(&mut link, me, setup, None, log, &|| false);
     assert_eq!(ended, Ended::Told);
     assert_eq!(link.garbage(), count);
 

@@ -5,7 +5,7 @@ use super::{Playing, complain, enter_screen, fail, new_model, random_seed, setup
 use crate::cluster::{Desk, Lodger};
 use crate::core::disk::{Fsync, Owner};
 use crate::core::node::{FrontHost, first_life};
-use crate::core::protocol::{METADATA, Rank, Recovered};
+use crate::core::protocol::{METADATA, Member, Rank, Recovered};
 use crate::core::store::{Bytes, ClientId};
 use crate::disk::{Cabinet, LogFound, OpenError, Scribe, folder};
 use crate::door::Door;
@@ -241,7 +241,7 @@ fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), or
     setup.config.unix_ms = clock::unix_ms_at_zero();
     let is_client = start.rank.0 > setup.config.servers;
     let run = start.disks.map(|(_, run)| run);
-    let (disk, had) = match disk_of_server(args, &start, is_client, &doorbell) {
+    let disk = match disk_of_server(args, &start, is_client, &doorbell) {
         Ok(disk) => disk,
         Err(why) => return complain(&why),
     };
@@ -256,45 +256,43 @@ fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), or
         };
         client_rank::run(&mut link, host, log, &is_orphan)
     } else {
-        let host = server_rank::host(start.rank, start.incarnation, setup, had);
-        server_rank::run(&mut link, host, disk, log, &is_orphan)
+        let me = Member { rank: start.rank, incarnation: start.incarnation };
+        server_rank::run(&mut link, me, setup, disk, log, &is_orphan)
     };
     leave(link.into_transport(), ended)
 }
 
-/// The disk of a server, and what is on it.
-fn disk_of_server(
-    args: &Args,
-    start: &Start,
-    is_client: bool,
-    doorbell: &Doorbell,
-) -> Result<(Option<Scribe>, Option<Recovered>), String> {
-    let (Some(data), Some((cluster, _)), false) = (&args.data, start.disks, is_client) else { return Ok((None, None)) };
+/// The disk of a server, if it is to have one: its thread opens it.
+fn disk_of_server(args: &Args, start: &Start, is_client: bool, doorbell: &Doorbell) -> Result<Option<Scribe>, String> {
+    let (Some(data), Some((cluster, _)), false) = (&args.data, start.disks, is_client) else { return Ok(None) };
     let owner = Owner { cluster, rank: start.rank };
     let ringer = doorbell.ringer(start.process).map_err(|error| format!("no doorbell: {error}"))?;
-    let (scribe, found) = open_disk(data, owner, args.fsync.into(), ringer)?;
-    Ok((Some(scribe), Some(found.had)))
+    let (folder, fsync, is_brittle) = (folder::of_rank(data, owner.rank), args.fsync.into(), args.brittle_disks);
+    let open = move |progress: &mut dyn FnMut(u64, u64)| {
+        let opened = open_disk(&folder, owner, fsync, progress);
+        opened.map(|(cabinet, found)| (cabinet.with_brittle_disk(is_brittle), found))
+    };
+    let scribe = Scribe::opening(open, move || ringer.ring());
+    scribe.map(Some).map_err(|error| format!("no thread for the disk: {error}"))
 }
 
-/// Opens the log of a rank, and starts the thread that writes it.
-fn open_disk(data: &Path, owner: Owner, fsync: Fsync, ringer: Ringer) -> Result<(Scribe, LogFound), String> {
-    let folder = folder::of_rank(data, owner.rank);
+/// Opens the log of a server.
+fn open_disk(
+    folder: &Path,
+    owner: Owner,
+    fsync: Fsync,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(Cabinet, LogFound), String> {
     let begun = clock::now();
     // Whose place this process takes is dead already, but the kernel may still be closing its files.
-    let (cabinet, found) = loop {
-        match Cabinet::open(&folder, owner, fsync) {
+    loop {
+        match Cabinet::open_and_tell(folder, owner, fsync, progress) {
             Err(OpenError::InUse(_)) if clock::now().since(begun) < FOLDER_PATIENCE => {
                 std::thread::sleep(FOLDER_AGAIN);
             }
-            opened => break opened.map_err(|error| error.to_string())?,
+            opened => return opened.map_err(|error| error.to_string()),
         }
-    };
-    if let Some(damage) = &found.damage {
-        complain(damage);
     }
-    let scribe =
-        Scribe::start(cabinet, move || ringer.ring()).map_err(|error| format!("no thread for the disk: {error}"))?;
-    Ok((scribe, found))
 }
 
 /// The end of a rank. MPI ends the orderly way only when everybody is there for it.
@@ -424,7 +422,7 @@ struct Belongings {
 impl Belongings {
     fn open(args: &Args) -> Result<Self, String> {
         let (door, court) = (door(args)?, Court::open(args)?);
-        Ok(Self { door, court, disk: args.data.as_deref().map(disk_of_rank_zero).transpose()? })
+        Ok(Self { door, court, disk: args.data.as_deref().map(|data| disk_of_rank_zero(args, data)).transpose()? })
     }
 }
 
@@ -447,7 +445,7 @@ fn front(
 }
 
 /// The log of rank 0. What is found of the servers' logs on this host has to be of the same cluster.
-fn disk_of_rank_zero(data: &Path) -> Result<(Cabinet, LogFound), String> {
+fn disk_of_rank_zero(args: &Args, data: &Path) -> Result<(Cabinet, LogFound), String> {
     let found = folder::cluster(data).map_err(|error| error.to_string())?;
     let known = found.is_some();
     let cluster = match found {
@@ -466,7 +464,7 @@ fn disk_of_rank_zero(data: &Path) -> Result<(Cabinet, LogFound), String> {
         Some(damage) => {
             Err(format!("{damage}: without it the last view is not known; start again, and all servers are waited for"))
         }
-        None => Ok((cabinet, found)),
+        None => Ok((cabinet.with_brittle_disk(args.brittle_disks), found)),
     }
 }
 

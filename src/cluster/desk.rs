@@ -8,7 +8,9 @@ use super::branch::Branch;
 use super::underway::Underway;
 use crate::core::fault::{Control, Meddling};
 use crate::core::load::Report;
-use crate::core::protocol::{Event, Incarnation, Outcome, Rank, Rules, Time, TurnTimes, View, ViewNumber, ViewRecord};
+use crate::core::protocol::{
+    DiskStatus, Event, Incarnation, Outcome, Rank, Rules, Time, TurnTimes, View, ViewNumber, ViewRecord,
+};
 use crate::core::store::{Command, OpNumber};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeSet;
@@ -96,6 +98,8 @@ pub struct RankStatus {
     pub turns: Option<TurnTimes>,
     /// A silence that is longer makes it suspect its peers; `None` when it has none.
     pub silence: Option<Duration>,
+    /// A server's disk, if it has one.
+    pub disk: Option<DiskStatus>,
 }
 
 impl RankStatus {
@@ -134,6 +138,8 @@ pub struct ClusterStatus {
     pub why: Option<String>,
     /// Nobody has the data any more, as `why` says.
     pub data_gone: bool,
+    /// Servers have disks: what is in their memories is there as well.
+    pub has_disks: bool,
     /// The rules in force.
     pub rules: Rules,
     /// Links that were cut by order and not healed, from → to.

@@ -19,6 +19,7 @@ use crate::core::node::FrontHost;
 use crate::core::node::brief::brief;
 use crate::core::protocol::{
     Completion, Event, Incarnation, METADATA, Member, Observation, Outcome, Rank, ServerStatus, Time, TurnTimes, View,
+    Waiting,
 };
 use crate::core::store::{ClientId, Command, OpNumber, Seq};
 use crossbeam_channel::Sender;
@@ -136,6 +137,13 @@ struct PendingElsewhere {
     deadline: Time,
 }
 
+/// What is wrong with a disk.
+struct DiskTrouble {
+    what: String,
+    /// Nothing will be heard of it any more.
+    failed: bool,
+}
+
 struct PendingStatus {
     answer: Sender<ClusterStatus>,
     missing: BTreeSet<Rank>,
@@ -167,6 +175,8 @@ pub struct Service<'a> {
     last_word: bool,
     /// Set when nobody has the data any more, and no request will ever be answered: that, and the way out.
     data_gone: Option<String>,
+    /// What is wrong with the disk of a server, in its own words, until somebody serves or its process is another one.
+    troubles: BTreeMap<Rank, DiskTrouble>,
     /// A server served at this time, as far as was heard.
     served: Time,
 }
@@ -189,6 +199,7 @@ impl<'a> Service<'a> {
             why: None,
             last_word: false,
             data_gone: None,
+            troubles: BTreeMap::new(),
             served: now,
         }
     }
@@ -278,6 +289,7 @@ impl<'a> Service<'a> {
         self.resets.clear();
         self.loads.clear();
         (self.cuts, self.why, self.last_word, self.data_gone, self.served) = (cuts, None, false, None, now);
+        self.troubles.clear();
     }
 
     // ---- what is asked -------------------------------------------------------------------------
@@ -453,6 +465,12 @@ impl<'a> Service<'a> {
         for pending in &mut self.statuses {
             pending.missing.remove(&observation.rank);
         }
+        for (_, event) in &observation.events {
+            if let Event::LogDamaged { what } | Event::DiskFailed { what } = event {
+                let failed = matches!(event, Event::DiskFailed { .. });
+                self.troubles.insert(observation.rank, DiskTrouble { what: what.clone(), failed });
+            }
+        }
         self.tell(News::Observation(observation));
     }
 
@@ -470,6 +488,7 @@ impl<'a> Service<'a> {
         for pending in &mut self.statuses {
             pending.missing.remove(&rank);
         }
+        self.troubles.remove(&rank);
         self.tell(News::Gone { rank });
     }
 
@@ -520,6 +539,7 @@ impl<'a> Service<'a> {
             post: Post::Metadata,
             turns: cluster.turns(),
             silence: None,
+            disk: None,
         };
         let others = cluster.ranks().into_iter().map(|seen| RankStatus {
             rank: seen.rank,
@@ -527,6 +547,7 @@ impl<'a> Service<'a> {
             post: post(&seen, is_client(seen.rank), view.as_deref()),
             turns: seen.turns,
             silence: seen.status.as_ref().filter(|_| seen.better != Some(Standing::Dead)).and_then(|s| s.silence),
+            disk: seen.status.as_ref().and_then(|status| status.disk),
         });
         let ranks: Vec<RankStatus> = std::iter::once(own).chain(others).collect();
         let serves = |rank: &Rank| {
@@ -541,6 +562,7 @@ impl<'a> Service<'a> {
             now: cluster.own_now(),
             why: self.why.clone(),
             data_gone: self.data_gone.is_some(),
+            has_disks: metadata.is_some_and(|metadata| metadata.has_disk()),
             rules: metadata.map(|metadata| metadata.rules()).unwrap_or_default(),
             cuts: self.cuts.clone(),
             ranks,
@@ -552,6 +574,44 @@ impl<'a> Service<'a> {
         self.last_word = true;
         self.why = Some(why.clone());
         self.tell(News::Why(Some(why)));
+    }
+
+    fn has_failed_disk(&self, rank: Rank) -> bool {
+        self.troubles.get(&rank).is_some_and(|trouble| trouble.failed)
+    }
+
+    fn troubles_of(&self, ranks: &[Rank]) -> String {
+        let troubles = ranks.iter().filter_map(|rank| self.troubles.get(rank));
+        troubles.map(|trouble| trouble.what.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The sentence when none of these can use its disk.
+    fn disks_failed(&self, ranks: &[Rank]) -> Option<String> {
+        let first = ranks.first().filter(|_| ranks.iter().all(|rank| self.has_failed_disk(*rank)))?;
+        let troubles = self.troubles_of(ranks);
+        Some(format!("nobody is served: {troubles}. When that is mended, KILL {first} lets a new process try"))
+    }
+
+    /// Why nobody leads yet where servers have disks, if that is worth a sentence by now.
+    fn waits_for_disks(&self, waiting: &Waiting, seen: &BTreeMap<Rank, Seen>, blocked_for: Duration) -> Option<String> {
+        let (ranks, is_known) = match waiting {
+            Waiting::Silent(ranks) => (ranks, ranks.iter().any(|rank| self.has_failed_disk(*rank))),
+            Waiting::Empty(ranks) => (ranks, ranks.iter().any(|rank| self.troubles.contains_key(rank))),
+        };
+        if !is_known && blocked_for < DISKS_PATIENCE {
+            return None;
+        }
+        let is_read = |rank: &Rank| seen.get(rank).and_then(|seen| seen.status.as_ref()?.disk?.reading).is_some();
+        let read: Vec<String> = ranks.iter().filter(|rank| is_read(rank)).map(ToString::to_string).collect();
+        if !read.is_empty() {
+            return Some(format!("nobody is served yet: the disk of server {} is being read", read.join(", ")));
+        }
+        let troubles = self.troubles_of(ranks);
+        let troubles = if troubles.is_empty() { troubles } else { format!(" ({troubles})") };
+        Some(format!(
+            "nobody is served: {waiting}{troubles}. RECOVER 0 goes on with the disks that are there, RESET starts over \
+             empty"
+        ))
     }
 
     /// One sentence when nobody is served.
@@ -584,18 +644,29 @@ impl<'a> Service<'a> {
         situation.silent = silent;
         if situation.is_served() {
             self.served = now;
+            self.troubles.clear();
         }
         let waiting = now.since(cluster.front().client().running_since(now));
         situation.blocked_for = now.since(self.served).max(waiting);
         let metadata = cluster.front().metadata();
-        let why = match metadata.and_then(|metadata| metadata.waits_for_disks()) {
-            Some(waiting) if situation.blocked_for >= DISKS_PATIENCE => Some(format!(
-                "nobody is served: {waiting}. RECOVER 0 goes on with the disks that are there, RESET starts over empty"
-            )),
-            Some(_) => None,
-            None => situation.why(),
+        let disks = metadata.and_then(|metadata| metadata.waits_for_disks());
+        let servers = seen.keys().copied().filter(|rank| !metadata.is_some_and(|metadata| metadata.is_client(*rank)));
+        let wanted = match &view {
+            Some(view) => view.members().map(|member| member.rank).collect(),
+            None => servers.collect::<Vec<_>>(),
         };
-        self.data_gone = situation.data_gone();
+        let disks_failed = self.disks_failed(&wanted);
+        let why = match &disks {
+            Some(waiting) => self.waits_for_disks(waiting, &seen, situation.blocked_for),
+            None => disks_failed.clone().or_else(|| situation.why()),
+        };
+        // No waiting helps: every disk has told, or one that is waited for never will.
+        let is_final = |waiting: &Waiting| match waiting {
+            Waiting::Silent(ranks) => ranks.iter().any(|rank| self.has_failed_disk(*rank)),
+            Waiting::Empty(_) => true,
+        };
+        let disks_gone = why.clone().filter(|_| disks.as_ref().map_or(disks_failed.is_some(), is_final));
+        self.data_gone = disks_gone.or_else(|| situation.data_gone());
         if why != self.why {
             self.why.clone_from(&why);
             self.tell(News::Why(why));

@@ -315,6 +315,7 @@ mod tests {
             back_in: None,
             failure_rate: 0.0,
             garbage: 0,
+            disk: None,
         };
         let member = Member { rank: Rank(1), incarnation: Incarnation(2) };
         assert_eq!(life(member, &status(Role::Primary, 1, false)), Life::Unknown);

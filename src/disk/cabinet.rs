@@ -1,9 +1,12 @@
 //! The files of one log, written.
 
-use super::folder;
+use super::{brittle, folder};
 use crate::core::disk::{Damage, Ending, Fault, Fsync, Journal, Owner, Step, file_name};
-use crate::core::protocol::{Record, Recovered};
+use crate::core::protocol::message::SnapshotPart;
+use crate::core::protocol::{DiskStatus, Record, Recovered};
+use crate::core::store::OpNumber;
 use rustix::fs::{FlockOperation, flock};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -26,6 +29,8 @@ pub enum OpenError {
     InUse(PathBuf),
     /// It is not ours, or of another version: it is left as it is.
     NotOurs(PathBuf, Damage),
+    /// Beside each other are logs of two clusters, in these files.
+    TwoClusters((PathBuf, Owner), (PathBuf, Owner)),
 }
 
 impl fmt::Display for OpenError {
@@ -36,6 +41,13 @@ impl fmt::Display for OpenError {
             Self::NotOurs(folder, damage) => {
                 write!(f, "{}/{damage}: give another --data, or move it away", folder.display())
             }
+            Self::TwoClusters((one, owner), (other, other_owner)) => write!(
+                f,
+                "{} is of {owner}, and {} of {other_owner}: give another --data, or move away what does not \
+                 belong there",
+                one.display(),
+                other.display()
+            ),
         }
     }
 }
@@ -49,6 +61,9 @@ pub struct Cabinet {
     boot: u64,
     journal: Journal,
     files: Files,
+    /// The newest write that was written, and that was synced.
+    written: OpNumber,
+    synced: OpNumber,
     /// Held as long as this lives.
     _lock: File,
 }
@@ -63,8 +78,13 @@ pub struct LogFound {
 }
 
 /// What is in the folder, how to go on, and what has to be done first.
-fn read(folder: &Path, owner: Owner, boot: u64) -> Result<(LogFound, Journal, Vec<Step>), OpenError> {
-    let (found, ending) = match folder::read(folder, Some(owner), boot) {
+fn read(
+    folder: &Path,
+    owner: Owner,
+    boot: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(LogFound, Journal, Vec<Step>), OpenError> {
+    let (found, ending) = match folder::read(folder, Some(owner), boot, progress) {
         Ok((had, ending)) => (LogFound { had, damage: None }, ending),
         Err(folder::ReadError::Io(path, error)) => return Err(OpenError::Io(path, error)),
         Err(folder::ReadError::Damage(_, damage)) if matches!(damage.fault, Fault::Owner { .. } | Fault::Format(_)) => {
@@ -104,6 +124,19 @@ impl Cabinet {
     /// # Errors
     /// When it cannot be used.
     pub fn open(folder: &Path, owner: Owner, fsync: Fsync) -> Result<(Self, LogFound), OpenError> {
+        Self::open_and_tell(folder, owner, fsync, &mut |_, _| {})
+    }
+
+    /// The same; `progress` is told how many bytes were read, of how many.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn open_and_tell(
+        folder: &Path,
+        owner: Owner,
+        fsync: Fsync,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(Self, LogFound), OpenError> {
         let io = |error| OpenError::Io(folder.to_owned(), error);
         fs::create_dir_all(folder).map_err(io)?;
         folder.parent().map_or(Ok(()), sync_folder).map_err(io)?;
@@ -120,20 +153,33 @@ impl Cabinet {
             Err(error) => return Err(io(error.into())),
         }
         let boot = folder::boot().map_err(io)?;
-        let (found, journal, steps) = read(folder, owner, boot)?;
-        let mut files = Files { folder: folder.to_owned(), open: None };
+        let (found, journal, steps) = read(folder, owner, boot, progress)?;
+        let mut files = Files::of(folder).map_err(io)?;
         files.carry_out(&steps).map_err(io)?;
-        Ok((Self { folder: folder.to_owned(), owner, fsync, boot, journal, files, _lock: lock }, found))
+        let op = found.had.op();
+        let folder = folder.to_owned();
+        Ok((Self { folder, owner, fsync, boot, journal, files, written: op, synced: op, _lock: lock }, found))
     }
 
-    /// Reads the log anew: whoever wrote to it has lost its memory.
+    /// The same; if so, on a disk that fails as a test wants it ([`brittle`]).
+    #[must_use]
+    pub fn with_brittle_disk(mut self, is_brittle: bool) -> Self {
+        self.files.is_brittle = is_brittle;
+        self
+    }
+
+    /// Reads the log anew: whoever wrote to it has lost its memory. `progress`: as in [`Cabinet::open_and_tell`].
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn read_again(&mut self) -> Result<LogFound, OpenError> {
-        let (found, journal, steps) = read(&self.folder, self.owner, self.boot)?;
+    pub fn read_again(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<LogFound, OpenError> {
+        let (found, journal, steps) = read(&self.folder, self.owner, self.boot, progress)?;
+        let io = |error| OpenError::Io(self.folder.clone(), error);
         self.journal = journal;
-        self.files.carry_out(&steps).map_err(|error| OpenError::Io(self.folder.clone(), error))?;
+        // A damaged log was moved away.
+        self.files = Files { is_brittle: self.files.is_brittle, ..Files::of(&self.folder).map_err(io)? };
+        self.files.carry_out(&steps).map_err(io)?;
+        (self.written, self.synced) = (found.had.op(), found.had.op());
         Ok(found)
     }
 
@@ -155,6 +201,13 @@ impl Cabinet {
         &self.folder
     }
 
+    /// What is in it.
+    #[must_use]
+    pub fn status(&self) -> DiskStatus {
+        let Self { written, synced, .. } = *self;
+        DiskStatus { written, synced, bytes: self.files.sizes.values().sum(), failed: false, reading: None }
+    }
+
     /// Writes these records, and has them on the disk if that is how it is synced, or if something depends on it. True
     /// when they are.
     ///
@@ -164,6 +217,11 @@ impl Cabinet {
         let mut steps = Vec::new();
         let synced = self.journal.group(records, self.fsync, &mut steps);
         self.files.carry_out(&steps)?;
+        self.written = records.iter().fold(self.written, newest);
+        if synced {
+            self.synced = self.written;
+        }
+        self.synced = self.synced.min(self.written);
         Ok(synced)
     }
 
@@ -174,7 +232,9 @@ impl Cabinet {
     pub fn sync(&mut self) -> io::Result<()> {
         let mut steps = Vec::new();
         self.journal.sync(&mut steps);
-        self.files.carry_out(&steps)
+        self.files.carry_out(&steps)?;
+        self.synced = self.written;
+        Ok(())
     }
 
     /// Has the last mark on the disk as well.
@@ -186,16 +246,44 @@ impl Cabinet {
     }
 }
 
+/// The newest write in a log after this record.
+fn newest(before: OpNumber, record: &Record) -> OpNumber {
+    match record {
+        Record::Entry { entry, .. } => entry.op,
+        Record::View { keep, .. } => before.min(*keep),
+        // What was there counts no more, at once or when the other state is whole.
+        Record::Forgot { .. } | Record::Begin { replaces: true, .. } => OpNumber(0),
+        Record::Part { part } => match &**part {
+            SnapshotPart::Finale(finale) => before.max(finale.op),
+            _ => before,
+        },
+        _ => before,
+    }
+}
+
 /// The files, of which the one that was used last is open.
 #[derive(Debug)]
 struct Files {
     folder: PathBuf,
     open: Option<(u64, File)>,
+    /// How many bytes each of them has.
+    sizes: BTreeMap<u64, u64>,
+    is_brittle: bool,
 }
 
 impl Files {
+    /// Those that are there.
+    fn of(folder: &Path) -> io::Result<Self> {
+        let files = folder::files(folder)?.into_iter();
+        let sizes = files.map(|(number, path)| Ok((number, fs::metadata(path)?.len()))).collect::<io::Result<_>>()?;
+        Ok(Self { folder: folder.to_owned(), open: None, sizes, is_brittle: false })
+    }
+
     fn carry_out(&mut self, steps: &[Step]) -> io::Result<()> {
         for step in steps {
+            if self.is_brittle {
+                brittle::meet(&self.folder, step)?;
+            }
             match step {
                 Step::Create { number, bytes } => {
                     let path = self.folder.join(file_name(*number));
@@ -204,15 +292,24 @@ impl Files {
                     file.sync_all()?;
                     self.open = Some((*number, file));
                     sync_folder(&self.folder)?;
+                    self.sizes.insert(*number, bytes.len() as u64);
                 }
-                Step::Write { number, at, bytes } => self.file(*number)?.write_all_at(bytes, *at)?,
+                Step::Write { number, at, bytes } => {
+                    self.file(*number)?.write_all_at(bytes, *at)?;
+                    let size = self.sizes.entry(*number).or_default();
+                    *size = (*size).max(at + bytes.len() as u64);
+                }
                 Step::Sync { number } => self.file(*number)?.sync_data()?,
                 Step::Cut { number, at } => {
                     let file = self.file(*number)?;
                     file.set_len(*at)?;
                     file.sync_all()?;
+                    self.sizes.insert(*number, *at);
                 }
-                Step::Remove { number } => fs::remove_file(self.folder.join(file_name(*number)))?,
+                Step::Remove { number } => {
+                    fs::remove_file(self.folder.join(file_name(*number)))?;
+                    self.sizes.remove(number);
+                }
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Folders and the files in them.
 
+use super::cabinet::OpenError;
 use crate::core::disk::segment::SECTOR_BYTES;
 use crate::core::disk::{Damage, Ending, Header, Owner, file_number, recover};
 use crate::core::protocol::{Rank, Recovered};
@@ -55,25 +56,32 @@ pub fn logs(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(ranks.into_iter().map(|(_, path)| path).collect())
 }
 
-/// The number of the cluster whose logs are in this folder: rank 0's, or else that of the first other rank that has
-/// one.
+/// The number of the cluster whose logs are in this folder. Damaged ones say nothing.
 ///
 /// # Errors
-/// When something cannot be read.
-pub fn cluster(data: &Path) -> io::Result<Option<u64>> {
+/// When something cannot be read, or the logs are of two clusters: then nobody may write to either.
+pub fn cluster(data: &Path) -> Result<Option<u64>, OpenError> {
     if !data.exists() {
         return Ok(None);
     }
-    for log in logs(data)? {
-        for (_, path) in files(&log)? {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| OpenError::Io(path, error)
+    };
+    let mut first: Option<(PathBuf, Owner)> = None;
+    for log in logs(data).map_err(io(data))? {
+        for (_, path) in files(&log).map_err(io(&log))? {
             let mut head = vec![0; SECTOR_BYTES];
-            let read = fs::File::open(path)?.read(&mut head)?;
-            if let Ok(header) = Header::from_bytes(&head[..read]) {
-                return Ok(Some(header.owner.cluster));
+            let read = fs::File::open(&path).and_then(|mut file| file.read(&mut head)).map_err(io(&path))?;
+            let Ok(Header { owner, .. }) = Header::from_bytes(&head[..read]) else { continue };
+            match &first {
+                None => first = Some((path, owner)),
+                Some((_, known)) if known.cluster == owner.cluster => {}
+                Some(known) => return Err(OpenError::TwoClusters(known.clone(), (path, owner))),
             }
         }
     }
-    Ok(None)
+    Ok(first.map(|(_, owner)| owner.cluster))
 }
 
 /// The number of this boot of the machine: it changes when the machine is started anew.
@@ -102,16 +110,30 @@ impl std::fmt::Display for ReadError {
     }
 }
 
-/// What the log in this folder gives, and how it ends.
+/// What the log in this folder gives, and how it ends. `progress` is told how many bytes were read, of how many.
 ///
 /// # Errors
 /// When it cannot be read, or is damaged.
-pub fn read(folder: &Path, owner: Option<Owner>, boot: u64) -> Result<(Recovered, Ending), ReadError> {
-    let files = files(folder).map_err(|error| ReadError::Io(folder.to_owned(), error))?;
-    let mut trouble = None;
+pub fn read(
+    folder: &Path,
+    owner: Option<Owner>,
+    boot: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(Recovered, Ending), ReadError> {
+    let io = |path: &Path, error| ReadError::Io(path.to_owned(), error);
+    let files = files(folder).map_err(|error| io(folder, error))?;
+    let mut all_bytes = 0;
+    for (_, path) in &files {
+        all_bytes += fs::metadata(path).map_err(|error| io(path, error))?.len();
+    }
+    let (mut trouble, mut read_bytes) = (None, 0);
     // A file at a time: a log may be larger than memory.
     let contents = files.into_iter().map_while(|(number, path)| match fs::read(&path) {
-        Ok(bytes) => Some((number, bytes)),
+        Ok(bytes) => {
+            progress(read_bytes, all_bytes);
+            read_bytes += bytes.len() as u64;
+            Some((number, bytes))
+        }
         Err(error) => {
             trouble = Some(ReadError::Io(path, error));
             None

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`folder`] | which folders and files there are, and what is in them |
 //! | [`cabinet`] | the files of one log, written |
+//! | [`brittle`] | a disk that fails as a test wants it |
 //! | [`scribe`] | the thread that does it, and how a rank's loop talks to it |
 //!
 //! ```text
@@ -14,6 +15,7 @@
 //! DIR/rank-1/log-00000042
 //! ```
 
+pub mod brittle;
 pub mod cabinet;
 pub mod folder;
 pub mod scribe;

@@ -7,14 +7,18 @@ use super::log::Log;
 use super::turn::{self, Acted, Hull, Node};
 use crate::core::fault::Control;
 use crate::core::node::{Outputs, ServerHost, Setup};
-use crate::core::protocol::{Incarnation, METADATA, Rank, Recovered, Time};
+use crate::core::protocol::{METADATA, Member, Rank, Time};
 use crate::core::store::work::SLICE_UNITS;
 use crate::disk::{DiskNews, Scribe};
 use crate::mpi::transport::raw::RawPlay;
 use crate::mpi::transport::{Packet, Transport};
+use std::time::Duration;
 
 /// Once this much was done in a turn, what else has come waits for the next one.
 const TURN_UNITS: u64 = 2 * SLICE_UNITS;
+/// A disk that is still being read after this long is told of, and then this often.
+const READING_SOON: Duration = Duration::from_millis(300);
+const READING_AGAIN: Duration = Duration::from_secs(1);
 
 /// A server on its rank.
 struct ServerRank<'a, T> {
@@ -23,28 +27,43 @@ struct ServerRank<'a, T> {
     outputs: Outputs,
     end: EndWatch<'a>,
     told_to_leave: bool,
+    /// That a disk is being read is worth no word before this.
+    quiet_until: Time,
+    /// It is worth a line then.
+    next_line: Time,
     /// A part in the benchmark's baseline.
     part: Option<Box<RawPlay>>,
 }
 
-/// Runs the server on this rank until the cluster ends.
+/// Runs the server on this rank, which begins as `me`, until the cluster ends. A disk is being opened.
 pub fn run<T: Transport>(
     link: &mut Link<T>,
-    host: ServerHost,
+    me: Member,
+    setup: Setup,
     disk: Option<Scribe>,
     log: Log,
     is_orphan: &dyn Fn() -> bool,
 ) -> Ended {
-    let end = EndWatch::new(clock::now(), is_orphan);
-    let (outputs, told_to_leave, part) = (Outputs::default(), false, None);
+    let now = clock::now();
+    let Member { rank, incarnation } = me;
+    let make = if disk.is_some() { ServerHost::reading_disk } else { ServerHost::new };
+    let host = make(rank, incarnation, std::process::id(), setup);
     let hull = Hull::new(link, log).with_disk(disk);
-    turn::run(&mut ServerRank { hull, host, outputs, end, told_to_leave, part })
+    let (end, outputs, part) = (EndWatch::new(now, is_orphan), Outputs::default(), None);
+    let (quiet_until, next_line) = (now + READING_SOON, now + READING_SOON);
+    turn::run(&mut ServerRank { hull, host, outputs, end, told_to_leave: false, quiet_until, next_line, part })
 }
 
 impl<'a, T: Transport> ServerRank<'a, T> {
+    /// A moment's reading is no news.
+    fn is_quiet(&self, now: Time) -> bool {
+        self.host.is_reading_disk() && now < self.quiet_until
+    }
+
     fn tell(&mut self, now: Time, at_once: bool) {
         if let Some(mut observation) = self.host.report(now, at_once) {
             observation.turns = Some(self.hull.turns.times());
+            observation.server.iter_mut().for_each(|status| status.disk = self.hull.disk_status());
             self.hull.link.push(METADATA, &Packet::Observation(Box::new(observation)));
         }
     }
@@ -57,6 +76,17 @@ impl<'a, T: Transport> ServerRank<'a, T> {
                 DiskNews::Recovered(had) => self.host.recovered(now, *had, &mut self.outputs),
                 DiskNews::Failed(why) => self.host.disk_failed(now, why, &mut self.outputs),
             }
+        }
+    }
+
+    /// A disk that takes a while to read is worth a line now and then.
+    fn tell_reading(&mut self, now: Time) {
+        if !self.host.is_reading_disk() || now < self.next_line {
+            return;
+        }
+        self.next_line = now + READING_AGAIN;
+        if let Some((read, bytes)) = self.hull.disk_status().and_then(|status| status.reading) {
+            self.host.note_reading(now, read, bytes, &mut self.outputs);
         }
     }
 
@@ -98,14 +128,19 @@ impl<'a, T: Transport + 'a> Node<'a> for ServerRank<'a, T> {
 
     fn act(&mut self, now: Time) -> Acted<Ended> {
         self.hear_disk(now);
+        self.tell_reading(now);
         self.host.tick(now, &mut self.outputs);
         self.host.take_work();
         self.host.set_garbage(self.hull.link.garbage());
         // Before what follows from it: rank 0 hears the cause first.
-        self.tell(now, false);
+        let quiet = self.is_quiet(now);
+        if !quiet {
+            self.tell(now, false);
+        }
         let worked = self.hull.carry_out(now, &mut self.outputs);
         let end = if self.part.is_some() { None } else { self.end.come(now, self.told_to_leave, &mut self.hull.log) };
-        let due = self.host.deadline().min(self.host.report_deadline()).min(self.end.deadline());
+        let report = if quiet { self.quiet_until } else { self.host.report_deadline() };
+        let due = self.host.deadline().min(report).min(self.end.deadline());
         let expecting = self.host.server().is_some_and(|server| server.queued() > 0);
         Acted { worked, expecting, due, end }
     }
@@ -115,15 +150,5 @@ impl<'a, T: Transport + 'a> Node<'a> for ServerRank<'a, T> {
             self.hull.link.play(&part);
             true
         })
-    }
-}
-
-/// A server's host as rank 0's first word describes it.
-#[must_use]
-pub fn host(rank: Rank, incarnation: Incarnation, setup: Setup, had: Option<Recovered>) -> ServerHost {
-    let pid = std::process::id();
-    match had {
-        Some(had) => ServerHost::with_disk(rank, incarnation, pid, setup, had),
-        None => ServerHost::new(rank, incarnation, pid, setup),
     }
 }

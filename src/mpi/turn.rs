@@ -15,7 +15,7 @@ use super::pace::{Awaited, Pace};
 use super::transport::{Packet, Transport};
 use super::turns::Turns;
 use crate::core::node::Outputs;
-use crate::core::protocol::{Rank, Time};
+use crate::core::protocol::{DiskStatus, Rank, Time};
 use crate::disk::{DiskNews, Scribe};
 use std::time::Duration;
 
@@ -53,6 +53,11 @@ impl<'a, T: Transport> Hull<'a, T> {
     /// What the disk has to say next.
     pub fn disk_news(&self) -> Option<DiskNews> {
         self.disk.as_ref()?.news()
+    }
+
+    /// What is on this rank's disk.
+    pub fn disk_status(&self) -> Option<DiskStatus> {
+        self.disk.as_ref().map(Scribe::status)
     }
 
     /// Carries out what a host wants done. True when more than chores of the background has left: whoever asks will be

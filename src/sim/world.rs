@@ -407,10 +407,10 @@ impl World {
         } else {
             self.with_front(to, Work::default(), |front, now, out| result = front.control(now, control, out));
         }
-        if result.is_ok() && *control == Control::Crash {
+        if result.is_ok() && matches!(control, Control::Crash | Control::Wipe) {
             self.network.die(to, self.now);
         }
-        if result.is_ok() && matches!(control, Control::Resume | Control::Crash) {
+        if result.is_ok() && matches!(control, Control::Resume | Control::Crash | Control::Wipe) {
             self.wake(to);
         }
         self.after_step();

@@ -39,7 +39,7 @@ fn tell(args: &LogArgs, out: &mut dyn Write) -> io::Result<bool> {
 }
 
 fn verify(log: &Path, boot: u64, out: &mut dyn Write) -> io::Result<bool> {
-    match folder::read(log, None, boot) {
+    match folder::read(log, None, boot, &mut |_, _| {}) {
         Ok((_, Ending { end: None, .. })) => writeln!(out, "{}: empty", log.display())?,
         Ok((had, Ending { end: Some(end), .. })) => {
             let (op, commit, digest) = (had.op(), had.store.op(), had.store.digest());

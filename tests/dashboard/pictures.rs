@@ -9,7 +9,8 @@ use ratatui::style::{Color, Modifier, Style};
 use std::fmt::Write;
 use understudy::cluster::{LiveVerdict, Sight};
 use understudy::core::load::{Report, Workload};
-use understudy::core::protocol::{Role, ServerStatus};
+use understudy::core::protocol::{DiskStatus, Role, ServerStatus};
+use understudy::core::store::OpNumber;
 use understudy::ui::commands::help::help;
 use understudy::ui::dashboard::ThemeName;
 use understudy::ui::dashboard::model::page::Page;
@@ -255,6 +256,34 @@ fn garbage_from_a_peer_is_shown_on_the_card() {
     let status = ServerStatus { garbage: 3, ..status(Role::Backup, 1, 0, 0) };
     scene.be(2, status);
     assert!(shows(&scene, 80, 24) && shows(&scene, 100, 30));
+}
+
+#[test]
+fn the_disk_is_on_the_card() {
+    let disk = |written, synced| {
+        Some(DiskStatus {
+            written: OpNumber(written),
+            synced: OpNumber(synced),
+            bytes: 64_200_000,
+            ..DiskStatus::default()
+        })
+    };
+    let mut scene = Scene::written(2);
+    let of = |role, written, synced| ServerStatus { disk: disk(written, synced), ..status(role, 1, 42, 6) };
+    scene.be(1, of(Role::Primary, 42, 40));
+    scene.be(2, of(Role::Backup, 1_000_000, 999_000));
+    check("the_disk_is_on_the_card", &scene);
+    let down = |disk: Option<DiskStatus>| {
+        let mut scene = Scene::written(2);
+        scene.be(2, ServerStatus { disk, ..status(Role::Down, 1, 0, 0) });
+        grids(&draw(&scene, &dark(), 80, 24))
+    };
+    assert!(down(disk(42, 42)).contains("its disk has op 42"));
+    assert!(down(disk(0, 0)).contains("its disk is empty"));
+    assert!(down(disk(42, 42).map(|disk| DiskStatus { failed: true, ..disk })).contains("its disk has failed"));
+    let reads = down(disk(0, 0).map(|disk| DiskStatus { reading: Some((16_000_000, disk.bytes)), ..disk }));
+    assert!(reads.contains("reads its disk: 25%") && reads.contains("of 64 MB"), "{reads}");
+    assert!(down(None).contains("its memory is lost"));
 }
 
 #[test]

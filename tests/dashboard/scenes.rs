@@ -99,6 +99,7 @@ pub fn status(role: Role, view: u64, op: u64, keys: u64) -> ServerStatus {
         back_in: None,
         failure_rate: 0.2,
         garbage: 0,
+        disk: None,
     }
 }
 

@@ -7,14 +7,20 @@ use understudy::core::disk::{Fsync, file_name};
 use understudy::disk::{Cabinet, LogFound};
 
 /// A folder that is removed when dropped.
-struct Folder(PathBuf);
+pub struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("understudy-cabinet-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("a folder can be made");
         Self(path)
+    }
+
+    /// The files of the log.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let paths = fs::read_dir(&self.0).expect("it is there").map(|entry| entry.expect("it can be read").path());
+        paths.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-")))
     }
 
     fn open(&self) -> (Cabinet, LogFound) {

@@ -1,8 +1,12 @@
 //! Servers with disks: what they write down, and how one that comes back is sent what it misses.
 
 use super::*;
+use understudy::core::disk::Fsync;
+use understudy::core::fault::{Control, ControlError};
+use understudy::core::node::Setup;
 use understudy::core::protocol::Recovered;
 use understudy::core::protocol::message::{Offer, Shelf, SnapshotPart};
+use understudy::sim::World;
 
 /// A server with a disk.
 struct Drive {
@@ -168,4 +172,67 @@ fn a_view_that_no_disk_knows_of_was_never_led_and_the_servers_start_over() {
     assert_eq!(metadata.view(), None);
     let waiting = metadata.waits_for_disks().expect("for the operator").to_string();
     assert!(waiting.starts_with("server 1, 2 has nothing on its disk"), "{waiting}");
+}
+
+/// A cluster in the simulator whose servers have disks, and which has one key.
+fn world_with_disks() -> World {
+    let setup = Setup {
+        config: Config::new(2),
+        seed: 1,
+        failure_rate: 0.0,
+        recover_after: Some(Duration::from_millis(100)),
+        observe: false,
+    };
+    let mut world = World::new(setup);
+    world.add_disks(Fsync::EverySecond);
+    world.submit(METADATA, put("v"));
+    world.run_for(Duration::from_secs(5));
+    world
+}
+
+#[test]
+fn a_wiped_server_is_sent_everything() {
+    let mut world = world_with_disks();
+    let (one, two) = (Rank(1), Rank(2));
+    world.control(one, &Control::Wipe).expect("it has a disk");
+    assert_eq!((world.role(one), world.control(one, &Control::Recover)), (Role::Down, Ok(())));
+    let reads = world.control(one, &Control::Wipe);
+    assert!(matches!(reads, Ok(()) | Err(ControlError::ReadsDisk(Rank(1)))), "{reads:?}");
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.holders(), [one, two]);
+    let digest = |rank: Rank| world.servers()[&rank].server().map(|server| server.store().full_digest());
+    assert_eq!(digest(one), digest(two));
+    assert!(world.servers()[&one].incarnation() > Incarnation(1));
+    // Of a crashed one the disk is still there to be taken.
+    world.control(two, &Control::Crash).expect("it lives");
+    world.control(two, &Control::Wipe).expect("its disk lives");
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.holders(), [one, two]);
+    assert_eq!(world.violation(), None);
+}
+
+#[test]
+fn when_all_are_wiped_nobody_pretends() {
+    let mut world = world_with_disks();
+    for rank in [Rank(1), Rank(2)] {
+        world.control(rank, &Control::Wipe).expect("it has a disk");
+    }
+    world.run_for(Duration::from_secs(10));
+    assert!(world.holders().is_empty());
+    let metadata = world.front(METADATA).metadata().expect("there is one");
+    let why = metadata.waits_for_disks().expect("it waits").to_string();
+    assert!(why.contains("server 1, 2 has nothing on its disk"), "{why}");
+    world.control(METADATA, &Control::Reset).expect("it may");
+    world.run_for(Duration::from_secs(5));
+    assert_eq!((world.holders().len(), world.violation()), (2, None));
+}
+
+#[test]
+fn who_has_no_disk_cannot_be_wiped() {
+    let setup = Setup { config: Config::new(1), seed: 1, failure_rate: 0.0, recover_after: None, observe: false };
+    let mut world = World::new(setup);
+    let refused = world.control(Rank(1), &Control::Wipe);
+    assert_eq!(refused, Err(ControlError::NoDisk(Rank(1))));
+    let why = ControlError::NoDisk(Rank(1)).to_string();
+    assert!(why.contains("server 1 has no disk: CRASH 1 takes its memory"), "{why}");
 }

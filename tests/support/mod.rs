@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test program uses its own part")]
 
+pub mod data;
 pub mod film;
 pub mod hosts;
 pub mod job;

@@ -23,6 +23,8 @@ pub struct RankLine {
     pub role: String,
     /// For servers.
     pub server: Option<ServerPart>,
+    /// For servers with a disk.
+    pub disk: Option<DiskPart>,
     /// How long the turns of its loop take.
     pub turns: Option<TurnPart>,
     /// The silence after which it suspects its peers, in milliseconds.
@@ -35,6 +37,15 @@ pub struct ServerPart {
     pub keys: u64,
     pub op: u64,
     pub incarnation: u64,
+}
+
+/// The part of the line about the disk: the newest writes that were written and synced, and the bytes of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskPart {
+    pub written: u64,
+    pub synced: u64,
+    pub bytes: u64,
+    pub failed: bool,
 }
 
 /// The part of the line about turns: the longest of the last seconds, and what all but a hundredth of them took, in
@@ -79,6 +90,10 @@ impl Status {
         self.rank(rank).server.unwrap_or_else(|| panic!("rank {rank} is no server:\n{self}"))
     }
 
+    pub fn disk(&self, rank: u32) -> DiskPart {
+        self.rank(rank).disk.unwrap_or_else(|| panic!("rank {rank} has no disk:\n{self}"))
+    }
+
     pub fn pid(&self, rank: u32) -> i32 {
         self.rank(rank).pid
     }
@@ -119,6 +134,10 @@ impl fmt::Display for Status {
             write!(f, "\nrank {} pid {} role {}", line.rank, line.pid, line.role)?;
             if let Some(ServerPart { keys, op, incarnation }) = line.server {
                 write!(f, " keys {keys} op {op} incarnation {incarnation}")?;
+            }
+            if let Some(DiskPart { written, synced, bytes, failed }) = line.disk {
+                write!(f, " disk-written {written} disk-synced {synced} disk-bytes {bytes}")?;
+                f.write_str(if failed { " disk-failed" } else { "" })?;
             }
             if let Some(TurnPart { max, p99 }) = line.turns {
                 write!(f, " turn-max-ms {max} turn-p99-ms {p99}")?;
@@ -163,6 +182,18 @@ fn read_rank(line: &str) -> Option<RankLine> {
         }
         words => (words, None),
     };
+    let (words, failed) = match words {
+        [words @ .., "disk-failed"] => (words, true),
+        words => (words, false),
+    };
+    let (words, disk) = match words {
+        [words @ .., "disk-written", written, "disk-synced", synced, "disk-bytes", bytes] => {
+            let [written, synced, bytes] = [written, synced, bytes].map(|number| number.parse().ok());
+            (words, Some(DiskPart { written: written?, synced: synced?, bytes: bytes?, failed }))
+        }
+        _ if failed => return None,
+        words => (words, None),
+    };
     let ["rank", rank, "pid", pid, "role", role, server @ ..] = words else { return None };
     let server = match server {
         [] => None,
@@ -176,6 +207,7 @@ fn read_rank(line: &str) -> Option<RankLine> {
         pid: pid.parse().ok()?,
         role: (*role).to_owned(),
         server,
+        disk,
         turns,
         silence_ms,
     })

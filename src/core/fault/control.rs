@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Control {
     /// Lose your memory and fall silent.
     Crash,
+    /// The same, and lose your disk as well.
+    Wipe,
     /// As primary: crash at this point of the next request.
     Arm { point: CrashPoint },
     /// Start again now, empty.

@@ -15,6 +15,10 @@ pub enum ControlError {
     NotDown(Rank),
     /// The disk of this server took something and could not keep it: what is on it is in doubt while the process lives.
     DiskFailed(Rank),
+    /// This server is to lose its disk, and has none.
+    NoDisk(Rank),
+    /// What is on the disk of this server is not known yet.
+    ReadsDisk(Rank),
     /// This server was stopped before.
     AlreadyPaused(Rank),
     /// This server is to go on, and was not stopped.
@@ -38,8 +42,13 @@ impl fmt::Display for ControlError {
             Self::AlreadyDown(rank) => write!(f, "server {rank} is already down"),
             Self::NotDown(rank) => write!(f, "server {rank} is not down"),
             Self::DiskFailed(rank) => {
-                write!(f, "the disk of server {rank} has failed: KILL it, and a new process may try")
+                write!(f, "the disk of server {rank} has failed: KILL {rank}, and a new process may try")
             }
+            Self::NoDisk(rank) => write!(
+                f,
+                "server {rank} has no disk: CRASH {rank} takes its memory; --data DIR gives every server a disk"
+            ),
+            Self::ReadsDisk(rank) => write!(f, "server {rank} is reading its disk: try again in a moment"),
             Self::AlreadyPaused(rank) => write!(f, "server {rank} is already paused"),
             Self::NotPaused(rank) => write!(f, "server {rank} is not paused"),
             Self::ServesNobody(rank) => {

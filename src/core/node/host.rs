@@ -153,6 +153,13 @@ impl ServerHost {
         host
     }
 
+    /// The same with a disk that is still being read: the server is down until [`ServerHost::recovered`].
+    #[must_use]
+    pub fn reading_disk(rank: Rank, incarnation: Incarnation, pid: u32, setup: Setup) -> Self {
+        let disk = Some(HostDisk { written: 0, state: DiskState::Reading });
+        Self { server: None, disk, ..Self::new(rank, incarnation, pid, setup) }
+    }
+
     /// A life that is later than any that its disk knows of.
     fn later_life(&self, had: &Recovered) -> Incarnation {
         let holder = had.holder.as_ref().map(|(member, _)| *member);
@@ -176,20 +183,35 @@ impl ServerHost {
             self.outbox.tell(Event::LogDamaged { what });
             Recovered::default()
         });
-        let op = had.op();
+        let (op, is_first) = (had.op(), had.member.is_none());
         self.incarnation = self.later_life(&had);
         self.start(Some(had));
-        self.outbox.tell(Event::Restarted { incarnation: self.incarnation, op });
+        if !is_first {
+            self.outbox.tell(Event::Restarted { incarnation: self.incarnation, op });
+        }
         self.outlet.drain(now, &mut self.outbox, out);
     }
 
-    /// The disk has failed. What it says from now on cannot be believed, so this server is over.
+    /// The disk has failed, or is not to be used: why. What it says from now on cannot be believed, so this server is
+    /// over.
     pub fn disk_failed(&mut self, now: Time, why: String, out: &mut Outputs) {
         self.disk.iter_mut().for_each(|disk| disk.state = DiskState::Failed);
         self.outbox.tell(Event::DiskFailed { what: why });
         self.crash(now, CrashCause::Command, None, out);
         self.down_until = None;
         self.outlet.drain(now, &mut self.outbox, out);
+    }
+
+    /// So much of the log was read so far, in bytes.
+    pub fn note_reading(&mut self, now: Time, read: u64, bytes: u64, out: &mut Outputs) {
+        self.outbox.tell(Event::ReadsDisk { read, bytes });
+        self.outlet.drain(now, &mut self.outbox, out);
+    }
+
+    /// True while its disk is being read.
+    #[must_use]
+    pub fn is_reading_disk(&self) -> bool {
+        self.disk.is_some_and(|disk| disk.state == DiskState::Reading)
     }
 
     /// True when its disk has failed: only a new process may use it again.
@@ -372,6 +394,7 @@ impl ServerHost {
         match control {
             Control::Crash if self.server.is_none() => return Err(ControlError::AlreadyDown(rank)),
             Control::Crash => self.crash(now, CrashCause::Command, None, out),
+            Control::Wipe => self.wipe(now, out)?,
             Control::Arm { point } => match &mut self.server {
                 Some(server) if server.role() == Role::Primary => {
                     server.arm(Doom { point: *point, drawn: 0.0 });
@@ -438,6 +461,23 @@ impl ServerHost {
         if self.setup.recover_after == Some(Duration::ZERO) {
             self.recover(now, out);
         }
+    }
+
+    /// Memory and disk are lost. What was on the disk counts no more from the moment the disk knows of that.
+    fn wipe(&mut self, now: Time, out: &mut Outputs) -> Result<(), ControlError> {
+        let rank = self.rank;
+        let next = self.server.as_ref().map(|server| server.member().incarnation.next());
+        let member = Member { rank, incarnation: next.unwrap_or(self.incarnation) };
+        let disk = self.disk.as_mut().ok_or(ControlError::NoDisk(rank))?;
+        match disk.state {
+            DiskState::Ready => {}
+            DiskState::Reading => return Err(ControlError::ReadsDisk(rank)),
+            DiskState::Failed => return Err(ControlError::DiskFailed(rank)),
+        }
+        disk.written += 1;
+        out.disk.push(DiskOrder::Write(Record::Forgot { member }));
+        self.crash(now, CrashCause::Command, None, out);
+        Ok(())
     }
 
     fn recover(&mut self, now: Time, out: &mut Outputs) {
@@ -515,6 +555,7 @@ impl ServerHost {
             back_in: self.down_until.filter(|_| server.is_none()).map(|until| until.since(now)),
             failure_rate: self.dice.rate,
             garbage: self.garbage,
+            disk: None,
         }
     }
 }

@@ -127,8 +127,10 @@ pub enum Event {
     Restarted { incarnation: Incarnation, op: OpNumber },
     /// What was on a server's disk counts for nothing, for it is damaged: what, and where.
     LogDamaged { what: String },
-    /// A disk has failed, and with it its server ends.
+    /// A disk has failed, or is not to be used, and with it its server ends.
     DiskFailed { what: String },
+    /// A server is reading its disk, which takes a while: so much of so many bytes.
+    ReadsDisk { read: u64, bytes: u64 },
     /// A client got no answer in time.
     GaveUp { client: ClientId, seq: Seq },
     /// Anything an operator did, in words.
@@ -150,7 +152,8 @@ impl fmt::Display for Event {
             Self::Serving { view, op } => write!(f, "serves view {view} from op {op}"),
             Self::TransferStarted { to, keys } => write!(f, "sends {keys} key{} to server {}", plural(*keys), to.rank),
             Self::CatchUpStarted { to, op, missing } => {
-                write!(f, "server {} has all up to op {op} on its disk, {missing} writes missing", to.rank)
+                let writes = format!("{missing} write{}", plural(*missing));
+                write!(f, "server {} has all up to op {op} on its disk, {writes} missing", to.rank)
             }
             Self::TransferDone { to, keys, op } => {
                 write!(f, "server {} has the state: {keys} key{}, op {op}", to.rank, plural(*keys))
@@ -177,7 +180,10 @@ impl fmt::Display for Event {
             }
             Self::GaveUp { client, seq } => write!(f, "client {client} gave up on request {seq}: outcome unknown"),
             Self::LogDamaged { what } => write!(f, "the log is damaged: {what}"),
-            Self::DiskFailed { what } => write!(f, "the disk has failed: {what}"),
+            Self::DiskFailed { what } => write!(f, "its disk cannot be used: {what}"),
+            Self::ReadsDisk { read, bytes } => {
+                write!(f, "reads its disk: {} of {} MB", read / 1_000_000, bytes.div_ceil(1_000_000))
+            }
             Self::Operator { what } => f.write_str(what),
         }
     }

@@ -89,7 +89,7 @@ pub use history::History;
 pub use kind::MessageKind;
 pub use message::{Message, Reason, Request, SnapshotPart};
 pub use metadata::{Metadata, ViewRecord};
-pub use observation::{Flight, KeyView, Observation, Receipt, ServerStatus, TurnTimes};
+pub use observation::{DiskStatus, Flight, KeyView, Observation, Receipt, ServerStatus, TurnTimes};
 pub use returning::Waiting;
 pub use rules::{NoSuchRule, Rule, Rules};
 pub use server::{Server, SwapError};

@@ -102,6 +102,23 @@ pub struct ServerStatus {
     pub failure_rate: f64,
     /// Frames from peers that could not be understood and were dropped.
     pub garbage: u64,
+    /// Its disk, if it has one.
+    pub disk: Option<DiskStatus>,
+}
+
+/// What a server has on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// The newest write that was written to it: who kills the process does not take it away.
+    pub written: OpNumber,
+    /// The newest write that was synced: a power cut does not take it away.
+    pub synced: OpNumber,
+    /// How large its files are, in bytes.
+    pub bytes: u64,
+    /// It has failed, and is not used any more.
+    pub failed: bool,
+    /// It is being read: so many bytes so far, of so many.
+    pub reading: Option<(u64, u64)>,
 }
 
 /// One message that was sent.

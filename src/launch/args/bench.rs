@@ -77,6 +77,8 @@ pub enum BenchPart {
     Idle,
     /// The door beside Redis with a replica, if redis-server and redis-benchmark are installed.
     Door,
+    /// What `--data` costs with each policy of `--fsync`, beside no disk, plain writing and syncing, and Redis.
+    Disk,
 }
 
 impl BenchArgs {
@@ -89,7 +91,7 @@ impl BenchArgs {
 
 impl BenchPart {
     /// In the order in which they are measured.
-    pub const ALL: [BenchPart; 9] = [
+    pub const ALL: [BenchPart; 10] = [
         Self::Speed,
         Self::Sizes,
         Self::Servers,
@@ -98,6 +100,7 @@ impl BenchPart {
         Self::Failover,
         Self::Idle,
         Self::Door,
+        Self::Disk,
         Self::Calm,
     ];
 

@@ -147,6 +147,10 @@ pub struct Args {
     #[arg(long, hide = true, value_name = "RANK/RANKS", value_parser = place)]
     pub replaces: Option<RankPlace>,
 
+    /// For tests: with --data, disks fail as a file in their folder says.
+    #[arg(long, hide = true, requires = "data")]
+    pub brittle_disks: bool,
+
     /// Something other than the console.
     #[command(subcommand)]
     pub tool: Option<Tool>,

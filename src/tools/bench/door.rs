@@ -28,9 +28,9 @@ const QUICK_SECONDS: f64 = 0.05;
 const VALUE: &str = "0123456789012345678901234567890123456789012345678901234567890123";
 
 /// A program that ends when this goes.
-struct Contestant {
+pub(super) struct Contestant {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Drop for Contestant {
@@ -46,9 +46,9 @@ impl Drop for Contestant {
 /// When Redis' programs are not installed, or one of both does not start.
 pub fn measure(servers: u32, seconds: f64, quick: bool, row: &mut dyn FnMut(BenchRow)) -> Result<(), String> {
     let seconds = if quick { QUICK_SECONDS } else { seconds / 2.0 };
-    let redis = redis(None)?;
-    let replica = redis_replica(&redis)?;
-    let ours = door(servers)?;
+    let redis = redis(None, &[])?;
+    let replica = redis_replica(&redis, &[])?;
+    let ours = door(servers, &[])?;
     for (test, pipeline, least) in [("set", 1, 1.0), ("get", 1, 1.0), ("set", PIPELINE, 0.5), ("get", PIPELINE, 0.5)] {
         let per_second = if pipeline == 1 { PER_SECOND } else { PER_SECOND_PIPELINED };
         let requests = (per_second * seconds / ROUNDS as f64).max(500.0);
@@ -93,7 +93,7 @@ fn room(keys: usize, row: &mut dyn FnMut(BenchRow)) -> Result<(), String> {
     let strings: Fill = |out, at| out.push_str(&format!("SET string:{at} value:{at}\r\n"));
     let hashes: Fill = |out, at| out.push_str(&format!("HSET hash:{at} name ann{at} city bonn age 42\r\n"));
     for (name, what, fill_in) in [("string", "strings", strings), ("hash", "hashes of 3 fields", hashes)] {
-        let (ours, redis) = (door(2)?, redis(None)?);
+        let (ours, redis) = (door(2, &[])?, redis(None, &[])?);
         let primary = primary_of(ours.port)?;
         let mut bytes = [0.0; 2];
         for (at, (port, pid)) in [(ours.port, primary), (redis.port, redis.child.id())].into_iter().enumerate() {
@@ -147,7 +147,7 @@ fn primary_of(port: u16) -> Result<u32, String> {
 }
 
 /// The middle figures of two that are measured in turns.
-fn in_turns(
+pub(super) fn in_turns(
     one: impl Fn() -> Result<f64, String>,
     other: impl Fn() -> Result<f64, String>,
 ) -> Result<(f64, f64), String> {
@@ -177,7 +177,7 @@ fn redis_benchmark(port: u16, test: &str, pipeline: u32, requests: f64) -> Resul
 }
 
 /// Microseconds of a request, one after the other.
-fn one_by_one(port: u16, request: &str, each: Duration) -> Result<f64, String> {
+pub(super) fn one_by_one(port: u16, request: &str, each: Duration) -> Result<f64, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut stream = connect(port).map_err(text)?;
     let mut samples = Samples::default();
@@ -199,7 +199,7 @@ fn one_by_one(port: u16, request: &str, each: Duration) -> Result<f64, String> {
     Ok(samples.quantile_us(0.5))
 }
 
-fn connect(port: u16) -> std::io::Result<TcpStream> {
+pub(super) fn connect(port: u16) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -208,7 +208,8 @@ fn connect(port: u16) -> std::io::Result<TcpStream> {
 
 // ---- the two -----------------------------------------------------------------------------------
 
-fn redis(primary: Option<u16>) -> Result<Contestant, String> {
+/// `options`: further ones; the last of a kind counts.
+pub(super) fn redis(primary: Option<u16>, options: &[&str]) -> Result<Contestant, String> {
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(|error| error.to_string())?;
     let mut command = Command::new("redis-server");
@@ -216,6 +217,7 @@ fn redis(primary: Option<u16>) -> Result<Contestant, String> {
     // A replica that loads what it is sent from a file would leave that file here.
     command.args(["--repl-diskless-sync", "yes", "--repl-diskless-load", "swapdb", "--repl-diskless-sync-delay", "0"]);
     command.arg("--dir").arg(std::env::temp_dir());
+    command.args(options);
     if let Some(primary) = primary {
         command.args(["--replicaof", "127.0.0.1", &primary.to_string()]);
     }
@@ -227,8 +229,8 @@ fn redis(primary: Option<u16>) -> Result<Contestant, String> {
 }
 
 /// A replica that has everything.
-fn redis_replica(primary: &Contestant) -> Result<Contestant, String> {
-    let replica = redis(Some(primary.port))?;
+pub(super) fn redis_replica(primary: &Contestant, options: &[&str]) -> Result<Contestant, String> {
+    let replica = redis(Some(primary.port), options)?;
     wait("redis-server's replica does not come", || {
         replication(primary.port).filter(|said| said.contains("state=online"))
     })?;
@@ -248,10 +250,11 @@ fn wait<T>(what: &str, found: impl Fn() -> Option<T>) -> Result<T, String> {
 }
 
 /// A cluster with a door, without a console.
-fn door(servers: u32) -> Result<Contestant, String> {
+pub(super) fn door(servers: u32, options: &[&str]) -> Result<Contestant, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
     let mut command = Command::new(program);
     command.args(["serve", "--door", "0", "--spares", "0", "--servers", &servers.to_string()]);
+    command.args(options);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut door = Contestant { child: child.map_err(|error| format!("no door: {error}"))?, port: 0 };
     let (said, told) = (door.child.stdout.take(), door.child.stderr.take());

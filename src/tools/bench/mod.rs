@@ -21,6 +21,7 @@
 //! | [`rank`] | rank 0's start and end |
 //! | [`idle`] | what an idle cluster costs, watched from outside |
 //! | [`door`] | the door beside Redis with a replica |
+//! | [`disk`] | a disk with each policy, beside none, plain writing, and Redis |
 //! | [`processes`] | CPU time, context switches, memory |
 //! | [`measure`] | durations, collected |
 //! | [`report`] | rows, table, bars, comparison |
@@ -39,6 +40,7 @@
 //! prompt. One client has all requests outstanding. With more ranks than cores the scheduler has a part in
 //! every figure, in the limit as well.
 
+pub mod disk;
 pub mod door;
 pub mod idle;
 pub mod measure;
@@ -191,6 +193,7 @@ impl<'a> Bench<'a> {
             let measured = match plan.part {
                 BenchPart::Idle => self.idle(plan.servers),
                 BenchPart::Door => self.door(plan.servers),
+                BenchPart::Disk => self.disk(),
                 BenchPart::Calm => {
                     let hogs = Hogs::start();
                     let measured = self.cluster(plan);
@@ -271,6 +274,13 @@ impl<'a> Bench<'a> {
     fn door(&mut self, servers: u32) -> Result<(), String> {
         let rows = &mut self.report.rows;
         door::measure(servers, self.wanted.seconds, self.wanted.quick, &mut |row| rows.push(row))
+    }
+
+    fn disk(&mut self) -> Result<(), String> {
+        let rows = &mut self.report.rows;
+        let notes = disk::measure(&self.wanted, self.args.data.as_deref(), &mut |row| rows.push(row))?;
+        self.report.notes.extend(notes);
+        Ok(())
     }
 
     fn sum_up_failovers(&mut self) {

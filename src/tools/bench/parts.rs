@@ -54,7 +54,9 @@ pub fn measure<T: Transport>(front: &mut Front<'_, T>, wanted: &BenchArgs) -> Re
         BenchPart::Failover => dead.push(failover(front, wanted)?),
         BenchPart::Calm => calm(front, wanted),
         BenchPart::Bulk => bulk(front, wanted)?,
-        BenchPart::Idle | BenchPart::Door => return Err("this is not measured from within".to_owned()),
+        BenchPart::Idle | BenchPart::Door | BenchPart::Disk => {
+            return Err("this is not measured from within".to_owned());
+        }
     }
     if front.failed > 0 {
         say(&ReportLine::Note(format!("{}: {} requests were refused or never answered", part.word(), front.failed)));

@@ -58,6 +58,8 @@ pub enum Action {
     As(Rank, Command),
     /// A server loses its memory.
     Crash(Who),
+    /// A server loses its memory and its disk.
+    Wipe(Who),
     /// The primary crashes at this point of the next request.
     CrashAt(Who, CrashPoint),
     /// A server's process is killed.

@@ -86,6 +86,7 @@ fn help_command(spec: &CommandSpec) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::markdown_tables;
     use super::*;
 
     #[test]
@@ -97,5 +98,21 @@ mod tests {
         assert!(help(Some("break")).expect("a group").contains("CUT a b [oneway]"));
         assert!(help(Some("f5")).expect("a key").contains("Ctrl-X"));
         assert_eq!(help(Some("gett")), Err("no command 'gett': did you mean GET? HELP lists all commands".to_owned()));
+    }
+
+    #[test]
+    fn every_name_is_there_once() {
+        let mut names: Vec<_> = COMMANDS.iter().flat_map(CommandSpec::names).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn the_tables_of_the_readme_hold_every_command() {
+        let tables = markdown_tables();
+        assert!(COMMANDS.iter().all(|spec| tables.contains(&format!("| `{}`", spec.usage()))), "{tables}");
+        assert!(tables.contains("| `QUIT` (`EXIT`) |"));
     }
 }

@@ -55,7 +55,7 @@ pub static KEYS: &[KeySpec] = &[
         chord: 'r',
         label: "recover",
         brief: "start",
-        help: "starts all crashed servers again, empty",
+        help: "starts all crashed servers again, empty or with their disks",
         action: Action::Recover(None),
     },
     KeySpec {

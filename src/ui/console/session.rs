@@ -8,7 +8,8 @@
 //!
 //! Two crashes within a few seconds lose everything, and a key is pressed quickly. So a key that would take the only
 //! copy of the data says so, and must be pressed again ([`ConsoleSession::press`]). A command that is typed does as it
-//! is told, and its answer says what was lost.
+//! is told, and its answer says what was lost. Where servers have disks, a crash loses nothing, and needs no second
+//! press; but a `RESET` takes all disks at once, and a person is asked again ([`Resolved::Screen`]); a script is not.
 //!
 //! # Who is meant
 //!
@@ -17,11 +18,11 @@
 
 use super::answer::Answer;
 use super::knowledge::{Knowledge, Picture};
-use crate::cluster::{ClusterStatus, Desk, Post, Standing};
+use crate::cluster::{ClusterStatus, Desk, Post, RankStatus, Standing};
 use crate::core::fault::{Control, Meddling};
 use crate::core::load::{LoadOrder, Report};
-use crate::core::protocol::{CrashPoint, METADATA, Member, Rank, Rule, Rules, Time, plural};
-use crate::core::store::Command;
+use crate::core::protocol::{CrashPoint, DiskStatus, METADATA, Member, Rank, Rule, Rules, Time, plural};
+use crate::core::store::{Command, OpNumber};
 use crate::ui::commands::action::{Action, LoadWish, Who};
 use crate::ui::commands::help::help;
 use crate::ui::commands::keys::KeySpec;
@@ -37,6 +38,8 @@ use std::time::{Duration, Instant};
 pub const FAILURE_RATE_DEFAULT: f64 = 0.2;
 /// A key that takes the only copy of the data must be pressed again within this long.
 pub const SECOND_PRESS_MAX: Duration = Duration::from_secs(3);
+/// A `RESET` that takes disks must be typed again within this long.
+pub const SECOND_RESET_MAX: Duration = Duration::from_secs(20);
 /// A `SLEEP` looks this often whether it was interrupted.
 const SLEEP_STEP: Duration = Duration::from_millis(20);
 
@@ -100,6 +103,8 @@ struct Memory {
     rate_before: Option<f64>,
     /// The key that would take the only copy of the data, whose that is, and when it was pressed.
     warned: Option<(u8, Rank, Instant)>,
+    /// When a `RESET` was typed that would take the disks.
+    reset_asked: Option<Instant>,
 }
 
 /// The only copy of the data.
@@ -209,7 +214,8 @@ impl ConsoleSession {
             Action::Crash(who) | Action::Kill(who) => self.server(*who, &self.picture()).ok(),
             _ => None,
         };
-        let copy = target.and_then(|(rank, _)| last_copy(&self.desk.status(), rank));
+        let status = self.desk.status();
+        let copy = target.filter(|_| !status.has_disks).and_then(|(rank, _)| last_copy(&status, rank));
         let warned = self.remembered(|memory| memory.warned.take());
         let Some(copy) = copy else { return self.perform(&key.action) };
         let is_second = warned.is_some_and(|(function, rank, at)| {
@@ -235,6 +241,7 @@ impl ConsoleSession {
             Action::Data(command) => self.execute(command.clone()),
             Action::As(client, command) => self.execute_as(*client, command.clone()),
             Action::Crash(who) => self.crash(*who).into(),
+            Action::Wipe(who) => self.wipe(*who).into(),
             Action::CrashAt(who, point) => self.crash_at(*who, *point).into(),
             Action::Kill(who) => self.kill(*who).into(),
             Action::Pause(who) => self.pause(*who).into(),
@@ -329,9 +336,19 @@ impl ConsoleSession {
         if standing.is_down() {
             return Err(format!("server {rank} is already {}: RECOVER {rank} brings it back", in_words(standing)));
         }
-        let copy = last_copy(&self.desk.status(), rank);
+        let status = self.desk.status();
         self.desk.control(rank, Control::Crash)?;
-        Ok(self.lost(copy))
+        Ok(self.lost(&status, rank))
+    }
+
+    /// Of one that is down already the disk is taken.
+    fn wipe(&self, who: Who) -> Result<Option<String>, String> {
+        let (rank, _) = self.server(who, &self.picture())?;
+        let status = self.desk.status();
+        self.order(rank, Control::Wipe, &format!("server {rank} loses its memory and its disk"))?;
+        Ok(is_last_disk(&status, rank).then(|| {
+            self.told(format!("server {rank} had the only copy of the data, and it is gone: RESET starts over empty"))
+        }))
     }
 
     /// Nothing happens until a request comes.
@@ -347,11 +364,18 @@ impl ConsoleSession {
     }
 
     /// What was lost with the only copy, also for the events.
-    fn lost(&self, copy: Option<LastCopy>) -> Option<String> {
-        let copy = copy?;
-        let what = format!("server {} had {copy}, and it is gone: RESET starts over empty", copy.rank);
+    fn lost(&self, before: &ClusterStatus, rank: Rank) -> Option<String> {
+        let copy = last_copy(before, rank)?;
+        Some(self.told(match before.has_disks {
+            false => format!("server {rank} had {copy}, and it is gone: RESET starts over empty"),
+            true => format!("server {rank} had {copy} in its memory: it comes back from the disk"),
+        }))
+    }
+
+    /// An answer that stands among the events as well.
+    fn told(&self, what: String) -> String {
         self.desk.note(what.clone());
-        Some(what)
+        what
     }
 
     fn kill(&self, who: Who) -> Result<Option<String>, String> {
@@ -362,9 +386,9 @@ impl ConsoleSession {
         let kill = self.kill.as_ref().ok_or_else(|| {
             format!("KILL needs servers that are processes, which they are not here: CRASH {who} takes their memory")
         })?;
-        let copy = last_copy(&self.desk.status(), rank);
+        let status = self.desk.status();
         kill(rank)?;
-        Ok(self.lost(copy))
+        Ok(self.lost(&status, rank))
     }
 
     fn pause(&self, who: Who) -> Result<(), String> {
@@ -493,7 +517,21 @@ impl ConsoleSession {
 
     fn reset(&self, anyway: bool) -> Result<(), String> {
         let control = if anyway { Control::ResetAnyway } else { Control::Reset };
+        if self.sight == Resolved::Screen && self.desk.status().has_disks && !self.is_second_reset(Instant::now()) {
+            let seconds = SECOND_RESET_MAX.as_secs();
+            return Err(format!("RESET empties all disks, too: RESET again within {seconds} s does it"));
+        }
         self.order(METADATA, control, "reset: everybody starts over with empty stores")
+    }
+
+    /// True for the second of two that follow each other closely.
+    fn is_second_reset(&self, now: Instant) -> bool {
+        let asked = self.remembered(|memory| memory.reset_asked.replace(now));
+        let is_second = asked.is_some_and(|at| now.duration_since(at) <= SECOND_RESET_MAX);
+        if is_second {
+            self.remembered(|memory| memory.reset_asked = None);
+        }
+        is_second
     }
 
     /// The metadata server first: it knows the rules for every server that is started later.
@@ -666,6 +704,16 @@ fn last_copy(status: &ClusterStatus, rank: Rank) -> Option<LastCopy> {
     (holder.rank == rank && others.is_none()).then_some(LastCopy { rank, keys })
 }
 
+/// True when nobody else has the data, in memory or on a disk.
+fn is_last_disk(status: &ClusterStatus, rank: Rank) -> bool {
+    let has_data = |member: &Member| {
+        let on_disk = |known: &RankStatus| known.disk.is_some_and(|disk| !disk.failed && disk.written > OpNumber(0));
+        status.ranks.iter().any(|known| known.rank == member.rank && on_disk(known))
+    };
+    let mut holders = status.view.iter().flat_map(|view| view.members()).filter(|member| has_data(member));
+    holders.next().is_some_and(|holder| holder.rank == rank) && holders.next().is_none()
+}
+
 /// Which rank is meant.
 fn rank_of(who: Who, picture: &Picture) -> Result<Rank, String> {
     let down = |picture: &Picture| {
@@ -730,6 +778,10 @@ pub fn status_text(status: &ClusterStatus) -> String {
         text.push_str(&format!("\nrank {} pid {} role {}", rank.rank, rank.pid, rank.post));
         if let Post::Server { keys, op, incarnation, .. } = rank.post {
             text.push_str(&format!(" keys {keys} op {op} incarnation {incarnation}"));
+        }
+        if let Some(DiskStatus { written, synced, bytes, failed, .. }) = rank.disk {
+            text.push_str(&format!(" disk-written {written} disk-synced {synced} disk-bytes {bytes}"));
+            text.push_str(if failed { " disk-failed" } else { "" });
         }
         if let Some(turns) = rank.turns {
             let ms = |took: Duration| took.as_secs_f64() * 1e3;

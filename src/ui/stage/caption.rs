@@ -222,6 +222,7 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
         Event::CameBack { op } => {
             (Weight::Turn, format!("{server} leads with its disk, up to op {op} (recover-highest-view)"))
         }
+        Event::ReadsDisk { .. } => (Weight::State, format!("{server} {event}")),
         Event::LogDamaged { .. } => {
             (Weight::Turn, format!("the log of {server} is damaged: it takes all from the others"))
         }

@@ -1,7 +1,7 @@
 //! The stream of news in a file.
 //!
 //! ```text
-//!   understudy recording 3\n
+//!   understudy recording 4\n
 //!   length  Heading            lengths are 32 bits, little-endian; both in postcard's encoding
 //!   length  (Time, News)
 //!   length  (Time, News)  …    to the end of the file; what is cut off there is left out
@@ -22,7 +22,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 /// The first line of a recording; the number changes with the format.
-const MAGIC: &[u8] = b"understudy recording 3\n";
+const MAGIC: &[u8] = b"understudy recording 4\n";
 /// The longest piece that is read (16 MiB): longer ones are not written by this program.
 const PIECE_BYTES_MAX: usize = 16 << 20;
 /// At most so many pieces wait for the disk.

@@ -81,7 +81,11 @@ impl ServerModel {
 
         let was = self.status.as_ref().map(|s| (s.role, s.paused));
         if status.role == Role::Down {
-            if was.is_none_or(|(role, _)| role != Role::Down) && self.fell.is_none_or(|fell| now.since(fell) > LIT) {
+            let reads = status.disk.is_some_and(|disk| disk.reading.is_some());
+            if !reads
+                && was.is_none_or(|(role, _)| role != Role::Down)
+                && self.fell.is_none_or(|fell| now.since(fell) > LIT)
+            {
                 self.fell = Some(now);
             }
             let back_at = status.back_in.map(|left| now + left);

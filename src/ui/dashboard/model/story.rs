@@ -53,6 +53,7 @@ pub(super) enum Sort {
     Follows(Rank),
     Joins(Rank),
     IsLeftOut(Rank),
+    Reads(Rank),
 }
 
 impl Sort {
@@ -149,6 +150,7 @@ pub(super) fn sort(rank: Rank, event: &Event) -> Option<Sort> {
         Event::Spared { .. } => Sort::Spared,
         Event::GaveUp { .. } => Sort::GaveUp,
         Event::Suspected { peer, .. } | Event::KnownDead { peer } => Sort::Suspects(rank, peer.rank),
+        Event::ReadsDisk { .. } => Sort::Reads(rank),
         Event::Forgot { .. } => Sort::Forgets(rank),
         Event::TransferStarted { to, .. } | Event::CatchUpStarted { to, .. } => Sort::Sends(rank, to.rank),
         Event::TransferDone { to, .. } => Sort::HasState(rank, to.rank),
@@ -178,6 +180,7 @@ pub fn sentence(rank: Rank, event: &Event) -> Option<(Tone, String)> {
             (Tone::State, format!("server {rank} left the view, starts empty as incarnation {incarnation}"))
         }
         Event::Crashed { .. } => (Tone::Bad, format!("server {rank} {event}")),
+        Event::ReadsDisk { .. } => (Tone::State, format!("server {rank} {event}")),
         Event::LogDamaged { .. } | Event::DiskFailed { .. } => (Tone::Bad, format!("server {rank}: {event}")),
         Event::Spared { .. } => (Tone::Doubt, event.to_string()),
         Event::Recovered { incarnation } => {

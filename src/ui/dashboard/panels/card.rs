@@ -13,7 +13,8 @@
 
 use super::{cols, gauge, paint, put, put_right, seconds};
 use crate::cluster::Standing;
-use crate::core::protocol::{Rank, ServerStatus, Time, plural};
+use crate::core::protocol::{DiskStatus, Rank, Role, ServerStatus, Time, plural};
+use crate::core::store::OpNumber;
 use crate::ui::dashboard::model::Model;
 use crate::ui::dashboard::model::server::{FLASH, ServerModel, ShownKey};
 use crate::ui::dashboard::theme::Theme;
@@ -51,6 +52,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &ServerModel
             if let Some(since) = server.out_since(now) {
                 lines.line(&format!("for {}", seconds(since)), theme.text);
             }
+            left(&mut lines, server, theme);
         }
         Standing::Joining => joining(&mut lines, server, theme),
         Standing::Paused => {
@@ -66,6 +68,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &ServerModel
         Standing::Primary | Standing::Backup => {
             progress(&mut lines, model, server, state, theme, now);
             garbage(&mut lines, server, theme);
+            disk(&mut lines, server, theme);
             keys(&mut lines, model, server, theme, now);
         }
     }
@@ -160,6 +163,13 @@ fn crack(buffer: &mut Buffer, area: Rect, theme: &Theme, style: Style) {
 }
 
 fn down(lines: &mut Lines, server: &ServerModel, theme: &Theme, now: Time) {
+    if let Some((read, bytes)) = server.status().and_then(|status| status.disk?.reading) {
+        let share = if bytes == 0 { 1.0 } else { (read as f64 / bytes as f64).min(1.0) };
+        lines.line(&format!("reads its disk: {:.0}%", share * 100.0), theme.text);
+        lines.line(&gauge(theme.glyphs.gauge, share, lines.body.width.min(40)), theme.joining);
+        lines.line(&format!("of {}", size(bytes)), theme.faint);
+        return;
+    }
     let ago = server.out_since(now).map_or("crashed".into(), |ago| format!("crashed {} ago", seconds(ago)));
     lines.line(&ago, theme.bad.add_modifier(Modifier::BOLD));
     match server.back_in(now) {
@@ -169,9 +179,55 @@ fn down(lines: &mut Lines, server: &ServerModel, theme: &Theme, now: Time) {
         }
         None => lines.line("until RECOVER", theme.text),
     }
-    if lines.free() > 1 {
-        lines.line("its memory is lost", theme.faint);
+    left(lines, server, theme);
+}
+
+/// What it still has.
+fn left(lines: &mut Lines, server: &ServerModel, theme: &Theme) {
+    if lines.free() < 2 {
+        return;
     }
+    let down = server.status().is_some_and(|status| status.role == Role::Down);
+    match server.status().and_then(|status| status.disk) {
+        Some(disk) if disk.failed => lines.line("its disk has failed", theme.bad),
+        Some(disk) if disk.written == OpNumber(0) => lines.line("its disk is empty", theme.faint),
+        Some(disk) => lines.line(&format!("its disk has op {}", disk.written), theme.faint),
+        None if down => lines.line("its memory is lost", theme.faint),
+        None => {}
+    }
+}
+
+/// How far its disk is: the newest write that was written, and synced, and how large the files are.
+fn disk(lines: &mut Lines, server: &ServerModel, theme: &Theme) {
+    let Some(DiskStatus { written, synced, bytes, .. }) = server.status().and_then(|status| status.disk) else {
+        return;
+    };
+    // In small cards the keys need the rows.
+    if lines.body.height < DISK_ROWS_MIN {
+        return;
+    }
+    let size = size(bytes);
+    let long = format!("disk op {written}  synced {synced}  {size}");
+    let shorter = [format!("disk {written}/{synced}  {size}"), format!("disk {written}/{synced}")];
+    let fits = |text: &&String| cols(text) <= lines.body.width;
+    let text = [&long].into_iter().chain(&shorter).find(fits).unwrap_or(&shorter[1]);
+    lines.line(text, theme.faint);
+}
+
+/// A card with fewer rows for its body has none for the disk.
+const DISK_ROWS_MIN: u16 = 5;
+
+/// In bytes, or thousands of them.
+fn size(bytes: u64) -> String {
+    let units = ["B", "kB", "MB", "GB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 999.5 && unit + 1 < units.len() {
+        size /= 1e3;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && size < 9.95);
+    format!("{size:.digits$} {}", units[unit])
 }
 
 /// It has not heard of the newest view, and is wrong about its role.
@@ -307,5 +363,17 @@ fn value(key: &ShownKey, now: Time) -> String {
     match key.view.value_bytes {
         bytes if bytes > value.len() as u64 => format!("{left}({bytes} bytes) {text}"),
         _ => format!("{left}{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        let sizes = [0, 999, 1_000, 9_940, 9_960, 16_777_216, 999_499_999, 999_500_000, u64::MAX].map(size);
+        let expected = ["0 B", "999 B", "1.0 kB", "9.9 kB", "10 kB", "17 MB", "999 MB", "1.0 GB", "18446744074 GB"];
+        assert_eq!(sizes, expected);
     }
 }
