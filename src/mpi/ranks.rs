@@ -475,9 +475,11 @@ impl<'a, T: Transport> Ranks<'a, T> {
             self.hull.link.push(rank, &Packet::Control { id: 0, control });
         }
         let kind = if is_child { "" } else { ", a spare," };
-        let what =
-            format!("server {rank}: process {pid}{kind} takes its place, after {} ms", now.since(since).as_millis());
-        self.say(now, what);
+        let after = match now.since(since).as_millis() {
+            0 => "at once".to_owned(),
+            ms => format!("after {ms} ms"),
+        };
+        self.say(now, format!("server {rank}: process {pid}{kind} takes its place {after}"));
     }
 
     fn succession_failed(&mut self, now: Time, rank: Rank, end: &ProcessEnd) {

@@ -17,7 +17,7 @@ use crate::ui::dashboard::panels::short;
 use std::time::Duration;
 
 /// A request, and an answer, in no more characters.
-const WORDS_CHARS_MAX: usize = 48;
+const WORDS_CHARS_MAX: usize = 34;
 
 /// How much a sentence changes: of those that were told together the greatest speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -415,6 +415,36 @@ mod tests {
             .inspect(|sentence| fits(sentence))
             .collect();
         assert_eq!(sentences.len(), events.len());
+    }
+
+    #[test]
+    fn whatever_else_is_told_has_a_sentence_that_fits() {
+        let (at, rank, took) = (Time(0), Rank(8), Duration::from_millis(999));
+        let long = || "PUT color as long as it may be and longer than anybody will ever read".to_owned();
+        let order = |control| News::Network { rank, control };
+        let told = [
+            News::Asked { at, command: long() },
+            News::Answered { at, command: long(), reply: long(), took },
+            News::Gone { rank },
+            News::Stopped { rank, stopped: true },
+            News::Stopped { rank, stopped: false },
+            order(Control::Cut { peer: Rank(7), cut: true }),
+            order(Control::Cut { peer: Rank(7), cut: false }),
+            order(Control::Loss { probability: 0.0 }),
+            order(Control::Loss { probability: 0.3 }),
+            order(Control::Delay { ms: 123.5 }),
+            order(Control::Heal),
+            order(Control::Crash),
+            News::Dropped { from: rank, to: Rank(7), text: long() },
+            News::Why(None),
+            News::Unsafe(None),
+        ];
+        let sentences: BTreeSet<String> = told
+            .iter()
+            .filter_map(|news| caption(&[(at, news.clone())], &model()))
+            .inspect(|text| fits(text))
+            .collect();
+        assert_eq!(sentences.len(), told.len());
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl LiveStage {
     /// Where one is, in a line; `now` is the time of the live picture.
     #[must_use]
     pub fn bar(&self, now: Time) -> String {
-        let (dot, dots) = if self.ascii { ("-", "...") } else { ("·", "⋮") };
+        let dot = if self.ascii { "-" } else { "·" };
         let (step, steps) = self.player.step();
         let behind = now.since(self.player.now());
         if let Some(Chosen { text, from, to, place, all }) = &self.chosen {
@@ -152,7 +152,7 @@ impl LiveStage {
             (_, Some(_)) => bar.push_str("time stands, → the next thing happens"),
         }
         if let Some(pause) = self.player.pause_before() {
-            bar.push_str(&format!(" {dot} {dots} {:.0} s before it", pause.as_secs_f64()));
+            bar.push_str(&format!(" {dot} after {:.0} s", pause.as_secs_f64()));
         }
         bar
     }

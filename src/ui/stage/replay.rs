@@ -111,9 +111,9 @@ impl Replay {
         let ((here, whole), (step, steps)) = (self.player.times(), self.player.step());
         let state =
             if self.playing { format!("{} steps a second", self.speed.per_second()) } else { "frozen".to_owned() };
-        let (dots, dot) = if self.ascii { ("...", "-") } else { ("⋮", "·") };
+        let dot = if self.ascii { "-" } else { "·" };
         let pause = self.player.pause_before().map_or_else(String::new, |pause| {
-            format!(" {dot} {dots} {:.0} s before it nothing happened", pause.as_secs_f64())
+            format!(" {dot} after {:.0} s in which nothing happened", pause.as_secs_f64())
         });
         format!(
             " replay {:.1} s of {:.1} s {dot} step {step} of {steps} {dot} {state}{pause}",

@@ -6,7 +6,7 @@
 //!    +9µs  ├─ Request PUT ─▶┃                │
 //!   +31µs  │                ┃─ Prepare op=1 ▶│
 //!   +22µs  │                ┃◀ PrepareOk op=1┤
-//!          ⋮ 50 ms, 5 heartbeats
+//!          : 50 ms, 5 heartbeats
 //!          ════════ view 2: primary 2, no backup: server 1 silent for 51 ms ════════
 //! ```
 //!
@@ -297,7 +297,8 @@ impl<'a> Lanes<'a> {
     }
 
     fn fold(&mut self, y: u16, text: &str, style: Style) {
-        let sign = if self.theme.ascii { ":" } else { "⋮" };
+        // Many fonts have no dots that stand above each other.
+        let sign = ":";
         let lanes: Vec<u16> = self.x.values().copied().collect();
         lanes.iter().for_each(|x| {
             put(self.buffer, *x, y, 1, sign, style);
