@@ -51,10 +51,13 @@ fn every_page_fits_on_a_small_terminal() {
 
 #[test]
 fn a_class_guesses_first_then_sees_and_learns_why() {
+    // Who is here for the first time is not told to crash anything.
+    let _ = std::fs::remove_dir_all(state("lecture"));
     let mut terminal = Terminal::start(program("lecture", &["tour", "3"]), Size(80, 24));
     terminal.wait_shows("Scene 3 of 10: Dead, or only slow");
     terminal.wait_shows("3. No. And it need not.");
     terminal.wait_last("understudy[view 1 · primary 1]>");
+    assert!(!terminal.shows("Try: PUT"));
     // A clicker: its start button breaks nothing, and its next button shows nothing yet.
     terminal.press(F5);
     terminal.press(PAGE_DOWN);

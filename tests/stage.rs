@@ -8,7 +8,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::terminal::{CTRL_D, CTRL_X, F1, F2, F10, LEFT, RIGHT, Size, Terminal};
+use support::terminal::{CTRL_D, CTRL_X, F1, F2, F10, F11, LEFT, RIGHT, Size, Terminal};
 use understudy::cluster::{Desk, News};
 use understudy::core::node::Setup;
 use understudy::core::protocol::{Config, CrashPoint, Time};
@@ -230,7 +230,7 @@ impl Sim {
         std::thread::spawn(move || {
             SimStage::new(World::new(setup), shown, asks, Box::new(move |news| drop(told.send(news)))).run();
         });
-        let setup = dashboard::ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
+        let setup = dashboard::ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true, pace: 1.0 };
         let live = Model::new(setup, Time(0));
         let stage = LiveStage::new(&live, Time(0), Some(desk.clone()), false);
         let mut this = Self { desk, news, clock, live, stage };
@@ -534,6 +534,37 @@ fn esc_and_a_letter_right_behind_it_are_two_keys() {
     terminal.wait("the letter", |t| t.lines().iter().any(|line| line.starts_with("understudy[view 1 · primary 1]> p")));
     terminal.press("ut a 1\r");
     terminal.wait_line("OK");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+}
+
+/// F10 and F11 lead from each of the three pictures to each other; where there is no room, F11 says so.
+#[test]
+fn big_numbers_and_the_diagram_take_each_others_place() {
+    let mut terminal = in_a_terminal("stage-looks", Size(80, 24));
+    let is_big = |t: &Terminal| t.shows("██");
+    let is_diagram = |t: &Terminal| t.shows("0 client") && !t.shows("client · metadata");
+    let is_cards = |t: &Terminal| t.shows("client · metadata");
+    terminal.wait("the cards", is_cards);
+    terminal.press(F10);
+    terminal.wait("the diagram", is_diagram);
+    terminal.press(F11);
+    terminal.wait("big numbers in its place", is_big);
+    terminal.press(F10);
+    terminal.wait("the diagram again", is_diagram);
+    terminal.press(F10);
+    terminal.wait("big numbers again", is_big);
+    terminal.press(F11);
+    terminal.wait("the cards again", is_cards);
+    terminal.press("PRESENT\r");
+    terminal.wait("the command does the same", is_big);
+    terminal.press("PRESENT\r");
+    terminal.wait("and back", is_cards);
+    terminal.resize(Size(70, 20));
+    // Wider cards, and nothing between them.
+    terminal.wait("cards alone", |t| t.shows("┓ ┌ server 2 · BACKUP"));
+    terminal.press(F11);
+    terminal.wait_shows("big numbers need a terminal of 80x24");
     terminal.press(CTRL_D);
     terminal.wait_success();
 }

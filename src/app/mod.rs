@@ -251,8 +251,8 @@ fn one_past(args: &Args) -> Option<&'static str> {
 }
 
 fn new_model(args: &Args, seed: u64, now: Time) -> Model {
-    let (servers, failure_rate, animated) = (args.servers, args.failure_rate, !args.no_animation);
-    let mut model = Model::new(dashboard::ModelSetup { servers, seed, failure_rate, animated }, now);
+    let (servers, failure_rate, animated, pace) = (args.servers, args.failure_rate, !args.no_animation, args.pace);
+    let mut model = Model::new(dashboard::ModelSetup { servers, seed, failure_rate, animated, pace }, now);
     model.unsafe_notice = Rules::without(&args.without).warning();
     model.clients = args.clients;
     model
@@ -283,7 +283,11 @@ fn say(text: &str, in_ascii: bool) -> io::Result<()> {
 }
 
 fn palette(args: &Args) -> Palette {
-    let palette = if is_mono(args) { Palette::MONO } else { Palette::COLOR };
+    let palette = match args.theme {
+        _ if is_mono(args) => Palette::MONO,
+        ThemeName::Light => Palette::LIGHT,
+        _ => Palette::COLOR,
+    };
     Palette { ascii: is_ascii(args), ..palette }
 }
 
@@ -711,10 +715,8 @@ fn tell_stderr(model: &Mutex<Model>, court: &Court, teller: &Teller, tape: &repl
     for news in judged.chain([news]) {
         match &news {
             News::Observation(observation) => {
-                for (_, event) in &observation.events {
-                    if let Some((_, sentence)) = dashboard::model::story::sentence(observation.rank, event) {
-                        teller.say(&sentence);
-                    }
+                for (_, sentence) in dashboard::model::story::sentences(observation) {
+                    teller.say(&sentence);
                 }
             }
             News::Gone { rank } => teller.say(&format!("server {rank}: its process is gone")),
@@ -813,8 +815,11 @@ impl Knowledge for ModelKnowledge {
         Some(export::diagram_text(&model, (self.clock)()))
     }
 
-    fn present(&self) -> bool {
-        self.screen.as_ref().is_some_and(|screen| screen.send(Notice::Present).is_ok())
+    fn present(&self) -> Result<(), String> {
+        let screen = self.screen.as_ref().ok_or("the dashboard has big numbers, and there is none here")?;
+        let (answer, done) = crossbeam_channel::bounded(1);
+        let _ = screen.send(Notice::Present { answer });
+        done.recv_timeout(SHOT_MAX).unwrap_or_else(|_| Err("the screen does not answer: try again".to_owned()))
     }
 
     fn shoot(&self, shot: &Shot) -> Result<(), String> {

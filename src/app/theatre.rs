@@ -8,7 +8,7 @@ use crate::launch::args::Args;
 use crate::sim::{SimStage, VirtualClock, World};
 use crate::ui::console::{Answer, ConsoleSession, Resolved};
 use crate::ui::dashboard::lock;
-use crate::ui::dashboard::model::story::sentence;
+use crate::ui::dashboard::model::story;
 use crate::ui::tour::scene::{TourScene, TourStep};
 use crate::ui::tour::{PlayedScene, PlayedStep};
 use clap::Parser;
@@ -151,10 +151,7 @@ impl Drop for Theatre {
 /// What a piece of news says in words, and when that was.
 fn sentences(now: Time, news: &News) -> Vec<(Time, String)> {
     match news {
-        News::Observation(observation) => {
-            let told = |(at, event): &(Time, _)| Some((*at, sentence(observation.rank, event)?.1));
-            observation.events.iter().filter_map(told).collect()
-        }
+        News::Observation(observation) => story::sentences(observation),
         News::Why(Some(why)) => vec![(now, why.clone())],
         _ => Vec::new(),
     }

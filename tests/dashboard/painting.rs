@@ -258,7 +258,7 @@ fn the_mono_theme_sends_no_colour_code() {
 fn the_thread_follows_and_rests() {
     let epoch = Instant::now();
     let clock = move || Time(at(0).0 + epoch.elapsed().as_nanos() as u64);
-    let setup = ModelSetup { servers: 2, seed: 7, failure_rate: 0.2, animated: true };
+    let setup = ModelSetup { servers: 2, seed: 7, failure_rate: 0.2, animated: true, pace: 1.0 };
     let model = Arc::new(Mutex::new(Model::new(setup, clock())));
     let (notices, waiting) = understudy::ui::dashboard::channel();
     let tape = Tape::default();
@@ -316,7 +316,7 @@ fn the_thread_follows_and_rests() {
 /// What another cluster told happened when it says so, however late the screen gets around to it.
 #[test]
 fn what_a_guest_tells_has_its_own_time() {
-    let setup = || ModelSetup { servers: 2, seed: 7, failure_rate: 0.2, animated: true };
+    let setup = || ModelSetup { servers: 2, seed: 7, failure_rate: 0.2, animated: true, pace: 1.0 };
     let [own, guest] = [(); 2].map(|()| Arc::new(Mutex::new(Model::new(setup(), at(0)))));
     let (notices, waiting) = understudy::ui::dashboard::channel();
     let stage = Stage {

@@ -1,6 +1,6 @@
 //! Whole screens.
 
-use crate::scenes::{Scene, keys, status};
+use crate::scenes::{Scene, Told, keys, status};
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -9,8 +9,8 @@ use ratatui::style::{Color, Modifier, Style};
 use std::fmt::Write;
 use understudy::cluster::{LiveVerdict, Sight};
 use understudy::core::load::{Report, Workload};
-use understudy::core::protocol::{DiskStatus, Role, ServerStatus};
-use understudy::core::store::OpNumber;
+use understudy::core::protocol::{DiskStatus, Event, Rank, Role, ServerStatus};
+use understudy::core::store::{ClientId, OpNumber, Seq};
 use understudy::ui::commands::help::help;
 use understudy::ui::dashboard::ThemeName;
 use understudy::ui::dashboard::model::page::Page;
@@ -142,6 +142,63 @@ fn a_page_over_the_cards() {
 #[test]
 fn a_link_is_cut() {
     check("a_link_is_cut", &Scene::cut());
+}
+
+/// It is on the side of server 1, reaches it, and has asked: it waits.
+#[test]
+fn a_further_client_has_a_box_and_links_of_its_own() {
+    let mut scene = Scene::cut();
+    scene.model.clients = 1;
+    for peer in [2, 0] {
+        scene.model.hear_cut(Rank(3), Rank(peer), true);
+        scene.model.hear_cut(Rank(peer), Rank(3), true);
+    }
+    scene.fly(3, 1, "Request", "Request c3#2 GET color", false);
+    scene.wait(300);
+    check("a_further_client", &scene);
+    scene.tell(3, Event::GaveUp { client: ClientId(3), seq: Seq(2) });
+    for (cols, rows) in [(80, 24), (100, 30), (160, 45)] {
+        let screen = grids(&draw(&scene, &dark(), cols, rows));
+        assert!(screen.contains("│ GET color") && screen.contains("(unknown)│"), "{screen}");
+    }
+    // Under load that of rank 0 sums them up.
+    scene.model.load = Some(Report::default());
+    assert!(!grids(&draw(&scene, &dark(), 100, 30)).contains("╭ client 3"));
+}
+
+/// Who has a write and does not know yet that all have it shows that it has it.
+#[test]
+fn a_write_that_is_not_applied_is_seen_on_the_card() {
+    let shows = |scene: &Scene, what: &str| {
+        [(80, 24), (100, 30)].iter().all(|(cols, rows)| grids(&draw(scene, &dark(), *cols, *rows)).contains(what))
+    };
+    let mut scene = Scene::formed(3);
+    assert!(shows(&scene, "no keys"));
+    for rank in 2..=3 {
+        scene.be(rank, ServerStatus { commit: OpNumber(0), ..status(Role::Backup, 1, 1, 0) });
+    }
+    assert!(shows(&scene, "1 write, not applied"));
+    let mut scene = Scene::written(2);
+    scene.be(2, ServerStatus { commit: OpNumber(42), ..status(Role::Backup, 1, 44, 6) });
+    assert!(grids(&draw(&scene, &dark(), 100, 30)).contains("2 writes, not applied"));
+    // Under load there are always some.
+    scene.model.load = Some(Report { workload: Some(Workload::B), ..Report::default() });
+    assert!(!shows(&scene, "not applied"));
+}
+
+/// What takes a second there takes 50 ms elsewhere.
+#[test]
+fn a_slow_pace_is_told_beside_its_times() {
+    let mut scene = Scene::taken_over(2, 300);
+    scene.model.setup.pace = 20.0;
+    for (cols, rows) in [(80, 24), (100, 30), (160, 45)] {
+        let screen = grids(&draw(&scene, &dark(), cols, rows));
+        assert!(screen.lines().next().is_some_and(|header| header.contains("slowed ×20")), "{screen}");
+        let beside = screen.lines().any(|line| line.contains("failover ") && line.contains("slowed ×20"));
+        assert!(beside || cols == 80, "{screen}");
+        let big = grids(&draw(&scene, &dark().for_the_back_row(true), cols, rows));
+        assert!(big.contains("ms, slowed ×20"), "{big}");
+    }
 }
 
 #[test]
@@ -296,15 +353,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn any_size_is_drawn(cols in 1u16..200, rows in 1u16..80, servers in 1u32..=8, what in 0usize..5, ascii: bool) {
+    fn any_size_is_drawn(cols in 1u16..200, rows in 1u16..80, servers in 1u32..=8, what in 0usize..5, ascii: bool,
+                         clients in 0u32..3) {
         let servers = if what > 1 { servers.max(2) } else { servers };
-        let scene = match what {
+        let mut scene = match what {
             0 => Scene::new(servers),
             1 => Scene::put(servers, 480),
             2 => Scene::crashed(servers, 500),
             3 => Scene::taken_over(servers, 100),
             _ => Scene::joining(servers),
         };
+        scene.model.clients = clients;
         draw_area(&scene, &Theme::new(ThemeName::Dark, ascii), cols, rows);
     }
 }

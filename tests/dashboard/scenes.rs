@@ -138,7 +138,7 @@ pub fn key(name: &str, value: &str, op: u64) -> KeyView {
 
 impl Scene {
     pub fn new(servers: u32) -> Self {
-        let setup = ModelSetup { servers, seed: 7, failure_rate: 0.2, animated: true };
+        let setup = ModelSetup { servers, seed: 7, failure_rate: 0.2, animated: true, pace: 1.0 };
         Self { model: Model::new(setup, at(0)), now: at(0), face: Face::default(), said: BTreeMap::new() }
     }
 

@@ -27,6 +27,7 @@ pub const F2: &str = "\x1bOQ";
 pub const F4: &str = "\x1bOS";
 pub const F5: &str = "\x1b[15~";
 pub const F10: &str = "\x1b[21~";
+pub const F11: &str = "\x1b[23~";
 pub const UP: &str = "\x1b[A";
 pub const RIGHT: &str = "\x1b[C";
 pub const LEFT: &str = "\x1b[D";

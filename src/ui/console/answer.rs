@@ -108,7 +108,7 @@ pub struct Palette {
 }
 
 impl Palette {
-    /// The sixteen colours that every theme of a terminal defines legibly.
+    /// The sixteen colours that every theme of a dark terminal defines legibly.
     pub const COLOR: Palette = Palette {
         value: "\x1b[32m",
         number: "\x1b[33m",
@@ -119,6 +119,16 @@ impl Palette {
         prompt: "\x1b[1m",
         end: "\x1b[0m",
         ascii: false,
+    };
+    /// For light ground, where a terminal's own yellow and cyan are often too pale: those of the light theme.
+    pub const LIGHT: Palette = Palette {
+        value: "\x1b[38;5;28m",
+        number: "\x1b[38;5;130m",
+        error: "\x1b[38;5;160m",
+        absent: "\x1b[38;5;127m",
+        faint: "\x1b[38;5;242m",
+        command: "\x1b[1;38;5;25m",
+        ..Self::COLOR
     };
     /// No colour: only bold and dim.
     pub const MONO: Palette = Palette {

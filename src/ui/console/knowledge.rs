@@ -95,9 +95,12 @@ pub trait Knowledge: Send + Sync {
     fn diagram(&self) -> Option<String> {
         None
     }
-    /// Big numbers, or all panels again; false where there is no screen.
-    fn present(&self) -> bool {
-        false
+    /// Big numbers, or all panels again.
+    ///
+    /// # Errors
+    /// Where there is no screen for them, or too small a one.
+    fn present(&self) -> Result<(), String> {
+        Err("the dashboard has big numbers, and there is none here".to_owned())
     }
     /// Puts a picture into its file.
     ///

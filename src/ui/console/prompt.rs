@@ -255,6 +255,7 @@ impl Prompt {
             palette,
         };
         spawn("keys", move || pressed.into_iter().for_each(|key| keys.press(key)))?;
+        let is_on_tour = config.tour.as_ref().is_some_and(|tour| tour.is_on());
         let bound = bindings::Bound {
             presses,
             redraw: config.redraw,
@@ -269,7 +270,7 @@ impl Prompt {
         spawn("prompt state", move || watch_state(&ended, &watching))?;
         (config.printer_ready)(handle.clone());
         let mut prompt = Self { editor, session, history_path, palette, handle, foot, pager, stage, editing, done };
-        prompt.load_history();
+        prompt.load_history(is_on_tour);
         Ok(prompt)
     }
 
@@ -351,14 +352,16 @@ impl Prompt {
         self.foot.print(&text)
     }
 
-    /// Reads the history. One that cannot be read is put aside, so that a new one can be written.
-    fn load_history(&mut self) {
+    /// Reads the history. One that cannot be read is put aside, so that a new one can be written. Where there is none,
+    /// somebody is here for the first time, and is told what to try; on a tour the scene does that.
+    fn load_history(&mut self, is_on_tour: bool) {
         let Some(path) = self.history_path.clone() else { return };
         if let Some(folder) = path.parent() {
             let _ = std::fs::create_dir_all(folder);
         }
         match self.editor.load_history(&path) {
             Ok(()) => {}
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::NotFound && is_on_tour => {}
             Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let steps = FIRST_STEPS.map(|line| self.palette.paint(self.palette.faint, line));
                 self.handle.tell(&steps.join("\n"));
@@ -462,7 +465,10 @@ impl PromptKeys {
         }
         if matches!(key.action, Action::Diagram | Action::Present) {
             // Another look at the same moment, and nothing to say.
-            let _ = self.session.perform(&key.action);
+            let answer = self.session.perform(&key.action);
+            if matches!(answer, Answer::Error(_)) {
+                self.handle.tell(&key_answer(key, &answer, &self.palette));
+            }
             return;
         }
         let may = if key.action.only_looks() { Ok(()) } else { act_here(self.stage.as_ref()) };

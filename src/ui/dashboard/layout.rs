@@ -79,6 +79,8 @@ pub struct Plan {
     pub cards: Vec<Rect>,
     /// The client box, if there is room for links.
     pub client: Option<Rect>,
+    /// The box of further clients, below it.
+    pub clients: Option<Rect>,
     /// How cards and client are joined.
     pub wiring: Wiring,
     /// The failover, if it is beside or above the events.
@@ -122,9 +124,9 @@ pub enum Wiring {
     },
 }
 
-/// Places the panels for `servers` servers.
+/// Places the panels for `servers` servers; `clients`: further clients have a box of their own where there is room.
 #[must_use]
-pub fn plan(area: Rect, servers: usize) -> Plan {
+pub fn plan(area: Rect, servers: usize, clients: bool) -> Plan {
     let full = detail(area) == Detail::Full;
     let Rect { x, y, width, height } = area;
     let row = |n: u16| Rect { x, y: y + n.min(height.saturating_sub(1)), width, height: 1 };
@@ -141,6 +143,7 @@ pub fn plan(area: Rect, servers: usize) -> Plan {
             notice: row(1),
             cards,
             client: None,
+            clients: None,
             wiring,
             failover: none,
             latency: none,
@@ -158,15 +161,16 @@ pub fn plan(area: Rect, servers: usize) -> Plan {
     let stage = Rect { x, y: y + 2, width, height: inner - bottom_rows - air };
     let bottom = Rect { x, y: y + height - 1 - bottom_rows, width, height: bottom_rows };
 
-    let (cards, client, wiring) = if servers <= 2 { pair(stage, servers) } else { bus(stage, servers) };
+    let (cards, (client, clients), wiring) =
+        if servers <= 2 { pair(stage, servers, clients) } else { bus(stage, servers) };
     let (notice, failover, latency, events) = bottom_panels(row(1), bottom);
-    Plan { header, notice, cards, client, wiring, failover, latency, events, keys }
+    Plan { header, notice, cards, client: Some(client), clients, wiring, failover, latency, events, keys }
 }
 
 /// The same, with one wide place for the space–time diagram instead of cards, client and links.
 #[must_use]
 pub fn plan_with_diagram(area: Rect, servers: usize) -> (Plan, Rect) {
-    let mut plan = plan(area, servers);
+    let mut plan = plan(area, servers, false);
     plan.cards.clear();
     (plan.client, plan.wiring) = (None, Wiring::None);
     let top = plan.header.y + 2;
@@ -203,33 +207,42 @@ fn bottom_panels(notice: Rect, bottom: Rect) -> (Rect, Rect, Rect, Rect) {
         return (notice, Rect { height: 1, ..bottom }, latency, events);
     }
     let side = SIDE_COLS + (width - SIDE_BY_SIDE_COLS_MIN) / 5;
-    let events = Rect { width: width - side, ..bottom };
+    let events = Rect { width: width - side - 1, ..bottom };
     let right = Rect { x: x + width - side, y, width: side - 1, height };
     let failover = Rect { height: 5, ..right };
     let latency = Rect { y: y + 6, height: height - 6, ..right };
     (notice, failover, latency, events)
 }
 
+/// A box with a line for a further client.
+const CLIENTS_ROWS: u16 = 3;
+
+/// The cards, the boxes of rank 0 and of further clients, and how they are joined.
+type Placed = (Vec<Rect>, (Rect, Option<Rect>), Wiring);
+
 /// Card, client, card: the links between them grow with the terminal.
-fn pair(stage: Rect, servers: usize) -> (Vec<Rect>, Option<Rect>, Wiring) {
+fn pair(stage: Rect, servers: usize, clients: bool) -> Placed {
     let Rect { x, y, width, height } = stage;
     let client_cols = (width / 4).clamp(22, 38);
     let gap = (4 + width.saturating_sub(80) * 3 / 20).min(18);
     let card_cols = (width - client_cols - 2 * gap) / 2;
     let slack = width - client_cols - 2 * (gap + card_cols);
-    let link_rows = if servers == 2 { 3 } else { 0 };
-    let client_rows = (height - link_rows).clamp(5, 10.max(height.saturating_sub(8)));
+    let more_rows = if clients { CLIENTS_ROWS } else { 0 };
+    let link_rows = if servers == 2 { 3 - u16::from(clients) } else { 0 };
+    let least = if clients { 4 } else { 5 };
+    let client_rows = (height - link_rows - more_rows).clamp(least, 10.max(height.saturating_sub(8)));
     let left = Rect { x, y, width: card_cols, height };
     let client = Rect { x: x + card_cols + gap, y, width: client_cols + slack, height: client_rows };
+    let others = Rect { y: client.bottom(), height: more_rows, ..client };
     let right = Rect { x: x + width - card_cols, y, width: card_cols, height };
-    let server_row = y + client_rows + (height - client_rows).saturating_sub(2) / 2;
+    let server_row = others.bottom() + (height - client_rows - more_rows).saturating_sub(2) / 2;
     let wiring = Wiring::Pair { client_row: y + 1 + (client_rows - 3) / 2, server_row };
     let cards = [left, right].into_iter().take(servers).collect();
-    (cards, Some(client), wiring)
+    (cards, (client, clients.then_some(others)), wiring)
 }
 
 /// One or two rows of cards with a line between or below them, and the client at its left end.
-fn bus(stage: Rect, servers: usize) -> (Vec<Rect>, Option<Rect>, Wiring) {
+fn bus(stage: Rect, servers: usize) -> Placed {
     let columns = columns(stage.width, servers);
     let rows = servers.div_ceil(columns) as u16;
     let lane = if rows == 1 || stage.height >= 2 * 5 + 3 { 3 } else { 1 };
@@ -237,7 +250,7 @@ fn bus(stage: Rect, servers: usize) -> (Vec<Rect>, Option<Rect>, Wiring) {
     let first = cards[0];
     let row = first.bottom() + lane / 2;
     let client = Rect { x: stage.x, y: first.bottom(), width: first.width.saturating_sub(5).max(14), height: lane };
-    (cards, Some(client), Wiring::Bus { row })
+    (cards, (client, None), Wiring::Bus { row })
 }
 
 /// Enough columns that two rows suffice where possible, and no card is too narrow for its title.
@@ -298,12 +311,12 @@ mod tests {
             for (cols, rows) in [(60, 18), (80, 24), (100, 30), (120, 36), (200, 60)] {
                 let area = Rect::new(0, 0, cols, split(cols, rows).0);
                 let (with_diagram, diagram) = plan_with_diagram(area, servers);
-                let all = [(plan(area, servers), Rect::default()), (with_diagram, diagram)];
-                for (plan, diagram) in all {
+                let plain = [false, true].map(|clients| (plan(area, servers, clients), Rect::default()));
+                for (plan, diagram) in plain.into_iter().chain([(with_diagram, diagram)]) {
                     let mut places = plan.cards.clone();
                     places.push(diagram);
                     places.extend([plan.header, plan.notice, plan.events, plan.keys, plan.failover, plan.latency]);
-                    places.extend(plan.client);
+                    places.extend(plan.client.into_iter().chain(plan.clients));
                     for (i, a) in places.iter().enumerate() {
                         assert_eq!(a.intersection(area), *a, "{a} is outside, {servers} servers at {cols}x{rows}");
                         for b in &places[..i] {

@@ -91,8 +91,8 @@ pub enum Notice {
     Turn(isize),
     /// The diagram in place of the cards, or the cards again.
     Diagram,
-    /// Big numbers for the back row, or all panels again.
-    Present,
+    /// Big numbers for the back row, also in place of a diagram; or all panels again. Or why not.
+    Present { answer: Sender<Result<(), String>> },
     /// A picture of what is shown, as a file of this name would hold it.
     Shot { shot: Shot, answer: Sender<Option<String>> },
     /// On the stage: go there.
@@ -363,6 +363,22 @@ fn fold(stage: &mut Stage, size: (u16, u16), first: Notice, notices: &Receiver<N
     most
 }
 
+/// Big numbers, unless it is them that are shown.
+///
+/// # Errors
+/// When there is no room for them.
+fn present(stage: &mut Stage, (cols, rows): (u16, u16)) -> Result<(), String> {
+    let (least_cols, least_rows) = layout::FULL_SIZE_MIN;
+    if cols < least_cols || rows < least_rows {
+        return Err(format!(
+            "big numbers need a terminal of {least_cols}x{least_rows}, and this one has {cols}x{rows}: enlarge it"
+        ));
+    }
+    let over_them = std::mem::take(&mut stage.shown().face.shows_diagram);
+    stage.theme.big = over_them || !stage.theme.big;
+    Ok(())
+}
+
 fn fold_one(stage: &mut Stage, size: (u16, u16), notice: Notice) -> Urgency {
     match notice {
         Notice::News(at, news) => {
@@ -384,7 +400,9 @@ fn fold_one(stage: &mut Stage, size: (u16, u16), notice: Notice) -> Urgency {
             let face = &mut stage.shown().face;
             face.shows_diagram = !face.shows_diagram;
         }
-        Notice::Present => stage.theme.big = !stage.theme.big,
+        Notice::Present { answer } => {
+            let _ = answer.try_send(present(stage, size));
+        }
         Notice::Shot { shot, answer } => {
             let is_big = stage.theme.big;
             let _ = answer.try_send(stage.shown().shoot(&shot, is_big, size));

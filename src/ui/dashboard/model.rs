@@ -10,6 +10,7 @@
 //! | [`server`] | one card: state, keys, what just happened to it |
 //! | [`story`] | the events, one sentence each |
 //! | [`diagram`] | what was said to whom, and when it was heard |
+//! | [`clients`] | what further clients asked last |
 //! | [`flights`] | messages under way, slowed for the eye |
 //! | [`stopwatch`] | the phases of a failover |
 //! | [`latency`] | quantiles and the sparkline |
@@ -25,6 +26,7 @@
 //! stopwatch compares their times; a time that lies in the future or too far in the past (another
 //! host's clock) is replaced by the time of arrival, which costs accuracy of one report interval.
 
+pub mod clients;
 pub mod diagram;
 pub mod flights;
 pub mod latency;
@@ -39,6 +41,7 @@ use crate::core::fault::Control;
 use crate::core::load::Report;
 use crate::core::protocol::view::METADATA;
 use crate::core::protocol::{Event, MessageKind, Observation, Rank, Reason, Time, View, ViewNumber};
+use clients::Clients;
 use diagram::Diagram;
 use flights::Flights;
 use latency::Latency;
@@ -75,6 +78,20 @@ pub struct ModelSetup {
     pub failure_rate: f64,
     /// Whether messages fly (`--no-animation`: not).
     pub animated: bool,
+    /// How many times longer everybody waits before they suspect somebody (`--pace`).
+    pub pace: f64,
+}
+
+impl ModelSetup {
+    /// That nothing here takes as long as it usually does: `slowed ×20`.
+    #[must_use]
+    pub fn slowed(&self) -> Option<String> {
+        match self.pace {
+            1.0 => None,
+            pace if pace > 1.0 => Some(format!("slowed ×{pace}")),
+            pace => Some(format!("pace ×{pace}")),
+        }
+    }
 }
 
 /// A finished operation of the client.
@@ -146,6 +163,7 @@ pub struct Model {
     view: Option<Arc<View>>,
     asked: Option<(Time, String)>,
     operations: VecDeque<FinishedOperation>,
+    others: Clients,
     story: Story,
     flights: Flights,
     diagram: Diagram,
@@ -170,6 +188,7 @@ impl Model {
             view: None,
             asked: None,
             operations: VecDeque::new(),
+            others: Clients::default(),
             story: Story::new(),
             flights: Flights::new(),
             diagram: Diagram::default(),
@@ -212,9 +231,15 @@ impl Model {
         for (at, event) in events {
             self.happened(now, trusted(now, *at), rank, event);
         }
+        for (at, sort, text) in story::refusals(observation) {
+            self.story.tell_one_of(Some(sort), trusted(now, at), story::Tone::Doubt, text);
+        }
         self.story.missed(*events_dropped);
         self.diagram.observe(observation, |at| trusted(now, at));
 
+        if rank.0 > self.setup.servers {
+            self.others.observe(observation, |at| trusted(now, at));
+        }
         let primary_before = self.primary();
         if let Some(card) = self.servers.get_mut(index(rank)) {
             let before = card.state(now);
@@ -304,7 +329,11 @@ impl Model {
     #[must_use]
     pub fn weight(&self) -> usize {
         let keys: usize = self.servers.iter().map(|server| server.keys().len()).sum();
-        WEIGHT_EMPTY + diagram::WEIGHT + self.servers.len() * WEIGHT_SERVER + keys * WEIGHT_KEY + self.story.weight()
+        WEIGHT_EMPTY
+            + diagram::WEIGHT
+            + (self.servers.len() + self.clients as usize) * WEIGHT_SERVER
+            + keys * WEIGHT_KEY
+            + self.story.weight()
     }
 
     /// Time passed: forgets what is over.
@@ -483,6 +512,18 @@ impl Model {
     #[must_use]
     pub fn story(&self) -> &Story {
         &self.story
+    }
+
+    /// What the further clients asked last.
+    #[must_use]
+    pub fn others(&self) -> &Clients {
+        &self.others
+    }
+
+    /// True while a box of their own shows the further clients: under load that of rank 0 sums them up.
+    #[must_use]
+    pub fn shows_clients(&self) -> bool {
+        self.clients > 0 && self.load.is_none()
     }
 
     /// The ranks of the further clients.

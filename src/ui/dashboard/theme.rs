@@ -298,7 +298,7 @@ const LIGHT: Shades = Shades {
     client: 238,
     flash: (16, 222),
     alarm: (231, 160),
-    link: 249,
+    link: 244,
     request: 16,
     prepare: 127,
     ok: 28,

@@ -82,7 +82,7 @@ pub fn draw(frame: &mut Frame, model: &Model, face: &Face, theme: &Theme, keys: 
     let (mut plan, diagram) = if face.shows_diagram {
         layout::plan_with_diagram(area, model.servers().len())
     } else {
-        (layout::plan(area, model.servers().len()), Rect::default())
+        (layout::plan(area, model.servers().len(), model.shows_clients()), Rect::default())
     };
     // Who wants to see the diagram sees it, from the back row as well.
     let is_big = theme.big && !face.shows_diagram && layout::detail(area) == Detail::Full;
@@ -104,7 +104,8 @@ pub fn draw(frame: &mut Frame, model: &Model, face: &Face, theme: &Theme, keys: 
     header::draw_notice(buffer, if model.has_notice() { whole } else { plan.notice }, model, theme);
     if is_big {
         let between = Rect { y: plan.header.y + 3, height: last.saturating_sub(plan.header.y + 3), ..area };
-        big::draw(buffer, between, model, theme, now);
+        let always = plan.keys.y.saturating_sub(between.y + caption::ROWS_MAX as u16);
+        big::draw(buffer, (between, always), model, theme, now);
         overlay(buffer, area, &plan, (face, theme, keys));
         return;
     }
@@ -113,6 +114,9 @@ pub fn draw(frame: &mut Frame, model: &Model, face: &Face, theme: &Theme, keys: 
     }
     if let Some(place) = plan.client {
         client::draw(buffer, place, model, theme, now);
+        if let Some(place) = plan.clients {
+            client::draw_others(buffer, place, model, theme);
+        }
         links::draw(buffer, &plan, model, theme, now);
     }
     diagram::draw(buffer, diagram, model, face.caption.is_some(), theme, now);

@@ -342,7 +342,7 @@ mod tests {
     const COLUMNS_MAX: usize = 79 - " (+9)".len();
 
     fn model() -> Model {
-        Model::new(ModelSetup { servers: 8, seed: 1, failure_rate: 0.0, animated: false }, Time(0))
+        Model::new(ModelSetup { servers: 8, seed: 1, failure_rate: 0.0, animated: false, pace: 1.0 }, Time(0))
     }
 
     #[track_caller]

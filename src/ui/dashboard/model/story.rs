@@ -1,6 +1,7 @@
 //! The events: one sentence each, in the order in which they happened.
 
-use crate::core::protocol::{Event, Rank, Reason, Role, Time, View};
+use super::words;
+use crate::core::protocol::{Event, MessageKind, Observation, Rank, Reason, Role, Time, View};
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub(super) enum Sort {
     Joins(Rank),
     IsLeftOut(Rank),
     Reads(Rank),
+    Refuses(Rank, Rank, MessageKind),
 }
 
 impl Sort {
@@ -193,6 +195,37 @@ pub fn sentence(rank: Rank, event: &Event) -> Option<(Tone, String)> {
     })
 }
 
+/// What a server refused of late because it is of an older view: no event of the protocol, but one of the story. Of
+/// several of a kind, the last. (Who is merely told that there is a newer view had said nothing that was refused.)
+pub(super) fn refusals(observation: &Observation) -> Vec<(Time, Sort, String)> {
+    use MessageKind as M;
+    const LETTERS: [MessageKind; 6] =
+        [M::Prepare, M::PrepareOk, M::StartView, M::StartViewOk, M::Snapshot, M::SnapshotOk];
+    let rank = observation.rank;
+    let mut told: Vec<(Time, Sort, String)> = Vec::new();
+    for refusal in observation.flights.iter().filter(|flight| flight.kind == M::Refused) {
+        let received = observation.receipts.iter().rev();
+        let mut received = received.filter(|known| known.from == refusal.to && known.at == refusal.at);
+        let Some(letter) = received.find(|known| LETTERS.contains(&known.kind)) else { continue };
+        let op = words::value(&letter.text, "op").map_or_else(String::new, |op| format!(" op={op}"));
+        let text = format!("server {rank} refuses an old {}{op} from server {}", letter.kind, refusal.to);
+        let sort = Sort::Refuses(rank, refusal.to, letter.kind);
+        told.retain(|(_, other, _)| *other != sort);
+        told.push((refusal.at, sort, text));
+    }
+    told
+}
+
+/// Everything that a report says, in sentences, in the order in which it happened.
+#[must_use]
+pub fn sentences(observation: &Observation) -> Vec<(Time, String)> {
+    let events = observation.events.iter();
+    let events = events.filter_map(|(at, event)| Some((*at, sentence(observation.rank, event)?.1)));
+    let mut all: Vec<_> = events.chain(refusals(observation).into_iter().map(|(at, _, text)| (at, text))).collect();
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
 fn members(view: &View) -> String {
     let mut text = format!("view {}: primary {}", view.number, view.primary.rank);
     match view.backups.len() {
@@ -242,6 +275,43 @@ mod tests {
         told(&mut story, 1_600, 2, &Event::Suspected { peer: member(11), silent_ms: 51 });
         told(&mut story, 9_000, 1, &Event::Suspected { peer: member(11), silent_ms: 52 });
         assert_eq!(lines(&story)[3..].iter().map(|line| line.1).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[test]
+    fn a_letter_of_an_older_view_is_refused_by_name() {
+        use crate::core::protocol::{Flight, Receipt};
+        let at = Time(7);
+        let sent =
+            |to, text: &str| Flight { at, to: Rank(to), kind: MessageKind::Refused, text: text.into(), lost: false };
+        let came = |from, at, text: &str| {
+            let kind = MessageKind::named(text.split(' ').next().unwrap_or_default()).expect("a message");
+            Receipt { at, from: Rank(from), kind, text: text.into() }
+        };
+        let mut report = Observation {
+            rank: Rank(2),
+            pid: 1,
+            at,
+            server: None,
+            events: vec![(Time(8), Event::Operator { what: "later".into() })],
+            events_dropped: 0,
+            flights: vec![sent(1, "Refused view 2 primary 2 backups 3"), sent(3, "Refused view 2 primary 2 backups 3")],
+            flights_dropped: 0,
+            receipts: vec![
+                came(3, Time(6), "Prepare op=1"),
+                came(1, at, "Prepare op=4 commit=3"),
+                came(1, at, "GetView"),
+            ],
+            beats: Vec::new(),
+            keys: Vec::new(),
+            keys_cleared: false,
+            turns: None,
+        };
+        let told =
+            |report: &Observation| -> Vec<String> { sentences(report).into_iter().map(|(_, text)| text).collect() };
+        assert_eq!(told(&report), ["server 2 refuses an old Prepare op=4 from server 1", "later",]);
+        // A hundred of one kind are one.
+        report.flights = vec![sent(1, "Refused view 2 primary 2 backups 3"); 100];
+        assert_eq!(told(&report).len(), 2);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! For the back row: three numbers that can be read from there, a line a server, the last event.
+//! For the back row: three numbers that can be read from there, a line a server and a client, the last event.
 //!
 //! ```text
 //!  view          primary       failover
@@ -10,11 +10,12 @@
 //!
 //!  server 1  DOWN
 //!  server 2  PRIMARY   op 7
+//!  client    GET color   red
 //!
 //!  server 2 answers in view 2, from op 7
 //! ```
 
-use super::{cols, put, wrap};
+use super::{client, cols, put, wrap};
 use crate::core::protocol::{Time, plural};
 use crate::ui::dashboard::model::Model;
 use crate::ui::dashboard::theme::Theme;
@@ -39,35 +40,38 @@ const DIGITS: [[&str; 5]; 11] = [
 const DIGIT_ROWS: u16 = 5;
 /// A dot of a digit is so many columns for each of its rows: about a square.
 const DOT_COLS: u16 = 2;
-/// From this many rows on digits are twice as big.
-const BIGGER_ROWS_MIN: u16 = 30;
-/// And from this many columns on.
-const BIGGER_COLS_MIN: u16 = 150;
+/// Digits are at most so many times as big.
+const SIZE_MAX: u16 = 3;
 /// Columns of a server's name, and of its state.
 const NAME_COLS: u16 = 11;
 const STATE_COLS: u16 = 13;
 /// A caption is one line, two where it must be.
 const CAPTION_ROWS: usize = 2;
 
-/// Draws the panels of the back row.
-pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: Time) {
-    let size = if area.height >= BIGGER_ROWS_MIN && area.width >= BIGGER_COLS_MIN { 2 } else { 1 };
+/// Draws the panels of the back row, of which so many are always there: digits do not grow and shrink with what is said
+/// below them.
+pub fn draw(buffer: &mut Buffer, (area, rows): (Rect, u16), model: &Model, theme: &Theme, now: Time) {
+    let others = model.others().newest_first();
+    let lines = model.servers().len() + 1 + if model.shows_clients() { 1 } else { 0 };
+    // A name above the digits; two blank rows, the lines between them, what happened last.
+    let needed = u16::try_from(lines + 1).unwrap_or(u16::MAX).saturating_add(3);
+    let size = (rows.saturating_sub(needed) / DIGIT_ROWS).clamp(1, SIZE_MAX);
     let bold = |style: Style| style.add_modifier(Modifier::BOLD);
     let primary = match model.primary() {
         Some(rank) => (rank.0.to_string(), bold(theme.primary)),
         None => ("-".to_owned(), bold(theme.bad)),
     };
     let fields = [
-        ("view", (model.view_number().0.to_string(), bold(theme.view))),
-        ("primary", primary),
+        ("view".to_owned(), (model.view_number().0.to_string(), bold(theme.view))),
+        ("primary".to_owned(), primary),
         stopwatch(model, theme, now),
     ];
     let third = area.width / 3;
-    for (at, (name, (number, style))) in (0..).zip(fields) {
+    for (at, (name, (number, style))) in (0..).zip(&fields) {
         let x = area.x + 1 + at * third;
-        put(buffer, x, area.y, third, name, theme.title);
+        put(buffer, x, area.y, third.saturating_sub(1), name, theme.title);
         let place = Rect { x, y: area.y + 1, width: third.saturating_sub(1), height: DIGIT_ROWS * size };
-        digits(buffer, place, &number, size, (theme.glyphs.sparks[7], style));
+        digits(buffer, place, number, size, (theme.glyphs.sparks[7], *style));
     }
     let mut y = area.y + 2 + DIGIT_ROWS * size;
     for server in model.servers() {
@@ -81,6 +85,23 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
         }
         y += 1;
     }
+    let mut asked = |name: &str, command: &str, answer: Option<&str>| {
+        put(buffer, area.x + 1, y, NAME_COLS, name, bold(theme.text));
+        let answer = answer.map_or(("…", theme.doubt), |answer| (answer, client::outcome(answer, theme)));
+        let (from, right) = (area.x + NAME_COLS, area.right());
+        let room = right.saturating_sub(from + cols(answer.0).min(area.width / 2) + 4);
+        let x = put(buffer, from, y, room, command, theme.text) + 3;
+        put(buffer, x, y, right.saturating_sub(x + 1), answer.0, bold(answer.1));
+        y += 1;
+    };
+    match (model.outstanding(), model.operations().next_back()) {
+        (Some((_, command)), _) => asked("client", command, None),
+        (None, Some(last)) => asked("client", &last.command, Some(&last.reply)),
+        (None, None) => {}
+    }
+    if let Some((rank, last)) = others.first().filter(|_| model.shows_clients()) {
+        asked(&format!("client {rank}"), &last.command, last.answer.as_deref());
+    }
     if let Some(last) = model.story().lines().next_back() {
         let (style, sign) = theme.tone(last.tone);
         let rows = wrap(&last.text, area.width.saturating_sub(4), CAPTION_ROWS);
@@ -91,11 +112,14 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     }
 }
 
-/// How long the last failover took, in the unit that gives at most three digits. It runs while the failover does.
-fn stopwatch(model: &Model, theme: &Theme, now: Time) -> (&'static str, (String, Style)) {
+/// How long the last failover took, in the unit that gives at most three digits, and whether all is slowed down. It
+/// runs while the failover does.
+fn stopwatch(model: &Model, theme: &Theme, now: Time) -> (String, (String, Style)) {
     let watch = model.stopwatch();
     let bold = |style: Style| style.add_modifier(Modifier::BOLD);
-    let Some(failover) = watch.failover() else { return ("failover, ms", ("-".to_owned(), theme.faint)) };
+    let slowed = model.setup.slowed().map_or_else(String::new, |slowed| format!(", {slowed}"));
+    let name = |unit: &str| format!("failover, {unit}{slowed}");
+    let Some(failover) = watch.failover() else { return (name("ms"), ("-".to_owned(), theme.faint)) };
     let (took, style) = if watch.is_held() {
         (watch.runs_for(now), bold(theme.bad))
     } else if watch.is_running() {
@@ -103,21 +127,21 @@ fn stopwatch(model: &Model, theme: &Theme, now: Time) -> (&'static str, (String,
     } else {
         (failover.total(), theme.strong)
     };
-    let (name, number) = match took.as_micros() {
-        micros @ 0..1_000 if !watch.is_running() => (if theme.ascii { "failover, us" } else { "failover, µs" }, micros),
-        micros @ 0..1_000_000 => ("failover, ms", micros / 1_000),
-        micros => ("failover, s", micros / 1_000_000),
+    let (unit, number) = match took.as_micros() {
+        micros @ 0..1_000 if !watch.is_running() => ("µs", micros),
+        micros @ 0..1_000_000 => ("ms", micros / 1_000),
+        micros => ("s", micros / 1_000_000),
     };
-    (name, (number.to_string(), style))
+    (name(unit), (number.to_string(), style))
 }
 
-/// A number in big digits, in small ones if they do not fit: a number without its end is another one.
-fn digits(buffer: &mut Buffer, area: Rect, number: &str, size: u16, (dot, style): (&str, Style)) {
-    let width = cols(number) * (3 * DOT_COLS * size + size) - size;
-    if width > area.width {
+/// A number in digits as big as fit, in letters if none do: a number without its end is another one.
+fn digits(buffer: &mut Buffer, area: Rect, number: &str, size_max: u16, (dot, style): (&str, Style)) {
+    let fits = |size: &u16| cols(number) * (3 * DOT_COLS * size + size) - size <= area.width;
+    let Some(size) = (1..=size_max).rev().find(fits) else {
         put(buffer, area.x, area.y, area.width, number, style);
         return;
-    }
+    };
     let mut x = area.x;
     for digit in number.chars() {
         let shape = DIGITS[digit.to_digit(10).map_or(DIGITS.len() - 1, |digit| digit as usize)];
@@ -141,11 +165,11 @@ mod tests {
     use crate::ui::dashboard::{ModelSetup, ThemeName};
 
     fn rows(name: ThemeName, ascii: bool) -> Vec<String> {
-        let setup = ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true };
+        let setup = ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true, pace: 1.0 };
         let model = Model::new(setup, Time(0));
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 15));
         let theme = Theme::new(name, ascii).for_the_back_row(true);
-        draw(&mut buffer, Rect::new(0, 0, 80, 15), &model, &theme, Time(0));
+        draw(&mut buffer, (Rect::new(0, 0, 80, 15), 15), &model, &theme, Time(0));
         let row = |y: u16| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         (0..15).map(row).collect()
     }
@@ -173,6 +197,14 @@ mod tests {
         };
         assert_eq!(drawn("777").trim_end(), "###### ###### ######");
         assert_eq!(drawn("1234").trim_end(), "1234");
+        let drawn = |number: &str| {
+            let area = Rect::new(0, 0, 25, 2 * DIGIT_ROWS);
+            let mut buffer = Buffer::empty(area);
+            digits(&mut buffer, area, number, 2, ("#", Style::default()));
+            (0..25).map(|x| buffer[(x, 0)].symbol()).collect::<String>()
+        };
+        assert_eq!(drawn("7").trim_end(), "############");
+        assert_eq!(drawn("77").trim_end(), "###### ######", "twice as big it would not fit");
     }
 
     #[test]

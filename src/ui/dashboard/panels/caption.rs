@@ -10,7 +10,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 /// A sentence takes at most so many rows.
-const ROWS_MAX: usize = 2;
+pub const ROWS_MAX: usize = 2;
 
 /// The rows of a sentence on a screen of so many columns.
 #[must_use]

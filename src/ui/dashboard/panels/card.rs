@@ -316,8 +316,9 @@ fn keys(lines: &mut Lines, model: &Model, server: &ServerModel, theme: &Theme, n
     let all = server.status().map_or(0, |status| status.keys);
     let shown = server.keys();
     let free = usize::from(lines.free());
+    let waiting = waiting(model, server);
     if all == 0 && free > 0 {
-        lines.line("no keys", theme.faint);
+        lines.line(waiting.as_deref().unwrap_or("no keys"), theme.faint);
         return;
     }
     let more = all > free as u64 || (shown.len() as u64) < all;
@@ -349,6 +350,16 @@ fn keys(lines: &mut Lines, model: &Model, server: &ServerModel, theme: &Theme, n
     if rest > 0 && lines.free() > 0 {
         lines.line(&format!("+{rest} more"), theme.faint);
     }
+    if let Some(waiting) = waiting.filter(|_| lines.free() > 0) {
+        lines.line(&waiting, theme.faint);
+    }
+}
+
+/// Writes that it has, and does not know yet to be committed. Under load there are always some.
+fn waiting(model: &Model, server: &ServerModel) -> Option<String> {
+    let status = server.status().filter(|_| model.load.as_ref().is_none_or(|load| load.workload.is_none()))?;
+    let writes = status.op.0.checked_sub(status.commit.0).filter(|writes| *writes > 0)?;
+    Some(format!("{writes} write{}, not applied", plural(writes)))
 }
 
 const KEY_CHARS_MAX: usize = 32;

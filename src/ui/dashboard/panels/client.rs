@@ -6,6 +6,9 @@
 //! │ GET color       red 5µs│
 //! │ PUT color red    0.3 s…│
 //! ╰ ✓ linearizable 12 ─────╯
+//! ╭ client 3 ──────────────╮          further clients, while there is no load
+//! │ GET color     (unknown)│
+//! ╰────────────────────────╯
 //! ```
 
 use super::{cols, fit, put, put_right, seconds, short};
@@ -46,14 +49,42 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
         put_right(buffer, body.right(), body.y, body.width, &text, style);
         let command = model.outstanding().map(|(_, command)| command.to_owned());
         let command = command.or(model.operations().next_back().map(|o| o.command.clone())).unwrap_or_default();
-        let room = body.width.saturating_sub(cols(&text) + 1);
-        put(buffer, body.x, body.y, room, &command, theme.strong);
+        put(buffer, body.x, body.y, body.width.saturating_sub(cols(&text) + 1), &command, theme.strong);
         return;
     }
     members(buffer, body, model, theme);
     let rows = model.load.as_ref().map_or(0, |report| load(buffer, body, report, theme));
     let rows = rows + model.door.as_ref().map_or(0, |sight| door(buffer, body, rows, sight, theme));
     operations(buffer, Rect { y: body.y + 1, height: body.height - 1 - rows, ..body }, model, theme, now);
+}
+
+/// Draws the box of the further clients: what they asked last, and what they were answered.
+pub fn draw_others(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme) {
+    let ranks: Vec<_> = model.client_ranks().collect();
+    let (Some(first), Some(last)) = (ranks.first(), ranks.last()) else { return };
+    Block::bordered().border_set(theme.glyphs.client).border_style(theme.client).render(area, buffer);
+    let title = if first == last { format!(" client {first} ") } else { format!(" clients {first} to {last} ") };
+    put(buffer, area.x + 1, area.y, area.width - 2, &title, theme.client.add_modifier(Modifier::BOLD));
+    let body = Rect { x: area.x + 2, y: area.y + 1, width: area.width - 3, height: area.height - 2 };
+    for (y, (rank, asked)) in (body.y..body.bottom()).zip(model.others().newest_first()) {
+        let name = if first == last { String::new() } else { format!("{rank}: ") };
+        let (answer, style) = match &asked.answer {
+            Some(answer) => (fit(answer, body.width / 2), outcome(answer, theme)),
+            None => ("…".to_owned(), theme.doubt),
+        };
+        beside(
+            buffer,
+            Rect { y, height: 1, ..body },
+            (&format!("{name}{}", asked.command), theme.strong),
+            (&answer, style),
+        );
+    }
+}
+
+/// One thing at the left end of a row, cut off if it must be, and another at its right end.
+fn beside(buffer: &mut Buffer, row: Rect, left: (&str, Style), right: (&str, Style)) {
+    put(buffer, row.x, row.y, row.width.saturating_sub(cols(right.0) + 1), left.0, left.1);
+    put_right(buffer, row.right(), row.y, row.width, right.0, right.1);
 }
 
 /// The checker's verdict on all answers so far: ` ✓ linearizable 12 `.
@@ -146,11 +177,15 @@ fn operations(buffer: &mut Buffer, body: Rect, model: &Model, theme: &Theme, now
             operation.command.clone(),
             answer(operation),
             style,
-            if newest { outcome(operation, theme) } else { theme.faint },
+            if newest { outcome(&operation.reply, theme) } else { theme.faint },
         )
     });
     for (command, answer, style, answer_style) in outstanding.into_iter().chain(finished) {
         let fits = cols(&command) + 1 + cols(&answer) <= body.width;
+        if !fits && body.height == 1 && rows.is_empty() {
+            beside(buffer, body, (&command, style), (&fit(&answer, body.width / 2), answer_style));
+            return;
+        }
         let row = if fits {
             vec![(command, answer, style, answer_style)]
         } else {
@@ -173,8 +208,8 @@ fn answer(operation: &FinishedOperation) -> String {
     format!("{} {}", fit(&operation.reply, 18), short(operation.took))
 }
 
-fn outcome(operation: &FinishedOperation, theme: &Theme) -> Style {
-    if operation.reply.starts_with("(error)") || operation.reply.starts_with("(unknown)") {
+pub(super) fn outcome(reply: &str, theme: &Theme) -> Style {
+    if reply.starts_with("(error)") || reply.starts_with("(unknown)") {
         theme.bad
     } else {
         theme.ok.add_modifier(Modifier::BOLD)
@@ -190,7 +225,7 @@ fn latest(model: &Model, theme: &Theme, now: Time) -> (String, Style) {
     }
     match (model.outstanding(), model.operations().next_back()) {
         (Some((since, _)), _) => (format!("{} …", seconds(now.since(since))), theme.doubt),
-        (None, Some(operation)) => (answer(operation), outcome(operation, theme)),
+        (None, Some(operation)) => (answer(operation), outcome(&operation.reply, theme)),
         (None, None) => (String::new(), theme.text),
     }
 }

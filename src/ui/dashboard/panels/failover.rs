@@ -8,7 +8,7 @@
 //!  first answer             ▇      1 ms
 //! ```
 //!
-//! When nobody can take over it stands still, and says why in place of the phases.
+//! Where everything is slowed down (`--pace`) it says so. When nobody can take over it stands still, and says why in place of the phases.
 
 use super::{cols, put, put_right, wrap};
 use crate::core::protocol::Time;
@@ -35,6 +35,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
     };
     let (total, style) = total(model, failover, theme, now);
     x = put(buffer, x, area.y, area.right().saturating_sub(x), &total, style) + 2;
+    let slowed = model.setup.slowed();
     if model.stopwatch().is_held() {
         let why = model.why.as_deref().unwrap_or("nobody can take over");
         if area.height < 5 {
@@ -55,7 +56,14 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
             let number = took.map_or("…".into(), bare);
             x = put(buffer, x + 1, area.y, area.right().saturating_sub(x + 1), &number, theme.text);
         }
+        // The header says it too.
+        if let Some(slowed) = slowed.filter(|slowed| x + 2 + cols(slowed) < area.right()) {
+            put(buffer, x + 2, area.y, area.width, &slowed, theme.doubt);
+        }
         return;
+    }
+    if let Some(slowed) = slowed {
+        put(buffer, x, area.y, area.right().saturating_sub(x), &slowed, theme.doubt);
     }
     phases(buffer, Rect { y: area.y + 1, height: 4, ..area }, failover, theme, now);
 }
@@ -90,7 +98,7 @@ fn phases(buffer: &mut Buffer, area: Rect, failover: &Failover, theme: &Theme, n
         put(buffer, area.x + 1, y, NAME_COLS, name, theme.faint);
         let live = open == Some(i);
         let Some(took) = took.or(live.then_some(running)) else {
-            let text = if i == 3 && failover.is_ready() { "at the next request" } else { "" };
+            let text = if i == 3 && failover.is_ready() { "when next asked" } else { "" };
             put(buffer, bar_x, y, area.right().saturating_sub(bar_x), text, theme.faint);
             continue;
         };

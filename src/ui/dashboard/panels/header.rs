@@ -30,9 +30,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
         (1, format!("view {}", model.view_number()), theme.strong),
         (0, primary, primary_style),
         (3, format!("failure rate {}", percent(model.failure_rate())), theme.text),
-        (4, format!("seed {}", model.setup.seed), theme.faint),
-        (5, format!("up {}", long(now.since(model.started))), theme.faint),
+        (5, format!("seed {}", model.setup.seed), theme.faint),
+        (6, format!("up {}", long(now.since(model.started))), theme.faint),
     ];
+    if let Some(slowed) = model.setup.slowed() {
+        parts.insert(4, (4, slowed, theme.doubt));
+    }
     let room = right.saturating_sub(area.x + 1);
     let needed = |parts: &[(u8, String, Style)]| parts.iter().map(|(_, text, _)| cols(text) + 3).sum::<u16>() - 3;
     while parts.len() > 1 && needed(&parts) > room {

@@ -30,7 +30,9 @@ const LABEL_COLS_MIN: usize = 30;
 
 /// Draws links, heartbeats, cuts and flights.
 pub fn draw(buffer: &mut Buffer, plan: &Plan, model: &Model, theme: &Theme, now: Time) {
-    let ranks: Vec<Rank> = std::iter::once(METADATA).chain(model.servers().iter().map(|s| s.rank)).collect();
+    let mut ranks: Vec<Rank> = std::iter::once(METADATA).chain(model.servers().iter().map(|s| s.rank)).collect();
+    // Further clients share a box, and its links.
+    ranks.extend(model.client_ranks().next().filter(|_| plan.clients.is_some()));
     if let Wiring::Bus { row } = plan.wiring {
         bus(buffer, plan, row, theme);
     }
@@ -54,7 +56,11 @@ pub fn draw(buffer: &mut Buffer, plan: &Plan, model: &Model, theme: &Theme, now:
 /// One direction of one link.
 fn line(buffer: &mut Buffer, track: &[Position], model: &Model, theme: &Theme, (from, to): (Rank, Rank), now: Time) {
     let (Some(first), Some(last)) = (track.first(), track.last()) else { return };
-    let cut = model.network.is_cut(from, to);
+    let ends = |rank: Rank| -> Vec<Rank> {
+        if rank.0 > model.setup.servers { model.client_ranks().collect() } else { vec![rank] }
+    };
+    let (senders, receivers) = (ends(from), ends(to));
+    let cut = senders.iter().any(|from| receivers.iter().any(|to| model.network.is_cut(*from, *to)));
     let (glyph, style) = if cut { (theme.glyphs.link[1], theme.bad) } else { (theme.glyphs.link[0], theme.link) };
     for at in track {
         put(buffer, at.x, at.y, 1, glyph, style);
@@ -105,7 +111,11 @@ fn track(plan: &Plan, from: Rank, to: Rank) -> Vec<Position> {
     match plan.wiring {
         Wiring::None => Vec::new(),
         Wiring::Pair { client_row, server_row } => {
-            let (a, b) = (card(from).unwrap_or(client), card(to).unwrap_or(client));
+            let further =
+                plan.clients.filter(|_| [from, to].iter().any(|rank| *rank != METADATA && card(*rank).is_none()));
+            let client_row = further.map_or(client_row, |others| others.y);
+            let place = |rank| card(rank).unwrap_or(further.filter(|_| rank != METADATA).unwrap_or(client));
+            let (a, b) = (place(from), place(to));
             let right = a.x < b.x;
             let (left_box, right_box) = if right { (a, b) } else { (b, a) };
             let y = match (card(from), card(to)) {
@@ -146,7 +156,7 @@ fn flights(buffer: &mut Buffer, plan: &Plan, model: &Model, theme: &Theme, now: 
     let mut labels = Vec::new();
     for flight in model.flights().in_the_air() {
         let Some(progress) = flight.progress(now) else { continue };
-        // Further clients live in the client's box as well.
+        // Further clients without a box of their own live in that of rank 0.
         let track = track(plan, flight.from, flight.to);
         if track.is_empty() {
             continue;
