@@ -55,13 +55,15 @@ pub fn shot(shot: &Shot, (model, face): (&Model, &Face), is_big: bool, size: (u1
 /// What is on a row of the picture, in whole sentences.
 type Titles = Vec<(u16, String)>;
 
-/// Everything above the prompt.
+/// Everything above the prompt, but for the bar of the keys: nobody presses them on a slide.
 fn drawn_screen((model, face): (&Model, &Face), theme: &Theme, size: (u16, u16), now: Time) -> Option<Buffer> {
     let (cols, rows) = (size.0.max(1), layout::split(size.0, size.1).0.max(1));
     let mut terminal = Terminal::new(TestBackend::new(cols, rows)).ok()?;
     let face = Face { shows_diagram: false, ..face.clone() };
     terminal.draw(|frame| view::draw(frame, model, &face, theme, &[], now)).ok()?;
-    Some(terminal.backend().buffer().clone())
+    let mut buffer = terminal.backend().buffer().clone();
+    buffer.resize(Rect::new(0, 0, cols, rows.saturating_sub(1).max(1)));
+    Some(buffer)
 }
 
 /// The space–time diagram alone.
