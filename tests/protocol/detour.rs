@@ -80,6 +80,24 @@ fn a_client_asks_by_turns_what_is_late() {
 }
 
 #[test]
+fn what_goes_by_a_detour_leaves_right_behind_what_goes_directly() {
+    let mut four = Detours::new(Rank(4), &Config { clients: 1, ..Config::new(3) });
+    let request = |seq| {
+        let (client, acked, after, command) = (ClientId(4), Seq(0), Seq(0), Arc::new(put("v")));
+        Message::Request(Request { client, seq: Seq(seq), acked, after, epoch: 1, command })
+    };
+    let is_late = |message: &Message| matches!(message, Message::Request(request) if request.seq.0 % 3 != 0);
+    let mut sends: Vec<_> = (1..=300).map(|seq| (Rank(1), request(seq))).collect();
+    four.add(at(0), &mut sends, is_late);
+    let by = |seq| relay(4, 1, 2, false, &request(seq));
+    let expected = (1..=300).flat_map(|seq| match seq % 3 {
+        0 => vec![(Rank(1), request(seq))],
+        _ => vec![(Rank(1), by(seq)), (Rank(2), by(seq))],
+    });
+    assert!(sends.into_iter().eq(expected));
+}
+
+#[test]
 fn a_server_carries_one_step_and_requests_to_the_primary_it_knows() {
     let onward = |detours: &mut Detours, sender: u32, message: Message| match detours.arrived(
         at(0),

@@ -212,9 +212,9 @@ impl Detours {
             heard.get_or_insert(now);
         }
         let (turn, mut used) = (self.turn, false);
-        let mut at = 0;
-        while at < sends.len() {
-            let (to, message) = &sends[at];
+        // What leaves besides, and after which of them.
+        let mut more = Vec::new();
+        for (at, (to, message)) in sends.iter_mut().enumerate() {
             let (to, mut others) = (*to, Vec::new());
             if to == METADATA && self.is_server(self.me) {
                 if self.waits_in_vain(now, message) {
@@ -226,7 +226,6 @@ impl Detours {
                 others.extend(by.get(turn as usize % by.len().max(1)));
                 used = true;
             }
-            at += 1;
             if to == self.me || (self.is_server(to) && self.is_server(self.me)) {
                 continue;
             }
@@ -243,15 +242,20 @@ impl Detours {
                 |by| Message::Relay(Box::new(Relay { from: self.me, to, by, unheard, message: carried.clone() }));
             // Directly, too, it says which way to answer: perhaps only the way back is broken.
             let by = way.unwrap_or_else(|| others[turn as usize % others.len()]);
-            sends[at - 1].1 = relay(by);
+            *message = relay(by);
             if way.is_some() {
                 others.retain(|other| *other != by);
                 others.push(by);
             }
-            let more = others.into_iter().map(|by| (by, relay(by)));
-            let count = more.len();
-            sends.splice(at..at, more);
-            at += count;
+            more.extend(others.into_iter().map(|by| (at, (by, relay(by)))));
+        }
+        if !more.is_empty() {
+            // In one go: a client may repeat a whole window of late requests at once.
+            let mut more = more.into_iter().peekable();
+            for (at, send) in std::mem::take(sends).into_iter().enumerate() {
+                sends.push(send);
+                sends.extend(std::iter::from_fn(|| Some(more.next_if(|(after, _)| *after == at)?.1)));
+            }
         }
         self.turn = turn.wrapping_add(u32::from(used));
     }
