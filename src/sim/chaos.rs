@@ -593,6 +593,10 @@ impl Monkey {
             world.view_now().iter().flat_map(|view| view.members()).map(|member| member.rank).collect();
         let damage = world.survives_power_cuts() && members.len() > 1 && self.dark.random_range(0..4) == 0;
         let damaged = damage.then(|| members[self.dark.random_range(0..members.len())]);
+        // A view that is being written may be the last one. Nobody serves with a damaged log that is the last copy.
+        let next = world.front(METADATA).metadata().and_then(|metadata| metadata.deciding());
+        let is_last = |rank: &Rank| next.is_some_and(|view| view.members().all(|member| member.rank == *rank));
+        let damaged = damaged.filter(|rank| !is_last(rank));
         world.note(if power { "the power fails" } else { "everything is killed" });
         world.lose_everything(power, damaged);
         self.paused.clear();

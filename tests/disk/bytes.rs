@@ -52,6 +52,7 @@ fn snapshots_let_older_files_go_and_give_the_same() {
     let (had, end) = files.recover(BOOT).expect("whole");
     assert!(end.end.expect("there is a log").first > 1, "older files are gone");
     assert_eq!((had.op(), had.holder), (plain.op(), plain.holder));
+    assert_eq!((had.since, plain.since), (Some(member(1)), Some(member(1))), "who has installed that view");
     assert_eq!(had.store.op(), plain.store.op());
     assert_eq!(had.store.full_digest(), plain.store.full_digest());
 }

@@ -4,8 +4,8 @@ use super::*;
 use understudy::core::disk::Fsync;
 use understudy::core::fault::{Control, ControlError};
 use understudy::core::node::Setup;
-use understudy::core::protocol::Recovered;
 use understudy::core::protocol::message::{Offer, Shelf, SnapshotPart};
+use understudy::core::protocol::{Recovered, Recovery};
 use understudy::sim::World;
 
 /// A server with a disk.
@@ -235,4 +235,35 @@ fn who_has_no_disk_cannot_be_wiped() {
     assert_eq!(refused, Err(ControlError::NoDisk(Rank(1))));
     let why = ControlError::NoDisk(Rank(1)).to_string();
     assert!(why.contains("server 1 has no disk: CRASH 1 takes its memory"), "{why}");
+}
+
+#[test]
+fn that_a_life_knows_of_no_newer_epoch_outlives_the_next_life() {
+    // Life 4 was a member when all went on without knowing of epoch 2, in whose first view it is.
+    let (four, five) = (member(1, 4), member(1, 5));
+    let old = View { number: ViewNumber(7), epoch: 1, primary: four, backups: vec![] };
+    let had =
+        Recovered { member: Some(four), holder: Some((four, old.into())), since: Some(four), ..Recovered::default() };
+    let server = Server::with_disk(five, Config::new(3), had, 0);
+    let mut node = Node { server, out: Outbox::default() };
+    node.tick(at(0));
+    let first = Arc::new(View { number: ViewNumber(8), epoch: 2, primary: TWO, backups: vec![four] });
+    node.hear(at(1), METADATA, Message::ViewIs { view: Arc::clone(&first) });
+    let mut recovery = Recovery::new(true);
+    for record in node.out.writes {
+        recovery.take(record).expect("it makes sense");
+    }
+    let had = recovery.finish().expect("it is whole");
+    assert_eq!((had.holder, had.since, had.member), (None, Some(four), Some(five)));
+    // So all of them can start over, and need not wait for what never was.
+    let shelf = Shelf { held: None, lives: Some((four, five)) };
+    let last = Recovered { run: 1, chosen: Some(first), ..Recovered::default() };
+    let mut metadata = Metadata::with_disk(Config::new(1), last, false);
+    let mut out = Outbox::default();
+    let me = member(1, 9);
+    metadata.handle(at(0), Rank(1), announcement(me), &mut out);
+    metadata.handle(at(1), Rank(1), Message::Held { member: me, shelf }, &mut out);
+    metadata.handle(at(2), Rank(1), announcement(me), &mut out);
+    metadata.durable(at(3), u64::MAX, &mut out);
+    assert_eq!(metadata.view().map(|view| view.epoch), Some(3));
 }

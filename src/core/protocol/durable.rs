@@ -286,7 +286,10 @@ impl Recovery {
             self.history = History::of(&store);
             self.store = Some(store);
             // Of its own state: a view that was installed meanwhile is newer.
-            self.holder = if replaces { holder } else { self.holder.take().or(holder) };
+            if replaces || self.holder.is_none() {
+                self.since = holder.as_ref().map(|(member, _)| *member).or(self.since);
+                self.holder = holder;
+            }
         }
         self.commit(op);
         match &self.store {

@@ -216,6 +216,12 @@ impl Metadata {
         self.view.as_ref()
     }
 
+    /// The view that is decided on and not known to be on the disk yet; if it is there, it is the last one.
+    #[must_use]
+    pub fn deciding(&self) -> Option<&Arc<View>> {
+        self.ledger.as_ref()?.decided.as_ref().map(|decided| &decided.view)
+    }
+
     /// The latest views, oldest first, at most [`VIEW_RECORDS_MAX`].
     #[must_use]
     pub fn records(&self) -> &VecDeque<ViewRecord> {

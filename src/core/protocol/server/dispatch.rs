@@ -3,7 +3,7 @@
 #![allow(clippy::collapsible_match, reason = "a guard of an arm does nothing; these look, and answer")]
 
 use super::joining::Next;
-use super::{RoleState, Server};
+use super::{Left, RoleState, Server};
 use crate::core::protocol::message::Message;
 use crate::core::protocol::view::{METADATA, Rank};
 use crate::core::protocol::{Outbox, Time};
@@ -121,7 +121,7 @@ impl Server {
                     && let RoleState::Joining(joining) = &mut self.state
                     && joining.on_snapshot(&mut self.core, now, from, transfer, index, part, out) == Next::StartOver
                 {
-                    self.forget(now, false, out);
+                    self.forget(now, Left::Life, out);
                 }
             }
             Message::StartOver { view, incarnation } => {
@@ -129,7 +129,7 @@ impl Server {
                     && incarnation == self.core.me.incarnation
                     && matches!(self.state, RoleState::Joining(_))
                 {
-                    self.forget(now, false, out);
+                    self.forget(now, Left::Life, out);
                 }
             }
             _ => {}

@@ -306,6 +306,15 @@ pub(super) struct Proposal {
     confirmed: bool,
 }
 
+/// What a server leaves behind that forgets everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// An epoch. Who is a member of the new one's first view keeps its life.
+    Epoch { is_member: bool },
+    /// Its place in the view, or what it has received.
+    Life,
+}
+
 /// The role, and what only that role needs.
 #[derive(Debug, Clone)]
 enum RoleState {
@@ -583,7 +592,8 @@ impl Server {
             _ => (false, false),
         };
         if !blank && (fresh || !(member || receiving)) {
-            self.forget(now, fresh && member, out);
+            let left = if fresh { Left::Epoch { is_member: member } } else { Left::Life };
+            self.forget(now, left, out);
         }
         let same_primary = self.core.view.as_ref().is_some_and(|old| old.primary == view.primary);
         self.core.view = Some(Arc::clone(&view));
@@ -604,9 +614,10 @@ impl Server {
         let RoleState::Joining(joining) = &mut self.state else { return };
         let Some(held) = joining.held() else { return };
         if held.epoch != view.epoch || (member && view.primary != self.core.me) {
-            // That the lives after the one that installed the dropped view have installed none stays on the disk: it
-            // may be all there is to tell that a newer epoch has never begun.
-            let since = joining.shelf().lives.map(|(installer, _)| installer.incarnation.next());
+            // That the lives from the one on that installed the dropped view have installed none of a newer epoch stays
+            // on the disk: it may be all there is to tell that such an epoch has never begun. (Its view is on the
+            // metadata server's disk, so the dropped one is not asked for any more.)
+            let since = joining.shelf().lives.map(|(installer, _)| installer.incarnation);
             let since = since.filter(|since| held.epoch < view.epoch && *since < self.core.me.incarnation);
             let me = self.core.me;
             joining.drop_held(out);
@@ -621,14 +632,23 @@ impl Server {
 
     /// Drops role and state. A server that stays a member (of a new epoch's empty view) keeps its
     /// incarnation; any other becomes a stranger.
-    fn forget(&mut self, now: Time, stays_member: bool, out: &mut Outbox) {
-        if !stays_member {
+    fn forget(&mut self, now: Time, left: Left, out: &mut Outbox) {
+        let before = self.core.me;
+        if left != (Left::Epoch { is_member: true }) {
             self.core.me.incarnation = self.core.me.incarnation.next();
             out.tell(Event::Forgot { incarnation: self.core.me.incarnation });
         }
         self.core.install(Store::default(), out);
         if let Some(diary) = &mut self.core.diary {
-            diary.forget(self.core.me, !stays_member);
+            match left {
+                Left::Epoch { is_member: true } => diary.forget(before, false),
+                Left::Epoch { is_member: false } => {
+                    // That this life has installed no view of the new epoch stays on the disk (see `drop_held`).
+                    diary.forget(before, false);
+                    diary.live(self.core.me);
+                }
+                Left::Life => diary.forget(self.core.me, true),
+            }
         }
         let recruited = matches!(&self.state, RoleState::Joining(joining) if joining.is_recruited());
         self.core.begin_life(now);
