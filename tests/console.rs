@@ -68,7 +68,7 @@ impl Cluster {
                         let acked = Seq(op.0 - 1);
                         Outcome::Done(self.store.apply(LogEntry {
                             op,
-                            client: ClientId(0),
+                            client: ClientId::on(0),
                             seq,
                             acked,
                             stamp: Stamp::default(),

@@ -93,7 +93,7 @@ fn cluster() -> (Desk, Desk) {
                     let op = store.op().next();
                     let entry = LogEntry {
                         op,
-                        client: ClientId(0),
+                        client: ClientId::on(0),
                         seq: Seq(op.0),
                         acked: Seq(op.0 - 1),
                         stamp: Stamp::default(),

@@ -38,7 +38,7 @@ fn put(number: u64) -> Command {
 fn entry(number: u64) -> LogEntry {
     LogEntry {
         op: OpNumber(number),
-        client: ClientId(0),
+        client: ClientId::on(0),
         seq: Seq(number),
         acked: Seq(0),
         stamp: Stamp::default(),
@@ -53,7 +53,7 @@ fn view() -> Arc<View> {
 
 /// A frame with messages of many kinds.
 fn valid_frame() -> Vec<u8> {
-    let (client, seq, view_number, op) = (ClientId(0), Seq(7), ViewNumber(3), OpNumber(9));
+    let (client, seq, view_number, op) = (ClientId::on(0), Seq(7), ViewNumber(3), OpNumber(9));
     let request = Request { client, seq, acked: Seq(5), after: Seq(6), epoch: 1, command: put(200).into() };
     let reply = Reply::Keys(["a", &"b".repeat(40)].iter().collect());
     let tail = (1..4).map(|number| Arc::new(entry(number))).collect();
@@ -104,7 +104,7 @@ fn valid_snapshot() -> Vec<u8> {
 
 fn valid_history() -> Vec<u8> {
     let operation = |(number, outcome): (u64, Outcome)| Operation {
-        client: ClientId(1),
+        client: ClientId::on(1),
         seq: Seq(number),
         epoch: 1 + (number as u32 % 2),
         command: if number == 2 { Command::Get { key: b"\xff\n"[..].into() } } else { put(number) },

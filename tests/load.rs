@@ -281,7 +281,7 @@ fn the_operations_of_all_clients_are_in_the_history() {
     assert!(verdict.starts_with("linearizable: "), "{verdict}");
     job.end(0);
     let history = operations_of(&file);
-    let of = |client: u32| history.iter().filter(|operation| operation.client.0 == client).count() as u64;
+    let of = |client: u32| history.iter().filter(|operation| operation.client.rank() == client).count() as u64;
     assert_eq!(of(3) + of(4), operations, "all that was answered, and nothing twice");
     assert!(of(0) >= 2 && of(3) > 100 && of(4) > 100, "{} {} {}", of(0), of(3), of(4));
     assert_eq!(check(&history), Verdict::Ok);

@@ -386,7 +386,7 @@ impl Scope {
         let rank = self.client(at);
         while let Some(completion) = client.pop_completion() {
             state.moments += 1;
-            let mut operation = Operation::new(ClientId(rank.0), completion);
+            let mut operation = Operation::new(completion);
             (operation.call, operation.returned) = (Time(state.calls[at]), Some(Time(state.moments)));
             state.calls[at] = 0;
             state.seen.answered(&operation);
@@ -402,7 +402,7 @@ impl Scope {
     /// What was answered, and what was asked and may have happened.
     fn history(&self, state: &State) -> Vec<Operation> {
         let pending = (0..self.scripts.len()).filter(|at| state.calls[*at] > 0).map(|at| Operation {
-            client: ClientId(self.client(at).0),
+            client: ClientId::on(self.client(at).0),
             seq: Seq(state.asked[at] as u64),
             epoch: 1,
             command: self.scripts[at][state.asked[at] - 1].clone(),

@@ -359,7 +359,7 @@ fn run_console(args: &Args) -> ExitCode {
         return fail(&alone);
     }
     lock(&model).setup.servers = ranks - 1 - args.clients;
-    court.expect((ranks - args.clients..ranks).map(ClientId));
+    court.expect((ranks - args.clients..ranks).map(ClientId::on));
 
     let disks = opened.as_ref().map(|(cabinet, found)| (cabinet.owner().cluster, found.had.run));
     let Begun { mesh, doorbell, start, deathwatch } = match begin(args, world, spares, seed, true, disks) {

@@ -26,8 +26,8 @@ pub struct Operation {
 impl Operation {
     /// The operation that a client has just finished.
     #[must_use]
-    pub fn new(client: ClientId, completion: Completion) -> Self {
-        let Completion { seq, command, outcome, call, returned, epoch } = completion;
+    pub fn new(completion: Completion) -> Self {
+        let Completion { client, seq, command, outcome, call, returned, epoch } = completion;
         let returned = (outcome != Outcome::Unknown).then_some(returned);
         Self { client, seq, epoch, command, outcome, call, returned }
     }
@@ -35,8 +35,8 @@ impl Operation {
 
 impl From<Operation> for Completion {
     fn from(operation: Operation) -> Self {
-        let Operation { seq, epoch, command, outcome, call, returned, .. } = operation;
-        Self { seq, command, outcome, call, returned: returned.unwrap_or(call), epoch }
+        let Operation { client, seq, epoch, command, outcome, call, returned } = operation;
+        Self { client, seq, command, outcome, call, returned: returned.unwrap_or(call), epoch }
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! | field | |
 //! |---|---|
+//! | `client` | the number of its rank; for a further client on rank r, a larger number that is its own |
 //! | `op` | the command's name in small letters |
 //! | `key`, `arg` | key and value; for `keys` the glob is the `arg`. Bytes that are not UTF-8: base64 in `key64`, `arg64` |
 //! | `return_ns` | null when the outcome is unknown |
@@ -49,7 +50,7 @@ impl std::error::Error for HistoryError {}
 
 #[derive(Serialize, Deserialize)]
 struct JsonLine {
-    client: u32,
+    client: u64,
     seq: u64,
     op: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,7 +110,7 @@ pub fn to_line(operation: &Operation) -> String {
     };
     let (result, result64) = text_or_base64(printed.as_deref());
     let line = JsonLine {
-        client: client.0,
+        client: ClientId::new(client.rank(), 0, client.number()).into(),
         seq: seq.0,
         op: command.name().to_lowercase(),
         key,
@@ -216,7 +217,7 @@ pub fn from_line(line: &[u8]) -> Result<Operation, String> {
     }
     let epoch = line.epoch.unwrap_or(1);
     Ok(Operation {
-        client: ClientId(line.client),
+        client: line.client.into(),
         seq: Seq(line.seq),
         epoch,
         command,
@@ -389,7 +390,14 @@ mod tests {
     }
 
     fn operations() -> impl Strategy<Value = Operation> {
-        let numbers = (any::<u32>(), any::<u64>(), 0..3_u32, 0..u64::MAX / 2, any::<u32>(), 0..5_u8);
+        let numbers = (
+            (0..=ClientId::RANK_MAX, 0..=ClientId::NUMBER_MAX),
+            any::<u64>(),
+            0..3_u32,
+            0..u64::MAX / 2,
+            any::<u32>(),
+            0..5_u8,
+        );
         (prop_oneof![exchanges(), calls()], errors(), numbers).prop_map(
             |((command, reply), error, (client, seq, epoch, call, length, kind))| {
                 let outcome = match kind {
@@ -398,7 +406,7 @@ mod tests {
                     _ => Outcome::Done(reply),
                 };
                 let returned = (kind > 0).then_some(Time(call + u64::from(length)));
-                let (client, seq, call) = (ClientId(client), Seq(seq), Time(call));
+                let (client, seq, call) = (ClientId::new(client.0, 0, client.1), Seq(seq), Time(call));
                 Operation { client, seq, epoch, command, outcome, call, returned }
             },
         )
@@ -438,7 +446,7 @@ mod tests {
     #[test]
     fn a_line_is_as_documented() {
         let operation = Operation {
-            client: ClientId(0),
+            client: ClientId::on(0),
             seq: Seq(12),
             epoch: 1,
             command: Command::Put { key: "a".into(), value: "1".into() },

@@ -307,7 +307,7 @@ pub(super) mod tests {
     fn op(client: u32, seq: u64, call: u64, returned: u64, command: Command, reply: Reply) -> Operation {
         let known = returned > 0;
         Operation {
-            client: ClientId(client),
+            client: ClientId::on(client),
             seq: Seq(seq),
             epoch: 1,
             command,
@@ -357,7 +357,7 @@ pub(super) mod tests {
                     Reply::Nil // Unknown, and it never happens.
                 } else {
                     let OpNumber(op) = store.op().next();
-                    let (op, client, command) = (OpNumber(op), ClientId(0), command.clone());
+                    let (op, client, command) = (OpNumber(op), ClientId::on(0), command.clone());
                     store.apply(LogEntry {
                         op,
                         client,

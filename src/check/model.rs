@@ -355,7 +355,7 @@ mod tests {
                     store.read(&command)
                 } else {
                     let op = store.op().next();
-                    let (client, command) = (ClientId(0), command.clone());
+                    let (client, command) = (ClientId::on(0), command.clone());
                     store.apply(LogEntry { op, client, seq: Seq(op.0), acked: Seq(0), stamp, command })
                 };
                 let answer = ModelAnswer::of(&command, &reply).unwrap();

@@ -269,7 +269,7 @@ mod tests {
                 Err(several) => Command::multi(several, Vec::new()),
             };
             let outcome = Outcome::Done(reply.clone());
-            let (client, seq) = (ClientId(at as u32), Seq(1));
+            let (client, seq) = (ClientId::on(at as u32), Seq(1));
             Operation { client, seq, epoch: 1, command, outcome, call: Time(*call), returned: Some(Time(*end)) }
         };
         lines.iter().enumerate().map(operation).collect()

@@ -77,7 +77,8 @@ impl Witness {
         self.running_since.entry(client).or_default();
     }
 
-    /// Takes in what a client has finished; what it still has running was called at or after `running_since`.
+    /// Takes in what the clients on the rank of this one have finished; what they still have running was called at or
+    /// after `running_since`.
     ///
     /// # Errors
     /// When the history cannot be written any more: told once, then no more is written.
@@ -89,7 +90,7 @@ impl Witness {
     ) -> Result<(), String> {
         let mut written = Ok(());
         for completion in completions {
-            let operation = Operation::new(client, completion);
+            let operation = Operation::new(completion);
             self.seen += 1;
             self.unknown += u64::from(operation.outcome == Outcome::Unknown);
             written = written.and(self.write(&operation));
@@ -212,27 +213,29 @@ mod tests {
     fn get(seq: u64, call: u64, returned: u64, value: &str) -> Completion {
         let outcome = Outcome::Done(if value.is_empty() { Reply::Nil } else { Reply::Value(value.into()) });
         let command = Command::Get { key: "a".into() };
-        Completion { seq: Seq(seq), command, outcome, call: Time(call), returned: Time(returned), epoch: 1 }
+        let (client, seq) = (ClientId::on(0), Seq(seq));
+        Completion { client, seq, command, outcome, call: Time(call), returned: Time(returned), epoch: 1 }
     }
 
     fn put(seq: u64, call: u64, returned: u64, value: &str) -> Completion {
         let command = Command::Put { key: "a".into(), value: value.into() };
         let outcome = Outcome::Done(Reply::Ok);
-        Completion { seq: Seq(seq), command, outcome, call: Time(call), returned: Time(returned), epoch: 1 }
+        let (client, seq) = (ClientId::on(0), Seq(seq));
+        Completion { client, seq, command, outcome, call: Time(call), returned: Time(returned), epoch: 1 }
     }
 
     #[test]
     fn what_another_client_has_running_is_not_held_against_a_read() {
         let mut witness = Witness::default();
-        let told = witness.finished(ClientId(1), [], Time(10));
+        let told = witness.finished(ClientId::on(1), [], Time(10));
         assert_eq!(told, Ok(()));
         // The PUT that client 1 called at 10 is read before it returns.
-        witness.finished(ClientId(0), [get(1, 20, 30, "x")], Time(31)).unwrap();
+        witness.finished(ClientId::on(0), [get(1, 20, 30, "x")], Time(31)).unwrap();
         assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 0, unknown: 0 });
-        witness.finished(ClientId(1), [put(1, 10, 40, "x")], Time(41)).unwrap();
+        witness.finished(ClientId::on(1), [put(1, 10, 40, "x")], Time(41)).unwrap();
         assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 2, unknown: 1 });
-        witness.finished(ClientId(0), [get(2, 50, 60, "x")], Time(61)).unwrap();
-        witness.finished(ClientId(1), [], Time(61)).unwrap();
+        witness.finished(ClientId::on(0), [get(2, 50, 60, "x")], Time(61)).unwrap();
+        witness.finished(ClientId::on(1), [], Time(61)).unwrap();
         assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 3, unknown: 0 });
         assert_eq!(witness.standing(), Judgement::Linearizable { operations: 3, unknown: 0 });
     }
@@ -240,7 +243,7 @@ mod tests {
     #[test]
     fn a_lost_write_is_seen_by_both_judges() {
         let mut witness = Witness::default();
-        witness.finished(ClientId(0), [put(1, 1, 2, "x"), get(2, 3, 4, "")], Time(5)).unwrap();
+        witness.finished(ClientId::on(0), [put(1, 1, 2, "x"), get(2, 3, 4, "")], Time(5)).unwrap();
         assert!(matches!(witness.standing(), Judgement::Failed(_)), "{:?}", witness.standing());
         let Judgement::Failed(contradiction) = witness.brief().judge() else { panic!("it was lost") };
         assert_eq!(contradiction.window.len(), 2);
@@ -251,7 +254,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("understudy-witness-{}.jsonl", std::process::id()));
         let mut witness = Witness::writing(&path).unwrap();
         let lost = Completion { outcome: Outcome::Unknown, ..put(3, 9, 12, "z") };
-        witness.finished(ClientId(0), [put(1, 1, 2, "x"), get(2, 3, 4, "x"), lost], Time(13)).unwrap();
+        witness.finished(ClientId::on(0), [put(1, 1, 2, "x"), get(2, 3, 4, "x"), lost], Time(13)).unwrap();
         witness.flush().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -265,7 +268,7 @@ mod tests {
         let mut witness = Witness::default();
         let many = KEPT_OPERATIONS_MAX as u64 + 1_000;
         for n in 1..=many {
-            witness.finished(ClientId(0), [put(n, n * 10, n * 10 + 1, "x")], Time(n * 10 + 2)).unwrap();
+            witness.finished(ClientId::on(0), [put(n, n * 10, n * 10 + 1, "x")], Time(n * 10 + 2)).unwrap();
         }
         assert!(witness.kept.is_empty());
         assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: many, unknown: 0 });

@@ -66,6 +66,7 @@ mod tests {
     #[test]
     fn the_stream_can_be_written_down_and_read_again() {
         let completion = Completion {
+            client: ClientId::new(4, 1, 2),
             seq: Seq(3),
             command: Command::Get { key: "k".into() },
             outcome: Outcome::Done(Reply::Value(vec![0xff, 0].into())),
@@ -76,7 +77,7 @@ mod tests {
         let stream = vec![
             News::Asked { at: Time(1), command: "GET k".into() },
             News::Answered { at: Time(2), command: "GET k".into(), reply: "v".into(), took: Duration::from_micros(7) },
-            News::Finished { client: ClientId(0), completions: vec![completion], running_since: Time(9) },
+            News::Finished { client: ClientId::on(0), completions: vec![completion], running_since: Time(9) },
             News::Gone { rank: Rank(2) },
             News::Stopped { rank: Rank(1), stopped: true },
             News::Network { rank: Rank(1), control: Control::Cut { peer: Rank(2), cut: true } },

@@ -370,7 +370,7 @@ impl<'a> Service<'a> {
     /// What the client on another rank was asked for has come to its end.
     fn finished_elsewhere(&mut self, client: ClientId, completions: &[Completion]) {
         for completion in completions {
-            self.answer_elsewhere(Rank(client.0), &completion.command, Ok(completion.outcome.clone()));
+            self.answer_elsewhere(Rank(client.rank()), &completion.command, Ok(completion.outcome.clone()));
         }
     }
 
@@ -453,7 +453,7 @@ impl<'a> Service<'a> {
             self.tell(News::Answered { at: completion.returned, command, reply, took });
             answers.push((answer, completion.outcome.clone()));
         }
-        self.tell(News::Finished { client: ClientId(METADATA.0), completions, running_since });
+        self.tell(News::Finished { client: ClientId::on(METADATA.0), completions, running_since });
         // Whoever has an answer finds it in the history.
         for (answer, outcome) in answers {
             let _ = answer.send(Ok(outcome));

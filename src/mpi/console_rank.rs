@@ -236,7 +236,7 @@ impl<'a, T: Transport + 'a> Node<'a> for ConsoleRank<'a, T> {
             Packet::Finished { completions, running_since } => {
                 // Together with the other clients' word.
                 self.hear(now, true);
-                self.service.tell(News::Finished { client: ClientId(from.0), completions, running_since });
+                self.service.tell(News::Finished { client: ClientId::on(from.0), completions, running_since });
             }
             Packet::ControlDone { id, result } => {
                 if let Some((rank, control)) = self.service.carried_out(id, result) {

@@ -169,7 +169,7 @@ impl Cooking {
         for rank in self.world.clients().into_iter().chain(servers) {
             let _ = self.world.report(rank, true);
         }
-        let ended = self.world.history().iter().filter(|ended| ended.client.0 == METADATA.0);
+        let ended = self.world.history().iter().filter(|ended| ended.client.rank() == METADATA.0);
         ended.for_each(|ended| drop(self.asked.remove(&ended.seq)));
         Cooked { world: self.world, cuts: self.cuts, asked: self.asked }
     }

@@ -467,7 +467,7 @@ impl<'a> SimStage<'a> {
     /// Operations that have ended since the last call, all clients' words together.
     fn tell_finished(&mut self) {
         for (client, completions, running_since) in self.finished_since(self.answered) {
-            if client == ClientId(METADATA.0) {
+            if client == ClientId::on(METADATA.0) {
                 self.service.finished(completions, running_since);
             } else {
                 self.service.tell(News::Finished { client, completions, running_since });
@@ -493,11 +493,11 @@ impl SimStage<'_> {
             return Vec::new();
         }
         let of_client = |client: ClientId| {
-            let ended = ended.iter().filter(|operation| operation.client == client);
+            let ended = ended.iter().filter(|operation| operation.client.rank() == client.rank());
             let completions = ended.map(|operation| told(operation, world.now())).collect();
             (client, completions, world.running_since(client))
         };
-        world.clients().into_iter().map(|rank| of_client(ClientId(rank.0))).collect()
+        world.clients().into_iter().map(|rank| of_client(ClientId::on(rank.0))).collect()
     }
 }
 

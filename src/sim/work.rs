@@ -100,7 +100,7 @@ mod tests {
         let keys = |count: usize| {
             let reply = Reply::Keys((0..count).map(|key| Bytes::from(format!("user:{key:06}"))).collect());
             let mut work = Work::default();
-            work.message(&Message::Reply { client: ClientId(0), seq: Seq(1), view: ViewNumber(1), reply });
+            work.message(&Message::Reply { client: ClientId::on(0), seq: Seq(1), view: ViewNumber(1), reply });
             work.takes()
         };
         assert!(keys(1) < Duration::from_micros(3));

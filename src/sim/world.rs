@@ -179,7 +179,7 @@ impl World {
     /// What this client still has running was asked at or after this.
     #[must_use]
     pub fn running_since(&self, client: ClientId) -> Time {
-        let mut running = self.calls.range((Rank(client.0), Seq(0))..=(Rank(client.0), Seq(u64::MAX)));
+        let mut running = self.calls.range((Rank(client.rank()), Seq(0))..=(Rank(client.rank()), Seq(u64::MAX)));
         running.next().map_or(self.now + Duration::from_nanos(1), |(_, call)| *call)
     }
 
@@ -570,7 +570,7 @@ impl World {
             if completion.outcome == Outcome::Unknown {
                 self.given_up.push((rank, completion.seq, self.now));
             }
-            let operation = Operation::new(ClientId(rank.0), completion);
+            let operation = Operation::new(completion);
             self.invariants.on_answer(&operation);
             self.history.push(operation);
         }

@@ -117,7 +117,7 @@ fn as_json(place: &LogPlace, record: &Record) -> serde_json::Value {
     match record {
         Record::Entry { view, commit, entry } => serde_json::json!({
             "file": file, "at": place.at, "record": record.name(), "view": view.0, "op": entry.op.0,
-            "commit": commit.0, "time": entry.stamp.time, "client": entry.client.0, "seq": entry.seq.0,
+            "commit": commit.0, "time": entry.stamp.time, "client": u64::from(entry.client), "seq": entry.seq.0,
             "command": entry.command.to_string(),
         }),
         _ => serde_json::json!({

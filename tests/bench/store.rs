@@ -14,7 +14,7 @@ fn apply(store: &mut Store, command: Command) {
     let op = store.op().next();
     store.apply(LogEntry {
         op,
-        client: ClientId(0),
+        client: ClientId::on(0),
         seq: Seq(op.0),
         acked: Seq(op.0 - 1),
         stamp: Stamp::default(),

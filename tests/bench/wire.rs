@@ -14,7 +14,7 @@ fn prepare(value_bytes: usize) -> Packet {
     let command = Command::Put { key: Bytes::from("0123456789abcdef"), value: Bytes::from(vec![7; value_bytes]) };
     let entry = LogEntry {
         op: OpNumber(1_000_000),
-        client: ClientId(0),
+        client: ClientId::on(0),
         seq: Seq(1_000_000),
         acked: Seq(999_000),
         stamp: Stamp::default(),

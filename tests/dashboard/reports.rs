@@ -295,12 +295,12 @@ fn what_repeats_takes_one_line() {
     let mut scene = Scene::written(2);
     let lines = scene.model.story().lines().len();
     for client in 0..50 {
-        let gave_up = Event::GaveUp { client: ClientId(client % 3), seq: Seq(client.into()) };
+        let gave_up = Event::GaveUp { client: ClientId::on(client % 3), seq: Seq(client.into()) };
         scene.tell(0, gave_up);
     }
     scene.tell(2, Event::Suspected { peer: member(1, 1), silent_ms: 51 });
     scene.tell(2, Event::Suspected { peer: member(1, 1), silent_ms: 51 });
-    scene.tell(0, Event::GaveUp { client: ClientId(0), seq: Seq(50) });
+    scene.tell(0, Event::GaveUp { client: ClientId::on(0), seq: Seq(50) });
     let told: Vec<_> = scene.model.story().lines().skip(lines).map(|line| (line.times, line.text.clone())).collect();
     assert_eq!(told.iter().map(|(times, _)| *times).collect::<Vec<_>>(), [50, 2, 1], "{told:?}");
     assert!(told[0].1.contains("request 49"), "{told:?}");

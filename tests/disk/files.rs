@@ -68,7 +68,8 @@ pub fn view(number: u64) -> std::sync::Arc<View> {
 
 pub fn entry(op: u64, command: Command) -> Record {
     let stamp = Stamp { time: 1_000 + op, seed: op };
-    let entry = LogEntry { op: OpNumber(op), client: ClientId(0), seq: Seq(op), acked: Seq(op - 1), stamp, command };
+    let entry =
+        LogEntry { op: OpNumber(op), client: ClientId::on(0), seq: Seq(op), acked: Seq(op - 1), stamp, command };
     Record::Entry { view: ViewNumber(1), commit: OpNumber(op - 1), entry: entry.into() }
 }
 

@@ -55,7 +55,7 @@ impl House {
                 self.store.read(&command)
             } else {
                 let op = self.store.op().next();
-                let (client, seq) = (ClientId(0), Seq(op.0));
+                let (client, seq) = (ClientId::on(0), Seq(op.0));
                 self.store.apply(LogEntry {
                     op: OpNumber(op.0),
                     client,

@@ -2,10 +2,10 @@
 
 use super::*;
 
-const CLIENT: ClientId = ClientId(3);
+const CLIENT: ClientId = ClientId::on(3);
 
 fn client_in(view: &Arc<View>) -> Client {
-    let mut client = Client::new(Rank(CLIENT.0), Timing::default());
+    let mut client = Client::new(Rank(CLIENT.rank()), Timing::default());
     client.handle(at(0), Message::ViewIs { view: Arc::clone(view) }, &mut Outbox::default());
     client
 }
@@ -31,7 +31,7 @@ fn answers_to_others_are_not_for_this_client() {
     let (mut client, mut out) = (client_in(&view(1, member(1, 1), &[member(2, 1)])), Outbox::default());
     client.submit(at(10), put("a"), &mut out);
     let newer = Some(view(2, member(2, 1), &[]));
-    let other = ClientId(CLIENT.0 + 1);
+    let other = ClientId::on(CLIENT.rank() + 1);
     client.handle(at(11), answer(other, 1), &mut out);
     client.handle(at(11), Message::NotPrimary { client: other, seq: Seq(1), view: newer.clone() }, &mut out);
     assert_eq!((client.outstanding(), client.view().map(|view| view.number)), (1, Some(ViewNumber(1))));

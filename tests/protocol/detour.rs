@@ -109,7 +109,7 @@ fn a_server_carries_one_step_and_requests_to_the_primary_it_knows() {
         _ => None,
     };
     let request = Message::Request(Request {
-        client: ClientId(0),
+        client: ClientId::on(0),
         seq: Seq(1),
         acked: Seq(0),
         after: Seq(0),

@@ -4,7 +4,7 @@ use super::*;
 
 pub const ONE: Member = Member { rank: Rank(1), incarnation: Incarnation(1) };
 pub const TWO: Member = Member { rank: Rank(2), incarnation: Incarnation(1) };
-pub const CONSOLE: ClientId = ClientId(METADATA.0);
+pub const CONSOLE: ClientId = ClientId::on(METADATA.0);
 
 /// A server, and what it wanted done by the last call.
 pub struct Node {
@@ -71,7 +71,7 @@ impl Node {
     pub fn ask(&mut self, now: Time, client: ClientId, seq: u64, command: Command) {
         let request =
             Request { client, seq: Seq(seq), acked: Seq(0), after: Seq(0), epoch: 1, command: command.into() };
-        self.hear(now, Rank(client.0), Message::Request(request));
+        self.hear(now, Rank(client.rank()), Message::Request(request));
     }
 
     /// What was sent to `to` by the last call.

@@ -158,7 +158,7 @@ fn writes_under_way_are_limited_and_so_are_those_that_wait() {
     assert_eq!(node.server.queued(), all);
     node.ask(at(1), CONSOLE, all as u64, put("v"));
     assert_eq!(node.server.queued(), all, "repetitions wait once");
-    node.ask(at(1), ClientId(9), 1, Command::Count);
+    node.ask(at(1), ClientId::on(9), 1, Command::Count);
     assert_eq!(node.names(Rank(9)), ["Reply"], "reads need no place in the log");
     node.acknowledge(at(2), TWO, 100, at(1));
     assert_eq!(node.names(METADATA).iter().filter(|name| **name == "Reply").count(), 100);
@@ -186,15 +186,15 @@ fn bytes_under_way_are_limited_too() {
 fn so_many_clients_may_write() {
     let mut node = Node::primary(&[]);
     for client in 10..10 + SESSIONS_MAX as u32 {
-        node.ask(at(1), ClientId(client), 1, put("v"));
+        node.ask(at(1), ClientId::on(client), 1, put("v"));
         assert!(matches!(node.sent(Rank(client))[..], [Message::Reply { reply: Reply::Ok, .. }]));
     }
     let refused = Reply::Error(StoreError::TooManyClients);
-    node.ask(at(1), ClientId(9), 1, put("v"));
+    node.ask(at(1), ClientId::on(9), 1, put("v"));
     assert!(matches!(node.sent(Rank(9))[..], [Message::Reply { reply, .. }] if *reply == refused));
-    node.ask(at(1), ClientId(9), 2, Command::Count);
+    node.ask(at(1), ClientId::on(9), 2, Command::Count);
     assert!(matches!(node.sent(Rank(9))[..], [Message::Reply { reply: Reply::Integer(1), .. }]));
-    node.ask(at(1), ClientId(10), 2, put("w"));
+    node.ask(at(1), ClientId::on(10), 2, put("w"));
     assert!(matches!(node.sent(Rank(10))[..], [Message::Reply { reply: Reply::Ok, .. }]));
 }
 
@@ -272,7 +272,7 @@ fn the_dice_spare_the_last_server_with_the_data() {
     for node in [&mut with_newcomer, &mut restarted] {
         let before = node.server.op();
         node.server.arm(doom);
-        node.ask(at(5), ClientId(9), 1, put("v"));
+        node.ask(at(5), ClientId::on(9), 1, put("v"));
         assert_eq!(node.out.events, [Event::Spared { drawn: 0.1 }]);
         assert_eq!(node.server.op(), before.next());
     }

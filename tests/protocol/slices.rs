@@ -29,7 +29,7 @@ fn is_bounded(node: &Node) {
 
 /// The answer to request `seq` of `client`, if the last call gave it.
 fn answer(node: &Node, client: ClientId, seq: u64) -> Option<Reply> {
-    node.sent(Rank(client.0)).into_iter().find_map(|message| match message {
+    node.sent(Rank(client.rank())).into_iter().find_map(|message| match message {
         Message::Reply { seq: answered, reply, .. } if answered.0 == seq => Some(reply.clone()),
         _ => None,
     })
@@ -47,7 +47,7 @@ fn with_many_keys(keys: u64) -> Node {
 
 #[test]
 fn keys_of_a_large_store_are_looked_at_in_slices_while_writes_and_reads_go_on() {
-    let (mut node, asker) = (with_many_keys(KEYS), ClientId(9));
+    let (mut node, asker) = (with_many_keys(KEYS), ClientId::on(9));
     // Long ones, so that the answer fits.
     let expected: KeyList = (1..=KEYS).filter(|number| number % 10 == 7).map(key).collect();
     node.ask(at(2), asker, 1, keys("*7:name"));
@@ -72,8 +72,8 @@ fn keys_of_a_large_store_are_looked_at_in_slices_while_writes_and_reads_go_on() 
         }
         node.ask(now, asker, 1, keys("*7:name"));
         assert!(node.out.sends.is_empty());
-        node.ask(now, ClientId(8), turns, Command::Count);
-        assert!(answer(&node, ClientId(8), turns).is_some());
+        node.ask(now, ClientId::on(8), turns, Command::Count);
+        assert!(answer(&node, ClientId::on(8), turns).is_some());
     };
     assert!(turns >= 20, "{turns} turns");
     assert_eq!(found, Reply::Keys(expected), "the state in which it was asked");
@@ -97,7 +97,7 @@ fn several_scans_wait_for_each_other_and_a_new_primary_is_asked_again() {
         is_bounded(&node);
     }
     for client in 5..=90 {
-        node.ask(at(2), ClientId(client), 1, keys("*"));
+        node.ask(at(2), ClientId::on(client), 1, keys("*"));
         is_bounded(&node);
     }
     assert_eq!(node.server.queued(), 65, "one is served and so many wait; more are dropped");
@@ -105,12 +105,12 @@ fn several_scans_wait_for_each_other_and_a_new_primary_is_asked_again() {
     while node.server.queued() > 0 {
         node.tick(at(3));
         is_bounded(&node);
-        answered.extend((5..=90).filter(|client| answer(&node, ClientId(*client), 1).is_some()));
+        answered.extend((5..=90).filter(|client| answer(&node, ClientId::on(*client), 1).is_some()));
     }
     assert_eq!(answered, (5..=69).collect(), "in order");
     // Under way when another becomes primary: that one is asked, and this one does not answer any more.
-    node.ask(at(4), ClientId(5), 2, keys("*"));
-    node.ask(at(4), ClientId(6), 2, keys("*"));
+    node.ask(at(4), ClientId::on(5), 2, keys("*"));
+    node.ask(at(4), ClientId::on(6), 2, keys("*"));
     node.hear(at(5), METADATA, Message::ViewIs { view: view(2, TWO, &[ONE]) });
     let passed_on: Vec<_> = node.names(TWO.rank).into_iter().filter(|name| *name == "Request").collect();
     assert_eq!(passed_on.len(), 2);
@@ -120,7 +120,7 @@ fn several_scans_wait_for_each_other_and_a_new_primary_is_asked_again() {
 
 #[test]
 fn a_scan_that_outlives_its_lease_is_not_answered_before_there_is_a_new_one() {
-    let (lease, asker) = (Timing::default().lease, ClientId(9));
+    let (lease, asker) = (Timing::default().lease, ClientId::on(9));
     let mut node = Node::primary(&[TWO]);
     for number in 1..=20_000 {
         node.ask(at(1), CONSOLE, number, put_key(number));
@@ -230,14 +230,14 @@ proptest! {
             if ask && possible.is_none() {
                 asked += 1;
                 possible = Some(vec![state(&node)]);
-                node.ask(at(1), ClientId(9), asked, keys("*"));
+                node.ask(at(1), ClientId::on(9), asked, keys("*"));
             } else {
                 if let Some(states) = &mut possible {
                     states.push(state(&node));
                 }
                 node.tick(at(1));
             }
-            if let Some(Reply::Keys(found)) = answer(&node, ClientId(9), asked) {
+            if let Some(Reply::Keys(found)) = answer(&node, ClientId::on(9), asked) {
                 let states = possible.take().expect("it was asked for");
                 prop_assert!(states.contains(&found), "{:?} of {:?}", found, states);
             }

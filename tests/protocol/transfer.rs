@@ -182,7 +182,7 @@ fn a_newcomer_listens_only_to_where_its_state_comes_from() {
 fn a_server_that_receives_the_state_holds_no_write_up() {
     let mut primary = primary_with(20_000);
     primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
-    primary.ask(at(3), ClientId(9), 1, put("v"));
+    primary.ask(at(3), ClientId::on(9), 1, put("v"));
     assert_eq!((primary.names(Rank(9)), primary.names(THREE.rank).len()), (vec!["Reply"], 0));
 }
 
@@ -190,7 +190,7 @@ fn a_server_that_receives_the_state_holds_no_write_up() {
 fn a_newcomer_that_falls_silent_at_the_end_holds_writes_up_for_a_moment_only() {
     let mut primary = primary_with(5);
     primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
-    primary.ask(at(3), ClientId(9), 1, put("v"));
+    primary.ask(at(3), ClientId::on(9), 1, put("v"));
     assert_eq!((primary.names(THREE.rank), primary.names(Rank(9)).len()), (vec!["Prepare"], 0));
     // It has said nothing yet: the network may be slow.
     let patience = Timing::default().first_word.as_millis() as u64;
@@ -208,7 +208,7 @@ fn what_is_written_while_the_state_is_sent_is_sent_again() {
     primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     let mut answers = pass(at(2), &primary, &mut node);
     let rewritten = Command::Put { key: Bytes::from("key000001"), value: Bytes::from("again") };
-    primary.ask(at(3), ClientId(9), 1, rewritten);
+    primary.ask(at(3), ClientId::on(9), 1, rewritten);
     assert_eq!(primary.names(Rank(9)), ["Reply"]);
     while node.server.receiving().is_some() {
         let mut next = Vec::new();
@@ -256,7 +256,7 @@ fn what_an_earlier_life_has_the_present_one_may_lack() {
     let mut primary = primary_with(5);
     primary.hear(at(2), THREE.rank, Message::Join { member: THREE, offer: None });
     primary.hear(at(3), THREE.rank, has_parts((1 << 32) + 1, 2));
-    primary.ask(at(4), ClientId(9), 1, put("v"));
+    primary.ask(at(4), ClientId::on(9), 1, put("v"));
     assert_eq!((primary.names(THREE.rank), primary.names(Rank(9)).len()), (vec!["Prepare"], 0));
     // The second one has nothing yet, and what it is sent is lost.
     primary.hear(at(5), THREE.rank, Message::Join { member: new, offer: None });

@@ -39,7 +39,14 @@ impl Ours {
         }
         let op = self.store.op().next();
         let stamp = Stamp { time: self.time, seed: op.0 };
-        (&self.store.apply(LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(op.0 - 1), stamp, command }))
+        (&self.store.apply(LogEntry {
+            op,
+            client: ClientId::on(0),
+            seq: Seq(op.0),
+            acked: Seq(op.0 - 1),
+            stamp,
+            command,
+        }))
             .into()
     }
 }

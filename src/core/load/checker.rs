@@ -192,11 +192,11 @@ fn number(value: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::core::protocol::Time;
-    use crate::core::store::Seq;
+    use crate::core::store::{ClientId, Seq};
 
     fn done(command: Command, reply: Reply, epoch: u32) -> Completion {
         let outcome = Outcome::Done(reply);
-        Completion { seq: Seq(1), command, outcome, call: Time(1), returned: Time(2), epoch }
+        Completion { client: ClientId::on(0), seq: Seq(1), command, outcome, call: Time(1), returned: Time(2), epoch }
     }
 
     fn answer(checker: &mut Checker, (command, expected): (Command, Expected), reply: Reply) -> Finding {

@@ -185,6 +185,7 @@ impl Loader {
 mod tests {
     use super::super::Workload;
     use super::*;
+    use crate::core::store::ClientId;
 
     fn ms(ms: u64) -> Time {
         Time(ms * 1_000_000)
@@ -192,7 +193,8 @@ mod tests {
 
     fn answer(loader: &mut Loader, seq: u64, call: Time, returned: Time) {
         let outcome = Outcome::Done(Reply::Nil);
-        let completion = Completion { seq: Seq(seq), command: Command::Count, outcome, call, returned, epoch: 1 };
+        let (client, command) = (ClientId::on(0), Command::Count);
+        let completion = Completion { client, seq: Seq(seq), command, outcome, call, returned, epoch: 1 };
         assert!(loader.ended(&completion));
     }
 

@@ -620,11 +620,13 @@ impl FrontHost {
         }
     }
 
-    /// The same in a cluster with disks, which is started for the `run`th time: numbers of requests go on. On rank 0
+    /// The same in a cluster with disks, which is started for the `run`th time: its client is a new one, and
+    /// numbers of requests go on. On rank 0
     /// with what is on its disk; `one_is_enough`: see [`Metadata::with_disk`].
     #[must_use]
     pub fn with_disk(mut self, setup: &Setup, run: u64, had: Recovered, one_is_enough: bool) -> Self {
-        self.client = Client::new(self.rank, setup.config.timing).numbered_after(Seq(run * REQUESTS_PER_RUN));
+        let client = Client::new(self.rank, setup.config.timing).named(ClientId::new(self.rank.0, run, 0));
+        self.client = client.numbered_after(Seq(run * REQUESTS_PER_RUN));
         self.has_disk = self.metadata.is_some();
         self.metadata = self.metadata.take().map(|_| Metadata::with_disk(setup.config.clone(), had, one_is_enough));
         self

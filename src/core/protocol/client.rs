@@ -41,6 +41,8 @@ pub enum Outcome {
 /// A finished operation, with everything a history needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completion {
+    /// Who asked.
+    pub client: ClientId,
     /// The client's number of the request.
     pub seq: Seq,
     /// What was asked.
@@ -83,11 +85,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client on `rank` that has asked nothing yet.
+    /// The first client on `rank`, which has asked nothing yet.
     #[must_use]
     pub fn new(rank: Rank, timing: Timing) -> Self {
         Self {
-            id: ClientId(rank.0),
+            id: ClientId::on(rank.0),
             timing,
             view: None,
             last_seq: Seq(0),
@@ -98,6 +100,18 @@ impl Client {
             usual: Duration::ZERO,
             next_resend: Time::NEVER,
         }
+    }
+
+    /// The same under this name.
+    #[must_use]
+    pub fn named(self, id: ClientId) -> Self {
+        Self { id, ..self }
+    }
+
+    /// The name under which it asks.
+    #[must_use]
+    pub fn id(&self) -> ClientId {
+        self.id
     }
 
     /// The same, with numbers of its requests after this one.
@@ -144,8 +158,8 @@ impl Client {
         let seq = self.last_seq.next();
         self.last_seq = seq;
         if let Err(error) = command.check_limits() {
-            let (outcome, epoch) = (Outcome::Done(Reply::Error(error)), self.epoch());
-            self.completions.push_back(Completion { seq, command, outcome, call: now, returned: now, epoch });
+            let (client, outcome, epoch) = (self.id, Outcome::Done(Reply::Error(error)), self.epoch());
+            self.completions.push_back(Completion { client, seq, command, outcome, call: now, returned: now, epoch });
             return seq;
         }
         let (resend, epoch) = (Backoff::new(now, self.patience()), self.epoch());
@@ -244,8 +258,8 @@ impl Client {
     fn finish(&mut self, now: Time, seq: Seq, outcome: Outcome) {
         if let Some(Pending { command, call, epoch, .. }) = self.pending.remove(&seq) {
             self.writes.remove(&seq);
-            let command = Arc::unwrap_or_clone(command);
-            self.completions.push_back(Completion { seq, command, outcome, call, returned: now, epoch });
+            let (client, command) = (self.id, Arc::unwrap_or_clone(command));
+            self.completions.push_back(Completion { client, seq, command, outcome, call, returned: now, epoch });
         }
     }
 

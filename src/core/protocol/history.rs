@@ -95,7 +95,7 @@ mod tests {
         let mut offers = vec![Offer { epoch: 1, op: OpNumber(0), time: 0, digest: store.digest() }];
         for op in 1..=20 {
             let command = Command::Incr { key: format!("k{}", op % 3).into() };
-            let (client, seq, stamp) = (ClientId(0), Seq(op), Stamp { time: 100 + op, seed: op });
+            let (client, seq, stamp) = (ClientId::on(0), Seq(op), Stamp { time: 100 + op, seed: op });
             let entry = Arc::new(LogEntry { op: OpNumber(op), client, seq, acked: Seq(0), stamp, command });
             store.apply(LogEntry::clone(&entry));
             history.push(entry, &store);

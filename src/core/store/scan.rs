@@ -142,7 +142,7 @@ mod tests {
         let op = store.op().next();
         store.note_touches(scan.is_some());
         let stamp = Stamp::default();
-        store.apply(LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(0), stamp, command });
+        store.apply(LogEntry { op, client: ClientId::on(0), seq: Seq(op.0), acked: Seq(0), stamp, command });
         for touch in store.take_touches() {
             scan.iter_mut().for_each(|scan| scan.note(&touch));
         }
@@ -189,7 +189,7 @@ mod tests {
             let command = Command::Put { key, value: "v".into() };
             store.apply(LogEntry {
                 op,
-                client: ClientId(0),
+                client: ClientId::on(0),
                 seq: Seq(op.0),
                 acked: Seq(0),
                 stamp: Stamp::default(),

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn answers_are_kept_until_they_are_acknowledged() {
-        let (mut sessions, client) = (Sessions::default(), ClientId(7));
+        let (mut sessions, client) = (Sessions::default(), ClientId::on(7));
         assert!(sessions.is_empty());
         for seq in 1..=4 {
             sessions.record(client, Seq(seq), Seq(0), Reply::Integer(seq as i64));
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn long_answers_are_forgotten_before_there_are_too_many_bytes_of_them() {
-        let (mut sessions, client) = (Sessions::default(), ClientId(7));
+        let (mut sessions, client) = (Sessions::default(), ClientId::on(7));
         let long = Reply::Value(vec![b'x'; SESSION_BYTES_MAX / 4].into());
         for seq in 1..=6 {
             sessions.record(client, Seq(seq), Seq(0), if seq == 2 { Reply::Ok } else { long.clone() });
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn so_many_answers_are_kept() {
-        let (mut sessions, client) = (Sessions::default(), ClientId(7));
+        let (mut sessions, client) = (Sessions::default(), ClientId::on(7));
         for seq in 1..=SESSION_REPLIES_MAX as u64 + 2 {
             sessions.record(client, Seq(seq), Seq(0), Reply::Ok);
         }

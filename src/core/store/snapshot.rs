@@ -669,7 +669,7 @@ mod tests {
         let op = store.op().next();
         store.note_touches(exporter.is_some());
         let stamp = Stamp { time: op.0, seed: op.0 };
-        store.apply(LogEntry { op, client: ClientId(0), seq: Seq(op.0), acked: Seq(0), stamp, command });
+        store.apply(LogEntry { op, client: ClientId::on(0), seq: Seq(op.0), acked: Seq(0), stamp, command });
         for touch in store.take_touches() {
             exporter.iter_mut().for_each(|exporter| exporter.note(&touch));
         }

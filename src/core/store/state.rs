@@ -379,7 +379,7 @@ mod tests {
                 store
                     .apply(LogEntry {
                         op,
-                        client: ClientId(0),
+                        client: ClientId::on(0),
                         seq: Seq(op.0),
                         acked: Seq(op.0 - 1),
                         stamp: Stamp::default(),
@@ -522,7 +522,7 @@ mod tests {
         let mut store = Store::default();
         let entry = LogEntry {
             op: OpNumber(2),
-            client: ClientId(0),
+            client: ClientId::on(0),
             seq: Seq(1),
             acked: Seq(0),
             stamp: Stamp::default(),

@@ -361,10 +361,10 @@ mod tests {
     }
 
     fn packet() -> impl Strategy<Value = Packet> {
-        let numbers = (any::<u32>(), any::<u64>(), any::<u64>());
+        let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
         prop_oneof![
             (numbers, command()).prop_map(|((client, seq, acked), command)| {
-                let (client, seq, acked) = (ClientId(client), Seq(seq), Seq(acked));
+                let (client, seq, acked) = (ClientId::from(client), Seq(seq), Seq(acked));
                 Packet::Message(Message::Request(Request {
                     client,
                     seq,
@@ -377,7 +377,7 @@ mod tests {
             (numbers, command()).prop_map(|((client, seq, op), command)| {
                 let entry = LogEntry {
                     op: OpNumber(op),
-                    client: ClientId(client),
+                    client: client.into(),
                     seq: Seq(seq),
                     acked: Seq(0),
                     stamp: Stamp::default(),
@@ -389,8 +389,8 @@ mod tests {
                     entry: Arc::new(entry),
                 })
             }),
-            (any::<u32>(), any::<u64>(), prop::collection::vec(bytes(), 0..20)).prop_map(|(client, seq, keys)| {
-                let (client, seq, view) = (ClientId(client), Seq(seq), ViewNumber(seq));
+            (any::<u64>(), any::<u64>(), prop::collection::vec(bytes(), 0..20)).prop_map(|(client, seq, keys)| {
+                let (client, seq, view) = (ClientId::from(client), Seq(seq), ViewNumber(seq));
                 Packet::Message(Message::Reply { client, seq, view, reply: Reply::Keys(keys.iter().collect()) })
             }),
             (any::<u64>(), any::<u64>()).prop_map(|(view, op)| Packet::Message(Message::PrepareOk {
@@ -468,7 +468,7 @@ mod tests {
         let packet = |number: u64| {
             let command = Command::Get { key: Bytes::from("k".repeat(500)) };
             let seq = Seq(number);
-            let (client, acked, after) = (ClientId(0), Seq(0), Seq(0));
+            let (client, acked, after) = (ClientId::on(0), Seq(0), Seq(0));
             Packet::Message(Message::Request(Request { client, seq, acked, after, epoch: 1, command: command.into() }))
         };
         for number in 0..1_000 {
@@ -505,7 +505,7 @@ mod tests {
     fn a_length_that_lies_allocates_nothing() {
         // A `Keys` reply that claims to hold 2^60 bytes.
         let reply = Reply::Keys(KeyList::default());
-        let message = Message::Reply { client: ClientId(0), seq: Seq(1), view: ViewNumber(1), reply };
+        let message = Message::Reply { client: ClientId::on(0), seq: Seq(1), view: ViewNumber(1), reply };
         let mut frame = encode(&Packet::Message(message), Vec::new());
         frame.pop();
         frame.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);

@@ -381,14 +381,14 @@ mod tests {
             Event::TransferDone { to: member, keys: 12_345, op },
             Event::CatchUpStarted { to: member, op, missing: 12_345 },
             Event::Forgot { incarnation: Incarnation(123) },
-            Event::Applied { op, client: ClientId(9), seq: Seq(12_345) },
+            Event::Applied { op, client: ClientId::on(9), seq: Seq(12_345) },
             Event::Spared { drawn: 0.1 },
             Event::Recovered { incarnation: Incarnation(123) },
             Event::Restarted { incarnation: Incarnation(123), op: OpNumber(1_234_567) },
             Event::CameBack { op: OpNumber(1_234_567) },
             Event::LogDamaged { what: "what is here is not what was written".into() },
             Event::DiskFailed { what: "No space left on device".into() },
-            Event::GaveUp { client: ClientId(9), seq: Seq(12_345) },
+            Event::GaveUp { client: ClientId::on(9), seq: Seq(12_345) },
         ];
         for to in [Role::Down, Role::Idle, Role::Joining, Role::Backup, Role::Primary] {
             events.push(Event::RoleChanged { from: Role::Idle, to, view: view.number });

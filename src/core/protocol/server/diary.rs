@@ -187,7 +187,7 @@ mod tests {
         let view = Arc::new(View { number: ViewNumber(1), epoch: 1, primary: me, backups: Vec::new() });
         let entry = |op: u64| {
             let command = Command::Incr { key: "n".into() };
-            let (client, seq) = (ClientId(0), Seq(op));
+            let (client, seq) = (ClientId::on(0), Seq(op));
             Arc::new(LogEntry { op: OpNumber(op), client, seq, acked: Seq(0), stamp: Stamp::default(), command })
         };
         let mut diary = Diary::new(10);

@@ -250,7 +250,7 @@ impl Primary {
         let Request { client, seq, .. } = request;
         let view = core.view.as_ref().expect("a primary has a view");
         if request.epoch != view.epoch {
-            out.send(Rank(client.0), Message::NotPrimary { client, seq, view: Some(Arc::clone(view)) });
+            out.send(Rank(client.rank()), Message::NotPrimary { client, seq, view: Some(Arc::clone(view)) });
             return;
         }
         match doom {
@@ -341,7 +341,7 @@ impl Primary {
                 return;
             }
             // Nothing is logged that would change what chance is taken from, so each request has its own.
-            let seed = Chance::new(stamp.seed ^ request.seq.0.rotate_left(32) ^ u64::from(request.client.0)).draw();
+            let seed = Chance::new(stamp.seed ^ request.seq.0.rotate_left(32) ^ u64::from(request.client)).draw();
             let reply = core.store.read_at(&request.command, Stamp { seed, ..stamp });
             Self::answer(core, request.client, request.seq, reply, out);
         }
@@ -424,7 +424,7 @@ impl Primary {
 
     pub(super) fn answer(core: &Core, client: ClientId, seq: Seq, reply: Reply, out: &mut Outbox) {
         let view = core.view_number();
-        out.send(Rank(client.0), Message::Reply { client, seq, view, reply });
+        out.send(Rank(client.rank()), Message::Reply { client, seq, view, reply });
     }
 
     // ---- commit --------------------------------------------------------------------------------
@@ -469,7 +469,7 @@ impl Primary {
         core.commit_to(target, out, |id, reply, out| {
             if crash.is_none_or(|(_, op)| op != id.op) {
                 let (client, seq) = (id.client, id.seq);
-                out.send(Rank(client.0), Message::Reply { client, seq, view, reply });
+                out.send(Rank(client.rank()), Message::Reply { client, seq, view, reply });
             }
         });
         for touch in core.store.take_touches() {
