@@ -87,6 +87,7 @@ impl Scope {
             announce: NEVER,
             formation: NEVER,
             request_deadline: NEVER,
+            idle: NEVER * 4,
             stall: STEP * 6 / 5,
             ..Timing::default()
         }

@@ -64,6 +64,12 @@ fn disks_are_clean() {
     sweep(60, &Chaos { disks: true, ..Chaos::default() });
 }
 
+#[test]
+fn sessions_that_end_are_clean() {
+    sweep(150, &Chaos { sessions: true, ..Chaos::default() });
+    sweep(30, &Chaos { sessions: true, disks: true, ..Chaos::default() });
+}
+
 /// A `RESET` while a view is being written (the first two); the proof that an epoch never began, which has to outlive
 /// several ends of everything, and a log that begins with a snapshot (the next five). In the last two the run itself had
 /// damaged the last copy, if the view counts that was being written.

@@ -59,6 +59,9 @@ impl Stage {
         let mut config = Config::new(servers);
         config.clients = args.take_key("clients").map_or(Ok(0), str::parse)?;
         config.replicas = args.take_key("replicas").map_or(Ok(servers), str::parse)?;
+        if let Some(idle) = args.take_key("idle") {
+            config.timing.idle = duration(idle)?;
+        }
         if let Some(name) = args.take_key("without") {
             config.rules.set(name.parse()?, false);
         }

@@ -281,7 +281,7 @@ fn refusal(result: Option<Bytes>) -> Result<StoreError, String> {
         StoreError::KeyTooLong(number),
         StoreError::ValueTooLong(number),
         StoreError::TooManyKeys,
-        StoreError::TooManyClients,
+        StoreError::SessionEnded,
     ];
     let found = all.into_iter().find(|error| Reply::Error(error.clone()).to_string() == text);
     found.ok_or_else(|| format!("{text:?} is no refusal of the store"))
@@ -339,7 +339,7 @@ mod tests {
             any::<u64>().prop_map(StoreError::KeyTooLong),
             any::<u64>().prop_map(StoreError::ValueTooLong),
             Just(StoreError::TooManyKeys),
-            Just(StoreError::TooManyClients),
+            Just(StoreError::SessionEnded),
         ]
         .prop_map(Reply::Error)
     }

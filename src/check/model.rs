@@ -154,9 +154,13 @@ impl ModelCommand {
             Command::Delete { .. } => Self::Delete,
             Command::Append { value, .. } => Self::Append(ModelValue::of(value)),
             Command::Incr { .. } => Self::Incr,
-            Command::Keys { .. } | Command::Count | Command::Call(_) | Command::Multi(_) | Command::Expire(_) => {
-                return None;
-            }
+            Command::Keys { .. }
+            | Command::Count
+            | Command::Call(_)
+            | Command::Multi(_)
+            | Command::Expire(_)
+            | Command::Leave
+            | Command::End(_) => return None,
         })
     }
 

@@ -48,6 +48,8 @@ pub struct Chaos {
     pub values: bool,
     /// Everybody has a disk, and everything may stop at once.
     pub disks: bool,
+    /// Several clients live on a rank, and sessions end: after a short silence, and by their clients' own will.
+    pub sessions: bool,
     /// Which rules hold.
     pub rules: Rules,
 }
@@ -66,6 +68,7 @@ impl Default for Chaos {
             load: false,
             values: false,
             disks: false,
+            sessions: false,
             rules: Rules::default(),
         }
     }
@@ -75,8 +78,8 @@ impl Chaos {
     /// The command line that repeats the run of a seed.
     #[must_use]
     pub fn command(&self, seed: u64) -> String {
-        let Self { servers, clients, operations, window, faults, troubles, clocks, work, load, values, disks, rules } =
-            self;
+        let Self { servers, clients, operations, window, faults, troubles, clocks, work, .. } = self;
+        let Self { load, values, disks, sessions, rules, .. } = self;
         let mut command =
             format!("understudy fuzz --seeds {seed}..{} --servers {servers} --clients {clients}", seed + 1);
         command.push_str(&format!(" --operations {operations} --window {window}"));
@@ -100,6 +103,9 @@ impl Chaos {
         }
         if *disks {
             command.push_str(" --disk");
+        }
+        if *sessions {
+            command.push_str(" --sessions");
         }
         rules.switched_off().for_each(|rule| command.push_str(&format!(" --without {rule}")));
         command
@@ -164,6 +170,12 @@ const LOAD: [u64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const ASKS_FOR_ALL: [u64; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 const READS_OF_ALL_ONE_IN: u32 = 10;
 
+/// With sessions that end: so many clients live on a rank, and a session may be silent for so many milliseconds.
+const CLIENTS_A_RANK: [u64; 3] = [1, 2, 5];
+const IDLE_MS: [u64; 4] = [60, 250, 1_000, 60_000];
+/// Before one request in so many its client leaves.
+const LEAVES_ONE_IN: u32 = 20;
+
 /// What the seed alone decides.
 struct ChaosWeather {
     failure_rate: f64,
@@ -188,6 +200,9 @@ struct ChaosWeather {
     metadata_disk_pace: u32,
     /// The kernel tells of deaths.
     proofs: bool,
+    /// With sessions that end.
+    clients_a_rank: u32,
+    idle: Duration,
 }
 
 impl ChaosWeather {
@@ -210,6 +225,8 @@ impl ChaosWeather {
             disk_pace: pick(&DISK_PACES) as u32,
             metadata_disk_pace: pick(&METADATA_DISK_PACES) as u32,
             proofs: pick(&[0, 1]) == 1,
+            clients_a_rank: pick(&CLIENTS_A_RANK) as u32,
+            idle: Duration::from_millis(pick(&IDLE_MS)),
         }
     }
 }
@@ -263,6 +280,9 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     config.rules = chaos.rules;
     config.slice = weather.slice;
     config.timing = Timing { memory: weather.memory, ..flaw.timing.unwrap_or(config.timing) };
+    if chaos.sessions {
+        (config.clients_a_rank, config.timing.idle) = (weather.clients_a_rank, weather.idle);
+    }
     if weather.one_idle && chaos.servers > 2 {
         config.replicas -= 1;
     }
@@ -291,6 +311,8 @@ pub struct Script {
     rng: ChaCha8Rng,
     /// Decides which reads are of all keys, if any are.
     reads_of_all: Option<ChaCha8Rng>,
+    /// Decides which client of a rank asks, and which one leaves, where sessions end.
+    sessions: Option<ChaCha8Rng>,
     monkey: Monkey,
     gremlin: Gremlin,
     next_request: Time,
@@ -322,11 +344,17 @@ impl Script {
             rng.set_stream(3);
             rng
         });
+        let sessions = chaos.sessions.then(|| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(6);
+            rng
+        });
         Self {
             chaos: chaos.clone(),
             big_values,
             rng,
             reads_of_all,
+            sessions,
             monkey,
             gremlin,
             next_request: now,
@@ -360,8 +388,15 @@ impl Script {
                 command = if rng.random_bool(0.5) { Command::Count } else { keys };
             }
             let think = Duration::from_micros(self.rng.random_range(THINK_US));
-            if world.front(client).client().outstanding() < self.chaos.window {
-                world.submit(client, command);
+            let count = world.front(client).clients().count();
+            let at = self.sessions.as_mut().map_or(0, |rng| rng.random_range(0..count));
+            if let Some(rng) = &mut self.sessions
+                && rng.random_range(0..LEAVES_ONE_IN) == 0
+            {
+                world.leave(client, at);
+            }
+            if world.front(client).clients().nth(at).is_some_and(|asks| asks.outstanding() < self.chaos.window) {
+                world.submit_to(client, at, command);
                 self.asked += 1;
             }
             self.next_request = now + think;

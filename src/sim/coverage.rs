@@ -107,6 +107,9 @@ counted! {
         CameBack = "all were down and came back from their disks",
         TornEnd = "torn end of a log",
         DamageTold = "damaged log told",
+        SessionSilent = "session ended after a silence",
+        SessionLeft = "session ended by its client",
+        SessionTold = "client told that its session has ended",
     }
 }
 
@@ -119,9 +122,9 @@ impl Fault {
 }
 
 impl Situation {
-    /// Only clusters with disks meet it.
+    /// Only clusters with disks meet it, or those whose sessions end.
     #[must_use]
-    pub fn is_of_disks(self) -> bool {
+    pub fn is_special(self) -> bool {
         self >= Self::CameBack
     }
 }

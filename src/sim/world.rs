@@ -14,7 +14,7 @@ use crate::check::Operation;
 use crate::core::fault::{Control, ControlError};
 use crate::core::node::{FrontHost, Outputs, ServerHost, Setup};
 use crate::core::protocol::{
-    Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, Server, Time, View, ViewNumber,
+    Client, Event, Incarnation, METADATA, Message, Observation, Outcome, Rank, Role, Server, Time, View, ViewNumber,
 };
 use crate::core::store::{ClientId, Command, Seq};
 use rand::SeedableRng;
@@ -48,7 +48,8 @@ pub struct World {
     /// How often something has happened by itself.
     steps: u64,
     /// When what clients wait for was asked, by the time of this world: their own clocks cannot be compared.
-    calls: BTreeMap<(Rank, Seq), Time>,
+    /// Of which client of a rank, and under which number.
+    calls: BTreeMap<(Rank, u32, Seq), Time>,
     /// Turns take so many times what they take on an ordinary machine; 0: no time at all.
     slowness: f64,
     bend: Option<Bend>,
@@ -176,11 +177,12 @@ impl World {
         self.given_up.clear();
     }
 
-    /// What this client still has running was asked at or after this.
+    /// What the clients on the rank of this one still have running was asked at or after this.
     #[must_use]
     pub fn running_since(&self, client: ClientId) -> Time {
-        let mut running = self.calls.range((Rank(client.rank()), Seq(0))..=(Rank(client.rank()), Seq(u64::MAX)));
-        running.next().map_or(self.now + Duration::from_nanos(1), |(_, call)| *call)
+        let rank = Rank(client.rank());
+        let running = self.calls.range((rank, 0, Seq(0))..=(rank, u32::MAX, Seq(u64::MAX)));
+        running.map(|(_, call)| *call).min().unwrap_or(self.now + Duration::from_nanos(1))
     }
 
     /// What the invariants have counted on the way.
@@ -396,6 +398,20 @@ impl World {
         });
     }
 
+    /// One of the clients on a rank asks for something; the first one is number 0.
+    pub fn submit_to(&mut self, rank: Rank, at: usize, command: Command) {
+        self.with_front(rank, Work::default(), |front, now, out| {
+            front.submit_to(now, at, command, out);
+        });
+    }
+
+    /// One of the clients on a rank leaves, and goes on under its next name. True when it did.
+    pub fn leave(&mut self, rank: Rank, at: usize) -> bool {
+        let mut left = false;
+        self.with_front(rank, Work::default(), |front, now, out| left = front.leave(now, at, out));
+        left
+    }
+
     /// An operator gives an order to a rank.
     ///
     /// # Errors
@@ -560,12 +576,17 @@ impl World {
         let (now, before) = (self.local(rank), self.view_of(rank));
         let mut out = Outputs::default();
         let front = self.fronts.get_mut(&rank).unwrap_or_else(|| panic!("there is no client {rank}"));
-        let first = front.next_seq();
+        let first: Vec<Seq> = front.clients().map(Client::next_seq).collect();
         act(front, now, &mut out);
-        self.calls.extend((first.0..front.next_seq().0).map(|seq| ((rank, Seq(seq)), self.now)));
+        let count = first.len() as u32;
+        for (at, (first, client)) in (0..).zip(first.into_iter().zip(front.clients())) {
+            let asked = (first.0..client.next_seq().0).map(Seq).filter(|seq| client.awaits(*seq));
+            self.calls.extend(asked.map(|seq| ((rank, at, seq), self.now)));
+        }
         let lost = front.outlet_mut().take_lost();
         while let Some(mut completion) = front.pop_completion() {
-            completion.call = self.calls.remove(&(rank, completion.seq)).unwrap_or(self.now);
+            let at = completion.client.number() % count;
+            completion.call = self.calls.remove(&(rank, at, completion.seq)).unwrap_or(self.now);
             completion.returned = self.now;
             if completion.outcome == Outcome::Unknown {
                 self.given_up.push((rank, completion.seq, self.now));

@@ -266,8 +266,8 @@ impl std::fmt::Display for CoverageTable<'_> {
         let mut injected = self.0.faults().filter(|(fault, count)| *count > 0 || !fault.is_of_disks());
         injected.try_for_each(|(fault, count)| row(f, fault.name(), count))?;
         writeln!(f, "\nsituations")?;
-        // Those of disks are met only where there are some.
-        let mut met = self.0.situations().filter(|(situation, count)| *count > 0 || !situation.is_of_disks());
+        // Those of disks are met only where there are some, and those of sessions that end likewise.
+        let mut met = self.0.situations().filter(|(situation, count)| *count > 0 || !situation.is_special());
         met.try_for_each(|(situation, count)| row(f, situation.name(), count))?;
         writeln!(f, "\nthe longest turn works {:.1?} on an ordinary machine", self.0.longest_turn)
     }

@@ -11,6 +11,7 @@ mod metadata;
 mod node;
 mod patience;
 mod servers;
+mod sessions;
 mod slices;
 mod transfer;
 mod values;
@@ -24,7 +25,6 @@ use understudy::core::protocol::{
     Client, Config, CrashPoint, Doom, Event, Incarnation, METADATA, Member, Message, Metadata, Outbox, Outcome, Rank,
     Reason, Request, Role, Rule, Rules, Server, SwapError, Time, Timing, View, ViewNumber,
 };
-use understudy::core::store::session::SESSIONS_MAX;
 use understudy::core::store::{Bytes, ClientId, Command, LogEntry, OpNumber, Reply, Seq, StoreError};
 
 fn at(ms: u64) -> Time {

@@ -183,22 +183,6 @@ fn bytes_under_way_are_limited_too() {
 }
 
 #[test]
-fn so_many_clients_may_write() {
-    let mut node = Node::primary(&[]);
-    for client in 10..10 + SESSIONS_MAX as u32 {
-        node.ask(at(1), ClientId::on(client), 1, put("v"));
-        assert!(matches!(node.sent(Rank(client))[..], [Message::Reply { reply: Reply::Ok, .. }]));
-    }
-    let refused = Reply::Error(StoreError::TooManyClients);
-    node.ask(at(1), ClientId::on(9), 1, put("v"));
-    assert!(matches!(node.sent(Rank(9))[..], [Message::Reply { reply, .. }] if *reply == refused));
-    node.ask(at(1), ClientId::on(9), 2, Command::Count);
-    assert!(matches!(node.sent(Rank(9))[..], [Message::Reply { reply: Reply::Integer(1), .. }]));
-    node.ask(at(1), ClientId::on(10), 2, put("w"));
-    assert!(matches!(node.sent(Rank(10))[..], [Message::Reply { reply: Reply::Ok, .. }]));
-}
-
-#[test]
 fn reads_are_answered_while_every_backup_grants_a_lease() {
     let lease = Timing::default().lease;
     let three = member(3, 1);

@@ -9,7 +9,7 @@ pub const SECTOR_BYTES: usize = 512;
 /// Where the records begin: after the header and two marks, a sector each.
 pub const RECORDS_AT: u64 = 3 * SECTOR_BYTES as u64;
 /// The layout of files and records. Another one is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"UNDRSTDY";
 const MARK_MAGIC: [u8; 8] = *b"log mark";
@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn another_format_is_told_from_something_else() {
-        let other = sector(MAGIC, &[2, 0, 0, 1, 0]);
-        assert_eq!(Header::from_bytes(&other), Err(HeaderFault::Format(2)));
+        let other = sector(MAGIC, &[1, 0, 0, 1, 0]);
+        assert_eq!(Header::from_bytes(&other), Err(HeaderFault::Format(1)));
         assert_eq!(Header::from_bytes(b"#!/bin/sh"), Err(HeaderFault::NotOurs));
     }
 

@@ -12,10 +12,13 @@ use crate::core::protocol::{
     Arrival, Client, Completion, Config, CrashCause, CrashPoint, Detours, Doom, Event, Incarnation, KeyView, METADATA,
     Member, Message, Metadata, Observation, Outbox, Rank, Record, Recovered, Request, Role, Server, ServerStatus, Time,
 };
-use crate::core::store::{Bytes, ClientId, Command, OpNumber, SESSIONS_MAX, Seq, Store, UnixMs};
+use crate::core::store::{Bytes, ClientId, Command, OpNumber, Seq, Store, UnixMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+/// Of so many clients it is known for which of their requests the dice were rolled last. With more, a repetition may be
+/// taken for another request.
+const ROLLED_MAX: usize = 1024;
 /// Requests of every start of a cluster with disks are numbered from a number of its own on.
 const REQUESTS_PER_RUN: u64 = 1 << 40;
 /// Lives as well.
@@ -330,7 +333,7 @@ impl ServerHost {
             && self.dice.rate > 0.0
             && self.rolled.get(&client).is_none_or(|newest| seq > *newest)
         {
-            if self.rolled.len() >= SESSIONS_MAX {
+            if self.rolled.len() >= ROLLED_MAX {
                 self.rolled.clear();
             }
             self.rolled.insert(client, seq);
@@ -592,6 +595,8 @@ pub struct FrontHost {
     rank: Rank,
     metadata: Option<Metadata>,
     client: Client,
+    /// Further clients on this rank.
+    further: Vec<Client>,
     loader: Loader,
     detours: Detours,
     outlet: Outlet,
@@ -607,26 +612,40 @@ impl FrontHost {
     #[must_use]
     pub fn new(rank: Rank, pid: u32, setup: &Setup) -> Self {
         let observer = Observer::new(rank, pid, setup.observe);
-        Self {
+        let mut host = Self {
             rank,
             metadata: (rank == METADATA).then(|| Metadata::new(setup.config.clone())),
             client: Client::new(rank, setup.config.timing),
+            further: Vec::new(),
             loader: Loader::new(rank, setup.seed),
             detours: Detours::new(rank, &setup.config),
             outlet: Outlet::new(rank, setup.seed, observer),
             outbox: Outbox::default(),
             local: VecDeque::new(),
             has_disk: false,
-        }
+        };
+        host.begin_clients(setup, 0);
+        host
     }
 
-    /// The same in a cluster with disks, which is started for the `run`th time: its client is a new one, and
-    /// numbers of requests go on. On rank 0
+    /// All clients of this rank begin, in its life `run`.
+    fn begin_clients(&mut self, setup: &Setup, run: u64) {
+        let count = if self.rank == METADATA { 1 } else { setup.config.clients_a_rank };
+        let client = |number: u32| {
+            let client = Client::new(self.rank, setup.config.timing);
+            let id = ClientId::new(self.rank.0, run, number);
+            client.named(id, count).numbered_after(Seq(run * REQUESTS_PER_RUN))
+        };
+        self.further = (1..count).map(client).collect();
+        self.client = client(0);
+    }
+
+    /// The same in a cluster with disks, which is started for the `run`th time: its clients are new ones,
+    /// and numbers of requests go on. On rank 0
     /// with what is on its disk; `one_is_enough`: see [`Metadata::with_disk`].
     #[must_use]
     pub fn with_disk(mut self, setup: &Setup, run: u64, had: Recovered, one_is_enough: bool) -> Self {
-        let client = Client::new(self.rank, setup.config.timing).named(ClientId::new(self.rank.0, run, 0));
-        self.client = client.numbered_after(Seq(run * REQUESTS_PER_RUN));
+        self.begin_clients(setup, run);
         self.has_disk = self.metadata.is_some();
         self.metadata = self.metadata.take().map(|_| Metadata::with_disk(setup.config.clone(), had, one_is_enough));
         self
@@ -674,10 +693,31 @@ impl FrontHost {
         }
     }
 
-    /// The client.
+    /// The client; of several, the first.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// All clients on this rank.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        std::iter::once(&self.client).chain(&self.further)
+    }
+
+    /// Asks one of the clients on this rank for a command; the first one is number 0. True when there is such a client.
+    pub fn submit_to(&mut self, now: Time, at: usize, command: Command, out: &mut Outputs) -> bool {
+        let client = std::iter::once(&mut self.client).chain(&mut self.further).nth(at);
+        let asked = client.map(|client| client.submit(now, command, &mut self.outbox));
+        self.after(now, out);
+        asked.is_some()
+    }
+
+    /// One of the clients on this rank leaves, and goes on under its next name ([`Client::leave`]). True when it did.
+    pub fn leave(&mut self, now: Time, at: usize, out: &mut Outputs) -> bool {
+        let client = std::iter::once(&mut self.client).chain(&mut self.further).nth(at);
+        let left = client.is_some_and(|client| client.leave(&mut self.outbox));
+        self.after(now, out);
+        left
     }
 
     /// The number that the next command will have.
@@ -725,14 +765,17 @@ impl FrontHost {
 
     /// Takes the oldest finished operation, the load's among them.
     pub fn pop_completion(&mut self) -> Option<Completion> {
-        let completion = self.client.pop_completion()?;
-        self.loader.ended(&completion);
-        Some(completion)
+        if let Some(completion) = self.client.pop_completion() {
+            self.loader.ended(&completion);
+            return Some(completion);
+        }
+        self.further.iter_mut().find_map(Client::pop_completion)
     }
 
     /// Ends every outstanding request as unknown.
     pub fn give_up(&mut self, now: Time, out: &mut Outputs) {
-        self.client.give_up(now, &mut self.outbox);
+        let clients = std::iter::once(&mut self.client).chain(&mut self.further);
+        clients.for_each(|client| client.give_up(now, &mut self.outbox));
         self.after(now, out);
     }
 
@@ -757,7 +800,11 @@ impl FrontHost {
             ) => {
                 metadata.handle(now, from, message, &mut self.outbox);
             }
-            _ => self.client.handle(now, message, &mut self.outbox),
+            _ => {
+                // Each knows what is not for it.
+                self.further.iter_mut().for_each(|client| client.handle(now, message.clone(), &mut self.outbox));
+                self.client.handle(now, message, &mut self.outbox);
+            }
         }
     }
 
@@ -768,6 +815,7 @@ impl FrontHost {
             metadata.tick(now, &mut self.outbox);
         }
         self.client.tick(now, &mut self.outbox);
+        self.further.iter_mut().for_each(|client| client.tick(now, &mut self.outbox));
         self.load(now);
         self.after(now, out);
     }
@@ -784,7 +832,8 @@ impl FrontHost {
     #[must_use]
     pub fn deadline(&self) -> Time {
         let metadata = self.metadata.as_ref().map_or(Time::NEVER, Metadata::deadline);
-        metadata.min(self.client.deadline()).min(self.loader.deadline()).min(self.outlet.deadline())
+        let client = self.clients().map(Client::deadline).min().unwrap_or(Time::NEVER);
+        metadata.min(client).min(self.loader.deadline()).min(self.outlet.deadline())
     }
 
     /// Carries out an order.
@@ -857,8 +906,11 @@ impl FrontHost {
             if self.has_disk {
                 out.disk.extend(self.outbox.writes.drain(..).map(DiskOrder::Write));
             }
-            let (client, patience) = (&self.client, self.detours.patience());
-            let late = |message: &Message| client.misses_answer(now, message, patience);
+            let (client, further, patience) = (&self.client, &self.further, self.detours.patience());
+            let late = |message: &Message| {
+                client.misses_answer(now, message, patience)
+                    || further.iter().any(|client| client.misses_answer(now, message, patience))
+            };
             self.detours.add(now, &mut self.outbox.sends, late);
             let before = out.sends.len();
             self.outlet.drain(now, &mut self.outbox, out);

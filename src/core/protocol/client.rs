@@ -5,6 +5,11 @@
 //! refusals, and from being told; when the primary changes it repeats everything outstanding at once, in
 //! order. A request without an answer in time ends as unknown: it may or may not have happened.
 //!
+//! What the store remembers of a client is its session, and that ends: when the client has written nothing for long
+//! ([`Timing::idle`]), or when it says so. A client goes on under its next name then. It does so by itself when it has
+//! been silent for half as long, so in an ordinary life it never asks in vain; and whoever was out of reach for longer
+//! is told, and every write of it that has no answer ends as unknown.
+//!
 //! How long it waits before it repeats follows from how long answers usually take here (a moving average, as TCP keeps
 //! one: RFC 6298). Patience that grew while the network was bad does not outlive that: with every answer the oldest
 //! request, for which the younger ones may be waiting, is as impatient again as at first.
@@ -13,7 +18,7 @@ use super::message::{Message, Request};
 use super::time::Backoff;
 use super::view::{METADATA, Rank, View};
 use super::{Event, Outbox, Time, Timing};
-use crate::core::store::{ClientId, Command, Reply, SESSION_REPLIES_MAX, Seq};
+use crate::core::store::{ClientId, Command, Reply, SESSION_REPLIES_MAX, Seq, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -70,6 +75,10 @@ struct Pending {
 #[derive(Debug, Clone)]
 pub struct Client {
     id: ClientId,
+    /// Its next name has a number that is higher by this: those between are other clients' on the rank.
+    step: u32,
+    /// When it next writes after this, it does so under its next name.
+    renew_at: Time,
     timing: Timing,
     view: Option<Arc<View>>,
     last_seq: Seq,
@@ -90,6 +99,8 @@ impl Client {
     pub fn new(rank: Rank, timing: Timing) -> Self {
         Self {
             id: ClientId::on(rank.0),
+            step: 1,
+            renew_at: Time::NEVER,
             timing,
             view: None,
             last_seq: Seq(0),
@@ -102,10 +113,11 @@ impl Client {
         }
     }
 
-    /// The same under this name.
+    /// The same under this name; its further names are `step` apart. So several clients of a rank have names of their
+    /// own.
     #[must_use]
-    pub fn named(self, id: ClientId) -> Self {
-        Self { id, ..self }
+    pub fn named(self, id: ClientId, step: u32) -> Self {
+        Self { id, step, ..self }
     }
 
     /// The name under which it asks.
@@ -118,6 +130,12 @@ impl Client {
     #[must_use]
     pub fn numbered_after(self, last: Seq) -> Self {
         Self { last_seq: last, ..self }
+    }
+
+    /// True when this request is outstanding.
+    #[must_use]
+    pub fn awaits(&self, seq: Seq) -> bool {
+        self.pending.contains_key(&seq)
     }
 
     /// How many requests are outstanding.
@@ -164,7 +182,11 @@ impl Client {
         }
         let (resend, epoch) = (Backoff::new(now, self.patience()), self.epoch());
         if !command.is_read() {
+            if now >= self.renew_at {
+                self.leave(out);
+            }
             self.writes.insert(seq);
+            self.renew_at = now + self.timing.idle / 2;
         }
         let command = Arc::new(command);
         self.pending.insert(seq, Pending { command, call: now, resend, epoch });
@@ -178,13 +200,60 @@ impl Client {
         seq
     }
 
+    /// Ends its session, and goes on under its next name; not while a write has no answer. The word is given once: if
+    /// it gets lost, silence ends the session as well. True when it was given.
+    pub fn leave(&mut self, out: &mut Outbox) -> bool {
+        if !self.writes.is_empty() {
+            return false;
+        }
+        if let Some(primary) = self.primary() {
+            let (client, acked, after, epoch) = (self.id, self.acked(), Seq(0), self.epoch());
+            self.last_seq = self.last_seq.next();
+            let (seq, command) = (self.last_seq, Arc::new(Command::Leave));
+            out.send(primary, Message::Request(Request { client, seq, acked, after, epoch, command }));
+        }
+        self.renew();
+        true
+    }
+
+    /// From now on it has its next name. Reads that are under way may be answered under any that it has had.
+    fn renew(&mut self) {
+        let number = self.id.number() + self.step;
+        self.id = ClientId::new(self.id.rank(), self.id.incarnation(), number);
+        self.renew_at = Time::NEVER;
+    }
+
+    fn has_had_name(&self, client: ClientId) -> bool {
+        let (own, step) = (self.id, self.step);
+        client == own
+            || (client.rank(), client.incarnation()) == (own.rank(), own.incarnation())
+                && client.number() < own.number()
+                && client.number() % step == own.number() % step
+    }
+
+    /// Nobody knows any more what was carried out of what it has asked.
+    fn session_ended(&mut self, now: Time, out: &mut Outbox) {
+        let client = self.id;
+        while let Some(&seq) = self.writes.first() {
+            self.finish(now, seq, Outcome::Unknown);
+            out.tell(Event::GaveUp { client, seq });
+        }
+        self.renew();
+        out.tell(Event::SessionEnded { client, next: self.id });
+    }
+
     /// Takes in one message.
     pub fn handle(&mut self, now: Time, message: Message, out: &mut Outbox) {
         match message {
-            Message::Reply { client, seq, reply, .. } if client == self.id => {
+            Message::Reply { client, reply: Reply::Error(StoreError::SessionEnded), .. } if client == self.id => {
+                self.session_ended(now, out);
+            }
+            // Of a name that it has given up.
+            Message::Reply { reply: Reply::Error(StoreError::SessionEnded), .. } => {}
+            Message::Reply { client, seq, reply, .. } if self.has_had_name(client) => {
                 self.on_reply(now, seq, reply);
             }
-            Message::NotPrimary { client, view, .. } if client == self.id => match view {
+            Message::NotPrimary { client, view, .. } if self.has_had_name(client) => match view {
                 Some(view) => self.learn(now, view, out),
                 None => self.ask_for_view(now, out),
             },
@@ -227,7 +296,9 @@ impl Client {
     pub fn misses_answer(&self, now: Time, message: &Message, patience: Duration) -> bool {
         let is_late = |pending: &Pending| now.since(pending.call) >= patience;
         match message {
-            Message::Request(request) => self.pending.get(&request.seq).is_some_and(is_late),
+            Message::Request(request) => {
+                self.has_had_name(request.client) && self.pending.get(&request.seq).is_some_and(is_late)
+            }
             Message::GetView => self.pending.first_key_value().is_some_and(|(_, oldest)| is_late(oldest)),
             _ => false,
         }
@@ -319,8 +390,13 @@ impl Client {
         self.writes.range(..seq).next_back().copied().unwrap_or_default()
     }
 
+    /// It has finished with all requests up to this one.
+    fn acked(&self) -> Seq {
+        self.pending.first_key_value().map_or(self.last_seq, |(first, _)| Seq(first.0 - 1))
+    }
+
     fn request(&self, seq: Seq) -> Request {
-        let acked = self.pending.first_key_value().map_or(self.last_seq, |(first, _)| Seq(first.0 - 1));
+        let acked = self.acked();
         Request {
             client: self.id,
             seq,

@@ -135,6 +135,8 @@ pub enum Event {
     GaveUp { client: ClientId, seq: Seq },
     /// Anything an operator did, in words.
     Operator { what: String },
+    /// A client was told that its session has ended; it goes on under another name.
+    SessionEnded { client: ClientId, next: ClientId },
 }
 
 impl fmt::Display for Event {
@@ -185,6 +187,9 @@ impl fmt::Display for Event {
                 write!(f, "reads its disk: {} of {} MB", read / 1_000_000, bytes.div_ceil(1_000_000))
             }
             Self::Operator { what } => f.write_str(what),
+            Self::SessionEnded { client, next } => {
+                write!(f, "the session of client {client} has ended: it goes on as client {next}")
+            }
         }
     }
 }

@@ -111,6 +111,8 @@ pub struct Config {
     pub servers: u32,
     /// Ranks after the servers that are clients.
     pub clients: u32,
+    /// How many clients live on each of these ranks.
+    pub clients_a_rank: u32,
     /// How many servers a view has at most; the others stay idle until one is needed.
     pub replicas: u32,
     /// A request that is to make the primary crash waits this long for a backup to join, so that the data survives;
@@ -135,6 +137,7 @@ impl Config {
             rules: Rules::default(),
             servers,
             clients: 0,
+            clients_a_rank: 1,
             replicas: servers,
             dice_patience: Duration::ZERO,
             slice: SLICE_UNITS,

@@ -78,6 +78,8 @@ pub struct Timing {
     pub announce: Duration,
     /// The metadata server waits this long for all servers before it forms the first view from those present.
     pub formation: Duration,
+    /// The session of a client that has written nothing for this long ends.
+    pub idle: Duration,
     /// A request without an answer after this long ends as unknown.
     pub request_deadline: Duration,
     /// A loop that was not run for this long was stalled: of the silence meanwhile it observed only an ordinary turn's.
@@ -133,6 +135,9 @@ const RETRY_MS: u64 = 20;
 const ANNOUNCE_INTERVAL_MS: u64 = 100;
 const FORMATION_MS: u64 = 1_500;
 const REQUEST_DEADLINE_MS: u64 = 5_000;
+/// An hour, at every pace: a client that is out of reach for longer has given up all that it had asked long before,
+/// and the answers that are kept for it are of no use to anybody.
+const IDLE: Duration = Duration::from_secs(60 * 60);
 const STALL_MS: u64 = 25;
 
 impl Default for Timing {
@@ -162,6 +167,7 @@ impl Timing {
             retry: ms(RETRY_MS),
             announce: ms(ANNOUNCE_INTERVAL_MS),
             formation: ms(FORMATION_MS),
+            idle: IDLE,
             request_deadline: ms(REQUEST_DEADLINE_MS),
             stall: ms(STALL_MS),
         };

@@ -1,7 +1,7 @@
 //! What a client may ask, what it is answered, and the limits of both.
 
 use super::commands::{Row, RowId};
-use super::{Bytes, OpNumber, StoreError};
+use super::{Bytes, ClientId, OpNumber, StoreError, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -48,6 +48,19 @@ pub enum Command {
     Multi(Box<Multi>),
     /// The primary's own: these keys are past their time.
     Expire(Box<[(Db, Bytes)]>),
+    /// The client's last word: its session ends.
+    Leave,
+    /// The primary's own: the sessions of those who have written nothing for long end.
+    End(Box<Silent>),
+}
+
+/// Clients that have written nothing for long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silent {
+    /// Who has written after this time after all is left alone.
+    pub before: UnixMs,
+    /// All others of these.
+    pub clients: Vec<ClientId>,
 }
 
 /// A command of the table with its arguments, in one of the databases.
@@ -185,7 +198,7 @@ impl Command {
                 let first = keys.next().filter(|_| call.db == Db::default());
                 first.filter(|_| keys.next().is_none())
             }
-            Self::Keys { .. } | Self::Count | Self::Multi(_) | Self::Expire(_) => None,
+            Self::Keys { .. } | Self::Count | Self::Multi(_) | Self::Expire(_) | Self::Leave | Self::End(_) => None,
         }
     }
 
@@ -217,6 +230,8 @@ impl Command {
             Self::Call(call) => call.row().shown,
             Self::Multi(_) => "EXEC",
             Self::Expire(_) => "EXPIRED",
+            Self::Leave => "LEAVE",
+            Self::End(_) => "ENDED",
         }
     }
 
@@ -264,6 +279,7 @@ impl Command {
                 watched + multi.commands.iter().map(Self::size_bytes).sum::<usize>()
             }
             Self::Expire(keys) => keys.iter().map(|(_, key)| key.len()).sum(),
+            Self::End(silent) => silent.clients.len() * size_of::<ClientId>(),
             other => other.key().map_or(0, |k| k.len()) + other.value().map_or(0, |v| v.len()),
         }
     }
@@ -323,6 +339,10 @@ impl fmt::Display for Command {
             Self::Expire(keys) => {
                 keys.iter().take(SHOWN_ARGUMENTS).try_for_each(|(_, key)| write!(f, " {}", key.preview(24)))?;
                 f.write_str(if keys.len() > SHOWN_ARGUMENTS { " …" } else { "" })
+            }
+            Self::End(silent) => {
+                silent.clients.iter().take(SHOWN_ARGUMENTS).try_for_each(|client| write!(f, " c{client}"))?;
+                f.write_str(if silent.clients.len() > SHOWN_ARGUMENTS { " …" } else { "" })
             }
             other => {
                 if let Some(key) = other.key() {

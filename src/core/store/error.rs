@@ -1,6 +1,6 @@
 //! Why the store refuses a command, in our own words and in those of Redis.
 
-use super::{KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, SESSIONS_MAX, VALUE_BYTES_MAX};
+use super::{KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -18,8 +18,9 @@ pub enum StoreError {
     ValueTooLong(u64),
     /// `KEYS` that matches more than [`KEYS_REPLY_BYTES_MAX`] bytes of keys.
     TooManyKeys,
-    /// There are [`SESSIONS_MAX`] clients already.
-    TooManyClients,
+    /// The client has been silent for long, or has left: nothing of it is carried out any more. What it had asked
+    /// before may have been.
+    SessionEnded,
     /// In the words of Redis, the code (`ERR`, `WRONGTYPE`, …) first.
     Redis(Cow<'static, str>),
     /// It was carried out, but its answer was too large to be kept until the client asked for it again.
@@ -76,7 +77,9 @@ impl fmt::Display for StoreError {
             Self::TooManyKeys => {
                 write!(f, "more than {KEYS_REPLY_BYTES_MAX} bytes of keys match: use a narrower pattern, or COUNT")
             }
-            Self::TooManyClients => write!(f, "too many clients: at most {SESSIONS_MAX} are served"),
+            Self::SessionEnded => {
+                write!(f, "the session has ended: ask anew, it cannot be known whether this was carried out before")
+            }
             Self::Redis(text) => f.write_str(text),
             Self::AnswerForgotten => write!(f, "it was carried out, but its answer was too large to be kept for you"),
         }

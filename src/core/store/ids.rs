@@ -107,6 +107,22 @@ impl ClientId {
         (self.0 & Self::NUMBER_MAX as u64) as u32
     }
 
+    /// The last one there can be on a rank.
+    pub(super) const fn last_on(rank: u32) -> Self {
+        Self::new(rank, Self::INCARNATION_MAX, Self::NUMBER_MAX)
+    }
+
+    /// The last one there can be in the lives of its rank before this one.
+    pub(super) fn last_of_the_life_before(self) -> Option<Self> {
+        let before = self.incarnation().checked_sub(1)?;
+        Some(Self::new(self.rank(), before, Self::NUMBER_MAX))
+    }
+
+    /// The one that comes next on the same rank.
+    pub(super) fn next_on_rank(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self).filter(|next| next.rank() == self.rank())
+    }
+
     const fn from_number(number: u64) -> Self {
         Self(number.rotate_right(RANK_BITS))
     }

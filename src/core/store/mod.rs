@@ -43,7 +43,9 @@ pub mod value;
 pub mod work;
 
 pub use bytes::Bytes;
-pub use command::{Call, Command, DATABASES, Db, KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, Multi, VALUE_BYTES_MAX, Watched};
+pub use command::{
+    Call, Command, DATABASES, Db, KEY_BYTES_MAX, KEYS_REPLY_BYTES_MAX, Multi, Silent, VALUE_BYTES_MAX, Watched,
+};
 pub use entries::{Stored, Touch};
 pub use error::StoreError;
 pub use glob::KeyPattern;
@@ -51,7 +53,7 @@ pub use ids::{ClientId, OpNumber, Seq};
 pub use keylist::KeyList;
 pub use reply::{Double, Reply};
 pub use scan::Scan;
-pub use session::{SESSION_REPLIES_MAX, SESSIONS_MAX, Session, Sessions};
+pub use session::{SESSION_REPLIES_MAX, Session, Sessions};
 pub use snapshot::{Chunk, Exporter, Finale, Importer, SnapshotError};
 pub use state::{EXPIRED_KEYS_MAX, LogEntry, Stamp, Store, UnixMs};
 pub use table::{Chance, Table};

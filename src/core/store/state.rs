@@ -5,7 +5,7 @@ use super::entries::{Database, Stored, Touch};
 use super::transaction::{StoreView, Transaction};
 use super::value::Value;
 use super::work::WRITE_UNITS;
-use super::{Bytes, ClientId, Command, DATABASES, Db, Multi, OpNumber, Reply, Scan, Seq, Sessions};
+use super::{Bytes, ClientId, Command, DATABASES, Db, Multi, OpNumber, Reply, Scan, Seq, Sessions, StoreError};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -236,7 +236,7 @@ impl Store {
             Command::Get { key } => match view.get(key).map(|stored| &stored.value) {
                 None => Reply::Nil,
                 Some(Value::String(value)) => Reply::Value(value.clone()),
-                Some(_) => Reply::Error(super::StoreError::WRONG_TYPE),
+                Some(_) => Reply::Error(StoreError::WRONG_TYPE),
             },
             Command::Count => Reply::count(self.len_of(Db::default())),
             Command::Keys { pattern } => self.keys_of(Db::default(), pattern),
@@ -254,7 +254,7 @@ impl Store {
     }
 
     /// Applies the next write and remembers its answer. Consumes the entry: key and value move into
-    /// the store without a copy.
+    /// the store without a copy. What a client asks whose session has ended is not carried out.
     ///
     /// # Panics
     /// When `entry` is not the next in order, or is not a write: the callers' contract.
@@ -264,10 +264,22 @@ impl Store {
         self.time = self.time.max(entry.stamp.time);
         self.work += WRITE_UNITS;
         let stamp = Stamp { time: self.time, seed: entry.stamp.seed };
-        let reply = self.execute(entry.command, stamp);
-        if entry.client != ClientId::PRIMARY {
-            self.sessions.record(entry.client, entry.seq, entry.acked, reply.clone());
+        let LogEntry { client, seq, acked, command, .. } = entry;
+        if client == ClientId::PRIMARY {
+            return match command {
+                Command::End(silent) => Reply::count(self.sessions.end_silent(&silent.clients, silent.before)),
+                command => self.execute(command, stamp),
+            };
         }
+        if self.sessions.has_ended(client) {
+            return Reply::Error(StoreError::SessionEnded);
+        }
+        if matches!(command, Command::Leave) {
+            self.sessions.end(client);
+            return Reply::Ok;
+        }
+        let reply = self.execute(command, stamp);
+        self.sessions.record(client, seq, acked, stamp.time, reply.clone());
         reply
     }
 
@@ -289,6 +301,8 @@ impl Store {
                 let gone = keys.iter().filter(|(db, key)| is_past(self, *db, key) && self.remove(*db, key)).count();
                 Reply::count(gone)
             }
+            // They are about a client: only as an entry of their own.
+            Command::Leave | Command::End(_) => Reply::Nil,
             read @ (Command::Get { .. } | Command::Keys { .. } | Command::Count) => self.read_at(&read, stamp),
             other => Transaction::new(self, Db::default(), stamp).plain(other),
         }

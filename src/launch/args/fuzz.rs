@@ -65,6 +65,10 @@ pub struct FuzzArgs {
     #[arg(long)]
     pub disk: bool,
 
+    /// Several clients live on a rank, and sessions end: after a short silence, and by their clients' own will.
+    #[arg(long)]
+    pub sessions: bool,
+
     #[arg(long, value_name = "RULE", help = super::without_help())]
     pub without: Vec<Rule>,
 
@@ -93,6 +97,7 @@ impl FuzzArgs {
             load: self.load,
             values: self.values,
             disks: self.disk,
+            sessions: self.sessions,
             rules: Rules::without(&self.without),
         }
     }

@@ -21,7 +21,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 /// The first byte of every frame: both sides must be of the same make.
-pub const WIRE_VERSION: u8 = 1;
+pub const WIRE_VERSION: u8 = 2;
 /// A frame is handed to the network once it holds this many bytes; one packet may exceed it. MPI sends so much at once,
 /// without asking the receiver first, and the receiver is at work on it while the rest of the turn is still being
 /// written: with 256 requests outstanding half as fast again as one frame for the whole turn.

@@ -1,7 +1,7 @@
 //! When all faults end, the cluster heals: full membership, equal stores, every client answered, within a bound.
 
 use super::Violation;
-use crate::core::protocol::Time;
+use crate::core::protocol::{Client, Rank, Time};
 use crate::sim::World;
 use std::time::Duration;
 
@@ -11,7 +11,11 @@ pub const HEAL_MS_MAX: u64 = 10_000;
 /// True when nothing is left to do.
 #[must_use]
 pub fn is_healed(world: &World) -> bool {
-    is_whole(world) && world.clients().iter().all(|rank| world.front(*rank).client().outstanding() == 0)
+    is_whole(world) && world.clients().iter().all(|rank| outstanding(world, *rank) == 0)
+}
+
+fn outstanding(world: &World, rank: Rank) -> usize {
+    world.front(rank).clients().map(Client::outstanding).sum()
 }
 
 /// True when all servers that should be are members, equal, and one of them answers.
@@ -62,7 +66,7 @@ pub fn judge(world: &mut World) -> Result<Time, Violation> {
         what.push_str(&format!("\n    server {}: {state}", host.rank()));
     }
     for rank in world.clients() {
-        what.push_str(&format!("\n    client {rank}: {} outstanding", world.front(rank).client().outstanding()));
+        what.push_str(&format!("\n    client {rank}: {} outstanding", outstanding(world, rank)));
     }
     Err(Violation::new("heals", what))
 }

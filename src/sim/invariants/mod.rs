@@ -32,6 +32,7 @@ use crate::core::node::ServerHost;
 use crate::core::protocol::{
     Config, CrashPoint, Event, METADATA, Message, Metadata, Rank, Reason, Role, Time, ViewNumber,
 };
+use crate::core::store::Command;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -166,6 +167,11 @@ impl Invariants {
                 }
                 self.note(result.map(|_| ()));
             }
+            Message::Prepare { entry, .. } => match entry.command {
+                Command::End(_) => self.coverage.meet(Situation::SessionSilent),
+                Command::Leave => self.coverage.meet(Situation::SessionLeft),
+                _ => {}
+            },
             Message::StartView { view, tail, .. } if !tail.is_empty() && view.number > self.with_tail => {
                 self.with_tail = view.number;
                 self.coverage.meet(Situation::BegunWithTail);
@@ -212,6 +218,7 @@ impl Invariants {
             }
             Event::LogDamaged { .. } => Situation::DamageTold,
             Event::GaveUp { .. } => Situation::Unknown,
+            Event::SessionEnded { .. } => Situation::SessionTold,
             Event::RoleChanged { from: Role::Joining, to: Role::Down, .. } => Situation::JoinInterrupted,
             Event::RoleChanged { from: Role::Idle, to: Role::Joining, .. } => Situation::IdleRecruited,
             Event::ViewChanged { reason, view, .. } => {

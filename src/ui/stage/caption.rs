@@ -231,6 +231,9 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
             (Weight::Act, format!("client {client} gives up on request {seq}: it may have happened, or not"))
         }
         Event::Operator { what } => (Weight::Act, what.clone()),
+        Event::SessionEnded { client, next } => {
+            (Weight::Act, format!("client {client} was silent for too long: it goes on as client {next}"))
+        }
     }
 }
 
@@ -389,6 +392,7 @@ mod tests {
             Event::LogDamaged { what: "what is here is not what was written".into() },
             Event::DiskFailed { what: "No space left on device".into() },
             Event::GaveUp { client: ClientId::on(9), seq: Seq(12_345) },
+            Event::SessionEnded { client: ClientId::on(9), next: ClientId::new(9, 0, 12) },
         ];
         for to in [Role::Down, Role::Idle, Role::Joining, Role::Backup, Role::Primary] {
             events.push(Event::RoleChanged { from: Role::Idle, to, view: view.number });

@@ -20,6 +20,7 @@
 //! | `dispatch` | which message is for which role |
 //! | `diary` | what it has handed to its disk, and what of it is there for good |
 //! | `scans` | `KEYS`, a slice at a time |
+//! | `sweep` | the end of sessions that are silent for long |
 //! | `looks` | what can be asked about a server, which changes nothing |
 //! | `patience` | how long a silence must be before it means something |
 //! | `peer` | what a primary knows of a server that it sends to |
@@ -39,12 +40,13 @@ mod peer;
 pub mod primary;
 mod scans;
 mod swap;
+mod sweep;
 mod transfer;
 
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
 use super::{Config, Doom, Event, History, Outbox, Record, Recovered, Rule, Rules, Time};
-use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store};
+use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store, StoreError, UnixMs};
 use backup::Backup;
 use diary::{Diary, Ticket};
 use joining::Joining;
@@ -216,7 +218,7 @@ impl Core {
             if let Some(past) = past {
                 self.history.push(past, &self.store);
             }
-            if out.detail {
+            if out.detail && reply != Reply::Error(StoreError::SessionEnded) {
                 out.tell(Event::Applied { op: id.op, client: id.client, seq: id.seq });
             }
             if id.client != ClientId::PRIMARY {
@@ -228,10 +230,15 @@ impl Core {
 
     /// Time and chance of a log entry that is made now.
     fn stamp(&self, now: Time) -> Stamp {
-        let newest = self.log.back().map_or(self.store.time(), |entry| entry.stamp.time);
         let place = self.op().0.rotate_left(32) ^ u64::from(self.me.rank.0) ^ (self.me.incarnation.0 << 48);
         let seed = Chance::new(place ^ self.store.digest()).draw();
-        Stamp { time: newest.max(self.config.unix_ms.saturating_add(now.as_millis())), seed }
+        Stamp { time: self.log_time(now), seed }
+    }
+
+    /// The time that a log entry has which is made now.
+    fn log_time(&self, now: Time) -> UnixMs {
+        let newest = self.log.back().map_or(self.store.time(), |entry| entry.stamp.time);
+        newest.max(self.config.unix_ms.saturating_add(now.as_millis()))
     }
 
     /// As backup or joining server: everything up to `commit` is committed. Goes on with applying it.

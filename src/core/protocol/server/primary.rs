@@ -3,6 +3,7 @@
 use super::held::{Doomed, Early, RequestQueue};
 use super::peer::{Peer, PeerStanding};
 use super::scans::Scans;
+use super::sweep::Sweep;
 use super::transfer::{Source, Transfer};
 use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal, SwapError, Ticket};
 use crate::core::protocol::message::{Message, Reason, Request};
@@ -10,8 +11,8 @@ use crate::core::protocol::time::Backoff;
 use crate::core::protocol::view::{Incarnation, METADATA, Member, Rank, View};
 use crate::core::protocol::{CrashPoint, Doom, Event, Outbox, Rule, Time};
 use crate::core::store::{
-    Bytes, Chance, ClientId, Command, Db, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, SESSIONS_MAX, Seq,
-    Stamp, StoreError,
+    Bytes, Chance, ClientId, Command, Db, Exporter, LogEntry, OpNumber, Reply, SESSION_REPLIES_MAX, Seq, Stamp,
+    StoreError,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ const JOINER_SILENCES: u32 = 6;
 /// A primary that hears no backup lets itself be replaced when the metadata server has not answered for this many
 /// announce intervals.
 const CUT_OFF_ANNOUNCES: u32 = 6;
+/// Of so many clients it is remembered what their newest write in the log is: then of those with one there alone.
+const LOGGED_MAX: usize = 2 * LOG_OPS_MAX;
 
 /// What only a primary needs.
 #[derive(Debug, Clone)]
@@ -56,6 +59,7 @@ pub struct Primary {
     doomed: Option<Doomed>,
     /// Per client: its newest write in the log.
     logged: BTreeMap<ClientId, Seq>,
+    pub(super) sweep: Sweep,
     /// Crash instead of answering this write.
     crash_instead_of_answering: Option<(Doom, OpNumber)>,
     /// The newest transfer: grows within this primary's time, and from primary to primary.
@@ -99,12 +103,8 @@ impl Primary {
             scans: Scans::default(),
             is_behind: false,
             doomed: None,
-            logged: core
-                .log
-                .iter()
-                .map(|entry| (entry.client, entry.seq))
-                .filter(|(c, _)| *c != ClientId::PRIMARY)
-                .collect(),
+            logged: newest_in_log(core),
+            sweep: Sweep::begin(core, now),
             crash_instead_of_answering: None,
             transfers: view.number.0 << 32,
             served: BTreeMap::new(),
@@ -305,6 +305,9 @@ impl Primary {
             return false;
         }
         let (applied, logged) = self.newest_of(core, request.client);
+        if applied == Seq(0) && core.store.sessions().has_ended(request.client) {
+            return false; // It will never be there.
+        }
         request.after > if request.command.is_read() { applied } else { logged }
     }
 
@@ -368,13 +371,13 @@ impl Primary {
         }
     }
 
-    fn log(&self, core: &mut Core, now: Time, (client, seq, acked): (ClientId, Seq, Seq), command: Command) {
+    pub(super) fn log(&self, core: &mut Core, now: Time, (client, seq, acked): (ClientId, Seq, Seq), command: Command) {
         let (op, stamp) = (core.op().next(), core.stamp(now));
         core.append(Arc::new(LogEntry { op, client, seq, acked, stamp, command }));
     }
 
     /// Sends the newest entry to everybody who has to have it.
-    fn prepare_newest(&self, core: &Core, out: &mut Outbox) {
+    pub(super) fn prepare_newest(&self, core: &Core, out: &mut Outbox) {
         let Some(entry) = core.log.back() else { return };
         let (view, commit) = (core.view_number(), core.store.op());
         for peer in self.peers.values().filter(|peer| peer.is_required()) {
@@ -385,18 +388,17 @@ impl Primary {
     fn serve_write(&mut self, core: &mut Core, now: Time, request: Request, doom: Option<Doom>, out: &mut Outbox) {
         let Request { client, seq, acked, command, .. } = request;
         let session = core.store.sessions().get(client);
-        let (_, last) = self.newest_of(core, client);
-        if seq <= last && core.rule(Rule::Sessions) {
+        let logged = self.logged.get(&client).copied().unwrap_or_default();
+        let last = session.map_or(logged, |session| logged.max(session.last));
+        let has_ended = session.is_none() && core.store.sessions().has_ended(client);
+        if (seq <= last || has_ended) && core.rule(Rule::Sessions) {
+            let ended = has_ended.then_some(Reply::Error(StoreError::SessionEnded));
             if let Some(doom) = doom {
                 core.crashed = Some((doom, core.op()));
-            } else if let Some(reply) = session.and_then(|session| session.reply(seq)).cloned() {
+            } else if let Some(reply) = ended.or_else(|| session?.reply(seq).cloned()) {
                 Self::answer(core, client, seq, reply, out);
             }
             // Otherwise it is in the log and will be answered, or the client has the answer already.
-            return;
-        }
-        if last == Seq(0) && core.store.sessions().len() >= SESSIONS_MAX {
-            Self::answer(core, client, seq, Reply::Error(StoreError::TooManyClients), out);
             return;
         }
         if core.store.size_bytes() > core.config.memory_bytes_max && command.needs_memory() {
@@ -404,6 +406,9 @@ impl Primary {
             return;
         }
         debug_assert!(session.is_none_or(|session| session.pending_replies() <= SESSION_REPLIES_MAX));
+        if self.logged.len() >= LOGGED_MAX {
+            self.logged = newest_in_log(core);
+        }
         self.logged.insert(client, seq);
         let op = core.op().next();
         self.log(core, now, (client, seq, acked), Arc::unwrap_or_clone(command));
@@ -745,6 +750,7 @@ impl Primary {
             self.phase = Phase::Serving; // It could not be drained in time; nothing was given away yet.
         }
         self.expire_due(core, now, out);
+        self.end_silent(core, now, out);
         self.advance(core, now, out);
         if core.crashed.is_none() {
             self.scan_on(core, now, out);
@@ -819,4 +825,10 @@ impl Primary {
     pub(super) fn deadline(&self) -> Time {
         if self.is_behind || self.scans.is_busy { Time::default() } else { self.next_heartbeat }
     }
+}
+
+/// The newest write of each client that has one in the log.
+fn newest_in_log(core: &Core) -> BTreeMap<ClientId, Seq> {
+    let entries = core.log.iter().map(|entry| (entry.client, entry.seq));
+    entries.filter(|(client, _)| *client != ClientId::PRIMARY).collect()
 }

@@ -192,6 +192,7 @@ pub fn sentence(rank: Rank, event: &Event) -> Option<(Tone, String)> {
         Event::CameBack { .. } => (Tone::Good, format!("server {rank} {event}")),
         Event::GaveUp { .. } => (Tone::Bad, event.to_string()),
         Event::Operator { what } => (Tone::Operator, what.clone()),
+        Event::SessionEnded { .. } => (Tone::Bad, event.to_string()),
     })
 }
 
