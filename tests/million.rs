@@ -31,7 +31,7 @@ fn add_keys(data: &Data, rank: u32) {
     let entry = |number: u64| {
         let op = OpNumber(first + number);
         let command = Command::Put { key: format!("key{number}").into(), value: format!("value {number}").into() };
-        let (client, seq, acked) = (ClientId(7), Seq(number), Seq(number - 1));
+        let (client, seq, acked) = (ClientId::on(7), Seq(number), Seq(number - 1));
         let entry = LogEntry { op, client, seq, acked, stamp: Stamp { time: 1, seed: number }, command };
         Record::Entry { view: view.number, commit: OpNumber(op.0 - 1), entry: Arc::new(entry) }
     };

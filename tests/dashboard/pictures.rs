@@ -156,7 +156,7 @@ fn a_further_client_has_a_box_and_links_of_its_own() {
     scene.fly(3, 1, "Request", "Request c3#2 GET color", false);
     scene.wait(300);
     check("a_further_client", &scene);
-    scene.tell(3, Event::GaveUp { client: ClientId(3), seq: Seq(2) });
+    scene.tell(3, Event::GaveUp { client: ClientId::on(3), seq: Seq(2) });
     for (cols, rows) in [(80, 24), (100, 30), (160, 45)] {
         let screen = grids(&draw(&scene, &dark(), cols, rows));
         assert!(screen.contains("│ GET color") && screen.contains("(unknown)│"), "{screen}");

@@ -56,7 +56,7 @@ impl Alone {
         self.asked += 1;
         let (seq, acked) = (Seq(self.asked), Seq(self.asked.saturating_sub(GROUP)));
         let command = Command::Put { key: format!("key{key}").into(), value: value.clone() }.into();
-        let request = Request { client: ClientId(0), seq, acked, after: Seq(0), epoch: 1, command };
+        let request = Request { client: ClientId::on(0), seq, acked, after: Seq(0), epoch: 1, command };
         self.server.handle(Time(0), METADATA, Message::Request(request), &mut self.out);
         self.waiting += value.len();
         if self.asked.is_multiple_of(GROUP) || self.waiting > GROUP_BYTES {

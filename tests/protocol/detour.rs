@@ -83,7 +83,7 @@ fn a_client_asks_by_turns_what_is_late() {
 fn what_goes_by_a_detour_leaves_right_behind_what_goes_directly() {
     let mut four = Detours::new(Rank(4), &Config { clients: 1, ..Config::new(3) });
     let request = |seq| {
-        let (client, acked, after, command) = (ClientId(4), Seq(0), Seq(0), Arc::new(put("v")));
+        let (client, acked, after, command) = (ClientId::on(4), Seq(0), Seq(0), Arc::new(put("v")));
         Message::Request(Request { client, seq: Seq(seq), acked, after, epoch: 1, command })
     };
     let is_late = |message: &Message| matches!(message, Message::Request(request) if request.seq.0 % 3 != 0);

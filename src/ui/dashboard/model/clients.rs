@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(hear(4, None, Some("Reply c3#2 light blue"), None), told("GET color", Some("light blue")));
         assert_eq!(hear(5, Some("Request c3#2 GET color"), None, None), told("GET color", Some("light blue")));
         assert_eq!(hear(6, Some("Request c3#3 INCR n"), None, None), told("INCR n", None));
-        let gave_up = |seq| Some(Event::GaveUp { client: ClientId(3), seq: Seq(seq) });
+        let gave_up = |seq| Some(Event::GaveUp { client: ClientId::on(3), seq: Seq(seq) });
         assert_eq!(hear(7, None, None, gave_up(2)), told("INCR n", None));
         assert_eq!(hear(8, None, None, gave_up(3)), told("INCR n", Some("(unknown)")));
     }
