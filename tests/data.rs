@@ -184,7 +184,7 @@ fn a_damaged_log_is_told_and_its_server_takes_everything_from_the_others() {
     assert_eq!(code, Some(0), "{said}");
     let line = said.lines().find(|line| line.contains("rank-1:")).unwrap_or_else(|| panic!("{said}"));
     // Of the last write the log need not know that it is committed.
-    assert!(line.contains("op 21, "), "{line}");
+    assert!(line.contains("op 21, "), "{said}");
     assert!(data.of(1).join("damaged-1").is_dir(), "nothing is overwritten");
 }
 

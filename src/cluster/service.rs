@@ -177,6 +177,8 @@ pub struct Service<'a> {
     data_gone: Option<String>,
     /// What is wrong with the disk of a server, in its own words, until somebody serves or its process is another one.
     troubles: BTreeMap<Rank, DiskTrouble>,
+    /// An operator has done something about it: until then there is hope that somebody will serve.
+    hopeful_until: Time,
     /// A server served at this time, as far as was heard.
     served: Time,
 }
@@ -200,6 +202,7 @@ impl<'a> Service<'a> {
             last_word: false,
             data_gone: None,
             troubles: BTreeMap::new(),
+            hopeful_until: now,
             served: now,
         }
     }
@@ -382,6 +385,9 @@ impl<'a> Service<'a> {
     }
 
     fn order<C: Cluster>(&mut self, cluster: &mut C, to: Rank, control: Control, answer: OrderTold) {
+        if to == METADATA && control == Control::Recover {
+            self.hopeful_until = cluster.now() + DISKS_PATIENCE;
+        }
         match cluster.order(to, &control, &answer) {
             Ordered::Done(Ok(())) if matches!(control, Control::Reset | Control::ResetAnyway) => {
                 self.resets.push((answer, cluster.now() + RESET_DEADLINE));
@@ -513,6 +519,9 @@ impl<'a> Service<'a> {
 
     fn tend_resets<C: Cluster>(&mut self, cluster: &C) {
         let now = cluster.now();
+        if !self.resets.is_empty() {
+            self.hopeful_until = now + DISKS_PATIENCE;
+        }
         let metadata = cluster.front().metadata();
         let resetting = metadata.is_some_and(|metadata| metadata.is_resetting());
         let refusal = metadata.and_then(|metadata| metadata.reset_refusal()).map(str::to_owned);
@@ -666,6 +675,7 @@ impl<'a> Service<'a> {
             Waiting::Empty(_) => true,
         };
         let disks_gone = why.clone().filter(|_| disks.as_ref().map_or(disks_failed.is_some(), is_final));
+        let disks_gone = disks_gone.filter(|_| now >= self.hopeful_until);
         self.data_gone = disks_gone.or_else(|| situation.data_gone());
         if why != self.why {
             self.why.clone_from(&why);
