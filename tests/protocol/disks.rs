@@ -4,8 +4,8 @@ use super::*;
 use understudy::core::disk::Fsync;
 use understudy::core::fault::{Control, ControlError};
 use understudy::core::node::Setup;
-use understudy::core::protocol::message::{Offer, Shelf, SnapshotPart};
-use understudy::core::protocol::{Recovered, Recovery};
+use understudy::core::protocol::message::{Held, Offer, Shelf, SnapshotPart};
+use understudy::core::protocol::{Record, Recovered, Recovery};
 use understudy::sim::World;
 
 /// A server with a disk.
@@ -249,14 +249,11 @@ fn that_a_life_knows_of_no_newer_epoch_outlives_the_next_life() {
     node.tick(at(0));
     let first = Arc::new(View { number: ViewNumber(8), epoch: 2, primary: TWO, backups: vec![four] });
     node.hear(at(1), METADATA, Message::ViewIs { view: Arc::clone(&first) });
-    let mut recovery = Recovery::new(true);
-    for record in node.out.writes {
-        recovery.take(record).expect("it makes sense");
-    }
-    let had = recovery.finish().expect("it is whole");
-    assert_eq!((had.holder, had.since, had.member), (None, Some(four), Some(five)));
+    let written: Vec<String> = node.out.writes.iter().map(ToString::to_string).collect();
+    assert_eq!(written, ["Life 1.5"], "what shows it stays on the disk");
     // So all of them can start over, and need not wait for what never was.
-    let shelf = Shelf { held: None, lives: Some((four, five)) };
+    let held = Held { holder: four, view: ViewNumber(7), epoch: 1, op: OpNumber(0) };
+    let shelf = Shelf { held: Some(held), lives: Some((four, five)) };
     let last = Recovered { run: 1, chosen: Some(first), ..Recovered::default() };
     let mut metadata = Metadata::with_disk(Config::new(1), last, false);
     let mut out = Outbox::default();
@@ -266,4 +263,19 @@ fn that_a_life_knows_of_no_newer_epoch_outlives_the_next_life() {
     metadata.handle(at(2), Rank(1), announcement(me), &mut out);
     metadata.durable(at(3), u64::MAX, &mut out);
     assert_eq!(metadata.view().map(|view| view.epoch), Some(3));
+}
+
+#[test]
+fn what_is_of_an_old_epoch_goes_with_the_first_view_of_the_next() {
+    let (four, five) = (member(1, 4), member(1, 5));
+    let old = View { number: ViewNumber(7), epoch: 1, primary: four, backups: vec![] };
+    let had =
+        Recovered { member: Some(four), holder: Some((four, old.into())), since: Some(four), ..Recovered::default() };
+    let server = Server::with_disk(five, Config::new(3), had, 0);
+    let mut node = Node { server, out: Outbox::default() };
+    node.tick(at(0));
+    let first = View { number: ViewNumber(8), epoch: 2, primary: five, backups: vec![TWO] };
+    node.hear(at(1), METADATA, Message::ViewIs { view: first.into() });
+    let written: Vec<&str> = node.out.writes.iter().map(Record::name).collect();
+    assert_eq!(written, ["Life", "Forgot", "View"]);
 }

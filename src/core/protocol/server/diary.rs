@@ -33,6 +33,8 @@ pub(super) struct Diary {
     records: Vec<Record>,
     /// What the last record of a view said.
     holder: Option<(Member, Arc<View>)>,
+    /// What is on the disk is of an epoch that is over, and goes as soon as there is something else.
+    outdated: bool,
     /// Bytes of writes since the last whole state began.
     bytes: u64,
     snapshot: Option<Snapshot>,
@@ -81,6 +83,10 @@ impl Diary {
 
     /// This member has, in this view, the log up to `keep` and nothing else.
     pub(super) fn view(&mut self, member: Member, view: &Arc<View>, keep: OpNumber) -> Ticket {
+        if self.outdated {
+            self.write(Record::Forgot { member });
+            self.void();
+        }
         let ticket = self.write(Record::View { member, view: Arc::clone(view), keep });
         self.coming.retain(|(_, op)| *op <= keep);
         self.op = self.op.min(keep);
@@ -115,11 +121,16 @@ impl Diary {
         self.born.take_if(|ticket| *ticket <= durable).is_some()
     }
 
+    /// What is on the disk is of an epoch that is over.
+    pub(super) fn outdate(&mut self) {
+        self.outdated = true;
+    }
+
     /// The log so far counts no more: another state will come, or none.
     pub(super) fn void(&mut self) {
         self.coming.clear();
         self.op = OpNumber(0);
-        (self.holder, self.snapshot, self.bytes) = (None, None, 0);
+        (self.holder, self.snapshot, self.bytes, self.outdated) = (None, None, 0, false);
     }
 
     /// Somebody has to say what the state's writes touch.

@@ -45,7 +45,7 @@ mod transfer;
 
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
-use super::{Config, Doom, Event, History, Outbox, Record, Recovered, Rule, Rules, Time};
+use super::{Config, Doom, Event, History, Outbox, Recovered, Rule, Rules, Time};
 use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store, StoreError, UnixMs};
 use backup::Backup;
 use diary::{Diary, Ticket};
@@ -620,19 +620,16 @@ impl Server {
     fn drop_held(&mut self, view: &View, member: bool, out: &mut Outbox) {
         let RoleState::Joining(joining) = &mut self.state else { return };
         let Some(held) = joining.held() else { return };
+        let is_over = held.epoch < view.epoch;
         if held.epoch != view.epoch || (member && view.primary != self.core.me) {
-            // That the lives from the one on that installed the dropped view have installed none of a newer epoch stays
-            // on the disk: it may be all there is to tell that such an epoch has never begun. (Its view is on the
-            // metadata server's disk, so the dropped one is not asked for any more.)
-            let since = joining.shelf().lives.map(|(installer, _)| installer.incarnation);
-            let since = since.filter(|since| held.epoch < view.epoch && *since < self.core.me.incarnation);
-            let me = self.core.me;
             joining.drop_held(out);
-            if let Some(diary) = &mut self.core.diary {
-                diary.forget(Member { incarnation: since.unwrap_or(me.incarnation), ..me }, false);
-                if since.is_some() {
-                    diary.write(Record::Life { member: me });
-                }
+            let me = self.core.me;
+            match &mut self.core.diary {
+                // It stays on the disk until something of the new epoch follows: that no life of this server has
+                // installed a view of that epoch may be all there is to tell that it has never begun.
+                Some(diary) if is_over => diary.outdate(),
+                Some(diary) => diary.forget(me, false),
+                None => {}
             }
         }
     }
