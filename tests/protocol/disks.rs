@@ -5,7 +5,7 @@ use understudy::core::disk::Fsync;
 use understudy::core::fault::{Control, ControlError};
 use understudy::core::node::Setup;
 use understudy::core::protocol::message::{Held, Offer, Shelf, SnapshotPart};
-use understudy::core::protocol::{Record, Recovered, Recovery};
+use understudy::core::protocol::{Record, Recovered};
 use understudy::sim::World;
 
 /// A server with a disk.

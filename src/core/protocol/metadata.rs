@@ -373,7 +373,7 @@ impl Metadata {
     /// When [`Metadata::tick`] wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Time {
-        let fence = self.fence.as_ref().filter(|_| self.view.is_some());
+        let fence = self.fence.as_ref().filter(|_| self.view.is_some() && !self.is_writing());
         let fence = fence.map(|fence| fence.over_at.unwrap_or(fence.deadline).min(fence.ask_at));
         // When nobody is there by then, the first announcement decides.
         let forming = self.forming_until().filter(|until| *until > self.ticked);
@@ -458,7 +458,8 @@ impl Metadata {
     }
 
     fn tend_fence(&mut self, now: Time, out: &mut Outbox) {
-        if self.fence.is_none() {
+        // That the primary of the view before is over says nothing of the one that is being written.
+        if self.fence.is_none() || self.is_writing() {
             return;
         }
         let Some(view) = self.view.clone() else { return };
