@@ -306,7 +306,7 @@ impl Metadata {
         let (view, epoch) = shelf.held.map_or_else(Default::default, |held| (held.view, held.epoch));
         self.newest = (self.newest.0.max(view), self.newest.1.max(epoch));
         ledger.told.insert(member.rank, (member, shelf));
-        if self.is_writing() || self.is_resetting() {
+        if self.is_resetting() {
             return;
         }
         if self.returning.is_none() {
@@ -354,7 +354,7 @@ impl Metadata {
 
     /// Somebody leads again with what is on its disk, if that is enough.
     fn come_back_if_due(&mut self, now: Time, out: &mut Outbox) {
-        if self.is_writing() || self.is_resetting() {
+        if self.is_resetting() {
             return;
         }
         let Some(Ok((primary, held))) = self.leader(now) else { return };
@@ -431,10 +431,10 @@ impl Metadata {
         }
     }
 
-    /// True while a `RESET` waits for the end of the old epoch, or for servers to announce themselves.
+    /// True while a `RESET` waits for the end of the old epoch, for servers to announce themselves, or for the disk.
     #[must_use]
     pub fn is_resetting(&self) -> bool {
-        self.fence.is_some() || self.reset_at.is_some()
+        self.fence.is_some() || self.reset_at.is_some() || self.is_writing()
     }
 
     /// Why the last `RESET` was refused, if it was.
@@ -608,7 +608,7 @@ impl Metadata {
         out: &mut Outbox,
     ) {
         let Some(view) = &self.view else { return };
-        if self.is_resetting() || self.is_writing() {
+        if self.is_resetting() {
             // Whoever leads the next view of this epoch would not be fenced. If nothing comes of the `RESET`, the view
             // is asked for again.
             return;
