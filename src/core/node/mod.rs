@@ -2,14 +2,17 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`host`] | a server with its misfortunes, or a client (with the metadata server on rank 0) |
+//! | [`host`] | a server with its misfortunes |
+//! | [`front`] | a client, with the metadata server on rank 0 |
 //! | [`outlet`] | the way out of a host: past injected network faults |
 //! | [`observer`] | what a rank has to tell, bounded |
 //! | [`brief`](mod@brief) | the beginning of something's words |
 
 pub mod brief;
+pub mod front;
 pub mod host;
 pub mod observer;
 pub mod outlet;
 
-pub use host::{DiskOrder, FrontHost, Outputs, ServerHost, Setup, first_life};
+pub use front::FrontHost;
+pub use host::{DiskOrder, Outputs, ServerHost, Setup, first_life};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// The last request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct LastRequest {
     /// When it was sent, or when its answer came.
     pub at: Time,
     /// What was asked.
@@ -20,7 +20,7 @@ pub struct Asked {
 /// All of them that have asked anything.
 #[derive(Debug, Clone, Default)]
 pub struct Clients {
-    last: BTreeMap<Rank, Asked>,
+    last: BTreeMap<Rank, LastRequest>,
 }
 
 impl Clients {
@@ -32,7 +32,7 @@ impl Clients {
             // A request that is sent once more is the same one.
             if self.last.get(&rank).is_none_or(|last| last.id != id) {
                 let command = words::content(flight.kind, &flight.text).to_owned();
-                let asked = Asked { at: trusted(flight.at), command, answer: None, id: id.to_owned() };
+                let asked = LastRequest { at: trusted(flight.at), command, answer: None, id: id.to_owned() };
                 self.last.insert(rank, asked);
             }
         }
@@ -54,8 +54,8 @@ impl Clients {
 
     /// Who asked last comes first.
     #[must_use]
-    pub fn newest_first(&self) -> Vec<(Rank, &Asked)> {
-        let mut all: Vec<(Rank, &Asked)> = self.last.iter().map(|(rank, asked)| (*rank, asked)).collect();
+    pub fn newest_first(&self) -> Vec<(Rank, &LastRequest)> {
+        let mut all: Vec<(Rank, &LastRequest)> = self.last.iter().map(|(rank, asked)| (*rank, asked)).collect();
         all.sort_by_key(|(_, asked)| std::cmp::Reverse(asked.at));
         all
     }

@@ -8,7 +8,8 @@
 //!  first answer             ▇      1 ms
 //! ```
 //!
-//! Where everything is slowed down (`--pace`) it says so. When nobody can take over it stands still, and says why in place of the phases.
+//! Where everything is slowed down (`--pace`) it says so. When nobody can take over it stands still, and says why in
+//! place of the phases.
 
 use super::{cols, put, put_right, wrap};
 use crate::core::protocol::Time;
