@@ -497,11 +497,23 @@ fn what_is_not_acknowledged_is_sent_again_ever_more_rarely() {
         };
         (from..to).filter(is_sent).collect()
     };
-    assert_eq!(repeated(&mut node, 2, 320, 0), [20, 40, 80, 160]);
-    assert_eq!(repeated(&mut node, 320, 640, 0), [320, 480], "at most eight times as rarely");
+    assert_eq!(repeated(&mut node, 2, 320, 0), [21, 41, 81, 161]);
+    assert_eq!(repeated(&mut node, 320, 640, 0), [321, 481], "at most eight times as rarely");
     assert!(repeated(&mut node, 640, 1_000, 1).is_empty());
     node.ask(at(1_000), CONSOLE, 2, put("w"));
     assert!(!repeated(&mut node, 1_001, 1_021, 1).is_empty(), "when nothing is missing it does not grow patient");
+}
+
+#[test]
+fn what_has_just_been_sent_is_not_sent_again_at_once() {
+    let mut node = Node::primary(&[TWO]);
+    node.acknowledge(at(1), TWO, 0, at(1));
+    node.tick(at(1));
+    // It was idle for longer than it waits for an acknowledgement.
+    node.ask(at(22), CONSOLE, 1, put("v"));
+    assert_eq!(node.names(TWO.rank), ["Prepare"]);
+    node.tick(at(22));
+    assert_eq!(node.names(TWO.rank), ["Heartbeat"]);
 }
 
 #[test]

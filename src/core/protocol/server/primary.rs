@@ -358,7 +358,7 @@ impl Primary {
         self.expiring = core.op().next();
         let seq = Seq(self.expiring.0);
         self.log(core, now, (ClientId::PRIMARY, seq, seq), Command::Expire(keys.into()));
-        self.prepare_newest(core, out);
+        self.prepare_newest(core, now, out);
     }
 
     /// Expires keys whose time is over.
@@ -377,10 +377,14 @@ impl Primary {
     }
 
     /// Sends the newest entry to everybody who has to have it.
-    pub(super) fn prepare_newest(&self, core: &Core, out: &mut Outbox) {
+    pub(super) fn prepare_newest(&mut self, core: &Core, now: Time, out: &mut Outbox) {
         let Some(entry) = core.log.back() else { return };
         let (view, commit) = (core.view_number(), core.store.op());
-        for peer in self.peers.values().filter(|peer| peer.is_required()) {
+        for peer in self.peers.values_mut().filter(|peer| peer.is_required()) {
+            if peer.acked.next() == entry.op {
+                // Nothing else is under way: patience begins now, and not at what was acknowledged last.
+                peer.resend.answered(now, peer.retry(core));
+            }
             out.send(peer.member.rank, Message::Prepare { view, commit, entry: Arc::clone(entry) });
         }
     }
@@ -421,7 +425,7 @@ impl Primary {
             Some(CrashPoint::BeforeReply) => self.crash_instead_of_answering = crash,
             _ => {}
         }
-        self.prepare_newest(core, out);
+        self.prepare_newest(core, now, out);
         if doom.is_some_and(|doom| doom.point == CrashPoint::AfterPrepare) {
             core.crashed = crash;
         }

@@ -67,7 +67,7 @@ impl Primary {
             let seq = Seq(core.op().next().0);
             let silent = Silent { before: time - idle, clients };
             self.log(core, now, (ClientId::PRIMARY, seq, seq), Command::End(Box::new(silent)));
-            self.prepare_newest(core, out);
+            self.prepare_newest(core, now, out);
         }
     }
 }
