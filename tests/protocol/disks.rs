@@ -174,6 +174,32 @@ fn a_view_that_no_disk_knows_of_was_never_led_and_the_servers_start_over() {
     assert!(waiting.starts_with("server 1, 2 has nothing on its disk"), "{waiting}");
 }
 
+/// The view that begins the new epoch is on its way to the disk: whoever has retired is not told to go on.
+#[test]
+fn a_reset_whose_view_is_being_written_lets_nobody_go_on() {
+    let (mut metadata, _) = returned(Shelf { held: None, lives: Some((ONE, ONE)) });
+    let primary = metadata.view().expect("there is one").primary;
+    let mut out = Outbox::default();
+    metadata.reset(at(100), false);
+    metadata.tick(at(100), &mut out);
+    let retired = |metadata: &mut Metadata, now: Time| {
+        let (view, incarnation) = (ViewNumber(2), primary.incarnation);
+        let mut out = Outbox::default();
+        let message = Message::Retired { view, incarnation, reset: 1, holds: Duration::ZERO };
+        metadata.handle(now, primary.rank, message, &mut out);
+        out
+    };
+    retired(&mut metadata, at(101));
+    for rank in [1, 2] {
+        metadata.handle(at(102), Rank(rank), announcement(member(rank, 9)), &mut out);
+    }
+    assert_eq!((metadata.view().map(|view| view.epoch), metadata.is_resetting()), (Some(2), true));
+    let out = retired(&mut metadata, at(103));
+    assert!(out.sends.is_empty(), "{:?}", out.sends);
+    metadata.durable(at(104), u64::MAX, &mut Outbox::default());
+    assert_eq!((metadata.view().map(|view| view.epoch), metadata.is_resetting()), (Some(3), false));
+}
+
 /// A cluster in the simulator whose servers have disks, and which has one key.
 fn world_with_disks() -> World {
     let setup = Setup {

@@ -506,6 +506,8 @@ impl Metadata {
         holds: Duration,
         out: &mut Outbox,
     ) {
+        // The view that begins the new epoch may still be on its way to the disk.
+        let is_resetting = self.is_resetting();
         let Some(view) = self.view.as_ref().filter(|view| view.number == number) else { return };
         let member = Member { rank: from, incarnation };
         match &mut self.fence {
@@ -514,7 +516,7 @@ impl Metadata {
                 fence.over_at = Some(fence.over_at.map_or(now + wait, |over_at| over_at.min(now + wait)));
                 self.tend_fence(now, out);
             }
-            None if self.reset_at.is_none() => out.send(from, Message::Retire { view: number, reset, off: true }),
+            None if !is_resetting => out.send(from, Message::Retire { view: number, reset, off: true }),
             _ => {}
         }
     }
