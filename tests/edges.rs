@@ -24,7 +24,7 @@ fn with(options: &[&str]) -> Command {
         .args(["--sim", "--seed", "1"])
         .args(options)
         .env("LC_ALL", "C.UTF-8")
-        .env("XDG_STATE_HOME", std::env::temp_dir());
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
