@@ -96,7 +96,7 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
     let choices: Vec<String> = match parameter.kind {
         WordKind::Key => {
             let keys = knowledge.keys_with_prefix(partial, COMPLETIONS_MAX);
-            return keys.iter().map(|key| completion(quote(key), tail)).collect();
+            return keys.iter().map(|key| suggestion(quote(key), tail)).collect();
         }
         WordKind::Server => {
             let picture = knowledge.picture();
@@ -133,10 +133,10 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
     let fits = |choice: &String| {
         choice.as_bytes().get(..partial.len()).is_some_and(|start| start.eq_ignore_ascii_case(partial))
     };
-    choices.into_iter().filter(fits).map(|choice| completion(choice, tail)).collect()
+    choices.into_iter().filter(fits).map(|choice| suggestion(choice, tail)).collect()
 }
 
-fn completion(word: String, tail: &str) -> Suggestion {
+fn suggestion(word: String, tail: &str) -> Suggestion {
     Suggestion { replacement: format!("{word}{tail}"), shown: word }
 }
 

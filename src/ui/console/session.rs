@@ -214,8 +214,10 @@ impl ConsoleSession {
             Action::Crash(who) | Action::Kill(who) => self.server(*who, &self.picture()).ok(),
             _ => None,
         };
-        let status = self.desk.status();
-        let copy = target.filter(|_| !status.has_disks).and_then(|(rank, _)| last_copy(&status, rank));
+        let copy = target.and_then(|(rank, _)| {
+            let status = self.desk.status();
+            last_copy(&status, rank).filter(|_| !status.has_disks)
+        });
         let warned = self.remembered(|memory| memory.warned.take());
         let Some(copy) = copy else { return self.perform(&key.action) };
         let is_second = warned.is_some_and(|(function, rank, at)| {
@@ -525,12 +527,11 @@ impl ConsoleSession {
 
     /// True for the second of two that follow each other closely.
     fn is_second_reset(&self, now: Instant) -> bool {
-        let asked = self.remembered(|memory| memory.reset_asked.replace(now));
-        let is_second = asked.is_some_and(|at| now.duration_since(at) <= SECOND_RESET_MAX);
-        if is_second {
-            self.remembered(|memory| memory.reset_asked = None);
-        }
-        is_second
+        self.remembered(|memory| {
+            let is_second = memory.reset_asked.is_some_and(|at| now.duration_since(at) <= SECOND_RESET_MAX);
+            memory.reset_asked = (!is_second).then_some(now);
+            is_second
+        })
     }
 
     /// The metadata server first: it knows the rules for every server that is started later.
