@@ -388,14 +388,14 @@ impl Script {
                 command = if rng.random_bool(0.5) { Command::Count } else { keys };
             }
             let think = Duration::from_micros(self.rng.random_range(THINK_US));
-            let count = world.front(client).clients().count();
+            let count = world.front(client).clients().len();
             let at = self.sessions.as_mut().map_or(0, |rng| rng.random_range(0..count));
             if let Some(rng) = &mut self.sessions
                 && rng.random_range(0..LEAVES_ONE_IN) == 0
             {
                 world.leave(client, at);
             }
-            if world.front(client).clients().nth(at).is_some_and(|asks| asks.outstanding() < self.chaos.window) {
+            if world.front(client).clients()[at].outstanding() < self.chaos.window {
                 world.submit_to(client, at, command);
                 self.asked += 1;
             }

@@ -576,7 +576,7 @@ impl World {
         let (now, before) = (self.local(rank), self.view_of(rank));
         let mut out = Outputs::default();
         let front = self.fronts.get_mut(&rank).unwrap_or_else(|| panic!("there is no client {rank}"));
-        let first: Vec<Seq> = front.clients().map(Client::next_seq).collect();
+        let first: Vec<Seq> = front.clients().iter().map(Client::next_seq).collect();
         act(front, now, &mut out);
         let count = first.len() as u32;
         for (at, (first, client)) in (0..).zip(first.into_iter().zip(front.clients())) {

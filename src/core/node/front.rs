@@ -20,9 +20,8 @@ const REQUESTS_PER_RUN: u64 = 1 << 40;
 pub struct FrontHost {
     rank: Rank,
     metadata: Option<Metadata>,
-    client: Client,
-    /// Further clients on this rank.
-    further: Vec<Client>,
+    /// At least one. Only the simulator has several on a rank.
+    clients: Vec<Client>,
     loader: Loader,
     detours: Detours,
     outlet: Outlet,
@@ -41,8 +40,7 @@ impl FrontHost {
         let mut host = Self {
             rank,
             metadata: (rank == METADATA).then(|| Metadata::new(setup.config.clone())),
-            client: Client::new(rank, setup.config.timing),
-            further: Vec::new(),
+            clients: Vec::new(),
             loader: Loader::new(rank, setup.seed),
             detours: Detours::new(rank, &setup.config),
             outlet: Outlet::new(rank, setup.seed, observer),
@@ -62,8 +60,7 @@ impl FrontHost {
             let id = ClientId::new(self.rank.0, run, number);
             client.named(id, count).numbered_after(Seq(run * REQUESTS_PER_RUN))
         };
-        self.further = (1..count).map(client).collect();
-        self.client = client(0);
+        self.clients = (0..count).map(client).collect();
     }
 
     /// The same in a cluster with disks, which is started for the `run`th time: its clients are new ones,
@@ -122,26 +119,31 @@ impl FrontHost {
     /// The client; of several, the first.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.client
+        &self.clients[0]
     }
 
     /// All clients on this rank.
-    pub fn clients(&self) -> impl Iterator<Item = &Client> {
-        std::iter::once(&self.client).chain(&self.further)
+    #[must_use]
+    pub fn clients(&self) -> &[Client] {
+        &self.clients
     }
 
-    /// Asks one of the clients on this rank for a command; the first one is number 0. True when there is such a client.
-    pub fn submit_to(&mut self, now: Time, at: usize, command: Command, out: &mut Outputs) -> bool {
-        let client = std::iter::once(&mut self.client).chain(&mut self.further).nth(at);
-        let asked = client.map(|client| client.submit(now, command, &mut self.outbox));
+    /// Asks one of the clients on this rank for a command; the first one is number 0.
+    ///
+    /// # Panics
+    /// When there is no such client.
+    pub fn submit_to(&mut self, now: Time, at: usize, command: Command, out: &mut Outputs) -> Seq {
+        let seq = self.clients[at].submit(now, command, &mut self.outbox);
         self.after(now, out);
-        asked.is_some()
+        seq
     }
 
     /// One of the clients on this rank leaves, and goes on under its next name ([`Client::leave`]). True when it did.
+    ///
+    /// # Panics
+    /// When there is no such client.
     pub fn leave(&mut self, now: Time, at: usize, out: &mut Outputs) -> bool {
-        let client = std::iter::once(&mut self.client).chain(&mut self.further).nth(at);
-        let left = client.is_some_and(|client| client.leave(&mut self.outbox));
+        let left = self.clients[at].leave(&mut self.outbox);
         self.after(now, out);
         left
     }
@@ -149,7 +151,7 @@ impl FrontHost {
     /// The number that the next command will have.
     #[must_use]
     pub fn next_seq(&self) -> Seq {
-        self.client.next_seq()
+        self.client().next_seq()
     }
 
     /// The way out.
@@ -165,9 +167,7 @@ impl FrontHost {
 
     /// Asks for a command.
     pub fn submit(&mut self, now: Time, command: Command, out: &mut Outputs) -> Seq {
-        let seq = self.client.submit(now, command, &mut self.outbox);
-        self.after(now, out);
-        seq
+        self.submit_to(now, 0, command, out)
     }
 
     /// Asks for at most so many commands at once, as long as there are some; returns how many there were.
@@ -183,7 +183,7 @@ impl FrontHost {
                 self.after(now, out);
                 return at;
             };
-            self.client.submit(now, command, &mut self.outbox);
+            self.clients[0].submit(now, command, &mut self.outbox);
         }
         self.after(now, out);
         count
@@ -191,17 +191,17 @@ impl FrontHost {
 
     /// Takes the oldest finished operation, the load's among them.
     pub fn pop_completion(&mut self) -> Option<Completion> {
-        if let Some(completion) = self.client.pop_completion() {
+        let (first, others) = self.clients.split_first_mut()?;
+        if let Some(completion) = first.pop_completion() {
             self.loader.ended(&completion);
             return Some(completion);
         }
-        self.further.iter_mut().find_map(Client::pop_completion)
+        others.iter_mut().find_map(Client::pop_completion)
     }
 
     /// Ends every outstanding request as unknown.
     pub fn give_up(&mut self, now: Time, out: &mut Outputs) {
-        let clients = std::iter::once(&mut self.client).chain(&mut self.further);
-        clients.for_each(|client| client.give_up(now, &mut self.outbox));
+        self.clients.iter_mut().for_each(|client| client.give_up(now, &mut self.outbox));
         self.after(now, out);
     }
 
@@ -228,8 +228,9 @@ impl FrontHost {
             }
             _ => {
                 // Each knows what is not for it.
-                self.further.iter_mut().for_each(|client| client.handle(now, message.clone(), &mut self.outbox));
-                self.client.handle(now, message, &mut self.outbox);
+                let Some((first, others)) = self.clients.split_first_mut() else { return };
+                others.iter_mut().for_each(|client| client.handle(now, message.clone(), &mut self.outbox));
+                first.handle(now, message, &mut self.outbox);
             }
         }
     }
@@ -240,17 +241,17 @@ impl FrontHost {
         if let Some(metadata) = &mut self.metadata {
             metadata.tick(now, &mut self.outbox);
         }
-        self.client.tick(now, &mut self.outbox);
-        self.further.iter_mut().for_each(|client| client.tick(now, &mut self.outbox));
+        self.clients.iter_mut().for_each(|client| client.tick(now, &mut self.outbox));
         self.load(now);
         self.after(now, out);
     }
 
     /// Asks for as much of the load as is due.
     fn load(&mut self, now: Time) {
-        self.loader.led_by(self.client.view().map(|view| view.primary.rank));
-        while let Some(command) = self.loader.next(now, self.client.next_seq()) {
-            self.client.submit(now, command, &mut self.outbox);
+        let client = &mut self.clients[0];
+        self.loader.led_by(client.view().map(|view| view.primary.rank));
+        while let Some(command) = self.loader.next(now, client.next_seq()) {
+            client.submit(now, command, &mut self.outbox);
         }
     }
 
@@ -258,7 +259,7 @@ impl FrontHost {
     #[must_use]
     pub fn deadline(&self) -> Time {
         let metadata = self.metadata.as_ref().map_or(Time::NEVER, Metadata::deadline);
-        let client = self.clients().map(Client::deadline).min().unwrap_or(Time::NEVER);
+        let client = self.clients.iter().map(Client::deadline).min().unwrap_or(Time::NEVER);
         metadata.min(client).min(self.loader.deadline()).min(self.outlet.deadline())
     }
 
@@ -332,11 +333,8 @@ impl FrontHost {
             if self.has_disk {
                 out.disk.extend(self.outbox.writes.drain(..).map(DiskOrder::Write));
             }
-            let (client, further, patience) = (&self.client, &self.further, self.detours.patience());
-            let late = |message: &Message| {
-                client.misses_answer(now, message, patience)
-                    || further.iter().any(|client| client.misses_answer(now, message, patience))
-            };
+            let (clients, patience) = (&self.clients, self.detours.patience());
+            let late = |message: &Message| clients.iter().any(|client| client.misses_answer(now, message, patience));
             self.detours.add(now, &mut self.outbox.sends, late);
             let before = out.sends.len();
             self.outlet.drain(now, &mut self.outbox, out);

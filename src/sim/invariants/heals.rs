@@ -15,7 +15,7 @@ pub fn is_healed(world: &World) -> bool {
 }
 
 fn outstanding(world: &World, rank: Rank) -> usize {
-    world.front(rank).clients().map(Client::outstanding).sum()
+    world.front(rank).clients().iter().map(Client::outstanding).sum()
 }
 
 /// True when all servers that should be are members, equal, and one of them answers.
