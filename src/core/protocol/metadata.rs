@@ -431,7 +431,8 @@ impl Metadata {
         }
     }
 
-    /// True while a `RESET` waits for the end of the old epoch, for servers to announce themselves, or for the disk.
+    /// True while a `RESET` waits for the end of the old epoch or for servers to announce themselves; and while any
+    /// view is on its way to the disk, which may be the one that the `RESET` makes.
     #[must_use]
     pub fn is_resetting(&self) -> bool {
         self.fence.is_some() || self.reset_at.is_some() || self.is_writing()

@@ -77,13 +77,10 @@ impl<V: PartialEq> PartialEq for Table<V> {
 /// entries off, which are beside each other in memory, where halving jumps to and fro six times. Keys that were made
 /// to share a place spoil the guess; then it is halved.
 fn search<V>(leaf: &[Entry<V>], place: u64, key: &[u8]) -> Result<usize, usize> {
-    let halved = |from: usize, to: usize| {
-        let compare = |entry: &Entry<V>| entry.place.cmp(&place).then_with(|| (*entry.key).cmp(key));
-        leaf[from..to].binary_search_by(compare).map(|at| from + at).map_err(|at| from + at)
-    };
+    let halved = || leaf.binary_search_by(|entry| entry.place.cmp(&place).then_with(|| (*entry.key).cmp(key)));
     let (Some(first), Some(last)) = (leaf.first(), leaf.last()) else { return Err(0) };
     if place <= first.place || place >= last.place || leaf.len() > 2 * LEAF_MAX {
-        return halved(0, leaf.len());
+        return halved();
     }
     // Some 52 bits by some 6, and by no 0: the two ends differ.
     let mut at =
@@ -98,7 +95,7 @@ fn search<V>(leaf: &[Entry<V>], place: u64, key: &[u8]) -> Result<usize, usize> 
             Ordering::Equal => break,
         }
     }
-    halved(0, leaf.len())
+    halved()
 }
 
 impl<V> Table<V> {

@@ -228,6 +228,11 @@ impl Core {
         out.rubbish.extend(self.store.take_rubbish());
     }
 
+    /// True when the log takes no further write before some of it is committed.
+    fn is_log_full(&self) -> bool {
+        self.log.len() >= LOG_OPS_MAX || self.log_bytes >= LOG_BYTES_MAX
+    }
+
     /// Time and chance of a log entry that is made now.
     fn stamp(&self, now: Time) -> Stamp {
         let place = self.op().0.rotate_left(32) ^ u64::from(self.me.rank.0) ^ (self.me.incarnation.0 << 48);

@@ -5,7 +5,7 @@ use super::peer::{Peer, PeerStanding};
 use super::scans::Scans;
 use super::sweep::Sweep;
 use super::transfer::{Source, Transfer};
-use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX, Proposal, SwapError, Ticket};
+use super::{Core, LOG_OPS_MAX, Proposal, SwapError, Ticket};
 use crate::core::protocol::message::{Message, Reason, Request};
 use crate::core::protocol::time::Backoff;
 use crate::core::protocol::view::{Incarnation, METADATA, Member, Rank, View};
@@ -237,8 +237,8 @@ impl Primary {
         doom: Option<Doom>,
         out: &mut Outbox,
     ) {
-        let full = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX;
-        if self.phase != Phase::Serving || self.doomed.is_some() || (full && !request.command.is_read()) {
+        let waits = core.is_log_full() && !request.command.is_read();
+        if self.phase != Phase::Serving || self.doomed.is_some() || waits {
             self.held.push(request, doom);
             return;
         }
@@ -314,7 +314,7 @@ impl Primary {
     /// Serves what waited for a write that is there now.
     fn serve_early(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
         let end = out.work + core.config.slice;
-        while core.log.len() < LOG_OPS_MAX && core.log_bytes < LOG_BYTES_MAX && core.crashed.is_none() {
+        while !core.is_log_full() && core.crashed.is_none() {
             if out.work >= end {
                 self.is_behind = true;
                 return;
@@ -356,28 +356,32 @@ impl Primary {
             return;
         }
         self.expiring = core.op().next();
-        let seq = Seq(self.expiring.0);
-        self.log(core, now, (ClientId::PRIMARY, seq, seq), Command::Expire(keys.into()));
-        self.prepare_newest(core, now, out);
+        self.write(core, now, Command::Expire(keys.into()), out);
     }
 
     /// Expires keys whose time is over.
     fn expire_due(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
-        let full = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX;
         let is_due = || core.store.next_expiry().is_some_and(|at| at <= core.stamp(now).time);
-        if self.phase == Phase::Serving && !full && self.expiring <= core.store.op() && is_due() {
+        if self.phase == Phase::Serving && !core.is_log_full() && self.expiring <= core.store.op() && is_due() {
             let keys = core.store.past_their_time(core.stamp(now).time);
             self.expire(core, now, keys, out);
         }
     }
 
-    pub(super) fn log(&self, core: &mut Core, now: Time, (client, seq, acked): (ClientId, Seq, Seq), command: Command) {
+    /// Writes something of the primary's own accord.
+    pub(super) fn write(&mut self, core: &mut Core, now: Time, command: Command, out: &mut Outbox) {
+        let seq = Seq(core.op().next().0);
+        self.log(core, now, (ClientId::PRIMARY, seq, seq), command);
+        self.prepare_newest(core, now, out);
+    }
+
+    fn log(&self, core: &mut Core, now: Time, (client, seq, acked): (ClientId, Seq, Seq), command: Command) {
         let (op, stamp) = (core.op().next(), core.stamp(now));
         core.append(Arc::new(LogEntry { op, client, seq, acked, stamp, command }));
     }
 
     /// Sends the newest entry to everybody who has to have it.
-    pub(super) fn prepare_newest(&mut self, core: &Core, now: Time, out: &mut Outbox) {
+    fn prepare_newest(&mut self, core: &Core, now: Time, out: &mut Outbox) {
         let Some(entry) = core.log.back() else { return };
         let (view, commit) = (core.view_number(), core.store.op());
         for peer in self.peers.values_mut().filter(|peer| peer.is_required()) {
@@ -549,7 +553,7 @@ impl Primary {
             }
         }
         for _ in 0..self.held.len() {
-            let blocked = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX || core.crashed.is_some();
+            let blocked = core.is_log_full() || core.crashed.is_some();
             if blocked || self.doomed.is_some() || out.work >= end {
                 break;
             }

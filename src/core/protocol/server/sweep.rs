@@ -1,9 +1,9 @@
 //! The end of sessions whose clients have written nothing for long: looked for by the primary, some of them a turn.
 
+use super::Core;
 use super::primary::{Phase, Primary};
-use super::{Core, LOG_BYTES_MAX, LOG_OPS_MAX};
 use crate::core::protocol::{Outbox, Time};
-use crate::core::store::{ClientId, Command, Seq, Sessions, Silent, UnixMs};
+use crate::core::store::{ClientId, Command, Sessions, Silent, UnixMs};
 
 /// So many sessions are looked at in one turn.
 const LOOKED_AT_MAX: usize = 256;
@@ -56,18 +56,15 @@ fn idle_ms(core: &Core) -> UnixMs {
 impl Primary {
     /// Ends sessions that have been silent for long.
     pub(super) fn end_silent(&mut self, core: &mut Core, now: Time, out: &mut Outbox) {
-        let full = core.log.len() >= LOG_OPS_MAX || core.log_bytes >= LOG_BYTES_MAX;
         let time = core.log_time(now);
-        if self.phase != Phase::Serving || full || time < self.sweep.due {
+        if self.phase != Phase::Serving || core.is_log_full() || time < self.sweep.due {
             return;
         }
         let idle = idle_ms(core);
         let clients = self.sweep.look(core.store.sessions(), time, idle);
         if !clients.is_empty() {
-            let seq = Seq(core.op().next().0);
             let silent = Silent { before: time - idle, clients };
-            self.log(core, now, (ClientId::PRIMARY, seq, seq), Command::End(Box::new(silent)));
-            self.prepare_newest(core, now, out);
+            self.write(core, now, Command::End(Box::new(silent)), out);
         }
     }
 }
