@@ -234,19 +234,9 @@ fn receipts_that_wait_for_ever_hold_nobody_up() {
             Receipt { at, from: METADATA, kind, text }
         };
         Observation {
-            rank: Rank(1),
-            pid: 1,
-            at,
-            server: None,
-            events: Vec::new(),
-            events_dropped: 0,
             flights: (0..24).map(flight).collect(),
-            flights_dropped: 0,
             receipts: (0..24).map(receipt).collect(),
-            beats: Vec::new(),
-            keys: Vec::new(),
-            keys_cleared: false,
-            turns: None,
+            ..Observation::empty(Rank(1), 1, at)
         }
     };
     let told = |has_receipts: bool| {

@@ -104,21 +104,7 @@ pub fn status(role: Role, view: u64, op: u64, keys: u64) -> ServerStatus {
 }
 
 pub fn report(rank: u32, time: Time) -> Observation {
-    Observation {
-        rank: Rank(rank),
-        pid: 4_710 + rank,
-        at: time,
-        server: None,
-        events: Vec::new(),
-        events_dropped: 0,
-        flights: Vec::new(),
-        flights_dropped: 0,
-        receipts: Vec::new(),
-        beats: Vec::new(),
-        keys: Vec::new(),
-        keys_cleared: false,
-        turns: None,
-    }
+    Observation::empty(Rank(rank), 4_710 + rank, time)
 }
 
 pub fn flight(time: Time, to: u32, name: &str, text: &str, lost: bool) -> Flight {

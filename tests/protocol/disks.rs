@@ -263,19 +263,23 @@ fn who_has_no_disk_cannot_be_wiped() {
     assert!(why.contains("server 1 has no disk: CRASH 1 takes its memory"), "{why}");
 }
 
+/// What a life writes down when it hears of this view, if an earlier one was alone in view 7 of epoch 1.
+fn written_by_a_later_life(earlier: Member, later: Member, view: Arc<View>) -> Vec<&'static str> {
+    let old = View { number: ViewNumber(7), epoch: 1, primary: earlier, backups: vec![] };
+    let holder = Some((earlier, old.into()));
+    let had = Recovered { member: Some(earlier), holder, since: Some(earlier), ..Recovered::default() };
+    let mut node = Node { server: Server::with_disk(later, Config::new(3), had, 0), out: Outbox::default() };
+    node.tick(at(0));
+    node.hear(at(1), METADATA, Message::ViewIs { view });
+    node.out.writes.iter().map(Record::name).collect()
+}
+
 #[test]
 fn that_a_life_knows_of_no_newer_epoch_outlives_the_next_life() {
     // Life 4 was a member when all went on without knowing of epoch 2, in whose first view it is.
     let (four, five) = (member(1, 4), member(1, 5));
-    let old = View { number: ViewNumber(7), epoch: 1, primary: four, backups: vec![] };
-    let had =
-        Recovered { member: Some(four), holder: Some((four, old.into())), since: Some(four), ..Recovered::default() };
-    let server = Server::with_disk(five, Config::new(3), had, 0);
-    let mut node = Node { server, out: Outbox::default() };
-    node.tick(at(0));
     let first = Arc::new(View { number: ViewNumber(8), epoch: 2, primary: TWO, backups: vec![four] });
-    node.hear(at(1), METADATA, Message::ViewIs { view: Arc::clone(&first) });
-    let written: Vec<&str> = node.out.writes.iter().map(Record::name).collect();
+    let written = written_by_a_later_life(four, five, Arc::clone(&first));
     assert!(written.is_empty(), "what shows it stays on the disk: {written:?}");
     // So all of them can start over, and need not wait for what never was.
     let held = Held { holder: four, view: ViewNumber(7), epoch: 1, op: OpNumber(0) };
@@ -294,14 +298,6 @@ fn that_a_life_knows_of_no_newer_epoch_outlives_the_next_life() {
 #[test]
 fn what_is_of_an_old_epoch_goes_with_the_first_view_of_the_next() {
     let (four, five) = (member(1, 4), member(1, 5));
-    let old = View { number: ViewNumber(7), epoch: 1, primary: four, backups: vec![] };
-    let had =
-        Recovered { member: Some(four), holder: Some((four, old.into())), since: Some(four), ..Recovered::default() };
-    let server = Server::with_disk(five, Config::new(3), had, 0);
-    let mut node = Node { server, out: Outbox::default() };
-    node.tick(at(0));
     let first = View { number: ViewNumber(8), epoch: 2, primary: five, backups: vec![TWO] };
-    node.hear(at(1), METADATA, Message::ViewIs { view: first.into() });
-    let written: Vec<&str> = node.out.writes.iter().map(Record::name).collect();
-    assert_eq!(written, ["Forgot", "View"]);
+    assert_eq!(written_by_a_later_life(four, five, first.into()), ["Forgot", "View"]);
 }

@@ -55,6 +55,28 @@ pub struct Observation {
     pub turns: Option<TurnTimes>,
 }
 
+impl Observation {
+    /// A report in which nothing has happened.
+    #[must_use]
+    pub fn empty(rank: Rank, pid: u32, at: Time) -> Self {
+        Self {
+            rank,
+            pid,
+            at,
+            server: None,
+            events: Vec::new(),
+            events_dropped: 0,
+            flights: Vec::new(),
+            flights_dropped: 0,
+            receipts: Vec::new(),
+            beats: Vec::new(),
+            keys: Vec::new(),
+            keys_cleared: false,
+            turns: None,
+        }
+    }
+}
+
 /// How long the turns of a rank's loop took in the last seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TurnTimes {

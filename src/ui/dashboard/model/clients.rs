@@ -72,29 +72,11 @@ mod tests {
     use crate::core::protocol::{Flight, Receipt};
     use crate::core::store::{ClientId, Seq};
 
-    fn report() -> Observation {
-        Observation {
-            rank: Rank(3),
-            pid: 1,
-            at: Time(9),
-            server: None,
-            events: Vec::new(),
-            events_dropped: 0,
-            flights: Vec::new(),
-            flights_dropped: 0,
-            receipts: Vec::new(),
-            beats: Vec::new(),
-            keys: Vec::new(),
-            keys_cleared: false,
-            turns: None,
-        }
-    }
-
     #[test]
     fn a_client_asks_waits_and_is_answered_or_gives_up() {
         let mut clients = Clients::default();
         let mut hear = |at: u64, flight: Option<&str>, receipt: Option<&str>, event: Option<Event>| {
-            let mut report = report();
+            let mut report = Observation::empty(Rank(3), 1, Time(9));
             let (at, kind) = (Time(at), MessageKind::Request);
             let sent = |text: &str| Flight { at, to: Rank(1), kind, text: text.to_owned(), lost: false };
             let kind = MessageKind::Reply;

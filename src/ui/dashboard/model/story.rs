@@ -289,23 +289,14 @@ mod tests {
             Receipt { at, from: Rank(from), kind, text: text.into() }
         };
         let mut report = Observation {
-            rank: Rank(2),
-            pid: 1,
-            at,
-            server: None,
             events: vec![(Time(8), Event::Operator { what: "later".into() })],
-            events_dropped: 0,
             flights: vec![sent(1, "Refused view 2 primary 2 backups 3"), sent(3, "Refused view 2 primary 2 backups 3")],
-            flights_dropped: 0,
             receipts: vec![
                 came(3, Time(6), "Prepare op=1"),
                 came(1, at, "Prepare op=4 commit=3"),
                 came(1, at, "GetView"),
             ],
-            beats: Vec::new(),
-            keys: Vec::new(),
-            keys_cleared: false,
-            turns: None,
+            ..Observation::empty(Rank(2), 1, at)
         };
         let told =
             |report: &Observation| -> Vec<String> { sentences(report).into_iter().map(|(_, text)| text).collect() };
