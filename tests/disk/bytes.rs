@@ -272,4 +272,30 @@ proptest! {
         let (more, _) = files.recover(BOOT + 1).expect("no damage");
         prop_assert_eq!(more.op().0, op + 29);
     }
+
+    /// The metadata server's log, wherever it stops: the newest view that was promised is there, and older files go.
+    #[test]
+    fn a_summary_takes_the_place_of_what_was_before(
+        group in 1_usize..4, summary_every in 2_u64..9, stop in any::<prop::sample::Index>(),
+    ) {
+        let chosen = |number: u64| match number % summary_every {
+            0 => Record::Summary { run: 3, view: view(number), from: None },
+            _ => Record::Chosen { view: view(number), from: None },
+        };
+        let records: Vec<_> = std::iter::once(Record::Run { run: 3 }).chain((1..60).map(chosen)).collect();
+        let groups = steps(&records, group, 1);
+        let all: Vec<_> = groups.iter().flatten().cloned().collect();
+        let stop = stop.index(all.len());
+        let mut files = Files::default();
+        files.carry_out(&all[..stop]);
+        let mut done = 0;
+        let marked = groups.iter().take_while(|steps| { done += steps.len(); done <= stop }).count();
+        let promised = (marked.saturating_sub(1) * group).min(records.len()) as u64;
+        let (had, _) = files.recover(BOOT).expect("no damage");
+        let newest = had.chosen.as_ref().map_or(0, |view| view.number.0);
+        prop_assert!(newest + 1 >= promised, "view {newest} of {promised}");
+        prop_assert!(promised == 0 || had.run == 3);
+        prop_assert!(had.since_summary <= summary_every);
+        prop_assert!(files.0.len() <= 3, "{} files", files.0.len());
+    }
 }

@@ -5,7 +5,7 @@ use understudy::core::disk::Fsync;
 use understudy::core::fault::{Control, ControlError};
 use understudy::core::node::Setup;
 use understudy::core::protocol::message::{Held, Offer, Shelf, SnapshotPart};
-use understudy::core::protocol::{Record, Recovered};
+use understudy::core::protocol::{Record, Recovered, Recovery};
 use understudy::sim::World;
 
 /// A server with a disk.
@@ -300,4 +300,29 @@ fn what_is_of_an_old_epoch_goes_with_the_first_view_of_the_next() {
     let (four, five) = (member(1, 4), member(1, 5));
     let first = View { number: ViewNumber(8), epoch: 2, primary: five, backups: vec![TWO] };
     assert_eq!(written_by_a_later_life(four, five, first.into()), ["Forgot", "View"]);
+}
+
+/// Without a bound, a cluster that fails over for years fills rank 0's disk.
+#[test]
+fn of_the_views_on_the_metadata_servers_disk_the_older_ones_go() {
+    let config = Config { snapshot_bytes: 1_000, ..Config::new(1) };
+    let mut had = Recovered::default();
+    let mut records = Vec::new();
+    for run in 1..=40 {
+        let mut metadata = Metadata::with_disk(config.clone(), had, true);
+        let mut out = Outbox::default();
+        metadata.handle(at(0), Rank(1), announcement(member(1, run)), &mut out);
+        let shelf = Shelf { held: None, lives: Some((member(1, 1), member(1, run))) };
+        metadata.handle(at(1), Rank(1), Message::Held { member: member(1, run), shelf }, &mut out);
+        metadata.handle(at(2), Rank(1), announcement(member(1, run)), &mut out);
+        metadata.durable(at(3), u64::MAX, &mut out);
+        records.extend(out.writes);
+        let mut recovery = Recovery::new(true);
+        records.iter().cloned().for_each(|record| recovery.take(record).expect("it can follow"));
+        had = recovery.finish().expect("it is whole");
+        assert_eq!((had.run, had.chosen.as_ref()), (run, metadata.view()));
+        assert!(had.since_summary <= 11, "{} records", had.since_summary);
+    }
+    let summaries = records.iter().filter(|record| matches!(record, Record::Summary { .. })).count();
+    assert!((3..=8).contains(&summaries), "{summaries} summaries");
 }

@@ -120,8 +120,7 @@ impl Journal {
     fn write(&mut self, records: &[Record], steps: &mut Vec<Step>) {
         let (mut bytes, mut at) = (Vec::new(), self.end);
         for record in records {
-            let begins = matches!(record, Record::Begin { .. } | Record::Forgot { .. });
-            if self.end >= self.segment_bytes_max || (begins && self.end > RECORDS_AT) {
+            if self.end >= self.segment_bytes_max || (record.replaces_what_was() && self.end > RECORDS_AT) {
                 self.put(at, std::mem::take(&mut bytes), steps);
                 self.seal(steps);
                 at = self.end;
@@ -132,7 +131,9 @@ impl Journal {
             match record {
                 Record::Begin { .. } => self.begun_in = Some(self.number),
                 Record::Life { .. } => self.begun_in = None,
-                Record::Forgot { .. } => (self.begun_in, self.needed_from) = (None, Some(self.number)),
+                Record::Forgot { .. } | Record::Summary { .. } => {
+                    (self.begun_in, self.needed_from) = (None, Some(self.number));
+                }
                 Record::Part { part } if part.is_last() => self.needed_from = self.begun_in.take().or(self.needed_from),
                 _ => {}
             }

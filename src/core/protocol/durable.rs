@@ -38,10 +38,12 @@ pub enum Record {
     Begin { member: Member, view: Option<Arc<View>>, replaces: bool },
     /// A part of it.
     Part { part: Arc<SnapshotPart> },
-    /// The metadata server was started for the so-manieth time.
+    /// The metadata server was started; `run` counts its starts.
     Run { run: u64 },
     /// The metadata server has decided on a view; `from`: its primary leads it with what this life had.
     Chosen { view: Arc<View>, from: Option<Member> },
+    /// The same, and which run it is: what the records before this one hold is needed no more.
+    Summary { run: u64, view: Arc<View>, from: Option<Member> },
 }
 
 impl Record {
@@ -57,7 +59,14 @@ impl Record {
             Self::Part { .. } => "Part",
             Self::Run { .. } => "Run",
             Self::Chosen { .. } => "Chosen",
+            Self::Summary { .. } => "Summary",
         }
+    }
+
+    /// True when what comes before this record is needed no more once it, or the state that begins with it, is there.
+    #[must_use]
+    pub fn replaces_what_was(&self) -> bool {
+        matches!(self, Self::Begin { .. } | Self::Forgot { .. } | Self::Summary { .. })
     }
 }
 
@@ -84,6 +93,8 @@ impl fmt::Display for Record {
             Self::Run { run } => write!(f, " {run}"),
             Self::Chosen { view, from: None } => write!(f, " {view}"),
             Self::Chosen { view, from: Some(from) } => write!(f, " {view} from={from}"),
+            Self::Summary { run, view, from: None } => write!(f, " run={run} {view}"),
+            Self::Summary { run, view, from: Some(from) } => write!(f, " run={run} {view} from={from}"),
         }
     }
 }
@@ -140,6 +151,8 @@ pub struct Recovered {
     pub chosen_from: Option<Member>,
     /// How often the metadata server was started.
     pub run: u64,
+    /// How many records of the metadata server there are since the last summary.
+    pub since_summary: u64,
 }
 
 impl Recovered {
@@ -174,6 +187,7 @@ pub struct Recovery {
     chosen: Option<Arc<View>>,
     chosen_from: Option<Member>,
     run: u64,
+    since_summary: u64,
 }
 
 impl Recovery {
@@ -192,6 +206,7 @@ impl Recovery {
             chosen: None,
             chosen_from: None,
             run: 0,
+            since_summary: 0,
         }
     }
 
@@ -228,8 +243,17 @@ impl Recovery {
                 self.coming = Some(Coming { importer, holder: view.map(|view| (member, view)), replaces });
             }
             Record::Part { part } => self.part(Arc::unwrap_or_clone(part))?,
-            Record::Run { run } => self.run = run,
-            Record::Chosen { view, from } => (self.chosen, self.chosen_from) = (Some(view), from),
+            Record::Run { run } => {
+                self.run = run;
+                self.since_summary += 1;
+            }
+            Record::Chosen { view, from } => {
+                (self.chosen, self.chosen_from) = (Some(view), from);
+                self.since_summary += 1;
+            }
+            Record::Summary { run, view, from } => {
+                *self = Self { run, chosen: Some(view), chosen_from: from, ..Self::new(true) };
+            }
         }
         Ok(())
     }
@@ -303,8 +327,8 @@ impl Recovery {
     /// # Errors
     /// When there was no whole state to begin with.
     pub fn finish(self) -> Result<Recovered, Nonsense> {
-        let Self { member, holder, since, store, log, history, chosen, chosen_from, run, .. } = self;
+        let Self { member, holder, since, store, log, history, chosen, chosen_from, run, since_summary, .. } = self;
         let store = store.ok_or(Nonsense::NoState)?;
-        Ok(Recovered { member, holder, since, store, log, history, chosen, chosen_from, run })
+        Ok(Recovered { member, holder, since, store, log, history, chosen, chosen_from, run, since_summary })
     }
 }

@@ -34,6 +34,8 @@ const ABSENT_ANNOUNCES: u32 = 8;
 const FENCE_ANNOUNCES: u32 = 10;
 /// A server that was recruited and has not got a place for this many announce intervals keeps no other one waiting.
 const RECRUIT_ANNOUNCES: u32 = 10;
+/// A record of the metadata server takes this many bytes on its disk, about.
+const LEDGER_RECORD_BYTES: u64 = 96;
 /// After a `RESET` the servers have this many announce intervals to show that they live.
 const RESET_ANNOUNCES: u32 = 3;
 
@@ -87,11 +89,32 @@ struct Decided {
 /// The metadata server's disk, as it knows it.
 #[derive(Debug, Clone, Default)]
 struct Ledger {
+    run: u64,
     written: u64,
+    since_summary: u64,
     records: Vec<Record>,
     decided: Option<Decided>,
     /// What the servers have said of their disks.
     told: Shelves,
+}
+
+impl Ledger {
+    fn write(&mut self, record: Record) -> u64 {
+        self.written += 1;
+        self.since_summary += 1;
+        self.records.push(record);
+        self.written
+    }
+
+    /// The view that was decided on. The older ones are for people to read; after `bytes_max` of them they go.
+    fn view(&mut self, view: Arc<View>, from: Option<Member>, bytes_max: u64) -> u64 {
+        if self.since_summary * LEDGER_RECORD_BYTES < bytes_max {
+            return self.write(Record::Chosen { view, from });
+        }
+        let ticket = self.write(Record::Summary { run: self.run, view, from });
+        self.since_summary = 0;
+        ticket
+    }
 }
 
 /// The metadata server.
@@ -167,9 +190,10 @@ impl Metadata {
     #[must_use]
     pub fn with_disk(config: Config, had: Recovered, one_is_enough: bool) -> Self {
         let mut metadata = Self::new(config);
-        let Recovered { run, chosen: last, chosen_from: from, .. } = had;
-        let run = run + 1;
-        metadata.ledger = Some(Ledger { written: 1, records: vec![Record::Run { run }], ..Ledger::default() });
+        let Recovered { run, chosen: last, chosen_from: from, since_summary, .. } = had;
+        let mut ledger = Ledger { run: run + 1, since_summary, ..Ledger::default() };
+        ledger.write(Record::Run { run: run + 1 });
+        metadata.ledger = Some(ledger);
         metadata.one_is_enough = one_is_enough;
         metadata.newest = last.as_ref().map_or_else(Default::default, |view| (view.number, view.epoch));
         metadata.returning = last.map(|view| Returning { last: Some(view), from, some_are_enough: one_is_enough });
@@ -666,14 +690,13 @@ impl Metadata {
     /// acknowledge what nobody looks for.
     fn accept(&mut self, now: Time, view: Arc<View>, reason: Reason, asked_by: Option<Rank>, out: &mut Outbox) {
         if let Some(ledger) = &mut self.ledger {
-            ledger.written += 1;
             self.came_from = match reason {
                 Reason::CameBack { holder, .. } => Some(holder),
                 _ => None,
             };
-            ledger.records.push(Record::Chosen { view: Arc::clone(&view), from: self.came_from });
+            let ticket = ledger.view(Arc::clone(&view), self.came_from, self.config.snapshot_bytes);
             if self.config.rules.on(Rule::PersistView) {
-                ledger.decided = Some(Decided { ticket: ledger.written, view, reason, asked_by });
+                ledger.decided = Some(Decided { ticket, view, reason, asked_by });
                 return;
             }
         }

@@ -124,7 +124,8 @@ pub struct Config {
     pub unix_ms: UnixMs,
     /// Beyond so many bytes of keys and values a primary refuses what needs more.
     pub memory_bytes_max: u64,
-    /// With a disk: after so many bytes of writes, about, the whole state is written anew, and older ones go.
+    /// With a disk: after so many bytes of writes, about, the whole state is written anew, and older ones go. On the
+    /// metadata server's disk, after so many bytes of views.
     pub snapshot_bytes: u64,
 }
 
