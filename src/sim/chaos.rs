@@ -16,7 +16,7 @@ use super::world::{Bend, World};
 use crate::core::disk::Fsync;
 use crate::core::fault::Control;
 use crate::core::node::Setup;
-use crate::core::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time, Timing};
+use crate::core::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time, Timing, ViewNumber};
 use crate::core::store::work::SLICE_UNITS;
 use crate::core::store::{Bytes, Command, commands};
 use rand::{RngExt, SeedableRng};
@@ -170,6 +170,10 @@ const LOAD: [u64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const ASKS_FOR_ALL: [u64; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 const READS_OF_ALL_ONE_IN: u32 = 10;
 
+/// With disks, in one run of so many: of so many crashes one takes the disk as well.
+const WIPES: [u64; 4] = [0, 0, 0, 1];
+const WIPED_ONE_IN: u32 = 3;
+
 /// With sessions that end: so many clients live on a rank, and a session may be silent for so many milliseconds.
 const CLIENTS_A_RANK: [u64; 3] = [1, 2, 5];
 const IDLE_MS: [u64; 4] = [60, 250, 1_000, 60_000];
@@ -198,6 +202,8 @@ struct ChaosWeather {
     /// How slow disks are.
     disk_pace: u32,
     metadata_disk_pace: u32,
+    /// With disks: some crashes take the disk as well.
+    wipes: bool,
     /// The kernel tells of deaths.
     proofs: bool,
     /// With sessions that end.
@@ -227,6 +233,7 @@ impl ChaosWeather {
             proofs: pick(&[0, 1]) == 1,
             clients_a_rank: pick(&CLIENTS_A_RANK) as u32,
             idle: Duration::from_millis(pick(&IDLE_MS)),
+            wipes: pick(&WIPES) == 1,
         }
     }
 }
@@ -325,15 +332,22 @@ impl Script {
     /// The script of a seed, for a world that begins now.
     #[must_use]
     pub fn new(seed: u64, chaos: &Chaos, now: Time) -> Self {
-        let ChaosWeather { resets, big_values, asks_for_all, .. } = ChaosWeather::of(seed);
+        let ChaosWeather { resets, big_values, asks_for_all, wipes, .. } = ChaosWeather::of(seed);
         let mut dark = ChaCha8Rng::seed_from_u64(seed);
         dark.set_stream(5);
+        let wipes = wipes.then(|| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(7);
+            rng
+        });
         let mut monkey = Monkey {
             rng: ChaCha8Rng::seed_from_u64(!seed),
             faults_left: chaos.faults,
             paused: Vec::new(),
             resets,
             dark,
+            wipes,
+            wiped: ViewNumber(0),
         };
         let next_fault = now + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
         let (rng, gremlin) = (ChaCha8Rng::seed_from_u64(seed), Gremlin::new(seed, chaos, now));
@@ -548,6 +562,10 @@ struct Monkey {
     resets: bool,
     /// Decides when everything stops at once.
     dark: ChaCha8Rng,
+    /// Decides which crashes take the disk as well, if any do.
+    wipes: Option<ChaCha8Rng>,
+    /// The newest view when a disk was wiped last.
+    wiped: ViewNumber,
 }
 
 impl Monkey {
@@ -576,7 +594,7 @@ impl Monkey {
         }
         let victim = servers[self.rng.random_range(0..servers.len())];
         let fault = match self.rng.random_range(0..100) {
-            0..24 => crash(world, victim),
+            0..24 => self.wipe(world, victim).or_else(|| crash(world, victim)),
             24..39 => {
                 self.paused.push(victim);
                 give(world, victim, &Control::Pause, "pause").then_some(Fault::Pause)
@@ -627,6 +645,8 @@ impl Monkey {
         let members: Vec<Rank> =
             world.view_now().iter().flat_map(|view| view.members()).map(|member| member.rank).collect();
         let damage = world.survives_power_cuts() && members.len() > 1 && self.dark.random_range(0..4) == 0;
+        // The log that is damaged may be the only one that a wipe has left.
+        let damage = damage && view > Some(self.wiped);
         let damaged = damage.then(|| members[self.dark.random_range(0..members.len())]);
         // A view that is being written may be the last one. Nobody serves with a damaged log that is the last copy.
         let next = world.front(METADATA).metadata().and_then(|metadata| metadata.deciding());
@@ -642,6 +662,19 @@ impl Monkey {
             }
         }
         world.invariants_mut().coverage.inject(if power { Fault::PowerCut } else { Fault::KillAll });
+    }
+
+    /// A crash that takes the disk as well, where that is no last copy: of what is acknowledged, the other members of
+    /// the view have everything on their disks.
+    fn wipe(&mut self, world: &mut World, victim: Rank) -> Option<Fault> {
+        let rng = self.wipes.as_mut()?;
+        let is_due = rng.random_range(0..WIPED_ONE_IN) == 0 && world.survives_power_cuts();
+        let decides = world.front(METADATA).metadata().is_none_or(|metadata| metadata.deciding().is_some());
+        if !is_due || decides || world.is_last_holder(victim) {
+            return None;
+        }
+        self.wiped = world.view_now()?.number;
+        give(world, victim, &Control::Wipe, "wipe").then_some(Fault::Wipe)
     }
 
     fn cut(&mut self, world: &mut World, servers: &[Rank]) -> Fault {

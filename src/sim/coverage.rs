@@ -64,6 +64,7 @@ counted! {
         DiskSlow = "disk that hangs",
         DiskFails = "disk that fails",
         DiskDamage = "damage to a log",
+        Wipe = "memory and disk lost",
     }
 }
 
