@@ -16,7 +16,7 @@ use super::world::{Bend, World};
 use crate::core::disk::Fsync;
 use crate::core::fault::Control;
 use crate::core::node::Setup;
-use crate::core::protocol::{Config, METADATA, Rank, Reason, Role, Rules, Server, Time, Timing, ViewNumber};
+use crate::core::protocol::{Config, METADATA, Member, Rank, Reason, Role, Rules, Server, Time, Timing};
 use crate::core::store::work::SLICE_UNITS;
 use crate::core::store::{Bytes, Command, commands};
 use rand::{RngExt, SeedableRng};
@@ -347,7 +347,7 @@ impl Script {
             resets,
             dark,
             wipes,
-            wiped: ViewNumber(0),
+            wiped: Vec::new(),
         };
         let next_fault = now + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
         let (rng, gremlin) = (ChaCha8Rng::seed_from_u64(seed), Gremlin::new(seed, chaos, now));
@@ -564,8 +564,8 @@ struct Monkey {
     dark: ChaCha8Rng,
     /// Decides which crashes take the disk as well, if any do.
     wipes: Option<ChaCha8Rng>,
-    /// The newest view when a disk was wiped last.
-    wiped: ViewNumber,
+    /// Lives whose disks were wiped.
+    wiped: Vec<Member>,
 }
 
 impl Monkey {
@@ -645,9 +645,11 @@ impl Monkey {
         let members: Vec<Rank> =
             world.view_now().iter().flat_map(|view| view.members()).map(|member| member.rank).collect();
         let damage = world.survives_power_cuts() && members.len() > 1 && self.dark.random_range(0..4) == 0;
-        // The log that is damaged may be the only one that a wipe has left.
-        let damage = damage && view > Some(self.wiped);
         let damaged = damage.then(|| members[self.dark.random_range(0..members.len())]);
+        // It may be the only log that wipes have left.
+        let view = world.view_now();
+        let left = view.iter().flat_map(|view| view.members()).filter(|member| !self.wiped.contains(member)).count();
+        let damaged = damaged.filter(|_| left > 1);
         // A view that is being written may be the last one. Nobody serves with a damaged log that is the last copy.
         let next = world.front(METADATA).metadata().and_then(|metadata| metadata.deciding());
         let is_last = |rank: &Rank| next.is_some_and(|view| view.members().all(|member| member.rank == *rank));
@@ -673,7 +675,7 @@ impl Monkey {
         if !is_due || decides || world.is_last_holder(victim) {
             return None;
         }
-        self.wiped = world.view_now()?.number;
+        self.wiped.extend(world.view_now()?.member_on(victim));
         give(world, victim, &Control::Wipe, "wipe").then_some(Fault::Wipe)
     }
 

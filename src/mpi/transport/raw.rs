@@ -23,6 +23,9 @@ use std::time::Duration;
 pub const GO_ON: u8 = 0;
 /// The first byte of a message that ends the play.
 pub const STOP: u8 = 1;
+/// What a server sends to the client when it has left the protocol. The client sends nothing before: a server that takes
+/// its part later than the others, or not at all, would leave them waiting for it.
+pub const READY: u8 = 2;
 /// Who has no part looks this often whether the play is over.
 const REST_NAP: Duration = Duration::from_micros(500);
 
@@ -66,6 +69,7 @@ pub enum RawPart {
 
 /// A server's side: plays until the message comes that says stop.
 pub fn play(wire: &mut dyn RawWire, play: &RawPlay) {
+    wire.send(play.client, &[READY]);
     let longest = play.forward_bytes.max(play.back_bytes).max(1) as usize;
     let mut buffer = vec![GO_ON; longest];
     match &play.part {
@@ -174,6 +178,10 @@ mod tests {
             })
             .collect();
         let mut buffer = [GO_ON; 32];
+        for _ in 0..3 {
+            client.receive(None, &mut buffer);
+            assert_eq!(buffer[0], READY);
+        }
         for _ in 0..3 {
             client.send(Rank(1), &[GO_ON; 32]);
         }

@@ -9,7 +9,7 @@ use crate::core::protocol::{Config, Event, Incarnation, METADATA, Outcome, Rank,
 use crate::core::store::{Command, Reply};
 use crate::mpi::log::Log;
 use crate::mpi::transport::deathwatch::DeathWatch;
-use crate::mpi::transport::raw::{GO_ON, RawPart, RawPlay, STOP};
+use crate::mpi::transport::raw::{GO_ON, READY, RawPart, RawPlay, STOP};
 use crate::mpi::transport::{Packet, Process, Transport};
 use crate::mpi::turn::{self, Acted, Hull, Node};
 use crate::mpi::{Link, clock};
@@ -248,6 +248,7 @@ impl<'a, T: Transport> Front<'a, T> {
         let view = self.view().cloned().ok_or("there is no view")?;
         let primary = view.primary.rank;
         let backups: Vec<Rank> = view.backups.iter().map(|member| member.rank).collect();
+        self.hull.link.raw().ok_or("this transport has no wire below")?;
         let play = |part| RawPlay { part, client: METADATA, forward_bytes: forward, back_bytes: back };
         let mut resting = Vec::new();
         for rank in self.config.server_ranks() {
@@ -262,13 +263,28 @@ impl<'a, T: Transport> Front<'a, T> {
             };
             self.hull.link.push(rank, &Packet::Play(Box::new(play(part))));
         }
-        self.hull.link.flush(clock::now());
+        self.wait_for_players()?;
         let samples = self.raw_client(primary, forward, back, run)?;
         let wire = self.hull.link.raw().ok_or("this transport has no wire below")?;
         for rank in std::iter::once(primary).chain(resting) {
             wire.send(rank, &[STOP]);
         }
         Ok(samples)
+    }
+
+    /// Until all servers have left the protocol for the baseline's plain messages.
+    fn wait_for_players(&mut self) -> Result<(), String> {
+        let (servers, mut ready) = (self.config.servers, 0);
+        self.wait_until("all servers in the baseline", |front| {
+            if let Some(wire) = front.hull.link.raw() {
+                while wire.has_arrived() {
+                    let mut buffer = [GO_ON];
+                    wire.receive(None, &mut buffer);
+                    ready += u32::from(buffer[0] == READY);
+                }
+            }
+            ready == servers
+        })
     }
 
     fn raw_client(&mut self, primary: Rank, forward: u32, back: u32, run: BenchRun) -> Result<Samples, String> {

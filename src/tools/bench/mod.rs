@@ -62,12 +62,17 @@ pub use report::{BenchReport, BenchRow};
 use crate::launch::args::Args;
 use crate::launch::fail;
 use crate::launch::mpirun::YIELD_VARIABLE;
+use crossbeam_channel::{RecvTimeoutError, unbounded};
 use report::{FailoverPhases, ReportLine, Target};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
+/// A cluster that is measured and tells nothing for this long stands still.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// Servers that the cost of a PUT is measured with.
 const SERVERS: [u32; 4] = [1, 2, 4, 8];
 /// Keys of the two clusters that hold many.
@@ -246,10 +251,23 @@ impl<'a> Bench<'a> {
             .spawn()
             .map_err(|error| format!("the cluster cannot be started: {error}"))?;
         let told = child.stdout.take().ok_or("the cluster cannot be heard")?;
-        for line in BufReader::new(told).lines().map_while(Result::ok) {
-            match serde_json::from_str(&line) {
-                Ok(line) => self.hear(line),
-                Err(_) => self.report.notes.push(line),
+        let (telling, lines) = unbounded();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(told).lines().map_while(Result::ok);
+            lines.try_for_each(|line| telling.send(line))
+        });
+        loop {
+            match lines.recv_timeout(SILENCE_MAX) {
+                Ok(line) => match serde_json::from_str(&line) {
+                    Ok(line) => self.hear(line),
+                    Err(_) => self.report.notes.push(line),
+                },
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    // The launcher takes its ranks along.
+                    child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
+                    return Err(format!("its cluster said nothing for {} s, and was ended", SILENCE_MAX.as_secs()));
+                }
             }
         }
         let status = child.wait().map_err(|error| error.to_string())?;

@@ -14,6 +14,8 @@
 //! | a cut | time passes, and no heartbeat from or to one server arrives, a bounded number of times |
 //! | a slow or paused server | the same, and its timers do not fire either, a bounded number of times |
 //! | a crash | a server's memory is gone, a bounded number of times; it may restart, as a stranger |
+//! | a disk | what was handed over is on it at any later moment, or never |
+//! | everything is killed | memories and what is not on a disk are gone; see `disks` |
 //! | clients | each asks the commands of its list, one after the other, at any moment |
 //!
 //! # What is abstracted, and where it is covered instead
@@ -37,6 +39,9 @@
 //!
 //! `UNDERSTUDY_MODEL=long` widens the bounds: minutes and gigabytes instead of seconds.
 
+mod disks;
+
+use disks::Disk;
 use stateright::{Checker, Model, Property};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -71,7 +76,9 @@ struct Scope {
     /// Only this property is looked at; all of them, if `None`.
     only: Option<&'static str>,
     /// What has happened when the walk begins, one after the other, with all that follows from it.
-    before: Vec<Action>,
+    before: Vec<(Action, Settling)>,
+    /// Everybody has a disk.
+    disks: bool,
 }
 
 impl Scope {
@@ -85,7 +92,7 @@ impl Scope {
             silence: STEP * 8 / 5,
             retry: NEVER,
             announce: NEVER,
-            formation: NEVER,
+            formation: if self.disks { STEP } else { NEVER },
             request_deadline: NEVER,
             idle: NEVER * 4,
             stall: STEP * 6 / 5,
@@ -101,6 +108,18 @@ impl Scope {
         Rank(self.servers + 1 + u32::try_from(at).expect("few clients"))
     }
 }
+
+/// How what follows from an action comes to rest.
+#[derive(Debug, Clone, Copy)]
+struct Settling {
+    /// These messages do not arrive.
+    lost: fn(&Flying) -> bool,
+    /// This disk writes nothing.
+    stuck: Option<Rank>,
+}
+
+/// Everything arrives, and every disk writes.
+const WELL: Settling = Settling { lost: |_| false, stuck: None };
 
 /// A value and a number that stands for it.
 #[derive(Debug)]
@@ -184,6 +203,8 @@ struct Left {
     duplicates: u8,
     /// A server is told for certain that another one is dead.
     proofs: u8,
+    /// All servers and the metadata server are killed at once.
+    kills: u8,
 }
 
 /// What an onlooker has seen of the servers and the clients.
@@ -207,6 +228,8 @@ struct State {
     /// The life that a server that is down begins next.
     lives: Vec<Incarnation>,
     metadata: Known<Metadata>,
+    /// The metadata server's, and those of the servers; none of them in a cluster without.
+    disks: Vec<Known<Disk>>,
     clients: Vec<Known<Client>>,
     /// How much of its list each client has asked.
     asked: Vec<usize>,
@@ -225,7 +248,8 @@ impl State {
         let clients: Vec<u64> = self.clients.iter().map(|client| client.digest).collect();
         let network: Vec<u64> = self.network.keys().copied().collect();
         let history = digest(format_args!("{:?}", self.history));
-        let about = (self.now, self.left, &self.lives, self.metadata.digest, &self.asked, &self.calls, history);
+        let disks: Vec<u64> = self.disks.iter().map(|disk| disk.digest).collect();
+        let about = (self.now, self.left, &self.lives, self.metadata.digest, &self.asked, &self.calls, history, disks);
         (servers, clients, network, about, &self.seen)
     }
 }
@@ -282,6 +306,12 @@ enum Action {
         to: Rank,
         dead: Rank,
     },
+    /// What was handed to this rank's disk is on it.
+    Disk(Rank),
+    /// All servers and the metadata server are killed; they start again, this one perhaps later.
+    KillAll {
+        late: Option<Rank>,
+    },
 }
 
 impl fmt::Debug for Action {
@@ -296,6 +326,9 @@ impl fmt::Debug for Action {
             Self::Restart(rank) => write!(f, "─ recover {rank}"),
             Self::Prove { to, dead } => write!(f, "─ server {to} knows that {dead} is dead"),
             Self::Ask(client) => write!(f, "─ client {client} asks"),
+            Self::Disk(rank) => write!(f, "─ it is on the disk of {rank}"),
+            Self::KillAll { late: None } => f.write_str("─ all are killed, and come back"),
+            Self::KillAll { late: Some(rank) } => write!(f, "─ all are killed, and come back but for server {rank}"),
         }
     }
 }
@@ -313,6 +346,7 @@ impl Scope {
             servers: config.server_ranks().map(|rank| Some(Known::new(server(rank)))).collect(),
             lives: vec![Incarnation(1); self.servers as usize],
             metadata: Known::new(Metadata::new(config.clone())),
+            disks: Vec::new(),
             clients: clients.iter().map(|rank| Known::new(Client::new(*rank, config.timing))).collect(),
             asked: vec![0; clients.len()],
             network: BTreeMap::new(),
@@ -321,30 +355,49 @@ impl Scope {
             calls: vec![0; clients.len()],
             moments: 0,
         };
-        config.server_ranks().for_each(|rank| self.tick_server(&mut state, rank));
-        // One message after the other, until all are members and nothing is in flight.
-        while let Some((&number, _)) = state.network.first_key_value() {
-            self.deliver(&mut state, number, false);
+        if self.disks {
+            self.add_disks(&mut state);
+        } else {
+            config.server_ranks().for_each(|rank| self.tick_server(&mut state, rank));
         }
+        self.settle(&mut state, WELL);
         assert!(state.servers.iter().flatten().all(|server| server.value.holds_data()), "{state:?}");
-        for action in &self.before {
+        for (action, settling) in &self.before {
             state = self.next_state(&state, action.clone()).expect("it can happen");
-            while let Some((&number, _)) = state.network.first_key_value() {
-                self.deliver(&mut state, number, false);
-            }
+            self.settle(&mut state, *settling);
         }
         state
     }
 
+    /// One message after the other arrives, those of the lower ranks first, and all disks write, until nothing is under
+    /// way.
+    fn settle(&self, state: &mut State, Settling { lost, stuck }: Settling) {
+        loop {
+            state.network.retain(|_, flying| !lost(flying));
+            if let Some(rank) = Self::writing(state).into_iter().find(|rank| Some(*rank) != stuck) {
+                self.written(state, rank);
+            } else if let Some((&number, _)) =
+                state.network.iter().min_by_key(|(number, flying)| (flying.from, **number))
+            {
+                self.deliver(state, number, false);
+            } else {
+                return;
+            }
+        }
+    }
+
     fn send(&self, state: &mut State, from: Rank, out: Outbox) {
+        self.hand(state, from, out.writes);
         for event in out.events {
             if let Event::Applied { op, client, seq } = event {
                 state.seen.applied(op, client, seq);
             }
         }
         for (to, message) in out.sends {
-            let to_metadata =
-                matches!(message, Message::GetView | Message::Announce { .. } | Message::ChangeView { .. });
+            let to_metadata = matches!(
+                message,
+                Message::GetView | Message::Announce { .. } | Message::ChangeView { .. } | Message::Held { .. }
+            );
             if (to == METADATA) == to_metadata {
                 let flying = Flying { from, to, message };
                 let number = digest(format_args!("{flying:?}"));
@@ -375,7 +428,11 @@ impl Scope {
         let mut out = Outbox::default();
         act(&mut metadata, state.now, &mut out);
         // What it counts and remembers for people decides nothing.
-        let digest = digest(format_args!("{:?} {:?}", metadata.view(), metadata.known()));
+        let digest = if self.disks {
+            digest(format_args!("{}", settled(&format!("{metadata:?}"))))
+        } else {
+            digest(format_args!("{:?} {:?}", metadata.view(), metadata.known()))
+        };
         state.metadata = Known { value: Arc::new(metadata), digest };
         self.send(state, METADATA, out);
     }
@@ -544,6 +601,11 @@ impl Model for Scope {
         if state.left.crashes > 0 {
             actions.extend(servers().filter(up).map(Action::Crash));
         }
+        actions.extend(Self::writing(state).into_iter().map(Action::Disk));
+        if state.left.kills > 0 {
+            let late = servers().map(Some).filter(|_| state.left.restarts > 0 || self.only.is_some());
+            actions.extend(std::iter::once(None).chain(late).map(|late| Action::KillAll { late }));
+        }
         if state.left.restarts > 0 {
             actions.extend(servers().filter(|rank| !up(rank)).map(Action::Restart));
         }
@@ -578,13 +640,19 @@ impl Model for Scope {
                 let at = rank.0 as usize - 1;
                 let server = state.servers[at].take()?;
                 state.lives[at] = server.value.member().incarnation.next();
+                self.forget_unwritten(&mut state, rank);
             }
             Action::Restart(rank) => {
                 state.left.restarts -= 1;
                 let at = rank.0 as usize - 1;
                 let member = Member { rank, incarnation: state.lives[at] };
-                state.servers[at] = Some(Known::new(Server::new(member, self.config())));
+                state.servers[at] = Some(Known::new(self.server(&state, member)));
                 self.tick_server(&mut state, rank);
+            }
+            Action::Disk(rank) => self.written(&mut state, rank),
+            Action::KillAll { late } => {
+                state.left.kills -= 1;
+                self.kill_all(&mut state, late);
             }
             Action::Prove { to, dead } => {
                 state.left.proofs -= 1;
@@ -646,12 +714,21 @@ fn incr() -> Command {
 }
 
 /// Nothing happens but that time passes.
-const CALM: Left = Left { steps: 2, cuts: 0, naps: 0, crashes: 0, restarts: 0, duplicates: 0, proofs: 0 };
+const CALM: Left = Left { steps: 2, cuts: 0, naps: 0, crashes: 0, restarts: 0, duplicates: 0, proofs: 0, kills: 0 };
 
 /// This much in a cluster of two servers, everywhere.
 fn two_servers(scripts: &[&[Command]], may: Left) -> Scope {
     let scripts = scripts.iter().map(|script| script.to_vec()).collect();
-    Scope { servers: 2, scripts, may, rules: Rules::default(), depth: None, only: None, before: Vec::new() }
+    Scope {
+        servers: 2,
+        scripts,
+        may,
+        rules: Rules::default(),
+        depth: None,
+        only: None,
+        before: Vec::new(),
+        disks: false,
+    }
 }
 
 /// Whether to walk as far as memory and patience reach.
@@ -769,7 +846,7 @@ fn without_join_before_count_an_empty_server_takes_over() {
     // The walk to there is long: it begins when the backup has died and the primary serves alone.
     let may = Left { steps: 4, crashes: 2, restarts: 1, ..CALM };
     let time = Action::Time { without: None, asleep: false };
-    let before = vec![Action::Ask(0), Action::Crash(Rank(2)), time.clone(), time];
+    let before = [Action::Ask(0), Action::Crash(Rank(2)), time.clone(), time].map(|action| (action, WELL)).to_vec();
     let scope = Scope { before, ..two_servers(&[&[put("1")]], may) };
     fail(Rule::JoinBeforeCount, "durability", scope.clone());
     // With the rule there is no such way.
