@@ -2,7 +2,6 @@
 
 use super::{brittle, folder};
 use crate::core::disk::{Damage, Ending, Fault, Fsync, Journal, Owner, Step, file_name};
-use crate::core::protocol::message::SnapshotPart;
 use crate::core::protocol::{DiskStatus, Record, Recovered};
 use crate::core::store::OpNumber;
 use rustix::fs::{FlockOperation, flock};
@@ -217,7 +216,7 @@ impl Cabinet {
         let mut steps = Vec::new();
         let synced = self.journal.group(records, self.fsync, &mut steps);
         self.files.carry_out(&steps)?;
-        self.written = records.iter().fold(self.written, newest);
+        self.written = records.iter().fold(self.written, |before, record| record.newest_op(before));
         if synced {
             self.synced = self.written;
         }
@@ -243,21 +242,6 @@ impl Cabinet {
     /// When the disk fails: then it must not be used any more.
     pub fn sync_mark(&mut self) -> io::Result<()> {
         self.files.carry_out(&[Step::Sync { number: self.journal.number() }])
-    }
-}
-
-/// The newest write in a log after this record.
-fn newest(before: OpNumber, record: &Record) -> OpNumber {
-    match record {
-        Record::Entry { entry, .. } => entry.op,
-        Record::View { keep, .. } => before.min(*keep),
-        // What was there counts no more, at once or when the other state is whole.
-        Record::Forgot { .. } | Record::Begin { replaces: true, .. } => OpNumber(0),
-        Record::Part { part } => match &**part {
-            SnapshotPart::Finale(finale) => before.max(finale.op),
-            _ => before,
-        },
-        _ => before,
     }
 }
 

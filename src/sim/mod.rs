@@ -49,4 +49,4 @@ pub use chaos::{Chaos, Flaw, RunOutcome, RunReport, Script, replay, run, run_fla
 pub use coverage::{Coverage, Fault, Situation};
 pub use happening::{Happening, Recall, What};
 pub use stage::{SimStage, VirtualClock};
-pub use world::{Bend, World};
+pub use world::{Bend, DiskSetup, World};

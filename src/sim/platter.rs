@@ -2,11 +2,13 @@
 //!
 //! What was written and not synced is in the cache: a process that is killed leaves it there, a power cut takes any of
 //! its sectors, in no order, and a sector that never reached the disk reads as zeros. Whoever is killed in the middle
-//! of a write has written a part of it.
+//! of a write has written a part of it. What is synced once a second is synced a second after it was first due, without
+//! taking any time.
 
 use crate::core::disk::segment::SECTOR_BYTES;
 use crate::core::disk::{Ending, Fsync, Journal, Owner, Step, recover};
-use crate::core::protocol::{Record, Recovered, Time};
+use crate::core::protocol::{DiskStatus, Record, Recovered, Time};
+use crate::core::store::OpNumber;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,6 +20,8 @@ const SLOW_US: std::ops::Range<u64> = 2_000..20_000;
 const HANG_US: std::ops::Range<u64> = 100_000..2_000_000;
 const SLOW_ONE_IN: u32 = 50;
 const HANG_ONE_IN: u32 = 2_000;
+/// What is synced once a second waits for no longer than this.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One file.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +75,9 @@ struct Group {
     until: Time,
     steps: VecDeque<Step>,
     ticket: u64,
+    /// The newest write when it is done, and whether that is synced then.
+    newest: OpNumber,
+    is_synced: bool,
 }
 
 /// One rank's disk.
@@ -95,6 +102,13 @@ pub struct Platter {
     failed: bool,
     /// It takes no longer than it has to.
     calm: bool,
+    /// No write takes much longer than another.
+    steady: bool,
+    /// The newest write that was written, and that was synced.
+    written: OpNumber,
+    synced: OpNumber,
+    /// Since when there is something that was not synced.
+    unsynced: Option<Time>,
     /// Bytes of torn ends that were cut off.
     pub torn_bytes: u64,
     /// How long the longest hang was, if one has just begun.
@@ -123,6 +137,10 @@ impl Platter {
             pace: 1,
             failed: false,
             calm: false,
+            steady: false,
+            written: OpNumber(0),
+            synced: OpNumber(0),
+            unsynced: None,
             torn_bytes: 0,
             hung: None,
         }
@@ -137,6 +155,31 @@ impl Platter {
     /// From now on a write takes so many times what it takes on a good disk.
     pub fn set_pace(&mut self, pace: u32) {
         self.pace = pace;
+    }
+
+    /// From now on no write takes much longer than another.
+    pub fn set_steady(&mut self) {
+        self.steady = true;
+    }
+
+    /// What is on it now.
+    #[must_use]
+    pub fn status(&self, now: Time) -> DiskStatus {
+        let synced = if self.has_sync_due(now) { self.written } else { self.synced };
+        let bytes = self.files.values().map(|file| file.cached.len() as u64).sum();
+        DiskStatus { written: self.written, synced, bytes, failed: self.failed, reading: None }
+    }
+
+    fn has_sync_due(&self, now: Time) -> bool {
+        self.fsync == Fsync::EverySecond && self.unsynced.is_some_and(|since| now.since(since) >= SYNC_INTERVAL)
+    }
+
+    /// What was to be synced by now has been.
+    fn sync_if_due(&mut self, now: Time) {
+        if self.has_sync_due(now) {
+            self.files.values_mut().for_each(PlatterFile::sync);
+            (self.synced, self.unsynced) = (self.written, None);
+        }
     }
 
     /// It fails: what is under way is there in part, and nothing is written any more.
@@ -168,9 +211,11 @@ impl Platter {
             return;
         };
         let mut steps = std::mem::take(&mut self.begun);
-        journal.group(&std::mem::take(&mut self.waiting), self.fsync, &mut steps);
+        let records = std::mem::take(&mut self.waiting);
+        let is_synced = journal.group(&records, self.fsync, &mut steps);
+        let newest = records.iter().fold(self.written, |before, record| record.newest_op(before));
         let range = match () {
-            () if self.calm => WRITE_US,
+            () if self.calm || self.steady => WRITE_US,
             () if self.rng.random_range(0..HANG_ONE_IN) == 0 => HANG_US,
             () if self.rng.random_range(0..SLOW_ONE_IN) == 0 => SLOW_US,
             () => WRITE_US,
@@ -178,13 +223,17 @@ impl Platter {
         let pace = if self.calm { 1 } else { self.pace };
         let takes = Duration::from_micros(self.rng.random_range(range.clone())) * pace;
         self.hung = (range == HANG_US).then_some(takes);
-        self.group = Some(Group { until: now + takes, steps: steps.into(), ticket: self.handed });
+        self.group = Some(Group { until: now + takes, steps: steps.into(), ticket: self.handed, newest, is_synced });
     }
 
     /// The group that was due is done: up to which number everything is safe.
     pub fn complete(&mut self, now: Time) -> Option<u64> {
-        let Group { steps, ticket, .. } = self.group.take()?;
+        self.sync_if_due(now);
+        let Group { steps, ticket, newest, is_synced, .. } = self.group.take()?;
         steps.iter().for_each(|step| self.carry_out(step));
+        self.written = newest;
+        self.synced = if is_synced { newest } else { self.synced.min(newest) };
+        self.unsynced = if is_synced { None } else { self.unsynced.or(Some(now)) };
         self.begin_group(now);
         Some(ticket)
     }
@@ -244,8 +293,10 @@ impl Platter {
     }
 
     /// The machine stops, and is started anew.
-    pub fn lose_power(&mut self) {
+    pub fn lose_power(&mut self, now: Time) {
+        self.sync_if_due(now);
         self.kill();
+        self.unsynced = None;
         self.boot += 1;
         // The name of a file that was never synced may be lost as well.
         let rng = &mut self.rng;
@@ -290,6 +341,8 @@ impl Platter {
             }
         };
         self.torn_bytes += ending.end.as_ref().map_or(0, |end| end.torn_bytes);
+        self.written = result.as_ref().map_or(OpNumber(0), Recovered::op);
+        self.synced = if self.unsynced.is_none() { self.written } else { self.synced.min(self.written) };
         let (owner, boot, bytes_max) = (self.owner, self.boot, self.segment_bytes_max);
         self.journal = Some(Journal::after(&ending, owner, boot, bytes_max, &mut self.begun));
         result

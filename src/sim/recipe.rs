@@ -1,10 +1,12 @@
 //! How a world came to be as it is: what was done to it, and when. So any moment of it can be had again, to the bit.
 //!
-//! A world depends on its setup (with its seed) and on what was done to it from outside. Both are kept, with the moment
-//! of each act: so many steps had been made, and this was the time. To go back is to begin again and to do the same
-//! things at the same moments, which takes about as long as it takes to simulate that much time.
+//! A world depends on its setup (with its seed), on what disks it has, and on what was done to it from outside. All
+//! of that is kept, with the moment of each act: so many steps had been made, and this was the time. To go back is to
+//! begin again and to do the same things at the same moments, which takes about as long as it takes to simulate that
+//! much time.
 
 use super::World;
+use super::world::DiskSetup;
 use crate::core::fault::{Control, Meddling};
 use crate::core::node::Setup;
 use crate::core::protocol::{METADATA, Rank, Time};
@@ -22,6 +24,8 @@ pub enum Act {
     Meddle(u64, Meddling),
     /// The next timer of a rank fired before it heard anything else.
     Fire(Rank),
+    /// All machines lost power, and started again; this server's later.
+    PowerCut(Option<Rank>),
 }
 
 /// A moment of a world.
@@ -45,6 +49,7 @@ impl Moment {
 #[derive(Debug, Clone)]
 pub struct Recipe {
     setup: Setup,
+    disks: Option<DiskSetup>,
     acts: Vec<(Moment, Act)>,
 }
 
@@ -64,7 +69,10 @@ impl Recipe {
     #[must_use]
     pub fn of(world: &World) -> Option<Self> {
         let is_fresh = world.steps() == 0 && world.flying() == 0;
-        is_fresh.then(|| Self { setup: world.setup().clone(), acts: Vec::new() })
+        // Other disks than those of a stage cannot be had again.
+        let is_known = world.disk_setup().is_some() == world.has_disks();
+        let recipe = || Self { setup: world.setup().clone(), disks: world.disk_setup(), acts: Vec::new() };
+        (is_fresh && is_known).then(recipe)
     }
 
     /// This is about to be done to the world.
@@ -76,7 +84,7 @@ impl Recipe {
     #[must_use]
     pub fn until(&self, at: Time) -> Self {
         let acts = self.acts.iter().filter(|(moment, _)| moment.at <= at).cloned().collect();
-        Self { setup: self.setup.clone(), acts }
+        Self { setup: self.setup.clone(), disks: self.disks, acts }
     }
 
     /// The world at this time: everything that was due by then has happened.
@@ -105,7 +113,7 @@ struct Cooking {
 
 impl Cooking {
     fn new(recipe: &Recipe) -> Self {
-        let mut world = World::new(recipe.setup.clone());
+        let mut world = World::on_stage(recipe.setup.clone(), recipe.disks);
         world.go_on();
         let mut this = Self { world, cuts: BTreeSet::new(), asked: BTreeMap::new() };
         for (moment, act) in &recipe.acts {
@@ -160,6 +168,10 @@ impl Cooking {
             }
             Act::Meddle(number, how) => drop(self.world.meddle(*number, *how)),
             Act::Fire(rank) => drop(self.world.fire(*rank)),
+            Act::PowerCut(late) => {
+                self.world.power_cut(*late);
+                self.cuts.clear();
+            }
         }
         self.hush();
     }
@@ -178,6 +190,7 @@ impl Cooking {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::disk::Fsync;
     use crate::core::protocol::Config;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -189,7 +202,7 @@ mod tests {
     fn act(number: u8, world: &World) -> Act {
         let rank = Rank(u32::from(number) % 3 + 1);
         let first = world.underway(true).first().map_or(0, |flying| flying.number);
-        match number % 11 {
+        match number % 12 {
             0..3 => Act::Submit(Command::Append { key: "a".into(), value: number.to_string().into() }),
             3 => Act::Order(rank, Control::Crash),
             4 => Act::Order(rank, Control::Recover),
@@ -197,7 +210,8 @@ mod tests {
             6 => Act::Order(rank, Control::Resume),
             7 => Act::Order(rank, Control::Cut { peer: METADATA, cut: true }),
             8 => Act::Order(rank, Control::Heal),
-            9 => Act::Meddle(first, Meddling::ALL[usize::from(number) % Meddling::ALL.len()]),
+            9 => Act::PowerCut((number > 100).then_some(rank)),
+            10 => Act::Meddle(first, Meddling::ALL[usize::from(number) % Meddling::ALL.len()]),
             _ => Act::Fire(rank),
         }
     }
@@ -208,12 +222,16 @@ mod tests {
             Act::Order(to, control) => drop(world.control(*to, control)),
             Act::Meddle(number, how) => drop(world.meddle(*number, *how)),
             Act::Fire(rank) => drop(world.fire(*rank)),
+            Act::PowerCut(late) => world.power_cut(*late),
         }
     }
 
     /// Everything that can be seen of a world.
     fn seen(world: &World) -> String {
-        let servers = world.servers().values().map(|server| format!("{:?}", server.status(world.now())));
+        let servers = world
+            .servers()
+            .iter()
+            .map(|(rank, server)| format!("{:?} {:?}", server.status(world.now()), world.disk_status(*rank)));
         let flying = world.underway(true).into_iter().map(|flying| flying.to_string());
         let history = world.history().iter().map(|ended| format!("{ended:?}"));
         servers.chain(flying).chain(history).collect::<Vec<_>>().join("\n")
@@ -226,10 +244,12 @@ mod tests {
         #[test]
         fn what_was_done_again_comes_out_the_same(
             seed in 0..1_000_u64,
+            disks in prop::option::of((Just(Fsync::Always).prop_union(Just(Fsync::EverySecond)), 1..100_u32)),
             acts in prop::collection::vec((any::<u8>(), 0..80_000_u64), 1..12),
             back in any::<prop::sample::Index>(),
         ) {
-            let mut world = World::new(setup(seed));
+            let disks = disks.map(|(fsync, pace)| DiskSetup { fsync, pace });
+            let mut world = World::on_stage(setup(seed), disks);
             world.go_on();
             let mut recipe = Recipe::of(&world).expect("it is fresh");
             let mut moments = Vec::new();

@@ -3,6 +3,8 @@
 mod disks;
 mod proofs;
 
+pub use disks::DiskSetup;
+
 use super::clock::Clock;
 use super::coverage::Situation;
 use super::happening::{Happening, Recall, What};
@@ -701,8 +703,10 @@ impl World {
             None => self.front_mut(rank).report(now),
         };
         let clock = self.machines[&rank].clock;
+        let disk = self.disk_status(rank);
         report.map(|mut report| {
             report.at = clock.time(report.at);
+            report.server.iter_mut().for_each(|status| status.disk = disk);
             report.events.iter_mut().for_each(|(at, _)| *at = clock.time(*at));
             report.flights.iter_mut().for_each(|flight| flight.at = clock.time(flight.at));
             report.receipts.iter_mut().for_each(|receipt| receipt.at = clock.time(receipt.at));

@@ -47,6 +47,22 @@ pub enum Record {
 }
 
 impl Record {
+    /// The newest write in a log after this record, with that one before it.
+    #[must_use]
+    pub fn newest_op(&self, before: OpNumber) -> OpNumber {
+        match self {
+            Self::Entry { entry, .. } => entry.op,
+            Self::View { keep, .. } => before.min(*keep),
+            // What was there counts no more, at once or when the other state is whole.
+            Self::Forgot { .. } | Self::Begin { replaces: true, .. } => OpNumber(0),
+            Self::Part { part } => match &**part {
+                SnapshotPart::Finale(finale) => before.max(finale.op),
+                _ => before,
+            },
+            _ => before,
+        }
+    }
+
     /// The name in print.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -86,6 +86,10 @@ impl Invariants {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(_config: &Config) -> Self {
+        Self::fresh()
+    }
+
+    fn fresh() -> Self {
         Self {
             views: views::Views::default(),
             prefix: prefix::Prefix::default(),
@@ -109,6 +113,12 @@ impl Invariants {
     /// Everything was killed at once: what is in memory is lost.
     pub fn all_lost(&mut self) {
         self.survivor.all_lost();
+    }
+
+    /// What was promised before may be gone: nothing of it is looked for any more.
+    pub fn forget(&mut self) {
+        let coverage = std::mem::take(&mut self.coverage);
+        *self = Self { coverage, has_disks: self.has_disks, ..Self::fresh() };
     }
 
     fn note(&mut self, result: Result<(), Violation>) {

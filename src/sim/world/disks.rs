@@ -2,12 +2,22 @@
 
 use super::World;
 use crate::core::disk::{Fsync, Owner};
-use crate::core::node::{DiskOrder, FrontHost, ServerHost, first_life};
-use crate::core::protocol::{Incarnation, METADATA, Rank, Recovered, Time};
+use crate::core::fault::Control;
+use crate::core::node::{DiskOrder, FrontHost, ServerHost, Setup, first_life};
+use crate::core::protocol::{DiskStatus, Incarnation, METADATA, Rank, Recovered, Time};
 use crate::sim::coverage::{Fault, Situation};
 use crate::sim::platter::Platter;
 use crate::sim::work::Work;
 use std::collections::BTreeMap;
+
+/// Disks for a cluster with an audience: none of their writes takes much longer than another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSetup {
+    /// When what was written is synced.
+    pub fsync: Fsync,
+    /// A write takes so many times what it takes on a good disk.
+    pub pace: u32,
+}
 
 /// The disks of all servers, and of the metadata server.
 #[derive(Debug)]
@@ -15,9 +25,44 @@ pub(super) struct Disks {
     platters: BTreeMap<Rank, Platter>,
     fsync: Fsync,
     run: u64,
+    /// They were wanted like this, if they are for an audience.
+    wanted: Option<DiskSetup>,
 }
 
 impl World {
+    /// A cluster with an audience that is just being started, with disks or without.
+    #[must_use]
+    pub fn on_stage(setup: Setup, disks: Option<DiskSetup>) -> Self {
+        let mut world = Self::new(setup);
+        if let Some(wanted) = disks {
+            world.add_disks(wanted.fsync);
+            world.make_steady(wanted);
+        }
+        world
+    }
+
+    fn make_steady(&mut self, wanted: DiskSetup) {
+        let Some(disks) = &mut self.disks else { return };
+        disks.wanted = Some(wanted);
+        for platter in disks.platters.values_mut() {
+            platter.set_pace(wanted.pace);
+            platter.set_steady();
+        }
+    }
+
+    /// The disks of a cluster with an audience.
+    #[must_use]
+    pub fn disk_setup(&self) -> Option<DiskSetup> {
+        self.disks.as_ref().and_then(|disks| disks.wanted)
+    }
+
+    /// What is on this rank's disk, if it has one.
+    #[must_use]
+    pub fn disk_status(&self, rank: Rank) -> Option<DiskStatus> {
+        let platter = self.disks.as_ref()?.platters.get(&rank)?;
+        Some(platter.status(self.now))
+    }
+
     /// Gives every server a disk, and the metadata server one, before the first step.
     pub fn add_disks(&mut self, fsync: Fsync) {
         let seed = self.setup.seed;
@@ -28,7 +73,7 @@ impl World {
             (rank, Platter::new(Owner { cluster: seed, rank }, fsync, seed))
         };
         self.invariants.set_disks();
-        self.disks = Some(Disks { platters: ranks.map(platter).collect(), fsync, run: 0 });
+        self.disks = Some(Disks { platters: ranks.map(platter).collect(), fsync, run: 0, wanted: None });
         self.start_again();
     }
 
@@ -125,6 +170,22 @@ impl World {
         }
     }
 
+    /// All machines lose power at once and start again, as they were last told to; this server's does so later, as if
+    /// it had crashed.
+    pub fn power_cut(&mut self, late: Option<Rank>) {
+        let Some(server) = self.servers.values().next().filter(|_| self.disks.is_some()) else { return };
+        let failure_rate = server.status(self.now).failure_rate;
+        let rules = self.fronts[&METADATA].metadata().map(|metadata| metadata.rules());
+        (self.setup.failure_rate, self.setup.config.rules) = (failure_rate, rules.unwrap_or_default());
+        if !self.survives_power_cuts() {
+            self.invariants.forget();
+        }
+        self.lose_everything(true, None);
+        if let Some(late) = late {
+            let _ = self.control(late, &Control::Crash);
+        }
+    }
+
     /// Everything is killed at once, and starts again; with `power`, the machines stop too. One server's log may be
     /// damaged meanwhile.
     pub fn lose_everything(&mut self, power: bool, damaged: Option<Rank>) {
@@ -137,9 +198,10 @@ impl World {
                 out.sends.clear();
             });
         }
+        let now = self.now;
         let Some(disks) = &mut self.disks else { return };
         for platter in disks.platters.values_mut() {
-            if power { platter.lose_power() } else { platter.kill() }
+            if power { platter.lose_power(now) } else { platter.kill() }
         }
         if let Some(platter) = damaged.and_then(|rank| disks.platters.get_mut(&rank))
             && platter.flip()
