@@ -90,6 +90,10 @@ impl Cluster {
                     Event::Operator { what } => self.note(format!("note: {what}")),
                     other => self.note(format!("{other:?}")),
                 },
+                Ask::PowerCut { late, answer } => {
+                    self.note(format!("power cut, late: {late:?}"));
+                    let _ = answer.send(Ok(()));
+                }
                 // Here time passes by itself.
                 Ask::Pass { answer, .. } => drop(answer),
                 Ask::ExecuteAs { .. } | Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
@@ -538,6 +542,24 @@ fn with_disks_a_crash_takes_no_copy_and_a_wipe_does() {
     assert_eq!(log, [&wiped(2)[..], &wiped(1), &[gone.to_owned()]].concat());
     let (out, status, _) = play(b"WIPE 1\n");
     assert_eq!((out.as_slice(), status), (&b"(error) there is no disk\n"[..], ExitStatus::AnsweredError));
+}
+
+#[test]
+fn all_lose_power_and_one_may_come_back_later() {
+    let (out, _, log) = play_at(Cluster::start(true), b"POWERCUT\nPOWERCUT backup\n");
+    assert_eq!(out, b"OK\nOK\n");
+    let all = "note: the power fails: everything stops at once, and starts again";
+    let late = [format!("{all}, but for server 2"), "power cut, late: Some(Rank(2))".to_owned()];
+    assert_eq!(log, [&[all.to_owned(), "power cut, late: None".to_owned()][..], &late].concat());
+    assert_eq!(error("POWERCUT 3\n"), "there is no rank 3: choose 0, 1, 2, primary, backup");
+}
+
+#[test]
+fn a_rule_of_disks_is_not_switched_where_there_are_none() {
+    let (out, _, _) = play_at(Cluster::start(true), b"RULE persist-view off\n");
+    assert_eq!(out, b"OK\n");
+    let why = error("RULE persist-view off\n");
+    assert!(why.starts_with("rule persist-view is about disks, and there are none: --data DIR"), "{why}");
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn cluster() -> (Desk, Desk) {
                 Ask::Pass { answer, .. } => drop(answer),
                 Ask::ExecuteAs { .. } | Ask::Submit { .. } | Ask::Stand { .. } | Ask::Step => {}
                 Ask::Fork { .. } | Ask::Switch { .. } | Ask::Rename { .. } | Ask::Branches { .. } => {}
-                Ask::Underway { .. } | Ask::Meddle { .. } | Ask::Fire { .. } => {}
+                Ask::Underway { .. } | Ask::Meddle { .. } | Ask::Fire { .. } | Ask::PowerCut { .. } => {}
                 Ask::Quit => return,
             }
         }

@@ -153,9 +153,10 @@ fn a_wipe_takes_the_disk_as_well() {
 
 #[test]
 fn without_disks_there_is_nothing_to_wipe() {
-    let refused = run(&["--plain", "--servers", "1", "-c", "GET a", "-c", "WIPE 1"], b"");
+    let refused = run(&["--plain", "--servers", "1", "-c", "GET a", "-c", "WIPE 1", "-c", "POWERCUT"], b"");
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(refused.text().contains("server 1 has no disk: CRASH 1 takes its memory"), "{refused:?}");
+    assert!(refused.text().contains("only the simulator can take the power of all machines"), "{refused:?}");
     let refused = run(&["--sim", "--servers", "1", "-c", "GET a", "-c", "WIPE 1"], b"");
     assert!(refused.text().contains("server 1 has no disk: CRASH 1 takes its memory"), "{refused:?}");
 }

@@ -9,11 +9,12 @@ use ratatui::buffer::Buffer;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::terminal::{CTRL_D, CTRL_X, F1, F2, F10, F11, LEFT, RIGHT, Size, Terminal};
-use understudy::cluster::{Desk, News};
+use understudy::cluster::{Desk, News, Post, Standing};
+use understudy::core::disk::Fsync;
 use understudy::core::node::Setup;
-use understudy::core::protocol::{Config, CrashPoint, Time};
-use understudy::core::store::Command;
-use understudy::sim::{SimStage, VirtualClock, World};
+use understudy::core::protocol::{Config, CrashPoint, Incarnation, METADATA, Outcome, Rank, Time};
+use understudy::core::store::{Command, Reply};
+use understudy::sim::{DiskSetup, SimStage, VirtualClock, World};
 use understudy::ui::commands::moves::Move;
 use understudy::ui::dashboard::{self, Face, Lookback, Model, Theme, ThemeName, view};
 use understudy::ui::stage::live::KEPT_BYTES_MAX;
@@ -222,13 +223,18 @@ struct Sim {
 
 impl Sim {
     fn new() -> Self {
+        Self::with_disks(None)
+    }
+
+    fn with_disks(disks: Option<DiskSetup>) -> Self {
         let setup = Setup { config: Config::new(2), seed: 1, failure_rate: 0.0, recover_after: None, observe: true };
         let (desk, asks) = Desk::new();
         let (told, news) = crossbeam_channel::unbounded();
         let clock = VirtualClock::default();
         let shown = clock.clone();
         std::thread::spawn(move || {
-            SimStage::new(World::new(setup), shown, asks, Box::new(move |news| drop(told.send(news)))).run();
+            let world = World::on_stage(setup, disks);
+            SimStage::new(world, shown, asks, Box::new(move |news| drop(told.send(news)))).run();
         });
         let setup = dashboard::ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true, pace: 1.0 };
         let live = Model::new(setup, Time(0));
@@ -403,6 +409,38 @@ fn acting_in_the_past_begins_a_branch_and_the_others_are_kept() {
     sim.act(Move::End);
     sim.act(Move::Leave);
     sim.hear_until(|sim| sim.clock.now().since(end) > Duration::from_millis(50));
+    sim.desk.quit();
+}
+
+#[test]
+fn a_power_cut_is_of_its_branch() {
+    let mut sim = Sim::with_disks(Some(DiskSetup { fsync: Fsync::Always, pace: 8 }));
+    let put = Command::Put { key: "color".into(), value: "red".into() };
+    assert!(matches!(sim.desk.execute(put), Ok(Outcome::Done(_))));
+    sim.act(Move::Enter);
+    let before = sim.clock.now();
+    sim.act(Move::Forward);
+    assert_eq!(sim.desk.power_cut(Some(Rank(2))), Ok(()));
+    // Which life of server 1 it is, and how server 2 is.
+    let seen = |sim: &mut Sim| {
+        sim.settle();
+        let status = sim.desk.status();
+        let posts = status.ranks.iter().map(|known| (known.rank, known.post));
+        posts.filter(|(rank, _)| *rank != METADATA).collect::<Vec<_>>()
+    };
+    let after = seen(&mut sim);
+    assert!(matches!(after[0].1, Post::Server { incarnation: Incarnation(life), .. } if life > 1_000_000), "{after:?}");
+    assert!(matches!(after[1].1, Post::Server { standing: Standing::Down, .. }), "{after:?}");
+
+    assert_eq!(sim.desk.fork(before), Ok(()));
+    let otherwise = seen(&mut sim);
+    assert!(matches!(otherwise[0].1, Post::Server { incarnation: Incarnation(1), .. }), "{otherwise:?}");
+    assert!(matches!(otherwise[1].1, Post::Server { standing: Standing::Backup, .. }), "{otherwise:?}");
+    assert_eq!(sim.desk.switch(0), Ok(()));
+    assert_eq!(seen(&mut sim), after, "the same again");
+    sim.act(Move::Leave);
+    let got = sim.desk.execute(Command::Get { key: "color".into() });
+    assert_eq!(got, Ok(Outcome::Done(Reply::Value("red".into()))), "it was on the disk");
     sim.desk.quit();
 }
 
@@ -683,6 +721,55 @@ fn who_cannot_crash_at_a_request_says_why() {
     // Before the one that was armed, the dice count no more than after it.
     let (answers, told) = played(&["CRASH primary at before-reply", "CRASH primary", "SLEEP 1", "PUT a 1"]);
     assert_eq!(answers, ["OK", "OK", "OK", "OK"], "{told}");
+}
+
+#[test]
+fn a_power_cut_leaves_what_is_on_the_disks_and_ends_what_was_done_to_the_links() {
+    let words = ["--servers", "2", "--disks", "--fsync", "always"];
+    let commands =
+        ["PUT color red", "RULE lease off", "CUT 1 2", "POWERCUT", "SLEEP 1", "GET color", "RULE lease", "STATUS"];
+    let (answers, told) = support::sim::played(&words, &commands);
+    assert_eq!(answers[..6], ["OK", "OK", "OK", "OK", "OK", "red"], "{told}");
+    assert!(answers[6].contains("OFF"), "the rules of now: {answers:?}");
+    let server = |rank: &str| answers.iter().find(|line| line.starts_with(rank)).expect("it is listed");
+    assert!(
+        server("rank 1").contains("PRIMARY keys 1 op 1 incarnation 1000001 disk-written 1 disk-synced 1"),
+        "{told}"
+    );
+    assert!(server("rank 2").contains("BACKUP"), "the cut is over: {answers:?}");
+
+    let (answers, told) =
+        support::sim::played(&words, &["PUT color red", "POWERCUT 2", "STATUS", "SLEEP 2", "GET color"]);
+    assert!(answers.iter().any(|line| line.starts_with("rank 2") && line.contains("DOWN")), "{told}");
+    assert_eq!(answers.last().map(String::as_str), Some("red"), "one of them is enough: {told}");
+}
+
+#[test]
+fn what_is_synced_once_a_second_is_safe_after_a_second() {
+    let commands = ["PUT color red", "SLEEP 0.5", "STATUS", "SLEEP 0.6", "STATUS", "POWERCUT", "SLEEP 1", "GET color"];
+    let (answers, told) = support::sim::played(&["--disks"], &commands);
+    let synced = answers.iter().filter(|line| line.starts_with("rank 1")).map(|line| line.contains("disk-synced 1"));
+    assert_eq!(synced.collect::<Vec<_>>(), [false, true], "{answers:?}");
+    assert_eq!(answers.last().map(String::as_str), Some("red"), "{told}");
+}
+
+#[test]
+fn without_disks_there_is_no_power_cut_and_no_rule_of_disks() {
+    let (answers, _) = played(&["PUT a 1", "POWERCUT", "GET a", "WIPE 1"]);
+    assert!(answers[1].contains("after a power cut nothing would be left: --sim --disks"), "{answers:?}");
+    assert_eq!(answers[2], "1");
+    assert!(answers[3].contains("server 1 has no disk") && answers[3].contains("--sim --disks"), "{answers:?}");
+    let refused = |words: &[&str]| {
+        let output = support::sim::program("sim", words).args(["-c", "COUNT"]).output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let why = refused(&["--without", "persist-view"]);
+    assert!(why.contains("rule persist-view is about disks, and there are none: --data DIR"), "{why}");
+    let why = refused(&["--fsync", "always"]);
+    assert!(why.contains("--disks") && why.contains("--data"), "{why}");
+    let why = refused(&["--data", "somewhere"]);
+    assert!(why.contains("cannot be used with '--data"), "{why}");
 }
 
 // ---- who asks ----------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ use super::{Playing, enter_screen, fail, new_model, random_seed, setup};
 use crate::cluster::Desk;
 use crate::launch;
 use crate::launch::args::Args;
-use crate::sim::{Chaos, Script, SimStage, VirtualClock, World, chaos};
+use crate::sim::{Chaos, DiskSetup, Script, SimStage, VirtualClock, World, chaos};
 use crate::ui::tour::TourScene;
 use rustix::termios::isatty;
 use std::io::{self, Write};
@@ -18,6 +18,9 @@ pub(super) type Tour = (Vec<TourScene>, usize);
 /// A script is played so many times slower than life: a failover of 60 ms takes as long as one can follow it.
 const WATCH_SLOWNESS: f64 = 20.0;
 
+/// Those who watch have disks of the ordinary kind: a sync takes up to some milliseconds.
+const DISK_PACE: f64 = 8.0;
+
 /// Plays the cluster in this process.
 #[must_use]
 pub fn run_sim(args: &Args) -> ExitCode {
@@ -25,15 +28,20 @@ pub fn run_sim(args: &Args) -> ExitCode {
     if args.watch {
         return watch(args, seed, &Chaos::default());
     }
-    let world = World::new(setup(args, args.servers + args.clients + 1, seed, true));
-    play(args, seed, world, None, |stage| stage)
+    play(args, seed, world(args, seed), None, |stage| stage)
+}
+
+/// The simulated cluster that was asked for. In slow motion its disks are slow as well, so that one sees them work.
+pub(super) fn world(args: &Args, seed: u64) -> World {
+    let pace = (DISK_PACE * args.pace).round() as u32;
+    let disks = args.disks.then(|| DiskSetup { fsync: args.fsync.into(), pace });
+    World::on_stage(setup(args, args.servers + args.clients + 1, seed, true), disks)
 }
 
 /// Plays a cluster in this process, and a tour in its place from the start.
 pub(super) fn show(args: &Args, tour: Tour) -> ExitCode {
     let seed = args.seed.unwrap_or_else(random_seed);
-    let world = World::new(setup(args, args.servers + args.clients + 1, seed, true));
-    play(args, seed, world, Some(tour), |stage| stage)
+    play(args, seed, world(args, seed), Some(tour), |stage| stage)
 }
 
 /// Plays a run of the fuzzer for an audience, in slow motion.

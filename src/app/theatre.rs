@@ -1,11 +1,11 @@
 //! A fresh simulated cluster on which a scene of the tour is played.
 
 use super::verdict::Court;
-use super::{ModelKnowledge, new_model, setup};
+use super::{ModelKnowledge, new_model, sim};
 use crate::cluster::{Ask, Desk, News};
 use crate::core::protocol::Time;
 use crate::launch::args::Args;
-use crate::sim::{SimStage, VirtualClock, World};
+use crate::sim::{SimStage, VirtualClock};
 use crate::ui::console::{Answer, ConsoleSession, Resolved};
 use crate::ui::dashboard::lock;
 use crate::ui::dashboard::model::story;
@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 /// What holds of a scene's cluster unless the scene says otherwise.
 const USUAL: [(&str, &str); 3] = [("--seed", "1"), ("--failure-rate", "0"), ("--recover-after", "never")];
 /// The options that a scene may have.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 11] = [
     "--servers",
     "--replicas",
     "--clients",
@@ -29,6 +29,8 @@ const OPTIONS: [&str; 9] = [
     "--failure-rate",
     "--recover-after",
     "--max-memory",
+    "--disks",
+    "--fsync",
     "--without",
 ];
 
@@ -56,6 +58,7 @@ pub(super) fn arguments(scene: &TourScene) -> Result<Args, String> {
         let line = text.lines().next().unwrap_or_default();
         wrong(line.strip_prefix("error: ").unwrap_or(line))
     })?;
+    args.check().map_err(|why| wrong(&why))?;
     if args.tool.is_some() { Err(wrong("options begin with --")) } else { Ok(args) }
 }
 
@@ -85,7 +88,7 @@ impl Theatre {
         let court = Court::open(args)?;
         let model = Arc::new(Mutex::new(new_model(args, seed, clock.now())));
         let told = Arc::new(Mutex::new(Vec::new()));
-        let world = setup(args, args.servers + args.clients + 1, seed, true);
+        let world = sim::world(args, seed);
         let (judging, folding, telling) = (court.clone(), Arc::clone(&model), Arc::clone(&told));
         let reading = clock.clone();
         let plays = thread::Builder::new().name("scene".into()).spawn(move || {
@@ -98,7 +101,7 @@ impl Theatre {
                     hear(now, &news);
                 }
             };
-            SimStage::new(World::new(world), clock, asks, Box::new(tell)).told(hurry).run();
+            SimStage::new(world, clock, asks, Box::new(tell)).told(hurry).run();
         });
         let plays = plays.map_err(|error| format!("no thread for the scene: {error}"))?;
         let knowledge = Arc::new(ModelKnowledge::new(model, court.clone(), Arc::new(move || reading.now()), None));

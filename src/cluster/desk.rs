@@ -45,6 +45,8 @@ pub enum Ask {
     Meddle { number: u64, how: Meddling, answer: Sender<Result<(), String>> },
     /// Let the next timer of this rank fire before it hears anything else.
     Fire { rank: Rank, answer: Sender<Result<(), String>> },
+    /// All machines lose power at once, where they are simulated, and start again; this server's later.
+    PowerCut { late: Option<Rank>, answer: Sender<Result<(), String>> },
     /// Virtual time stands, or goes on. Where time passes by itself, nothing comes of it.
     Stand { stands: bool },
     /// Go back to this time, and on from there in a branch of its own, where time is virtual and can.
@@ -302,6 +304,14 @@ impl Desk {
     /// Why it cannot.
     pub fn fire(&self, rank: Rank) -> Result<(), String> {
         self.ask(|answer| Ask::Fire { rank, answer }).unwrap_or_else(|| Err("the cluster has ended".into()))
+    }
+
+    /// Takes the power of all machines at once; this server's comes back later than the others.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn power_cut(&self, late: Option<Rank>) -> Result<(), String> {
+        self.ask(|answer| Ask::PowerCut { late, answer }).unwrap_or_else(|| Err("the cluster has ended".into()))
     }
 
     /// Lets virtual time pass. False where time passes by itself, and whoever wants to wait has to.

@@ -36,6 +36,9 @@ const RESET_DEADLINE: Duration = Duration::from_millis(2_500);
 const STATUS_DEADLINE: Duration = Duration::from_millis(150);
 /// What was heard waits for what is older, and may still be on its way, for no longer than this.
 const ORDERED_MAX: Duration = Duration::from_millis(5);
+const NO_POWER: &str = "only the simulator can take the power of all machines (--sim --disks): here, kill -9 all \
+                        processes of the cluster at once, the launcher and mpirun too, and start it again with the \
+                        same --data";
 const ONLY_SIMULATED: &str = "single messages and timers can be chosen in the simulator only: --sim";
 /// An answer is told in no more characters than this.
 const REPLY_TEXT_CHARS: usize = 256;
@@ -295,6 +298,22 @@ impl<'a> Service<'a> {
         self.troubles.clear();
     }
 
+    /// All processes were stopped at once, and have started again: what was done to these ranks by order is over.
+    pub fn all_started_again(&mut self, ranks: impl Iterator<Item = Rank>) {
+        self.cuts.clear();
+        self.troubles.clear();
+        for rank in ranks {
+            self.tell(News::Network { rank, control: Control::Heal });
+            self.tell(News::Stopped { rank, stopped: false });
+        }
+        for (answer, _) in std::mem::take(&mut self.resets) {
+            let _ = answer.send(Err("the power has failed meanwhile".to_owned()));
+        }
+        if !std::mem::take(&mut self.loads).is_empty() {
+            self.tell(News::Load(Box::default()));
+        }
+    }
+
     // ---- what is asked -------------------------------------------------------------------------
 
     /// Carries out a wish. (Those that are about time itself, and [`Ask::Quit`], are for whoever runs the cluster.)
@@ -329,6 +348,8 @@ impl<'a> Service<'a> {
                 let _ = answer.send(done);
             }
             Ask::Fire { rank, answer } => drop(answer.send(cluster.fire(rank))),
+            // Whoever simulates the machines has taken it.
+            Ask::PowerCut { answer, .. } => drop(answer.send(Err(NO_POWER.to_owned()))),
             // Nobody waits at the other end.
             Ask::Submit { command } => self.execute(cluster, command, crossbeam_channel::bounded(1).0),
             Ask::Stand { .. } | Ask::Step | Ask::Quit => {}
@@ -667,6 +688,10 @@ impl<'a> Service<'a> {
         let disks_failed = self.disks_failed(&wanted);
         let why = match &disks {
             Some(waiting) => self.waits_for_disks(waiting, &seen, situation.blocked_for),
+            // Somebody is about to lead: that is being written down.
+            None if view.is_none() && metadata.is_some_and(|metadata| metadata.deciding().is_some()) => {
+                self.why.clone()
+            }
             None => disks_failed.clone().or_else(|| situation.why()),
         };
         // No waiting helps: every disk has told, or one that is waited for never will.

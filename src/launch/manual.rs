@@ -59,7 +59,7 @@ pub fn parse() -> Args {
     let folder = usual_folder().map_or_else(|| FOLDER_IN_GENERAL.to_owned(), |folder| folder.display().to_string());
     let matches = command(&folder).get_matches_from(serve_last(std::env::args_os()));
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    if let Err(why) = args.door.check() {
+    if let Err(why) = args.check() {
         Args::command().error(clap::error::ErrorKind::ValueValidation, why).exit();
     }
     args

@@ -24,8 +24,8 @@ use crate::cluster::service::{OrderTold, Ordered, Seen};
 use crate::cluster::{Ask, Cluster, News, Service, Underway};
 use crate::core::fault::{Control, Meddling};
 use crate::core::load::{LoadOrder, Report};
-use crate::core::node::FrontHost;
-use crate::core::protocol::{Completion, Event, Incarnation, METADATA, Rank, Time, TurnTimes};
+use crate::core::node::{FrontHost, ServerHost};
+use crate::core::protocol::{Completion, Event, Incarnation, METADATA, Rank, ServerStatus, Time, TurnTimes};
 use crate::core::store::{ClientId, Command};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::BTreeSet;
@@ -100,6 +100,9 @@ pub struct SimStage<'a> {
 
 /// Why there are no branches here.
 const SCRIPTED: &str = "a script acts on this cluster by itself: what has happened cannot be changed";
+
+const NO_DISKS: &str = "after a power cut nothing would be left: --sim --disks gives the servers disks; CRASH takes \
+                        the memory of one";
 
 /// The world as the service of rank 0 sees it.
 struct Scene {
@@ -187,6 +190,7 @@ impl<'a> SimStage<'a> {
                     self.look();
                 }
                 Ok(Ask::Step) => self.step(),
+                Ok(Ask::PowerCut { late, answer }) => drop(answer.send(self.power_cut(late))),
                 Ok(Ask::Fork { at, answer }) => drop(answer.send(self.fork(at))),
                 Ok(Ask::Switch { to, answer }) => drop(answer.send(self.switch(to))),
                 Ok(Ask::Rename { branch, name, answer }) => {
@@ -267,6 +271,25 @@ impl<'a> SimStage<'a> {
             }
         }
         self.look();
+    }
+
+    /// All machines lose power at once, and start again; this server's later.
+    fn power_cut(&mut self, late: Option<Rank>) -> Result<(), String> {
+        if !self.scene.world.has_disks() {
+            return Err(NO_DISKS.to_owned());
+        }
+        self.scene.asked = Instant::now();
+        // Nobody tells afterwards what he has not told by now.
+        self.tell(true);
+        for Underway { from, to, text, .. } in self.scene.world.underway(false) {
+            self.service.tell(News::Dropped { from, to, text });
+        }
+        self.scene.note_act(Act::PowerCut(late));
+        self.scene.world.power_cut(late);
+        let servers: Vec<Rank> = self.scene.world.servers().keys().copied().collect();
+        self.service.all_started_again(self.scene.world.clients().into_iter().chain(servers));
+        self.look();
+        Ok(())
     }
 
     /// Back to this time, in a branch of its own.
@@ -540,9 +563,13 @@ impl Cluster for Scene {
 
     fn ranks(&self) -> Vec<Seen> {
         let pid = std::process::id();
+        let status_of = |(rank, host): (&Rank, &ServerHost)| ServerStatus {
+            disk: self.world.disk_status(*rank),
+            ..host.status(self.world.local(*rank))
+        };
         let seen = |rank, status| Seen { rank, pid, better: None, status, turns: None, began: Incarnation(0) };
         let servers = self.world.servers().iter();
-        let servers = servers.map(|(rank, host)| seen(*rank, Some(host.status(self.world.local(*rank)))));
+        let servers = servers.map(|server| seen(*server.0, Some(status_of(server))));
         let clients = self.world.clients().into_iter().filter(|rank| *rank != METADATA);
         servers.chain(clients.map(|rank| seen(rank, None))).collect()
     }

@@ -46,7 +46,8 @@ impl fmt::Display for ControlError {
             }
             Self::NoDisk(rank) => write!(
                 f,
-                "server {rank} has no disk: CRASH {rank} takes its memory; --data DIR gives every server a disk"
+                "server {rank} has no disk: CRASH {rank} takes its memory; --data DIR gives every server a disk, \
+                 and in the simulator --sim --disks"
             ),
             Self::ReadsDisk(rank) => write!(f, "server {rank} is reading its disk: try again in a moment"),
             Self::AlreadyPaused(rank) => write!(f, "server {rank} is already paused"),

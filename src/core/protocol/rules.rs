@@ -56,6 +56,17 @@ impl Rule {
         matches!(self, Self::SyncBeforeAck | Self::PersistView | Self::RecoverHighestView)
     }
 
+    /// Why switching it would change nothing where there are no disks, if it would not.
+    #[must_use]
+    pub fn idle_without_disks(self) -> Option<String> {
+        self.is_of_disks().then(|| {
+            format!(
+                "rule {self} is about disks, and there are none: --data DIR gives every server a disk, --sim --disks a \
+                 simulated one, fuzz --disk those of its runs"
+            )
+        })
+    }
+
     /// The name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -26,6 +26,8 @@ const FAULTS: &str = "Faults";
 const DISPLAY: &str = "Display";
 const SCRIPTS: &str = "Scripts";
 const FILES: &str = "Files";
+/// The options that give a cluster disks.
+const DISKS: &str = "kept";
 
 /// A fault-tolerant key-value store on MPI that you can break on purpose and watch survive.
 ///
@@ -63,6 +65,10 @@ pub struct Args {
     /// Play the cluster in the simulator, in this process: no MPI needed.
     #[arg(long, help_heading = CLUSTER)]
     pub sim: bool,
+
+    /// With --sim: every server has a disk, and so has the metadata server, until the end: POWERCUT, WIPE.
+    #[arg(long, requires = "sim", conflicts_with = "watch", group = DISKS, help_heading = CLUSTER)]
+    pub disks: bool,
 
     /// With --sim: watch the run that `fuzz` makes of this seed, in slow motion.
     #[arg(long, requires = "sim", help_heading = CLUSTER)]
@@ -131,12 +137,13 @@ pub struct Args {
     pub record: Option<PathBuf>,
 
     /// Keep what was acknowledged in this folder, each rank on its own host: the next start finds it again.
-    #[arg(long, value_name = "DIR", help_heading = FILES)]
+    #[arg(long, value_name = "DIR", conflicts_with = "sim", group = DISKS, help_heading = FILES)]
     pub data: Option<PathBuf>,
 
-    /// With --data: when what was written is brought to the disk. `always`: before it is acknowledged, so that a power
-    /// cut loses nothing; `everysec`: once a second; `no`: when the system likes.
-    #[arg(long, value_enum, default_value = "everysec", value_name = "WHEN", requires = "data", help_heading = FILES)]
+    /// With --data or --disks: when what was written is brought to the disk. `always`: before it is acknowledged, so
+    /// that a power cut loses nothing; `everysec`: once a second; `no`: when the system likes.
+    #[arg(long, value_enum, default_value = "everysec", value_name = "WHEN", help_heading = FILES)]
+    #[arg(requires = DISKS)]
     pub fsync: FsyncArg,
 
     /// Where logs and the command history are kept.
@@ -194,6 +201,19 @@ impl Args {
     #[must_use]
     pub fn is_service(&self) -> bool {
         self.tool == Some(Tool::Serve)
+    }
+
+    /// What the options mean together.
+    ///
+    /// # Errors
+    /// What one of them needs.
+    pub fn check(&self) -> Result<(), String> {
+        let (without, has_disks) = match &self.tool {
+            Some(Tool::Fuzz(wanted)) => (&wanted.without, wanted.disk),
+            _ => (&self.without, self.data.is_some() || self.disks),
+        };
+        let idle = without.iter().filter(|_| !has_disks).find_map(|rule| rule.idle_without_disks());
+        idle.map_or_else(|| self.door.check(), |why| Err(format!("--without: {why}")))
     }
 }
 

@@ -62,6 +62,8 @@ pub enum Action {
     Wipe(Who),
     /// The primary crashes at this point of the next request.
     CrashAt(Who, CrashPoint),
+    /// All machines lose power at once and start again; this server's later.
+    PowerCut(Option<Who>),
     /// A server's process is killed.
     Kill(Who),
     /// A server stops and keeps its memory.

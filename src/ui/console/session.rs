@@ -246,6 +246,7 @@ impl ConsoleSession {
             Action::Wipe(who) => self.wipe(*who).into(),
             Action::CrashAt(who, point) => self.crash_at(*who, *point).into(),
             Action::Kill(who) => self.kill(*who).into(),
+            Action::PowerCut(late) => self.power_cut(*late).into(),
             Action::Pause(who) => self.pause(*who).into(),
             Action::Resume(who) => self.resume(*who).into(),
             Action::Recover(who) => self.recover(*who).into(),
@@ -392,6 +393,13 @@ impl ConsoleSession {
         Ok(self.lost(&status, rank))
     }
 
+    fn power_cut(&self, late: Option<Who>) -> Result<(), String> {
+        let late = late.map(|who| self.server(who, &self.picture())).transpose()?.map(|(rank, _)| rank);
+        let all = "the power fails: everything stops at once, and starts again";
+        let note = late.map_or(all.to_owned(), |rank| format!("{all}, but for server {rank}"));
+        self.noted(&note, || self.desk.power_cut(late))
+    }
+
     fn pause(&self, who: Who) -> Result<(), String> {
         let (rank, standing) = self.server(who, &self.picture())?;
         if standing.is_down() {
@@ -536,7 +544,10 @@ impl ConsoleSession {
 
     /// The metadata server first: it knows the rules for every server that is started later.
     fn set_rule(&self, rule: Rule, on: bool) -> Result<(), String> {
-        let mut rules = self.desk.status().rules;
+        let ClusterStatus { mut rules, has_disks, .. } = self.desk.status();
+        if let Some(why) = rule.idle_without_disks().filter(|_| !has_disks) {
+            return Err(why);
+        }
         rules.set(rule, on);
         let control = Control::Rules { rules };
         let note = if on { format!("rule {rule} on") } else { format!("rule {rule} off: {}", rule.without()) };
