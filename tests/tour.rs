@@ -76,7 +76,7 @@ fn a_scene_that_does_not_come_out_is_found() {
 fn they_are_listed_checked_and_told() {
     let (list, _, code) = tour(&["--list"]);
     assert_eq!(code, 0);
-    assert!(list.contains("   3  dead-or-slow       Dead, or only slow"), "{list}");
+    assert!(list.contains("   3  dead-or-slow          Dead, or only slow"), "{list}");
     assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
 
     let (checked, _, code) = tour(&["--check", "3", "lease"]);

@@ -108,11 +108,7 @@ fn complete_argument(parameter: &Parameter, partial: &[u8], tail: &str, knowledg
             let groups = CommandGroup::ALL.iter().map(|group| group.name());
             all().map(|spec| spec.name).chain(groups).chain(GROUPS).chain(["keyboard"]).map(str::to_owned).collect()
         }
-        WordKind::Rule => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
-        WordKind::Scene => {
-            let rules = Rule::ALL.into_iter().filter(|rule| !rule.is_of_disks());
-            rules.map(|rule| rule.name().to_owned()).collect()
-        }
+        WordKind::Rule | WordKind::Scene => Rule::ALL.map(|rule| rule.name().to_owned()).to_vec(),
         WordKind::Point => CrashPoint::ALL.map(|point| point.name().to_owned()).to_vec(),
         WordKind::Deed => Meddling::ALL.map(|deed| deed.name().to_owned()).to_vec(),
         WordKind::Motif => ["screen", "diagram"].map(str::to_owned).to_vec(),

@@ -51,7 +51,7 @@
 //! ```
 //!
 //! Options of the cluster are those of the command line that describe it: `--servers`, `--replicas`, `--clients`,
-//! `--pace`, `--seed`, `--failure-rate`, `--recover-after`, `--max-memory`, `--without`.
+//! `--pace`, `--seed`, `--failure-rate`, `--recover-after`, `--max-memory`, `--disks`, `--fsync`, `--without`.
 //!
 //! # Caveats
 //!
