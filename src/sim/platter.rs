@@ -2,8 +2,8 @@
 //!
 //! What was written and not synced is in the cache: a process that is killed leaves it there, a power cut takes any of
 //! its sectors, in no order, and a sector that never reached the disk reads as zeros. Whoever is killed in the middle
-//! of a write has written a part of it. What is synced once a second is synced a second after it was first due, without
-//! taking any time.
+//! of a write has written a part of it. With a sync once a second, what was written is safe a second later; that sync
+//! takes no time.
 
 use crate::core::disk::segment::SECTOR_BYTES;
 use crate::core::disk::{Ending, Fsync, Journal, Owner, Step, recover};

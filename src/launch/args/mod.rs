@@ -66,7 +66,7 @@ pub struct Args {
     #[arg(long, help_heading = CLUSTER)]
     pub sim: bool,
 
-    /// With --sim: every server has a disk, and so has the metadata server, until the end: POWERCUT, WIPE.
+    /// With --sim: every server and the metadata server have a simulated disk, for this session: see POWERCUT, WIPE.
     #[arg(long, requires = "sim", conflicts_with = "watch", group = DISKS, help_heading = CLUSTER)]
     pub disks: bool,
 
