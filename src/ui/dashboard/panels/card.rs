@@ -45,6 +45,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, server: &ServerModel
         Standing::Idle => {
             lines.line("alive, empty", theme.text);
             lines.line("joins when it is needed", theme.faint);
+            left(&mut lines, server, theme);
         }
         Standing::Down => down(&mut lines, server, theme, now),
         Standing::Dead => {
