@@ -323,7 +323,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         aliases: &[],
         parameters: &[needed("ms", WordKind::Millis)],
         group: CommandGroup::Break,
-        help: "every link holds messages back for so many milliseconds",
+        help: "every link holds messages back by this many milliseconds",
         example: "DELAY 5",
         row: None,
         build: |a| Ok(Action::Delay(a.millis()?)),
