@@ -7,6 +7,8 @@
 //! | [`model`] | what one key can be, and what one operation does to it |
 //! | [`linear`] | the linearizability checker, for a whole history |
 //! | `stored` | the same for values of every kind: with the store itself as the model |
+//! | `settled` | what one operation tells of the store, without chance and clocks |
+//! | `stored_search` | the orders of operations that a store explains |
 //! | [`monitor`] | the same question asked continuously, at bounded cost |
 //! | [`witness`] | sees every operation of a session: `CHECK`, the badge, `--history` |
 
@@ -16,7 +18,9 @@ pub mod linear;
 pub mod model;
 pub mod monitor;
 mod search;
+mod settled;
 mod stored;
+mod stored_search;
 pub mod witness;
 
 pub use history::Operation;

@@ -7,40 +7,52 @@
 //!
 //! # Caveats
 //!
-//! What chance decided is taken from the answer: an `SPOP` is judged as the removal of what it returned. When a key
-//! expires the clocks of the servers decide: the checker lets it go at any moment. That a `WATCH` was right to let an
-//! `EXEC` happen is not judged, and neither is a history that is too entangled ([`Verdict::Unknown`]).
+//! What chance decided is taken from the answer ([`super::settled`]). When a key expires the clocks of the servers
+//! decide: the checker lets it go at any moment. That a `WATCH` was right to let an `EXEC` happen is not judged, and
+//! neither is a history that is too entangled ([`Verdict::Unknown`]).
 
 use super::Operation;
 use super::linear::{Contradiction, Verdict};
-use crate::core::protocol::{Outcome, Time};
-use crate::core::store::{
-    Bytes, ClientId, Command, Db, LogEntry, Multi, Reply, Seq, Stamp, Store, StoreError, commands,
-};
+use super::search::SearchEnd;
+use super::settled::{Settled, settle};
+use super::stored_search::StoredSearch;
+use crate::core::store::{Bytes, Call, Command, Db, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More operations on keys that belong together are not judged.
 const OPERATIONS_MAX: usize = 1_000;
 /// The most steps of one judgement.
-const STEPS_MAX: usize = 50_000;
+const STEPS_MAX: u64 = 100_000;
 /// The operations shown of a contradiction: the last of them.
-const SHOWN_MAX: usize = 16;
+pub(super) const SHOWN_MAX: usize = 16;
 
 /// Where a key is.
 pub(super) type StoredKey = (Db, Bytes);
 
-/// The keys of an operation, if it has to be judged here or beside what is.
+/// The keys of an operation. What an `EXEC` watched is not among them: that it was right to happen is not judged.
 pub(super) fn places(command: &Command) -> Vec<StoredKey> {
     match command {
-        Command::Call(call) => call.keys().map(|key| (call.db, key.clone())).collect(),
-        Command::Multi(multi) => {
-            let Multi { commands, watched } = &**multi;
-            let watched = watched.iter().map(|watched| (watched.db, watched.key.clone()));
-            commands.iter().flat_map(places).chain(watched).collect()
+        Command::Call(call) => {
+            let mut places: Vec<StoredKey> = call.keys().map(|key| (call.db, key.clone())).collect();
+            places.extend(elsewhere(call));
+            places
         }
+        Command::Multi(multi) => multi.commands.iter().flat_map(places).collect(),
         Command::Expire(keys) => keys.to_vec(),
         other => other.key().map(|key| (Db::default(), key.clone())).into_iter().collect(),
     }
+}
+
+/// The key that a `MOVE` or a `COPY` writes in another database.
+fn elsewhere(call: &Call) -> Option<StoredKey> {
+    let number = match (call.row().name, &*call.args) {
+        ("move", [_, number]) => number,
+        ("copy", [_, _, options @ ..]) => &options.windows(2).find(|option| option[0].eq_ignore_ascii_case(b"DB"))?[1],
+        _ => return None,
+    };
+    let db = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok()).and_then(Db::new)?;
+    let key = if call.row().name == "move" { call.args.first() } else { call.args.get(1) };
+    key.map(|key| (db, key.clone()))
 }
 
 /// What the model of a string cannot judge.
@@ -51,7 +63,7 @@ pub(super) fn is_foreign(command: &Command) -> bool {
 /// True for what changes keys that it does not name, such as a `FLUSHALL`.
 pub(super) fn touches_everything(command: &Command) -> bool {
     match command {
-        Command::Call(call) => !call.row().is_read() && call.keys().next().is_none(),
+        Command::Call(call) => matches!(call.row().name, "flushall" | "flushdb"),
         Command::Multi(multi) => multi.commands.iter().any(touches_everything),
         _ => false,
     }
@@ -70,188 +82,29 @@ pub(super) fn entangled(operations: &[&Operation]) -> BTreeMap<StoredKey, usize>
     names
 }
 
-/// What is asked of the store, and what it must answer.
-struct StoredItem<'o> {
-    operation: &'o Operation,
-    command: Command,
-    /// `None`: anything, or it never happened.
-    expected: Option<Reply>,
-}
-
-/// An `SPOP` that returned members is the removal of these.
-fn settled(operation: &Operation) -> Option<StoredItem<'_>> {
-    if operation.command.check_limits().is_err() {
-        return None;
-    }
-    let (command, expected) = match (&operation.command, &operation.outcome) {
-        (command, Outcome::Unknown) if command.is_read() => return None,
-        (command, Outcome::Unknown | Outcome::Done(Reply::Error(StoreError::AnswerForgotten))) => {
-            (without_watches(command), None)
-        }
-        (Command::Multi(_), Outcome::Done(Reply::NilArray)) => return None,
-        (_, Outcome::Done(Reply::Error(error))) if !is_of_the_store(error) => return None,
-        (Command::Call(call), Outcome::Done(reply)) if call.row().name == "spop" => {
-            let members: Vec<Bytes> = match reply {
-                Reply::Value(member) => vec![member.clone()],
-                Reply::Set(members) => members.iter().filter_map(value).collect(),
-                _ => Vec::new(),
-            };
-            let count = i64::try_from(members.len()).ok()?;
-            let mut words: Vec<Bytes> = vec!["srem".into(), call.args.first()?.clone()];
-            words.extend(members);
-            if count == 0 {
-                words = vec!["scard".into(), call.args.first()?.clone()];
-            }
-            (commands::parse_in(call.db, &words).ok()?, Some(Reply::Integer(count)))
-        }
-        (command, Outcome::Done(reply)) => (without_watches(command), Some(reply.clone())),
-    };
-    Some(StoredItem { operation, command, expected })
-}
-
-/// What was watched is told by op numbers, which are others here.
-fn without_watches(command: &Command) -> Command {
-    match command {
-        Command::Multi(multi) => Command::multi(multi.commands.clone(), Vec::new()),
-        other => other.clone(),
-    }
-}
-
-fn is_of_the_store(error: &StoreError) -> bool {
-    matches!(error, StoreError::NotAnInteger | StoreError::Overflow | StoreError::ValueTooLong(_))
-        || (matches!(error, StoreError::Redis(_)) && *error != StoreError::OUT_OF_MEMORY)
-}
-
-fn value(reply: &Reply) -> Option<Bytes> {
-    if let Reply::Value(bytes) = reply { Some(bytes.clone()) } else { None }
-}
-
-/// Answers that depend on chance, on a clock, or on an order that has no meaning.
-fn agree(command: &Command, found: &Reply, expected: &Reply) -> bool {
-    let Command::Call(call) = command else { return found == expected };
-    match call.row().name {
-        "srandmember" | "hrandfield" | "zrandmember" | "ttl" | "pttl" | "object" | "version" => true,
-        "scan" | "sscan" | "hscan" | "zscan" => true,
-        _ => found == expected,
-    }
-}
-
 /// Whether some order of these operations explains their answers.
 pub(super) fn judge(operations: &[&Operation]) -> Verdict {
-    let mut items: Vec<StoredItem<'_>> = operations.iter().filter_map(|operation| settled(operation)).collect();
-    items.sort_by_key(|item| (item.operation.call, item.operation.client, item.operation.seq));
-    // Of several members that may have been taken there are too many choices.
-    let takes_several = |item: &StoredItem<'_>| {
-        unknown_pop(item).is_some() && matches!(&item.command, Command::Call(call) if call.args.len() > 1)
-    };
-    if items.len() > OPERATIONS_MAX || items.iter().any(takes_several) {
+    let mut items = Vec::new();
+    for operation in operations {
+        match settle(operation) {
+            Settled::Item(item) => items.push(item),
+            Settled::Nothing => {}
+            Settled::Open => return Verdict::Unknown,
+        }
+    }
+    if items.len() > OPERATIONS_MAX {
         return Verdict::Unknown;
     }
-    let mut search = StoredSearch { items: &items, seen: BTreeSet::new(), steps: 0, best: 0 };
-    let mut done = vec![false; items.len()];
-    match search.explain(&Store::default(), &mut done, 0) {
-        Some(true) => Verdict::Ok,
-        None => Verdict::Unknown,
-        Some(false) => {
-            let end = (search.best + 1).min(items.len());
+    items.sort_by_key(|item| (item.operation.call, item.operation.client, item.operation.seq));
+    let mut search = StoredSearch::new(&items);
+    match search.run(Store::default(), STEPS_MAX, &mut |_, _| true) {
+        SearchEnd::Order => Verdict::Ok,
+        SearchEnd::GaveUp => Verdict::Unknown,
+        SearchEnd::Stuck => {
+            let end = (search.best() + 1).min(items.len());
             let window = items[end.saturating_sub(SHOWN_MAX)..end].iter().map(|item| item.operation.clone());
             Verdict::Failed(Box::new(Contradiction { key: None, window: window.collect() }))
         }
-    }
-}
-
-/// The key of an `SPOP` of which nothing is known.
-fn unknown_pop(item: &StoredItem<'_>) -> Option<StoredKey> {
-    match &item.command {
-        Command::Call(call) if item.expected.is_none() && call.row().name == "spop" => {
-            Some((call.db, call.args.first()?.clone()))
-        }
-        _ => None,
-    }
-}
-
-struct StoredSearch<'i, 'o> {
-    items: &'i [StoredItem<'o>],
-    /// States that led nowhere: what was done, and what the store was like.
-    seen: BTreeSet<(Vec<bool>, u64)>,
-    steps: usize,
-    /// How many were explained at best.
-    best: usize,
-}
-
-impl StoredSearch<'_, '_> {
-    /// Whether the rest can be explained from here; `None` when that takes too long to find out.
-    fn explain(&mut self, store: &Store, done: &mut Vec<bool>, count: usize) -> Option<bool> {
-        self.best = self.best.max(count);
-        self.steps += 1;
-        if self.steps > STEPS_MAX {
-            return None;
-        }
-        let left = |at: &usize| !done[*at];
-        let must = (0..self.items.len()).filter(left).filter(|at| self.items[*at].expected.is_some());
-        let returned = |at: usize| self.items[at].operation.returned.unwrap_or(Time::NEVER);
-        let Some(first_end) = must.map(returned).min() else { return Some(true) };
-        let content = store.content_digest();
-        if !self.seen.insert((done.clone(), content)) {
-            return Some(false);
-        }
-        let mut gave_up = false;
-        let next: Vec<usize> =
-            (0..self.items.len()).filter(left).filter(|at| self.items[*at].operation.call <= first_end).collect();
-        for at in next {
-            for command in self.ways(store, at) {
-                let mut after = store.clone();
-                if !self.apply(&mut after, at, command) {
-                    continue;
-                }
-                done[at] = true;
-                let found = self.explain(&after, done, count + 1);
-                done[at] = false;
-                match found {
-                    Some(true) => return Some(true),
-                    None => gave_up = true,
-                    Some(false) => {}
-                }
-            }
-        }
-        // Nothing fits as things are: something may have expired meanwhile.
-        for (db, key) in store.past_their_time(u64::MAX) {
-            let mut after = store.clone();
-            after.forget_key(db, &key);
-            match self.explain(&after, done, count) {
-                Some(true) => return Some(true),
-                None => gave_up = true,
-                Some(false) => {}
-            }
-        }
-        if gave_up { None } else { Some(false) }
-    }
-
-    /// What it may have been: of an `SPOP` whose answer is unknown, the removal of any member.
-    fn ways(&self, store: &Store, at: usize) -> Vec<Command> {
-        let item = &self.items[at];
-        let Some((db, key)) = unknown_pop(item) else { return vec![item.command.clone()] };
-        let of = |name: &str, member: Option<Bytes>| {
-            let words: Vec<Bytes> = [name.into(), key.clone()].into_iter().chain(member).collect();
-            commands::parse_in(db, &words).ok()
-        };
-        let members = of("smembers", None).map(|members| store.read(&members));
-        let Some(Reply::Set(members)) = members else { return Vec::new() };
-        members.iter().filter_map(value).filter_map(|member| of("srem", Some(member))).collect()
-    }
-
-    /// Carries one out; false when it answers something else than it did.
-    fn apply(&self, store: &mut Store, at: usize, command: Command) -> bool {
-        let item = &self.items[at];
-        let found = if command.is_read() {
-            store.read(&command)
-        } else {
-            let op = store.op().next();
-            let client = ClientId::PRIMARY;
-            let entry = LogEntry { op, client, seq: Seq(op.0), acked: Seq(0), stamp: Stamp::default(), command };
-            store.apply(entry)
-        };
-        item.expected.as_ref().is_none_or(|expected| agree(&item.command, &found, expected))
     }
 }
 
@@ -259,6 +112,8 @@ impl StoredSearch<'_, '_> {
 mod tests {
     use super::super::check;
     use super::*;
+    use crate::core::protocol::{Outcome, Time};
+    use crate::core::store::{ClientId, Reply, Seq, StoreError, commands};
 
     /// Operations as `call..end line -> answer`, one client each.
     fn history(lines: &[(u64, u64, &str, Reply)]) -> Vec<Operation> {
@@ -333,5 +188,51 @@ mod tests {
         assert!(!is_right(&[both.clone(), (3, 4, "LLEN l", n(1)), (5, 6, "GET a", Reply::Nil)]));
         let slow = (1, 9, "INCR a; RPUSH l x", Reply::Array(vec![n(1), n(1)]));
         assert!(!is_right(&[slow, (2, 3, "LLEN l", n(1)), (4, 5, "GET a", Reply::Nil)]), "half of it was seen");
+    }
+
+    #[test]
+    fn chance_and_clocks_are_taken_from_the_answers_of_an_exec_as_well() {
+        let n = Reply::Integer;
+        let both = |first: Reply, second: Reply| Reply::Array(vec![first, second]);
+        let add = (1, 2, "SADD s a b c", n(3));
+        let pop = |member: &str| (3, 4, "SPOP s; SCARD s", both(text(member), n(2)));
+        assert!(is_right(&[add.clone(), pop("b"), (5, 6, "SISMEMBER s b", n(0))]));
+        assert!(!is_right(&[add.clone(), pop("b"), (5, 6, "SISMEMBER s b", n(1))]));
+        assert!(!is_right(&[add, pop("d")]));
+        let set = (1, 2, "SET k v PX 10; PTTL k", both(Reply::Ok, n(9)));
+        assert!(is_right(&[set.clone(), (3, 4, "TTL k", n(1)), (5, 6, "TTL k", n(-2))]));
+        assert!(!is_right(&[set, (3, 4, "TTL k", n(-1))]), "it was said to expire");
+        assert!(!is_right(&[(1, 2, "SET k v", Reply::Ok), (3, 4, "TTL k", n(5))]), "it never does");
+    }
+
+    #[test]
+    fn a_condition_that_depends_on_clocks_may_hold_or_not() {
+        let n = Reply::Integer;
+        let set = (1, 2, "SET k v PX 10000", Reply::Ok);
+        for answer in [0, 1] {
+            let shorter = (3, 4, "PEXPIRE k 5000 GT", n(answer));
+            assert!(is_right(&[set.clone(), shorter, (5, 6, "GET k", text("v"))]));
+        }
+        assert!(!is_right(&[(1, 2, "SET k v", Reply::Ok), (3, 4, "EXPIRE k 9 GT", n(1))]), "never is later");
+        let wrong = Reply::Error(StoreError::WRONG_TYPE);
+        assert!(is_right(&[(1, 2, "HSET h f v", n(1)), (3, 4, "SPOP h", wrong)]));
+    }
+
+    #[test]
+    fn what_is_moved_is_found_in_the_other_database() {
+        let n = Reply::Integer;
+        let push = (1, 2, "RPUSH l a", n(1));
+        let in_the_other = |line: &str| {
+            let words: Vec<Bytes> = line.split(' ').map(Bytes::from).collect();
+            commands::parse_in(Db::new(1).expect("there are more"), &words).expect("a command")
+        };
+        for (line, left) in [("MOVE l 1", 0), ("COPY l l DB 1", 1)] {
+            let mut all =
+                history(&[push.clone(), (3, 4, line, n(1)), (5, 6, "LLEN l", n(left)), (7, 8, "LLEN l", n(1))]);
+            all[3].command = in_the_other("LLEN l");
+            assert_eq!(check(&all), Verdict::Ok, "{line}");
+            all[3].outcome = Outcome::Done(n(0));
+            assert!(matches!(check(&all), Verdict::Failed(_)), "{line}");
+        }
     }
 }

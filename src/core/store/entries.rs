@@ -35,8 +35,13 @@ impl Stored {
 
     /// Its share in the digest of its database, given its key's.
     fn digest(&self, key: u64) -> u64 {
+        self.digest_as_of(key, self.op)
+    }
+
+    /// The same if another write had put it there.
+    fn digest_as_of(&self, key: u64, op: OpNumber) -> u64 {
         let mixed = key ^ self.value.digest().rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ self.op.0).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ op.0).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 32 ^ self.expires.rotate_left(11)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
@@ -287,18 +292,21 @@ impl Store {
         }
     }
 
-    /// Removes a key as if its time were over, for a checker.
-    pub fn forget_key(&mut self, db: Db, key: &[u8]) {
-        self.remove(db, key);
+    /// Takes a key out as if its time were over, for a checker.
+    pub fn lift_key(&mut self, db: Db, key: &[u8]) -> Option<Stored> {
+        self.take(db, key).map(|(_, stored)| stored)
+    }
+
+    /// Puts in a key as it was elsewhere, for a checker.
+    pub fn place_key(&mut self, db: Db, key: Bytes, stored: Stored) {
+        self.put_stored(db, key, stored);
     }
 
     /// A digest of keys and values alone, whichever writes they are from. Looks at all keys: for a checker.
     #[must_use]
     pub fn content_digest(&self) -> u64 {
         let entries = Db::all().flat_map(|db| self.dbs[db.index()].table.iter().map(move |(key, own)| (db, key, own)));
-        entries.fold(0, |sum: u64, (db, key, own)| {
-            sum.wrapping_add(Stored { op: OpNumber(0), ..own.clone() }.digest(key_digest(db, key)))
-        })
+        entries.fold(0, |sum: u64, (db, key, own)| sum.wrapping_add(own.digest_as_of(key_digest(db, key), OpNumber(0))))
     }
 
     /// Any key whose time is not over.
