@@ -124,8 +124,12 @@ fn check_foreign(operations: &[Operation]) -> Result<Foreign, Verdict> {
     for epoch in &epochs {
         let all: Vec<&Operation> = operations.iter().filter(|operation| operation.epoch == *epoch).collect();
         if all.iter().any(|operation| stored::touches_everything(&operation.command)) {
-            verdict = Verdict::Unknown;
             keys.extend(all.iter().filter_map(|operation| Some((*epoch, operation.command.key()?.clone()))));
+            match stored::judge(&all) {
+                Verdict::Ok => {}
+                Verdict::Unknown => verdict = Verdict::Unknown,
+                failed => return Err(failed),
+            }
             continue;
         }
         let names = stored::entangled(&all);

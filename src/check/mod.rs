@@ -10,6 +10,7 @@
 //! | `settled` | what one operation tells of the store, without chance and clocks |
 //! | `stored_search` | the orders of operations that a store explains |
 //! | [`monitor`] | the same question asked continuously, at bounded cost |
+//! | `track` | the keys that the monitor judges together |
 //! | [`witness`] | sees every operation of a session: `CHECK`, the badge, `--history` |
 
 pub mod history;
@@ -21,6 +22,7 @@ mod search;
 mod settled;
 mod stored;
 mod stored_search;
+mod track;
 pub mod witness;
 
 pub use history::Operation;

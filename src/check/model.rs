@@ -81,6 +81,16 @@ impl ModelValue {
         (number.to_string().as_bytes() == bytes).then_some(number)
     }
 
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
+    }
+
+    /// The bytes themselves, when they are few.
+    pub(super) fn short(&self) -> Option<&[u8]> {
+        self.short.get(..self.len())
+    }
+
     /// A number that differs when the values differ, for all that one can see.
     pub(super) fn digest(&self) -> u64 {
         self.fingerprint ^ self.bytes.rotate_left(32)

@@ -5,7 +5,7 @@
 //! part by part. Answers that tell nothing that can be compared are left out.
 
 use super::Operation;
-use super::stored::{StoredKey, places};
+use super::stored::{self, StoredKey, places};
 use crate::core::protocol::{Outcome, Time};
 use crate::core::store::{Bytes, Call, Command, Multi, Reply, StoreError, commands};
 use std::borrow::Cow;
@@ -31,13 +31,17 @@ pub(super) struct StoredItem<'o> {
 }
 
 /// A command and its answer.
-type Told<'o> = (Cow<'o, Command>, Cow<'o, Reply>);
+type Telling<'o> = (Cow<'o, Command>, Cow<'o, Reply>);
 
 /// What this operation tells.
 pub(super) fn settle(operation: &Operation) -> Settled<'_> {
     let Operation { command, outcome, .. } = operation;
     if command.check_limits().is_err() {
         return Settled::Nothing;
+    }
+    if stored::flushed(command).is_some() {
+        let expected = (*outcome != Outcome::Unknown).then_some(Cow::Borrowed(&Reply::Ok));
+        return item(operation, Cow::Borrowed(command), expected);
     }
     let told = match outcome {
         Outcome::Unknown if command.is_read() => return Settled::Nothing,
@@ -112,7 +116,7 @@ fn is_pop(call: &Call) -> bool {
 }
 
 /// What an answer tells, with chance and clocks taken out of it.
-fn told<'o>(command: &'o Command, reply: &'o Reply) -> Option<Told<'o>> {
+fn told<'o>(command: &'o Command, reply: &'o Reply) -> Option<Telling<'o>> {
     match (command, reply) {
         (_, Reply::Error(error)) if !is_of_the_store(error) => None,
         (Command::Multi(multi), Reply::Array(replies)) if replies.len() == multi.commands.len() => {
@@ -125,9 +129,15 @@ fn told<'o>(command: &'o Command, reply: &'o Reply) -> Option<Told<'o>> {
     }
 }
 
-fn told_by_parts<'o>(multi: &'o Multi, command: &'o Command, reply: &'o Reply, all: &'o [Reply]) -> Option<Told<'o>> {
-    let parts: Vec<Told<'o>> = multi.commands.iter().zip(all).filter_map(|(part, reply)| told(part, reply)).collect();
-    let is_own = |(command, _): &Told<'_>| matches!(command, Cow::Borrowed(_));
+fn told_by_parts<'o>(
+    multi: &'o Multi,
+    command: &'o Command,
+    reply: &'o Reply,
+    all: &'o [Reply],
+) -> Option<Telling<'o>> {
+    let parts: Vec<Telling<'o>> =
+        multi.commands.iter().zip(all).filter_map(|(part, reply)| told(part, reply)).collect();
+    let is_own = |(command, _): &Telling<'_>| matches!(command, Cow::Borrowed(_));
     if parts.len() == all.len() && parts.iter().all(is_own) {
         return Some((without_watches(multi, command), Cow::Borrowed(reply)));
     }
@@ -145,7 +155,7 @@ fn without_watches<'o>(multi: &Multi, command: &'o Command) -> Cow<'o, Command> 
     Cow::Owned(Command::multi(multi.commands.clone(), Vec::new()))
 }
 
-fn told_by_call<'o>(call: &'o Call, command: &'o Command, reply: &'o Reply) -> Option<Told<'o>> {
+fn told_by_call<'o>(call: &'o Call, command: &'o Command, reply: &'o Reply) -> Option<Telling<'o>> {
     let own = Some((Cow::Borrowed(command), Cow::Borrowed(reply)));
     if let Reply::Error(_) = reply {
         return own;
@@ -165,7 +175,7 @@ fn told_by_call<'o>(call: &'o Call, command: &'o Command, reply: &'o Reply) -> O
 }
 
 /// An `SPOP` that returned members is the removal of these.
-fn told_by_pop(call: &Call, reply: &Reply) -> Option<Told<'static>> {
+fn told_by_pop(call: &Call, reply: &Reply) -> Option<Telling<'static>> {
     let members: Vec<Bytes> = match reply {
         Reply::Value(member) => vec![member.clone()],
         Reply::Set(members) => members.iter().filter_map(value).collect(),
@@ -181,7 +191,7 @@ fn told_by_pop(call: &Call, reply: &Reply) -> Option<Told<'static>> {
 }
 
 /// One that was chosen by chance was there; when there was none, nothing was.
-fn told_by_choice(call: &Call, reply: &Reply, is_there: &str, how_many: &str) -> Option<Told<'static>> {
+fn told_by_choice(call: &Call, reply: &Reply, is_there: &str, how_many: &str) -> Option<Telling<'static>> {
     match reply {
         Reply::Value(chosen) => told_as(call, is_there, vec![chosen.clone()], 1),
         _ => told_as(call, how_many, Vec::new(), 0),
@@ -189,7 +199,7 @@ fn told_by_choice(call: &Call, reply: &Reply, is_there: &str, how_many: &str) ->
 }
 
 /// The same as if this had been asked of the same key, and answered with this number.
-fn told_as(call: &Call, name: &str, rest: Vec<Bytes>, number: i64) -> Option<Told<'static>> {
+fn told_as(call: &Call, name: &str, rest: Vec<Bytes>, number: i64) -> Option<Telling<'static>> {
     let mut words: Vec<Bytes> = vec![name.into(), call.args.first()?.clone()];
     words.extend(rest);
     Some((Cow::Owned(commands::parse_in(call.db, &words).ok()?), Cow::Owned(Reply::Integer(number))))

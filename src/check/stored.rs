@@ -16,7 +16,8 @@ use super::linear::{Contradiction, Verdict};
 use super::search::SearchEnd;
 use super::settled::{Settled, settle};
 use super::stored_search::StoredSearch;
-use crate::core::store::{Bytes, Call, Command, Db, Store};
+use crate::core::protocol::Outcome;
+use crate::core::store::{Bytes, Call, Command, Db, Reply, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More operations on keys that belong together are not judged.
@@ -69,6 +70,53 @@ pub(super) fn touches_everything(command: &Command) -> bool {
     }
 }
 
+/// True when it empties this database.
+pub(super) fn empties(command: &Command, db: Db) -> bool {
+    match command {
+        Command::Call(call) => touches_everything(command) && (call.row().name == "flushall" || call.db == db),
+        Command::Multi(multi) => multi.commands.iter().any(|part| empties(part, db)),
+        _ => false,
+    }
+}
+
+/// What an operation that empties databases did, or may have done, to keys that it does not name; `None` if it was not
+/// carried out.
+pub(super) fn flush_of(operation: &Operation) -> Option<Operation> {
+    let outcome = match &operation.outcome {
+        Outcome::Unknown | Outcome::Done(Reply::Error(StoreError::AnswerForgotten)) => Outcome::Unknown,
+        Outcome::Done(Reply::Ok | Reply::Array(_)) => Outcome::Done(Reply::Ok),
+        Outcome::Done(_) => return None,
+    };
+    let returned = operation.returned.filter(|_| outcome != Outcome::Unknown);
+    Some(Operation { outcome, returned, ..operation.clone() })
+}
+
+/// What such a flush did to these keys, as an operation on them alone. [`flushed`] and [`flush_itself`] know it again.
+pub(super) fn flush_on(flush: &Operation, keys: &[StoredKey]) -> Operation {
+    let emptied: Vec<StoredKey> = keys.iter().filter(|(db, _)| empties(&flush.command, *db)).cloned().collect();
+    let command = Command::multi(vec![flush.command.clone(), Command::Expire(emptied.into())], Vec::new());
+    Operation { command, ..flush.clone() }
+}
+
+/// The keys that a flush took away, as [`flush_on`] says it. Clients do not ask for this.
+pub(super) fn flushed(command: &Command) -> Option<&[StoredKey]> {
+    let Command::Multi(multi) = command else { return None };
+    match &*multi.commands {
+        [_, Command::Expire(keys)] => Some(keys),
+        _ => None,
+    }
+}
+
+/// What the client asked for.
+pub(super) fn flush_itself(operation: Operation) -> Operation {
+    match &operation.command {
+        Command::Multi(multi) if flushed(&operation.command).is_some() => {
+            Operation { command: multi.commands[0].clone(), ..operation }
+        }
+        _ => operation,
+    }
+}
+
 /// The keys that are touched by what the model of a string cannot judge, each with a name for those that belong
 /// together.
 pub(super) fn entangled(operations: &[&Operation]) -> BTreeMap<StoredKey, usize> {
@@ -112,8 +160,8 @@ pub(super) fn judge(operations: &[&Operation]) -> Verdict {
 mod tests {
     use super::super::check;
     use super::*;
-    use crate::core::protocol::{Outcome, Time};
-    use crate::core::store::{ClientId, Reply, Seq, StoreError, commands};
+    use crate::core::protocol::Time;
+    use crate::core::store::{ClientId, Seq, commands};
 
     /// Operations as `call..end line -> answer`, one client each.
     fn history(lines: &[(u64, u64, &str, Reply)]) -> Vec<Operation> {

@@ -10,7 +10,7 @@
 
 use super::search::SearchEnd;
 use super::settled::{StoredItem, touched, value};
-use super::stored::StoredKey;
+use super::stored::{self, StoredKey};
 use crate::core::protocol::Time;
 use crate::core::store::{Bytes, ClientId, Command, LogEntry, Reply, Seq, Stamp, Store, commands};
 use std::collections::BTreeSet;
@@ -46,7 +46,7 @@ struct Way {
 }
 
 /// Whoever looks at the ends that are found says whether no other is wanted.
-type Enough<'e> = dyn FnMut(&Store, &[bool]) -> bool + 'e;
+type Enough<'e> = dyn FnMut(Store, &[bool]) -> bool + 'e;
 
 impl<'i, 'o> StoredSearch<'i, 'o> {
     /// A search over items in the order of their calls.
@@ -77,14 +77,10 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
         let flow = loop {
             if self.open == 0 {
                 self.found = true;
-                let end = if enough(&store, &self.done) {
-                    ControlFlow::Break(SearchEnd::Order)
-                } else {
-                    ControlFlow::Continue(())
-                };
-                break end;
+                let is_enough = enough(store, &self.done);
+                break if is_enough { ControlFlow::Break(SearchEnd::Order) } else { ControlFlow::Continue(()) };
             }
-            if !self.spend(&store) {
+            if !self.spend(1) {
                 break ControlFlow::Break(SearchEnd::GaveUp);
             }
             let next = self.next();
@@ -122,7 +118,7 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
         for (at, way) in ways.iter().enumerate() {
             let copy = if at + 1 < ways.len() { store.clone() } else { store.take() };
             let Some(mut after) = copy else { break };
-            if !self.spend(&after) {
+            if !self.spend(after.size_bytes() / BYTES_PER_STEP) {
                 return ControlFlow::Break(SearchEnd::GaveUp);
             }
             let fits = self.apply(&mut after, way);
@@ -139,9 +135,8 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
         ControlFlow::Continue(())
     }
 
-    fn spend(&mut self, store: &Store) -> bool {
-        let cost = 1 + store.size_bytes() / BYTES_PER_STEP;
-        self.steps_left = self.steps_left.saturating_sub(cost);
+    fn spend(&mut self, steps: u64) -> bool {
+        self.steps_left = self.steps_left.saturating_sub(steps);
         self.steps_left > 0
     }
 
@@ -206,6 +201,10 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
             store.lift_key(*db, key);
         }
         let item = &self.items[way.item];
+        if let Some(keys) = stored::flushed(&item.command) {
+            keys.iter().for_each(|(db, key)| drop(store.lift_key(*db, key)));
+            return true;
+        }
         let command = way.command.as_ref().unwrap_or(&item.command);
         let found = if command.is_read() {
             store.read(command)

@@ -197,7 +197,8 @@ impl WitnessBrief {
     }
 }
 
-fn size_bytes(operation: &Operation) -> usize {
+/// What an operation takes in memory, about.
+pub(super) fn size_bytes(operation: &Operation) -> usize {
     let reply = match &operation.outcome {
         Outcome::Done(reply) => reply.size_bytes(),
         Outcome::Unknown => 0,
