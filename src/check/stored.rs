@@ -107,6 +107,18 @@ pub(super) fn flushed(command: &Command) -> Option<&[StoredKey]> {
     }
 }
 
+/// When both are the same flush, on other keys: then `own` is on all of them.
+pub(super) fn join_flushes(own: &mut Operation, other: &Operation) -> bool {
+    let keys = match (flushed(&own.command), flushed(&other.command)) {
+        (Some(keys), Some(more)) if (own.client, own.seq) == (other.client, other.seq) => [keys, more].concat(),
+        _ => return false,
+    };
+    if let Command::Multi(multi) = &mut own.command {
+        multi.commands[1] = Command::Expire(keys.into());
+    }
+    true
+}
+
 /// What the client asked for.
 pub(super) fn flush_itself(operation: Operation) -> Operation {
     match &operation.command {

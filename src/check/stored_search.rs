@@ -243,3 +243,50 @@ fn some_of(keys: &[StoredKey]) -> Option<Vec<Vec<StoredKey>>> {
     let chosen = |mask: usize| keys.iter().enumerate().filter(move |(at, _)| mask >> at & 1 == 1);
     Some((1..1 << keys.len()).map(|mask| chosen(mask).map(|(_, key)| key.clone()).collect()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::monitor::tests::{LINES, histories_of_all_kinds};
+    use super::super::settled::{Settled, settle};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Tries every order, with every key that may expire going at every moment: slow and obviously right.
+    fn brute_force(items: &[StoredItem<'_>], left: &[usize], store: &Store) -> bool {
+        let end = left.iter().map(|at| items[*at].end()).min().unwrap_or(Time::NEVER);
+        if end == Time::NEVER {
+            return true;
+        }
+        let search = StoredSearch::new(items);
+        let comes_next = |at: &&usize| items[**at].operation.call <= end;
+        let in_some_order = left.iter().filter(comes_next).any(|at| {
+            let mut after = store.clone();
+            let fits = search.apply(&mut after, &Way { item: *at, command: None, expired: Vec::new() });
+            let rest: Vec<usize> = left.iter().copied().filter(|other| other != at).collect();
+            fits && brute_force(items, &rest, &after)
+        });
+        in_some_order
+            || store.past_their_time(u64::MAX).into_iter().any(|(db, key)| {
+                let mut after = store.clone();
+                after.lift_key(db, &key);
+                brute_force(items, left, &after)
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_finds_what_brute_force_finds(history in histories_of_all_kinds(LINES.to_vec(), 6)) {
+            let settled = history.iter().map(settle);
+            let mut items: Vec<StoredItem<'_>> =
+                settled.filter_map(|settled| if let Settled::Item(item) = settled { Some(item) } else { None }).collect();
+            items.sort_by_key(|item| (item.operation.call, item.operation.client, item.operation.seq));
+            prop_assume!(items.iter().all(|item| item.unknown_pop().is_none()));
+            let all: Vec<usize> = (0..items.len()).collect();
+            let found = StoredSearch::new(&items).run(Store::default(), 100_000, &mut |_, _| true);
+            let expected = if brute_force(&items, &all, &Store::default()) { SearchEnd::Order } else { SearchEnd::Stuck };
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::linear::{Contradiction, Verdict, check, item};
 use super::model::{ModelCommand, ModelValue, State};
 use super::search::{Item, Search, SearchAction, SearchEnd};
 use super::settled::{Settled, StoredItem, settle};
-use super::stored::{SHOWN_MAX, StoredKey, flush_itself, flushed, is_foreign, places};
+use super::stored::{self, SHOWN_MAX, StoredKey, flush_itself, flushed, is_foreign, places};
 use super::stored_search::StoredSearch;
 use super::witness::size_bytes;
 use crate::core::protocol::{Outcome, Time};
@@ -338,8 +338,13 @@ impl Track {
         }
         self.keys.extend(other.keys);
         self.unknown.extend(other.unknown);
-        self.waiting.extend(other.waiting);
-        self.waiting_bytes += other.waiting_bytes;
+        for operation in other.waiting {
+            // A flush that waits on both sides is one.
+            if !self.waiting.iter_mut().any(|own| stored::join_flushes(own, &operation)) {
+                self.waiting.push(operation);
+            }
+        }
+        self.waiting_bytes = self.waiting.iter().map(size_bytes).sum();
         self.is_due |= other.is_due;
         self.remembers_all &= other.remembers_all;
         self.remember(other.remembered);
