@@ -16,7 +16,7 @@
 //! | a crash | a server's memory is gone, a bounded number of times; it may restart, as a stranger |
 //! | a disk | what was handed over is on it at any later moment, or never |
 //! | everything is killed | memories and what is not on a disk are gone; see `disks` |
-//! | clients | each asks the commands of its list, one after the other, at any moment |
+//! | clients | each asks the commands of its list, one after the other, at any moment: strings, a list, an `EXEC` |
 //!
 //! # What is abstracted, and where it is covered instead
 //!
@@ -53,7 +53,7 @@ use understudy::core::protocol::{
     Client, Config, Event, Incarnation, METADATA, Member, Message, Metadata, Outbox, Outcome, Rank, Role, Rule, Rules,
     Server, Time, Timing,
 };
-use understudy::core::store::{ClientId, Command, OpNumber, Seq};
+use understudy::core::store::{Bytes, ClientId, Command, OpNumber, Seq, commands};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Time jumps by so much.
@@ -713,6 +713,17 @@ fn incr() -> Command {
     Command::Incr { key: "n".into() }
 }
 
+/// The command of this line, of any kind.
+fn words(line: &str) -> Command {
+    let words: Vec<Bytes> = line.split(' ').map(Bytes::from).collect();
+    commands::parse(&words).expect("a command")
+}
+
+/// An `EXEC` on values of three kinds.
+fn exec() -> Command {
+    Command::multi(vec![incr(), words("RPUSH q v"), words("HINCRBY h f 1")], Vec::new())
+}
+
 /// Nothing happens but that time passes.
 const CALM: Left = Left { steps: 2, cuts: 0, naps: 0, crashes: 0, restarts: 0, duplicates: 0, proofs: 0, kills: 0 };
 
@@ -773,7 +784,7 @@ fn two_servers_that_crash_and_restart() {
 fn two_servers_that_know_of_deaths() {
     let more = u8::from(is_long());
     let may = Left { steps: 2, crashes: 1, restarts: more, proofs: 1 + more, ..CALM };
-    hold("proofs of death", two_servers(&[&[put("1"), get()]], may));
+    hold("proofs of death", two_servers(&[&[words("LPUSH q v"), words("RPOP q")]], may));
 }
 
 #[test]
@@ -785,7 +796,7 @@ fn two_servers_that_sleep() {
 #[test]
 fn two_servers_and_messages_that_arrive_twice() {
     let cuts = 2 * u8::from(is_long());
-    hold("duplicates", two_servers(&[&[incr()]], Left { crashes: 1, cuts, duplicates: 1, ..CALM }));
+    hold("duplicates", two_servers(&[&[exec()]], Left { crashes: 1, cuts, duplicates: 1, ..CALM }));
 }
 
 #[test]
@@ -828,7 +839,9 @@ fn without_a_proof_of_death_the_living_are_buried() {
 
 #[test]
 fn without_sessions_a_request_takes_effect_twice() {
-    fail(Rule::Sessions, "exactly_once", two_servers(&[&[incr()]], Left { duplicates: 1, ..CALM }));
+    let may = Left { duplicates: 1, ..CALM };
+    fail(Rule::Sessions, "exactly_once", two_servers(&[&[incr()]], may));
+    fail(Rule::Sessions, "exactly_once", two_servers(&[&[exec()]], may));
 }
 
 #[test]
