@@ -126,10 +126,11 @@ impl Court {
         let brief = lock(&self.witness).brief();
         let failovers = count(failovers, "failover");
         match brief.judge() {
-            Judgement::Linearizable { operations, unknown } => Ok(format!(
-                "linearizable: {}, {} unknown, {failovers}",
+            Judgement::Linearizable { operations, unknown, listings } => Ok(format!(
+                "linearizable: {}, {} unknown, {failovers}{}",
                 count(operations, "operation"),
-                spaced(unknown)
+                spaced(unknown),
+                not_judged(listings)
             )),
             Judgement::Partly { operations, skipped } => Ok(format!(
                 "no contradiction: {} judged, {} could not be, {failovers}",
@@ -176,6 +177,15 @@ fn verdict(judgement: &Judgement) -> LiveVerdict {
     }
 }
 
+/// What is added of operations that look at all keys, if there were any.
+fn not_judged(listings: u64) -> String {
+    match listings {
+        0 => String::new(),
+        1 => "; 1 that looks at all keys was not judged".to_owned(),
+        many => format!("; {} that look at all keys were not judged", spaced(many)),
+    }
+}
+
 /// `1 operation`, `1 234 operations`.
 fn count(number: u64, what: &str) -> String {
     format!("{} {what}{}", spaced(number), plural(number))
@@ -202,5 +212,6 @@ mod tests {
     fn numbers_are_written_to_be_read() {
         assert_eq!([0, 12, 123, 1_234, 1_234_567].map(spaced), ["0", "12", "123", "1 234", "1 234 567"]);
         assert_eq!(count(1, "operation"), "1 operation");
+        assert_eq!(not_judged(0) + &not_judged(2), "; 2 that look at all keys were not judged");
     }
 }

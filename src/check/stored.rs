@@ -61,6 +61,15 @@ pub(super) fn is_foreign(command: &Command) -> bool {
     matches!(command, Command::Call(_) | Command::Multi(_))
 }
 
+/// True for what looks at keys that it does not name, such as a `KEYS` or a `SCAN`.
+pub(super) fn looks_at_all(command: &Command) -> bool {
+    match command {
+        Command::Keys { .. } | Command::Count => true,
+        Command::Call(call) => call.row().is_read() && call.keys().next().is_none(),
+        _ => false,
+    }
+}
+
 /// True for what changes keys that it does not name, such as a `FLUSHALL`.
 pub(super) fn touches_everything(command: &Command) -> bool {
     match command {

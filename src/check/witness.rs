@@ -7,10 +7,10 @@
 
 use super::linear::{Contradiction, Verdict, check};
 use super::monitor::{Monitor, MonitorStanding};
-use super::{Operation, json};
+use super::{Operation, json, stored};
 use crate::core::protocol::{Completion, Outcome, Time};
 use crate::core::store::{ClientId, Command};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub enum Judgement {
         operations: u64,
         /// Of these, without an answer.
         unknown: u64,
+        /// Besides these, such as look at all keys (`KEYS`, `SCAN`), which were not judged.
+        listings: u64,
     },
     /// Nothing contradicts, but so many operations could not be judged.
     Partly {
@@ -51,6 +53,8 @@ pub struct Witness {
     monitor: Monitor,
     seen: u64,
     unknown: u64,
+    /// Operations that look at all keys.
+    listings: u64,
     /// Per client: its running operations were all called at or after this.
     running_since: BTreeMap<ClientId, Time>,
     file: Option<HistoryFile>,
@@ -93,6 +97,7 @@ impl Witness {
             let operation = Operation::new(completion);
             self.seen += 1;
             self.unknown += u64::from(operation.outcome == Outcome::Unknown);
+            self.listings += u64::from(stored::looks_at_all(&operation.command));
             written = written.and(self.write(&operation));
             self.monitor.push(&operation);
             self.keep(operation);
@@ -148,7 +153,9 @@ impl Witness {
     pub fn standing(&self) -> Judgement {
         let operations = self.monitor.judged();
         match self.monitor.standing() {
-            MonitorStanding::Ok => Judgement::Linearizable { operations, unknown: self.unknown },
+            MonitorStanding::Ok => {
+                Judgement::Linearizable { operations, unknown: self.unknown, listings: self.listings }
+            }
             MonitorStanding::Partly(skipped) => Judgement::Partly { operations, skipped },
             MonitorStanding::Failed(contradiction) => Judgement::Failed(contradiction),
         }
@@ -189,12 +196,21 @@ impl WitnessBrief {
         match check(&history) {
             Verdict::Ok => {
                 let unknown = history.iter().filter(|operation| operation.outcome == Outcome::Unknown).count() as u64;
-                Judgement::Linearizable { operations: history.len() as u64, unknown }
+                let listings = unjudged_listings(&history);
+                Judgement::Linearizable { operations: history.len() as u64 - listings, unknown, listings }
             }
             Verdict::Failed(contradiction) => Judgement::Failed(contradiction),
             Verdict::Unknown => self.standing,
         }
     }
+}
+
+/// Where there are values of other kinds than strings, [`check()`](fn@check) does not judge what looks at all keys.
+fn unjudged_listings(history: &[Operation]) -> u64 {
+    let foreign = history.iter().filter(|operation| stored::is_foreign(&operation.command));
+    let epochs: BTreeSet<u32> = foreign.map(|operation| operation.epoch).collect();
+    let is_unjudged = |one: &&Operation| epochs.contains(&one.epoch) && stored::looks_at_all(&one.command);
+    history.iter().filter(is_unjudged).count() as u64
 }
 
 /// What an operation takes in memory, about.
@@ -209,7 +225,7 @@ pub(super) fn size_bytes(operation: &Operation) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::store::{Reply, Seq};
+    use crate::core::store::{Bytes, Reply, Seq, commands};
 
     fn get(seq: u64, call: u64, returned: u64, value: &str) -> Completion {
         let outcome = Outcome::Done(if value.is_empty() { Reply::Nil } else { Reply::Value(value.into()) });
@@ -225,6 +241,28 @@ mod tests {
         Completion { client, seq, command, outcome, call: Time(call), returned: Time(returned), epoch: 1 }
     }
 
+    fn linearizable(operations: u64, unknown: u64) -> Judgement {
+        Judgement::Linearizable { operations, unknown, listings: 0 }
+    }
+
+    #[test]
+    fn what_looks_at_all_keys_is_judged_where_there_are_strings_alone() {
+        let count =
+            |seq: u64| Completion { command: Command::Count, outcome: one(), ..put(seq, seq * 10, seq * 10 + 5, "") };
+        fn one() -> Outcome {
+            Outcome::Done(Reply::Integer(1))
+        }
+        let mut witness = Witness::default();
+        witness.finished(ClientId::on(0), [put(1, 1, 2, "x"), count(1)], Time(20)).unwrap();
+        assert_eq!(witness.brief().judge(), linearizable(2, 0));
+        assert_eq!(witness.standing(), Judgement::Linearizable { operations: 1, unknown: 0, listings: 1 });
+        let words = ["EXISTS", "a"].map(Bytes::from);
+        let exists = Completion { command: commands::parse(&words).unwrap(), outcome: one(), ..put(3, 30, 35, "") };
+        witness.finished(ClientId::on(0), [exists], Time(40)).unwrap();
+        let both = Judgement::Linearizable { operations: 2, unknown: 0, listings: 1 };
+        assert_eq!((witness.brief().judge(), witness.standing()), (both.clone(), both));
+    }
+
     #[test]
     fn what_another_client_has_running_is_not_held_against_a_read() {
         let mut witness = Witness::default();
@@ -232,13 +270,13 @@ mod tests {
         assert_eq!(told, Ok(()));
         // The PUT that client 1 called at 10 is read before it returns.
         witness.finished(ClientId::on(0), [get(1, 20, 30, "x")], Time(31)).unwrap();
-        assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 0, unknown: 0 });
+        assert_eq!(witness.brief().judge(), linearizable(0, 0));
         witness.finished(ClientId::on(1), [put(1, 10, 40, "x")], Time(41)).unwrap();
-        assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 2, unknown: 1 });
+        assert_eq!(witness.brief().judge(), linearizable(2, 1));
         witness.finished(ClientId::on(0), [get(2, 50, 60, "x")], Time(61)).unwrap();
         witness.finished(ClientId::on(1), [], Time(61)).unwrap();
-        assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: 3, unknown: 0 });
-        assert_eq!(witness.standing(), Judgement::Linearizable { operations: 3, unknown: 0 });
+        assert_eq!(witness.brief().judge(), linearizable(3, 0));
+        assert_eq!(witness.standing(), linearizable(3, 0));
     }
 
     #[test]
@@ -272,6 +310,6 @@ mod tests {
             witness.finished(ClientId::on(0), [put(n, n * 10, n * 10 + 1, "x")], Time(n * 10 + 2)).unwrap();
         }
         assert!(witness.kept.is_empty());
-        assert_eq!(witness.brief().judge(), Judgement::Linearizable { operations: many, unknown: 0 });
+        assert_eq!(witness.brief().judge(), linearizable(many, 0));
     }
 }
