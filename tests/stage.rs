@@ -489,6 +489,23 @@ fn the_keys_lead_about_the_stage_on_an_empty_line_only() {
     terminal.wait_success();
 }
 
+/// In a terminal: whatever is asked for, the client's box says that it is explained, and how much of it.
+#[test]
+fn values_of_every_kind_are_judged_as_they_are_asked_for() {
+    let mut terminal = in_a_terminal("stage-judged", Size(100, 30));
+    let lines = ["HSET h f 1", "HINCRBY h f 2", "LPUSH l a b", "LPOP l", "SADD s a", "SPOP s", "ZADD z 1 a"];
+    let more = ["SET k v EX 100", "TTL k", "EXPIRE h 100", "MSET a 1 b 2", "LMOVE l m LEFT LEFT", "FLUSHALL"];
+    for (count, line) in (1..).zip(lines.into_iter().chain(more)) {
+        terminal.press(&format!("{line}\r"));
+        terminal.wait_shows(&format!("linearizable {count} "));
+    }
+    terminal.press("KEYS *\r");
+    terminal.press("CHECK\r");
+    terminal.wait_shows("linearizable: 13 operations, 0 unknown, 0 failovers; 1 that looks at all keys was not judged");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+}
+
 /// In a terminal: go back a hop, choose the message that is on its way there, drop it; then go back to how it was.
 #[test]
 fn a_message_of_the_past_is_chosen_and_dropped_and_the_branches_are_listed() {

@@ -3,7 +3,8 @@
 //! A history is linearizable when every operation can be given one instant between its call and its
 //! return, such that a single store doing them in that order gives the answers that were seen (Herlihy
 //! and Wing, 1990). Operations on different keys do not influence each other, so every key is checked alone
-//! (locality); `KEYS` and `COUNT` look at all keys, and a history with them is checked a second time as a whole.
+//! (locality); `KEYS` and `COUNT` look at all keys, and a history with them is checked a second time as a whole, if
+//! there is nothing but strings in it. Values of other kinds are judged with the store itself.
 //!
 //! An operation with unknown outcome may have happened at any time after its call, or never: it may be
 //! put at the very end, where its effect is seen by nobody.
