@@ -10,9 +10,9 @@
 //!
 //! # Caveats
 //!
-//! Cost and memory are bounded. Keys that are never quiet, that expire or are unknown in too many ways at once, or of
-//! which nothing is known any more because there were too many others, are given up: [`MonitorStanding::Partly`]. So is
-//! a long string that was put together by `APPEND` and not read since, once something is done to it that is not about
+//! Cost and memory are bounded. Keys that are never quiet, or that expire or are unknown in too many ways at once, are
+//! given up: [`MonitorStanding::Partly`]. When there are too many keys, those that are quiet are forgotten; a string is
+//! learnt anew from what is read of it, and what holds anything else is given up when it is met again. So is a long string that was put together by `APPEND` and not read since, once something is done to it that is not about
 //! strings alone.
 //!
 //! What looks at all keys (`KEYS`, `COUNT`, `SCAN`, `RANDOMKEY`) is not judged here; `KEYS` and `COUNT` are by
@@ -27,11 +27,14 @@ use super::stored::{self, StoredKey};
 use super::track::{self, Track};
 use crate::core::protocol::Time;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::BuildHasher;
 
 /// The most keys that are watched; then all that are quiet are forgotten, and watching begins again.
 const KEYS_MAX: usize = 65_536;
 /// The most bytes of what they hold and of what was done to them; then likewise.
 const BYTES_MAX: usize = 128 << 20;
+/// The most keys of which it is known that they were forgotten.
+const FORGOTTEN_MAX: usize = 1 << 20;
 /// The most keys that are judged together.
 const KEYS_TOGETHER_MAX: usize = 4_096;
 /// The most tracks judged in one call of [`Monitor::settle`].
@@ -64,6 +67,8 @@ pub struct Monitor {
     flushes: Vec<Operation>,
     /// What a key is that was never seen.
     unseen: State,
+    /// Hashes of keys that were forgotten and are not gone: true for strings that do not expire, which can be learnt anew.
+    forgotten: HashMap<u64, bool>,
     /// Keys that were never seen are given up.
     is_full: bool,
     bytes: usize,
@@ -82,6 +87,7 @@ impl Default for Monitor {
             due: VecDeque::new(),
             flushes: Vec::new(),
             unseen: State::Absent,
+            forgotten: HashMap::new(),
             is_full: false,
             bytes: 0,
             judged: 0,
@@ -235,10 +241,17 @@ impl Monitor {
         if self.places.len() >= KEYS_MAX {
             self.make_room();
         }
-        if self.is_full {
-            return None;
-        }
-        let number = self.insert(Track::new(key.clone(), self.unseen));
+        let hash = self.places.hasher().hash_one(key);
+        let state = match self.forgotten.remove(&hash) {
+            _ if self.is_full => return None,
+            None => self.unseen,
+            Some(true) => State::Any,
+            Some(false) => {
+                self.places.insert(key.clone(), None);
+                return None;
+            }
+        };
+        let number = self.insert(Track::new(key.clone(), state));
         let flushes = self.flushes.iter().filter(|flush| stored::empties(&flush.command, key.0));
         let flushes: Vec<Operation> = flushes.map(|flush| stored::flush_on(flush, std::slice::from_ref(key))).collect();
         flushes.into_iter().for_each(|flush| self.add(number, flush));
@@ -318,16 +331,29 @@ impl Monitor {
     /// Keys that are quiet are forgotten: whatever comes later comes after what was done to them. If that is not
     /// enough, the others are given up, or those to come.
     fn make_room(&mut self) {
-        let quiet: Vec<u64> =
-            self.tracks.iter().filter(|(_, track)| track.is_quiet()).map(|(number, _)| *number).collect();
-        for track in quiet.into_iter().filter_map(|number| self.remove(number)).collect::<Vec<_>>() {
-            track.keys().iter().for_each(|key| _ = self.places.remove(key));
+        let quiet = self.tracks.iter().filter(|(_, track)| track.is_quiet()).map(|(number, _)| *number);
+        for number in quiet.collect::<Vec<u64>>() {
+            self.forget(number);
         }
-        self.unseen = State::Any;
+        if self.forgotten.len() > FORGOTTEN_MAX {
+            self.is_full |= self.forgotten.values().any(|is_text| !is_text);
+            self.unseen = State::Any;
+            self.forgotten.clear();
+        }
         if self.bytes > BYTES_MAX {
             self.give_up_where(|_| true);
         }
         self.is_full |= self.places.len() >= KEYS_MAX;
+    }
+
+    fn forget(&mut self, number: u64) {
+        let Some(track) = self.remove(number) else { return };
+        for key in track.keys() {
+            self.places.remove(key);
+            if !track.is_gone() {
+                self.forgotten.insert(self.places.hasher().hash_one(key), track.is_text());
+            }
+        }
     }
 
     /// After a `RESET` nothing before it counts.
@@ -633,6 +659,32 @@ pub(super) mod tests {
         assert_eq!(monitor.standing(), MonitorStanding::Ok);
         let counted: usize = monitor.tracks.values().map(Track::bytes).sum();
         assert_eq!(monitor.bytes, counted);
+        let mut again =
+            story(&["SET k1 v", "GET k1", "SET new v EX 9", "HSET h f 1", "DEL h", "TTL new"], |_, reply| reply);
+        let since = KEYS_MAX as u64 * 20;
+        for operation in &mut again {
+            operation.call = Time(operation.call.0 + since);
+            operation.returned = operation.returned.map(|returned| Time(returned.0 + since));
+        }
+        let last = again.pop().expect("it asks when a key expires");
+        for operation in again {
+            monitor.push(&operation);
+            monitor.settle(Time::NEVER);
+        }
+        assert_eq!(monitor.standing(), MonitorStanding::Ok, "what is new is not there, and a string is learnt");
+        monitor.make_room();
+        let ask = |command: &str, reply: Reply| Operation {
+            command: super::tests::command(command),
+            outcome: Outcome::Done(reply),
+            ..last.clone()
+        };
+        monitor.push(&ask("HSET h f 1", Reply::Integer(1)));
+        monitor.settle(Time::NEVER);
+        assert_eq!(monitor.standing(), MonitorStanding::Ok, "it was gone when it was forgotten");
+        monitor.push(&ask("GET new", Reply::Value("v".into())));
+        monitor.push(&last);
+        monitor.settle(Time::NEVER);
+        assert_eq!(monitor.standing(), MonitorStanding::Partly(2), "nobody knows any more that it expires");
     }
 
     #[test]

@@ -101,6 +101,19 @@ impl Track {
         self.waiting.len()
     }
 
+    /// True when there can be nothing but strings that do not expire.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.possible, Possible::Text(_))
+    }
+
+    /// True when there is nothing.
+    pub(super) fn is_gone(&self) -> bool {
+        match &self.possible {
+            Possible::Text(states) => states.iter().all(|(state, _)| *state == State::Absent),
+            Possible::Stored(states) => states.iter().all(|state| state.contents.iter().all(Option::is_none)),
+        }
+    }
+
     /// True when nothing that was done is still to take effect or to be judged.
     pub(super) fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && self.unknown.is_empty()
