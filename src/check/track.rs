@@ -13,7 +13,7 @@ use super::stored::{self, SHOWN_MAX, StoredKey, flush_itself, flushed, is_foreig
 use super::stored_search::StoredSearch;
 use super::witness::size_bytes;
 use crate::core::protocol::{Outcome, Time};
-use crate::core::store::{Bytes, Command, OpNumber, Reply, Store, StoreError, Stored, Value};
+use crate::core::store::{Bytes, OpNumber, Reply, Store, StoreError, Stored, Value};
 use std::collections::{BTreeSet, HashMap};
 
 /// Keys on which this many operations could not be judged yet are given up, …
@@ -464,13 +464,19 @@ pub(super) fn needs_store(operation: &Operation) -> bool {
 
 /// True when it tells something that can be judged.
 pub(super) fn tells(operation: &Operation) -> bool {
-    match &operation.command {
+    match &operation.outcome {
         _ if needs_store(operation) => !matches!(settle(operation), Settled::Nothing),
-        command => super::model::key(command).is_some() && item(operation, 0).is_some(),
+        // As `item` has it, which has to look at all bytes of the value.
+        _ if operation.command.key().is_none() || operation.command.check_limits().is_err() => false,
+        Outcome::Unknown => !operation.command.is_read(),
+        Outcome::Done(Reply::Error(error)) => {
+            matches!(error, StoreError::NotAnInteger | StoreError::Overflow | StoreError::ValueTooLong(_))
+        }
+        Outcome::Done(_) => true,
     }
 }
 
 /// True when it may have changed more than can be tried.
 pub(super) fn is_open(operation: &Operation) -> bool {
-    matches!(operation.command, Command::Call(_) | Command::Multi(_)) && matches!(settle(operation), Settled::Open)
+    is_unknown(operation) && is_foreign(&operation.command) && matches!(settle(operation), Settled::Open)
 }
