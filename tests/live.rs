@@ -1,4 +1,5 @@
-//! The continuous judgement, over clusters in the simulator that are asked for values of every kind while servers crash.
+//! The continuous judgement, over clusters in the simulator: they are asked for values of every kind while servers
+//! crash.
 
 use std::collections::BTreeMap;
 use understudy::check::{Judgement, Operation, Witness};
@@ -70,8 +71,15 @@ fn what_is_done_to_values_of_every_kind_is_judged_as_it_is_done() {
     assert!(operations > 10_000 && skipped * 50 < operations, "{operations} judged, {skipped} not");
 }
 
+fn is(command: &Command, name: &str) -> bool {
+    matches!(command, Command::Call(call) if call.row().name == name)
+}
+
+/// Another answer than was given, for some.
+type Lie = dyn Fn(&Command, &Reply) -> Option<Reply>;
+
 /// Changes the first answer that `lie` knows another one for, when some have been told before; false if there is none.
-fn spoil(words: &mut [Word], lie: impl Fn(&Command, &Reply) -> Option<Reply>) -> bool {
+fn spoil(words: &mut [Word], lie: &Lie) -> bool {
     let late = words.len() / 3;
     for operation in words[late..].iter_mut().flat_map(|(_, operations, _)| operations) {
         if let Outcome::Done(reply) = &operation.outcome
@@ -86,8 +94,7 @@ fn spoil(words: &mut [Word], lie: impl Fn(&Command, &Reply) -> Option<Reply>) ->
 
 #[test]
 fn a_wrong_answer_among_many_right_ones_is_found_as_it_is_given() {
-    let is = |command: &Command, name: &str| matches!(command, Command::Call(call) if call.row().name == name);
-    let lies: [(&str, &dyn Fn(&Command, &Reply) -> Option<Reply>); 5] = [
+    let lies: [(&str, &Lie); 5] = [
         ("a pop of what was never pushed", &|command, reply| {
             let was_popped = is(command, "lpop") && matches!(reply, Reply::Value(_));
             was_popped.then(|| Reply::Value("never".into()))

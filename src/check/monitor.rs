@@ -4,21 +4,22 @@
 //! comes after. Then only the states that the key can be in are remembered, and the operations are
 //! forgotten. An operation with unknown outcome stays with the key, because it may still take effect.
 //!
-//! Keys that one operation touches (an `EXEC`, an `MSET`, an `LMOVE`) are judged together, on one track, until all of
-//! them are quiet and it is certain what each of them is; then each is judged by itself again. What empties a database is
-//! given to every track.
+//! Keys that one operation touches (an `EXEC`, an `MSET`, an `LMOVE`) are judged together, on one track, until all
+//! of them are quiet and it is certain what each of them is; then each is judged by itself again. What empties a
+//! database is told to every track.
 //!
 //! # Caveats
 //!
 //! Cost and memory are bounded. Keys that are never quiet, or that expire or are unknown in too many ways at once, are
 //! given up: [`MonitorStanding::Partly`]. When there are too many keys, those that are quiet are forgotten; a string is
-//! learnt anew from what is read of it, and what holds anything else is given up when it is met again. So is a long string that was put together by `APPEND` and not read since, once something is done to it that is not about
-//! strings alone.
+//! learnt anew from what is read of it, and what holds anything else is given up when it is met again. So is a long
+//! string that was put together by `APPEND` and not read since, once something is done to it that is not about strings
+//! alone, and so are the keys of an `EXEC` with a `FLUSHALL` in it.
 //!
 //! What looks at all keys (`KEYS`, `COUNT`, `SCAN`, `RANDOMKEY`) is not judged here; `KEYS` and `COUNT` are by
 //! [`check()`](fn@super::check), where there is nothing but strings. Neither is which members a scan or a choice by
-//! chance finds, how long it is until a key expires, that a `WATCH` let an `EXEC` happen, and that a `FLUSHALL` emptied
-//! all keys at the same moment; the keys of an `EXEC` with a `FLUSHALL` in it are given up.
+//! chance finds, when exactly a key expires, that a `WATCH` was right to let an `EXEC` happen, and that a `FLUSHALL`
+//! emptied all keys at the same moment.
 
 use super::Operation;
 use super::linear::Contradiction;
@@ -67,7 +68,7 @@ pub struct Monitor {
     flushes: Vec<Operation>,
     /// What a key is that was never seen.
     unseen: State,
-    /// Hashes of keys that were forgotten and are not gone: true for strings that do not expire, which can be learnt anew.
+    /// Hashes of keys that were forgotten and are not gone: true for strings that do not expire, which can be learnt.
     forgotten: HashMap<u64, bool>,
     /// Keys that were never seen are given up.
     is_full: bool,
@@ -182,9 +183,8 @@ impl Monitor {
         } else if track.keys().len() > 1
             && let Some(track) = self.remove(number)
         {
-            match track.part() {
-                Ok(tracks) => tracks.into_iter().for_each(|track| _ = self.insert(track)),
-                Err(track) => _ = self.insert(track),
+            for track in track.part() {
+                self.insert(track);
             }
         }
     }

@@ -279,14 +279,14 @@ mod tests {
         #[test]
         fn it_finds_what_brute_force_finds(history in histories_of_all_kinds(LINES.to_vec(), 6)) {
             let settled = history.iter().map(settle);
-            let mut items: Vec<StoredItem<'_>> =
-                settled.filter_map(|settled| if let Settled::Item(item) = settled { Some(item) } else { None }).collect();
+            let item = |settled| if let Settled::Item(item) = settled { Some(item) } else { None };
+            let mut items: Vec<StoredItem<'_>> = settled.filter_map(item).collect();
             items.sort_by_key(|item| (item.operation.call, item.operation.client, item.operation.seq));
             prop_assume!(items.iter().all(|item| item.unknown_pop().is_none()));
             let all: Vec<usize> = (0..items.len()).collect();
             let found = StoredSearch::new(&items).run(Store::default(), 100_000, &mut |_, _| true);
-            let expected = if brute_force(&items, &all, &Store::default()) { SearchEnd::Order } else { SearchEnd::Stuck };
-            prop_assert_eq!(found, expected);
+            let is_explained = brute_force(&items, &all, &Store::default());
+            prop_assert_eq!(found, if is_explained { SearchEnd::Order } else { SearchEnd::Stuck });
         }
     }
 }

@@ -363,14 +363,14 @@ impl Track {
         self.remember(other.remembered);
     }
 
-    /// Each key by itself again, when all is known of them; what was done to several at once binds them no longer.
-    pub(super) fn part(mut self) -> Result<Vec<Self>, Self> {
+    /// Each key by itself again, when all is known of them: what was done to several at once binds them no longer.
+    pub(super) fn part(mut self) -> Vec<Self> {
         if self.keys.len() < 2 || !self.is_quiet() {
-            return Err(self);
+            return vec![self];
         }
         let contents = match &mut self.possible {
             Possible::Stored(states) if states.len() == 1 => std::mem::take(&mut states[0].contents),
-            _ => return Err(self),
+            _ => return vec![self],
         };
         let shared: Vec<(Vec<StoredKey>, &Operation)> = self
             .remembered
@@ -388,7 +388,7 @@ impl Track {
             track.remember(own);
             track
         });
-        Ok(apart.collect())
+        apart.collect()
     }
 }
 
