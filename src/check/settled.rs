@@ -28,6 +28,8 @@ pub(super) struct StoredItem<'o> {
     pub(super) command: Cow<'o, Command>,
     /// `None`: anything, or it never happened.
     pub(super) expected: Option<Cow<'o, Reply>>,
+    /// It must happen, but need not among these.
+    pub(super) may_wait: bool,
 }
 
 /// A command and its answer.
@@ -54,13 +56,14 @@ pub(super) fn settle(operation: &Operation) -> Settled<'_> {
 }
 
 fn item<'o>(operation: &'o Operation, command: Cow<'o, Command>, expected: Option<Cow<'o, Reply>>) -> Settled<'o> {
-    Settled::Item(StoredItem { operation, command, expected })
+    Settled::Item(StoredItem { operation, command, expected, may_wait: false })
 }
 
 impl StoredItem<'_> {
-    /// When it returned, if it must have happened.
+    /// When it returned, if it must have happened by then.
     pub(super) fn end(&self) -> Time {
-        self.operation.returned.filter(|_| self.expected.is_some()).unwrap_or(Time::NEVER)
+        let must = self.expected.is_some() && !self.may_wait;
+        self.operation.returned.filter(|_| must).unwrap_or(Time::NEVER)
     }
 
     /// The set of an `SPOP` of which nothing is known.

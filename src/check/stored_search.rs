@@ -123,7 +123,7 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
             }
             let fits = self.apply(&mut after, way);
             // What need not have happened, and did nothing, did not happen.
-            let useless = self.items[way.item].end() == Time::NEVER && after.content_digest() == content;
+            let useless = self.items[way.item].expected.is_none() && after.content_digest() == content;
             if !fits || useless {
                 continue;
             }

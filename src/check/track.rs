@@ -22,6 +22,8 @@ const WAITING_OPERATIONS_MAX: usize = 1024;
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Keys with this many unknown outcomes are given up.
 const UNKNOWN_OPERATIONS_MAX: usize = 12;
+/// Keys that are never quiet are judged at a moment at which so many operations or fewer were running.
+const RUNNING_OPERATIONS_MAX: usize = 16;
 /// Keys that can be in this many states are given up.
 pub(super) const POSSIBLE_STATES_MAX: usize = 64;
 /// The most steps of one judgement.
@@ -38,6 +40,7 @@ const SHARED_BYTES_MAX: usize = 1 << 10;
 pub(super) struct Track {
     keys: Vec<StoredKey>,
     possible: Possible,
+    /// What may still take effect: unknown outcomes, and what was running when the keys were judged last.
     unknown: Vec<Operation>,
     waiting: Vec<Operation>,
     remembered: Vec<Operation>,
@@ -50,7 +53,7 @@ pub(super) struct Track {
     pub(super) is_due: bool,
 }
 
-/// What keys can be, each with the unknown outcomes (positions in `unknown`) that may still take effect.
+/// What keys can be, each with the operations (positions in `unknown`) that may still take effect.
 #[derive(Debug)]
 enum Possible {
     /// A key of the first database that holds a string, if anything.
@@ -126,28 +129,54 @@ impl Track {
         self.waiting.len() <= WAITING_OPERATIONS_MAX && self.waiting_bytes <= WAITING_BYTES_MAX
     }
 
-    /// Judges everything up to the last moment at which nothing was running; how many operations that were.
-    pub(super) fn settle(&mut self, running_since: Time) -> Result<u64, Misjudged> {
+    /// Judges everything up to the last moment at which nothing was running, or at which little was when this many
+    /// wait; how many operations that were.
+    pub(super) fn settle(&mut self, running_since: Time, patience: usize) -> Result<u64, Misjudged> {
         self.waiting.sort_by_key(|operation| (operation.call, operation.client, operation.seq));
-        let (mut quiet, mut busy_until) = (0, Time::default());
+        let (mut count, mut until) = (self.quiet(running_since), Time::NEVER);
+        if count == 0
+            && self.waiting.len() >= patience
+            && let Some(cut) = self.calm(running_since)
+        {
+            (count, until) = (self.waiting.partition_point(|operation| operation.call < cut), cut);
+        }
+        let segment: Vec<Operation> = self.waiting.drain(..count).collect();
+        if segment.is_empty() {
+            return Ok(0);
+        }
+        self.waiting_bytes -= segment.iter().map(size_bytes).sum::<usize>();
+        self.judge(&segment, until)?;
+        let judged = segment.iter().filter(|operation| flushed(&operation.command).is_none()).count() as u64;
+        self.remember(segment);
+        Ok(judged)
+    }
+
+    /// How many of the waiting operations had returned before any of the others was called.
+    fn quiet(&self, running_since: Time) -> usize {
+        let (mut quiet, mut busy_until) =
+            (0, self.unknown.iter().filter_map(|one| one.returned).max().unwrap_or_default());
         for (i, operation) in self.waiting.iter().enumerate() {
             if operation.call > busy_until && busy_until < running_since {
                 quiet = i;
             }
             busy_until = busy_until.max(operation.returned.unwrap_or_default());
         }
-        if busy_until < running_since {
-            quiet = self.waiting.len();
-        }
-        let segment: Vec<Operation> = self.waiting.drain(..quiet).collect();
-        if segment.is_empty() {
-            return Ok(0);
-        }
-        self.waiting_bytes -= segment.iter().map(size_bytes).sum::<usize>();
-        self.judge(&segment)?;
-        let judged = segment.iter().filter(|operation| flushed(&operation.command).is_none()).count() as u64;
-        self.remember(segment);
-        Ok(judged)
+        if busy_until < running_since { self.waiting.len() } else { quiet }
+    }
+
+    /// A moment at which few operations were running, if there was one after half of those that wait were called. What
+    /// was running may have happened before it or after.
+    fn calm(&self, running_since: Time) -> Option<Time> {
+        let Possible::Stored(_) = &self.possible else { return None };
+        let known = || self.waiting.iter().chain(&self.unknown).filter(|operation| !is_unknown(operation));
+        let mut ends: Vec<Time> = known().filter_map(|operation| operation.returned).collect();
+        let mut calls: Vec<Time> = known().map(|operation| operation.call).collect();
+        ends.sort_unstable();
+        calls.sort_unstable();
+        let running = |at: Time| calls.partition_point(|call| *call < at) - ends.partition_point(|end| *end < at);
+        let later = self.waiting[self.waiting.len() / 2..].iter().map(|operation| operation.call);
+        let moments = later.filter(|at| *at <= running_since && *at > self.waiting[0].call);
+        moments.min_by_key(|at| running(*at)).filter(|at| running(*at) <= RUNNING_OPERATIONS_MAX)
     }
 
     fn remember(&mut self, segment: Vec<Operation>) {
@@ -164,17 +193,19 @@ impl Track {
         self.remembered.drain(..surplus);
     }
 
-    fn judge(&mut self, segment: &[Operation]) -> Result<(), Misjudged> {
-        let (unknown, known): (Vec<&Operation>, Vec<&Operation>) = segment.iter().partition(|op| is_unknown(op));
+    /// What has not returned before `until` may still take effect afterwards.
+    fn judge(&mut self, segment: &[Operation], until: Time) -> Result<(), Misjudged> {
+        let may_wait = |one: &&Operation| is_unknown(one) || one.returned.is_some_and(|returned| returned >= until);
+        let (unknown, known): (Vec<&Operation>, Vec<&Operation>) = segment.iter().partition(may_wait);
         let first_new = self.unknown.len();
         self.unknown.extend(unknown.into_iter().cloned());
-        if self.unknown.len() > UNKNOWN_OPERATIONS_MAX {
+        if self.unknown.iter().filter(|operation| is_unknown(operation)).count() > UNKNOWN_OPERATIONS_MAX {
             return Err(None);
         }
         let new: Vec<usize> = (first_new..self.unknown.len()).collect();
         let judged = match std::mem::replace(&mut self.possible, Possible::Text(Vec::new())) {
             Possible::Text(states) => self.judge_text(states, &known, &new)?,
-            Possible::Stored(states) => self.judge_stored(states, &known, &new)?,
+            Possible::Stored(states) => self.judge_stored(states, &known, &new, until)?,
         };
         let Some(possible) = judged else { return Err(Some(self.contradiction(segment))) };
         self.possible = possible;
@@ -224,6 +255,7 @@ impl Track {
         states: Vec<StoredState>,
         known: &[&Operation],
         new: &[usize],
+        until: Time,
     ) -> Result<Option<Possible>, Misjudged> {
         let mut after: Vec<StoredState> = Vec::new();
         for StoredState { contents, left: mut pending, .. } in states {
@@ -233,7 +265,8 @@ impl Track {
             for (operation, number) in self.sources(known, &pending) {
                 match settle(operation) {
                     Settled::Item(item) => {
-                        items.push(item);
+                        let may_wait = operation.returned.is_some_and(|returned| returned >= until);
+                        items.push(StoredItem { may_wait, ..item });
                         numbers.push(number);
                     }
                     Settled::Nothing => {}
