@@ -1,7 +1,9 @@
 //! Looks for orders of operations that a store explains, by carrying them out on copies of one.
 //!
 //! A read that fits as things are is placed at once: it changes nothing, so no order is lost. Otherwise every operation
-//! that may come next is tried. A key that expires one day may do so just before anything that touches it.
+//! that may come next is tried. A key that expires one day may do so just before anything that touches it. What need not
+//! come at all is placed only where it makes a difference: before something else that answers or leaves another thing
+//! behind when the two change places.
 //!
 //! # Caveats
 //!
@@ -30,19 +32,27 @@ pub(super) struct StoredSearch<'i, 'o> {
     placed: usize,
     /// How many were placed at best.
     best: usize,
-    /// States that were tried: what was done, and what the store was like.
-    tried: BTreeSet<(Vec<bool>, u64)>,
+    /// States that were tried: what was done, what the store was like, and what was put last that need not come.
+    tried: BTreeSet<(Vec<bool>, u64, Option<usize>)>,
     steps_left: u64,
     found: bool,
 }
 
 /// How an item may come next.
+#[derive(Clone)]
 struct Way {
     item: usize,
     /// What it is, if not what the item says.
     command: Option<Command>,
     /// What has expired just before.
     expired: Vec<StoredKey>,
+}
+
+/// What was placed last, if it need not come at all.
+struct Early {
+    way: Way,
+    /// What the store was like before.
+    before: Store,
 }
 
 /// Whoever looks at the ends that are found says whether no other is wanted.
@@ -60,7 +70,7 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
     /// have been placed.
     pub(super) fn run(&mut self, store: Store, steps_max: u64, enough: &mut Enough<'_>) -> SearchEnd {
         self.steps_left = steps_max;
-        match self.explore(store, enough) {
+        match self.explore(store, None, enough) {
             ControlFlow::Break(end) => end,
             ControlFlow::Continue(()) if self.found => SearchEnd::Order,
             ControlFlow::Continue(()) => SearchEnd::Stuck,
@@ -72,7 +82,12 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
         self.best
     }
 
-    fn explore(&mut self, mut store: Store, enough: &mut Enough<'_>) -> ControlFlow<SearchEnd> {
+    fn explore(
+        &mut self,
+        mut store: Store,
+        mut early: Option<Early>,
+        enough: &mut Enough<'_>,
+    ) -> ControlFlow<SearchEnd> {
         let mut forced: Vec<usize> = Vec::new();
         let flow = loop {
             if self.open == 0 {
@@ -87,21 +102,23 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
             if let Some(at) = next.iter().copied().find(|at| self.fits_and_changes_nothing(&store, *at)) {
                 self.place(at);
                 forced.push(at);
+                early = None;
                 continue;
             }
             let Some(mut ways) = self.ways(&store, &next) else { break ControlFlow::Break(SearchEnd::GaveUp) };
             match ways.pop() {
                 None => break ControlFlow::Continue(()),
-                Some(way) if ways.is_empty() => {
-                    if !self.apply(&mut store, &way) {
+                Some(way) if ways.is_empty() && self.items[way.item].end() != Time::NEVER => {
+                    if self.can_swap(early.as_ref(), &way, &store) || !self.apply(&mut store, &way) {
                         break ControlFlow::Continue(());
                     }
                     self.place(way.item);
                     forced.push(way.item);
+                    early = None;
                 }
                 Some(way) => {
                     ways.push(way);
-                    break self.branch(store, &ways, enough);
+                    break self.branch(store, early, &ways, enough);
                 }
             }
         };
@@ -109,30 +126,52 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
         flow
     }
 
-    fn branch(&mut self, store: Store, ways: &[Way], enough: &mut Enough<'_>) -> ControlFlow<SearchEnd> {
+    fn branch(
+        &mut self,
+        store: Store,
+        early: Option<Early>,
+        ways: &[Way],
+        enough: &mut Enough<'_>,
+    ) -> ControlFlow<SearchEnd> {
         let content = store.content_digest();
-        if !self.tried.insert((self.done.clone(), content)) {
+        if !self.tried.insert((self.done.clone(), content, early.as_ref().map(|early| early.way.item))) {
             return ControlFlow::Continue(());
         }
-        let mut store = Some(store);
-        for (at, way) in ways.iter().enumerate() {
-            let copy = if at + 1 < ways.len() { store.clone() } else { store.take() };
-            let Some(mut after) = copy else { break };
-            if !self.spend(after.size_bytes() / BYTES_PER_STEP) {
+        for way in ways {
+            if !self.spend(1 + store.size_bytes() / BYTES_PER_STEP) {
                 return ControlFlow::Break(SearchEnd::GaveUp);
             }
-            let fits = self.apply(&mut after, way);
-            // What need not have happened, and did nothing, did not happen.
-            let useless = self.items[way.item].expected.is_none() && after.content_digest() == content;
-            if !fits || useless {
+            if self.can_swap(early.as_ref(), way, &store) {
                 continue;
             }
+            let mut after = store.clone();
+            let item = &self.items[way.item];
+            // What need not have happened, and did nothing, did not happen.
+            if !self.apply(&mut after, way) || (item.expected.is_none() && after.content_digest() == content) {
+                continue;
+            }
+            let may_come_later = item.end() == Time::NEVER && way.expired.is_empty();
+            let next = may_come_later.then(|| Early { way: way.clone(), before: store.clone() });
             self.place(way.item);
-            let flow = self.explore(after, enough);
+            let flow = self.explore(after, next, enough);
             self.take_back(way.item);
             flow?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether what was placed last could as well come after this: then that order is tried elsewhere, and this is not.
+    fn can_swap(&self, early: Option<&Early>, way: &Way, store: &Store) -> bool {
+        let Some(Early { way: last, before }) = early else { return false };
+        let is_elsewhere = self.items[way.item].end() != Time::NEVER || way.item < last.item;
+        if !is_elsewhere || !way.expired.is_empty() {
+            return false;
+        }
+        let (mut swapped, mut own) = (before.clone(), store.clone());
+        self.apply(&mut swapped, way)
+            && self.apply(&mut swapped, last)
+            && self.apply(&mut own, way)
+            && swapped.content_digest() == own.content_digest()
     }
 
     fn spend(&mut self, steps: u64) -> bool {
