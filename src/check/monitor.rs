@@ -2,7 +2,8 @@
 //!
 //! A key is judged whenever it is quiet: everything called on it has returned, so whatever comes later
 //! comes after. Then only the states that the key can be in are remembered, and the operations are
-//! forgotten. An operation with unknown outcome stays with the key, because it may still take effect.
+//! forgotten. An operation with unknown outcome stays with the key, because it may still take effect. So does what was
+//! running, when a key that holds anything but a string of its own is not quiet for long.
 //!
 //! Keys that one operation touches (an `EXEC`, an `MSET`, an `LMOVE`) are judged together, on one track, until all
 //! of them are quiet and it is certain what each of them is; then each is judged by itself again. What empties a
@@ -10,11 +11,12 @@
 //!
 //! # Caveats
 //!
-//! Cost and memory are bounded. Keys that are never quiet, or that expire or are unknown in too many ways at once, are
-//! given up: [`MonitorStanding::Partly`]. When there are too many keys, those that are quiet are forgotten; a string is
-//! learnt anew from what is read of it, and what holds anything else is given up when it is met again. So is a long
-//! string that was put together by `APPEND` and not read since, once something is done to it that is not about strings
-//! alone, and so are the keys of an `EXEC` with a `FLUSHALL` in it.
+//! Cost and memory are bounded. Keys that are never quiet (unless what is running can have happened in few ways), or
+//! that expire or are unknown in too many ways at once, are given up: [`MonitorStanding::Partly`]. When there are too
+//! many keys, those that are quiet are forgotten; a string is learnt anew from what is read of it, and what holds
+//! anything else is given up when it is met again. So is a long string that was put together by `APPEND` and not read
+//! since, once something is done to it that is not about strings alone, and so are the keys of an `EXEC` with a
+//! `FLUSHALL` in it.
 //!
 //! What looks at all keys (`KEYS`, `COUNT`, `SCAN`, `RANDOMKEY`) is not judged here; `KEYS` and `COUNT` are by
 //! [`check()`](fn@super::check), where there is nothing but strings. Neither is which members a scan or a choice by
@@ -41,7 +43,7 @@ const KEYS_TOGETHER_MAX: usize = 4_096;
 /// The most tracks judged in one call of [`Monitor::settle`].
 const TRACKS_PER_CALL_MAX: usize = 256;
 /// Keys that are not quiet are judged when this many operations wait.
-const PATIENCE: usize = 256;
+const PATIENCE: usize = 64;
 /// The most unknown outcomes of what empties a database.
 const UNKNOWN_FLUSHES_MAX: usize = 8;
 
@@ -595,7 +597,10 @@ pub(super) mod tests {
 
         /// So it is when it does not wait for a quiet moment.
         #[test]
-        fn they_agree_where_nothing_is_ever_quiet(history in histories_of_all_kinds(LINES.to_vec(), 14), patience in 1..6_usize) {
+        fn they_agree_where_nothing_is_ever_quiet(
+            history in histories_of_all_kinds(LINES.to_vec(), 14),
+            patience in 1..6_usize,
+        ) {
             let monitor = judged_by(Monitor { patience, ..Monitor::default() }, &history);
             match (monitor.standing(), check(&history)) {
                 (MonitorStanding::Ok, Verdict::Ok) | (MonitorStanding::Failed(_), Verdict::Failed(_)) => {}
@@ -647,6 +652,25 @@ pub(super) mod tests {
         wrong(&["INCR n; RPUSH l x", "GET n"], 1, Reply::Nil);
         wrong(&["HSET h f 1", "FLUSHALL", "HGET h f"], 2, Reply::Value("1".into()));
         wrong(&["HSET h f 1", "GET h"], 1, Reply::Nil);
+    }
+
+    #[test]
+    fn a_key_that_is_never_quiet_is_judged_while_it_is_busy() {
+        let after = |wrong: u64| {
+            let mut monitor = Monitor::default();
+            for n in 1..=3_000_u64 {
+                let answer = Outcome::Done(Reply::Integer(n as i64 - i64::from(n == wrong)));
+                let one = incr(n, n * 10, n * 10 + 45, 0);
+                let client = ClientId::on(n as u32 % 8);
+                monitor.push(&Operation { client, command: command("HINCRBY h f 1"), outcome: answer, ..one });
+                monitor.settle(Time((n * 10).saturating_sub(30)));
+            }
+            monitor
+        };
+        let monitor = after(0);
+        assert_eq!(monitor.standing(), MonitorStanding::Ok);
+        assert!(monitor.judged() > 2_900, "{} judged", monitor.judged());
+        assert!(matches!(after(2_000).standing(), MonitorStanding::Failed(_)));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Looks for orders of operations that a store explains, by carrying them out on copies of one.
 //!
 //! A read that fits as things are is placed at once: it changes nothing, so no order is lost. Otherwise every operation
-//! that may come next is tried. A key that expires one day may do so just before anything that touches it. What need not
-//! come at all is placed only where it makes a difference: before something else that answers or leaves another thing
-//! behind when the two change places.
+//! that may come next is tried. A key that expires one day may do so just before anything that touches it. What need
+//! not come at all is placed only where it makes a difference: before something else that answers or leaves another
+//! thing behind when the two change places.
 //!
 //! # Caveats
 //!
@@ -49,7 +49,7 @@ struct Way {
 }
 
 /// What was placed last, if it need not come at all.
-struct Early {
+struct PlacedEarly {
     way: Way,
     /// What the store was like before.
     before: Store,
@@ -85,7 +85,7 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
     fn explore(
         &mut self,
         mut store: Store,
-        mut early: Option<Early>,
+        mut early: Option<PlacedEarly>,
         enough: &mut Enough<'_>,
     ) -> ControlFlow<SearchEnd> {
         let mut forced: Vec<usize> = Vec::new();
@@ -129,7 +129,7 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
     fn branch(
         &mut self,
         store: Store,
-        early: Option<Early>,
+        early: Option<PlacedEarly>,
         ways: &[Way],
         enough: &mut Enough<'_>,
     ) -> ControlFlow<SearchEnd> {
@@ -151,7 +151,7 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
                 continue;
             }
             let may_come_later = item.end() == Time::NEVER && way.expired.is_empty();
-            let next = may_come_later.then(|| Early { way: way.clone(), before: store.clone() });
+            let next = may_come_later.then(|| PlacedEarly { way: way.clone(), before: store.clone() });
             self.place(way.item);
             let flow = self.explore(after, next, enough);
             self.take_back(way.item);
@@ -161,8 +161,8 @@ impl<'i, 'o> StoredSearch<'i, 'o> {
     }
 
     /// Whether what was placed last could as well come after this: then that order is tried elsewhere, and this is not.
-    fn can_swap(&self, early: Option<&Early>, way: &Way, store: &Store) -> bool {
-        let Some(Early { way: last, before }) = early else { return false };
+    fn can_swap(&self, early: Option<&PlacedEarly>, way: &Way, store: &Store) -> bool {
+        let Some(PlacedEarly { way: last, before }) = early else { return false };
         let is_elsewhere = self.items[way.item].end() != Time::NEVER || way.item < last.item;
         if !is_elsewhere || !way.expired.is_empty() {
             return false;

@@ -23,7 +23,7 @@ const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Keys with this many unknown outcomes are given up.
 const UNKNOWN_OPERATIONS_MAX: usize = 12;
 /// Keys that are never quiet are judged at a moment at which so many operations or fewer were running.
-const RUNNING_OPERATIONS_MAX: usize = 16;
+const RUNNING_OPERATIONS_MAX: usize = 64;
 /// Keys that can be in this many states are given up.
 pub(super) const POSSIBLE_STATES_MAX: usize = 64;
 /// The most steps of one judgement.
@@ -49,12 +49,14 @@ pub(super) struct Track {
     waiting_bytes: usize,
     remembered_bytes: usize,
     stored_bytes: usize,
+    /// What is not quiet is not tried before so many operations wait.
+    patience: usize,
     /// It is in the monitor's queue.
     pub(super) is_due: bool,
 }
 
 /// What keys can be, each with the operations (positions in `unknown`) that may still take effect.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Possible {
     /// A key of the first database that holds a string, if anything.
     Text(Vec<(State, Vec<usize>)>),
@@ -86,6 +88,7 @@ impl Track {
             waiting_bytes: 0,
             remembered_bytes: 0,
             stored_bytes: 0,
+            patience: 0,
             is_due: false,
         }
     }
@@ -135,7 +138,7 @@ impl Track {
         self.waiting.sort_by_key(|operation| (operation.call, operation.client, operation.seq));
         let (mut count, mut until) = (self.quiet(running_since), Time::NEVER);
         if count == 0
-            && self.waiting.len() >= patience
+            && self.waiting.len() >= patience.max(self.patience)
             && let Some(cut) = self.calm(running_since)
         {
             (count, until) = (self.waiting.partition_point(|operation| operation.call < cut), cut);
@@ -145,10 +148,25 @@ impl Track {
             return Ok(0);
         }
         self.waiting_bytes -= segment.iter().map(size_bytes).sum::<usize>();
-        self.judge(&segment, until)?;
+        let before = (until != Time::NEVER).then(|| (self.possible.clone(), self.unknown.clone()));
+        match (self.judge(&segment, until), before) {
+            (Err(None), Some(before)) => {
+                self.wait_for_more(before, segment);
+                return Ok(0);
+            }
+            (judged, _) => judged?,
+        }
         let judged = segment.iter().filter(|operation| flushed(&operation.command).is_none()).count() as u64;
         self.remember(segment);
         Ok(judged)
+    }
+
+    /// What was tried before there was a quiet moment is too much: perhaps there will be one.
+    fn wait_for_more(&mut self, (possible, unknown): (Possible, Vec<Operation>), segment: Vec<Operation>) {
+        (self.possible, self.unknown) = (possible, unknown);
+        self.waiting_bytes += segment.iter().map(size_bytes).sum::<usize>();
+        self.waiting.splice(..0, segment);
+        self.patience = self.waiting.len() * 2;
     }
 
     /// How many of the waiting operations had returned before any of the others was called.
