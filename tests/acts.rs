@@ -58,7 +58,7 @@ fn judge(mut world: World, what: &str) {
     assert!(world.history().len() >= 3, "{what}");
 }
 
-/// The scene up to its so many-th step; `None` when it is over before.
+/// The scene up to its n-th step; `None` when it is over before.
 fn after_steps(play: Play, steps: usize) -> Option<World> {
     let mut world = begin(play);
     let end = world.now() + LASTS;

@@ -19,7 +19,7 @@ const SHARE: f64 = 0.9;
 const ROUNDS: usize = 3;
 const SECONDS_BEFORE: usize = 3;
 const SECONDS_AFTER: usize = 5;
-/// For so many seconds a fault lasts.
+/// For this many seconds a fault lasts.
 const FAULT_S: &str = "1";
 
 /// Operations a second, measured for about a second.

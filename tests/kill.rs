@@ -256,7 +256,7 @@ fn a_server_that_goes_on_is_no_second_primary() {
 
 // ---- many kills ------------------------------------------------------------------------------------
 
-/// So many kills in the gate; by hand more: `UNDERSTUDY_KILLS=200 cargo test --test kill many`.
+/// This many kills in the gate; by hand more: `UNDERSTUDY_KILLS=200 cargo test --test kill many`.
 const KILLS: u32 = 40;
 /// Served after the last kill, and whole again; with room for a machine that is busy with other tests.
 const SERVED_WITHIN: Duration = Duration::from_secs(3);
@@ -264,7 +264,7 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(15);
 /// Some megabytes.
 const BIG_VALUES: usize = 100;
 const BIG_VALUE_BYTES: usize = 60_000;
-/// After so many kills there are no spares left, and what grows from then on grows for ever.
+/// After this many kills there are no spares left, and what grows from then on grows for ever.
 const SPARES_ARE_GONE: u32 = 10;
 
 /// The same numbers again from the same seed.

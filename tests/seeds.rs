@@ -91,7 +91,7 @@ fn good_machines_are_clean() {
     sweep(300, &on_good_machines());
 }
 
-/// The seeds, of so many, that violate something.
+/// The seeds, of this many, that violate something.
 fn violations(seeds: u64, chaos: &Chaos) -> Vec<(u64, Violation)> {
     let violation = |seed| match run(seed, chaos).outcome {
         RunOutcome::Violated(violation) => Some((seed, violation)),

@@ -42,8 +42,8 @@ const STOP_MS: std::ops::Range<u64> = 10..1_500;
 const WHOLE_WITHIN: Duration = Duration::from_secs(15);
 /// This much of the rate before is reached afterwards.
 const SHARE: f64 = 0.9;
-/// The rate before is the median of so many seconds, the rate afterwards the best of at most so many: a machine that
-/// does other things as well has good and bad seconds. A cluster that has become slow for good has bad ones only.
+/// The rate before is the median of this many seconds, the rate afterwards the best of at most this many: a machine
+/// that does other things as well has good and bad seconds. A cluster that has become slow for good has bad ones only.
 const SECONDS_BEFORE: usize = 5;
 const SECONDS_AFTER: usize = 30;
 

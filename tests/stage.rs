@@ -78,7 +78,7 @@ fn the_picture_freezes_while_the_cluster_runs_on_and_now_is_what_it_would_have_b
     let bar = stage.bar(now);
     assert!(bar.contains(" -") && bar.contains("the cluster runs on, End: now"), "{bar}");
 
-    // So many steps forward, back and forward again: the very same pictures.
+    // This many steps forward, back and forward again: the very same pictures.
     stage.act(Move::Start, &live);
     let mut pictures = vec![here(stage.player())];
     let (_, steps) = stage.player().step();

@@ -218,7 +218,7 @@ impl Runner for Stage {
                 }
                 Ok(text)
             }
-            // From now on the disk of a rank is so many times slower.
+            // From now on the disk of a rank is this many times slower.
             "disk" => {
                 let (at, pace) = (rank()?, args.next_pos().ok_or("how slow?")?.parse()?);
                 self.world()?.set_disk_pace(at, pace);

@@ -52,7 +52,7 @@ const UNKNOWN_FLUSHES_MAX: usize = 8;
 pub enum MonitorStanding {
     /// Everything that has returned is explained.
     Ok,
-    /// Nothing contradicts, but some operations could not be judged: so many.
+    /// Nothing contradicts, but some operations could not be judged: this many.
     Partly(u64),
     /// Something cannot be explained.
     Failed(Box<Contradiction>),
@@ -74,7 +74,7 @@ pub struct Monitor {
     unseen: State,
     /// Hashes of keys that were forgotten and are not gone: true for strings that do not expire, which can be learnt.
     forgotten: HashMap<u64, bool>,
-    /// Keys that are not quiet are judged when so many operations wait.
+    /// Keys that are not quiet are judged when this many operations wait.
     patience: usize,
     /// Keys that were never seen are given up.
     is_full: bool,

@@ -18,7 +18,7 @@ use crate::core::store::{Bytes, ClientId, Command, LogEntry, Reply, Seq, Stamp, 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-/// So many bytes that are copied cost one step.
+/// This many bytes that are copied cost one step.
 const BYTES_PER_STEP: u64 = 4096;
 /// The most keys of one operation of which each may have expired before it.
 const EXPIRING_MAX: usize = 6;

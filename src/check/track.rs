@@ -22,7 +22,7 @@ const WAITING_OPERATIONS_MAX: usize = 1024;
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Keys with this many unknown outcomes are given up.
 const UNKNOWN_OPERATIONS_MAX: usize = 12;
-/// Keys that are never quiet are judged at a moment at which so many operations or fewer were running.
+/// Keys that are never quiet are judged at a moment at which this many operations or fewer were running.
 const RUNNING_OPERATIONS_MAX: usize = 64;
 /// Keys that can be in this many states are given up.
 pub(super) const POSSIBLE_STATES_MAX: usize = 64;
@@ -49,7 +49,7 @@ pub(super) struct Track {
     waiting_bytes: usize,
     remembered_bytes: usize,
     stored_bytes: usize,
-    /// What is not quiet is not tried before so many operations wait.
+    /// What is not quiet is not tried before this many operations wait.
     patience: usize,
     /// It is in the monitor's queue.
     pub(super) is_due: bool,
@@ -467,7 +467,7 @@ impl Possible {
 }
 
 impl StoredState {
-    /// Beside these keys others, whose unknown outcomes come after so many.
+    /// Beside these keys others, whose unknown outcomes come after this many.
     fn extend(&mut self, other: &Self, count: usize) {
         self.contents.extend(other.contents.iter().cloned());
         self.digest = self.digest.wrapping_add(other.digest);

@@ -23,7 +23,7 @@ pub const KEPT_BYTES_MAX: usize = 64 << 20;
 /// What the witness can say of the session so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
-    /// Everything is explained: so many operations, so many of them with unknown outcome.
+    /// Everything is explained: this many operations, this many of them with unknown outcome.
     Linearizable {
         /// Operations judged.
         operations: u64,
@@ -32,7 +32,7 @@ pub enum Judgement {
         /// Besides these, such as look at all keys (`KEYS`, `SCAN`), which were not judged.
         listings: u64,
     },
-    /// Nothing contradicts, but so many operations could not be judged.
+    /// Nothing contradicts, but this many operations could not be judged.
     Partly {
         /// Operations judged.
         operations: u64,

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// What the judge of linearizability says of all client operations so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LiveVerdict {
-    /// So many operations, and all are explained.
+    /// This many operations, and all are explained.
     Linearizable { operations: u64 },
     /// Nothing contradicts, but some could not be judged.
     Partly { operations: u64, skipped: u64 },

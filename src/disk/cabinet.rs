@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// A file is closed when it has so many bytes (16 MiB), or a little more.
+/// A file is closed when it has this many bytes (16 MiB), or a little more.
 pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
 /// Whoever uses a folder holds a lock on this file.
 const LOCK: &str = "lock";

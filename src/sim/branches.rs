@@ -6,7 +6,7 @@ use super::recipe::{Act, Cooked, Moment, Recipe};
 use crate::cluster::Branch;
 use crate::core::protocol::Time;
 
-/// At most so many branches are kept: the alphabet names them.
+/// At most this many branches are kept: the alphabet names them.
 const BRANCHES_MAX: usize = 26;
 /// A name has no more characters.
 const NAME_CHARS_MAX: usize = 16;

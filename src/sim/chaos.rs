@@ -40,7 +40,7 @@ pub struct Chaos {
     pub troubles: u32,
     /// The rates of two clocks differ by less than this factor.
     pub clocks: f64,
-    /// Turns take so many times what they would take else; 0: no time at all.
+    /// Turns take this many times what they would take else; 0: no time at all.
     pub work: f64,
     /// In some runs clients ask all the time, and must be served as well as before when all is over.
     pub load: bool,
@@ -152,7 +152,7 @@ const LONG_DELAYS: u32 = 8;
 /// A `RESET` is carried out by then if nothing hinders it.
 const RESET_DEADLINE: Duration = Duration::from_secs(2);
 
-/// With disks, of so many faults some are of another kind: everything stops at once, a disk fails, or a new process
+/// With disks, of this many faults some are of another kind: everything stops at once, a disk fails, or a new process
 /// takes over from one whose disk has.
 const DARK_ONE_IN: u32 = 120;
 /// When a view was told of, everything stops within this, in microseconds.
@@ -163,21 +163,21 @@ const AMBUSH_MAX: Duration = Duration::from_millis(200);
 const DISK_PACES: [u64; 3] = [1, 1, 16];
 const METADATA_DISK_PACES: [u64; 3] = [1, 1, 64];
 
-/// One run in so many is under load.
+/// One run in this many is under load.
 const LOAD: [u64; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// In one run of so many somebody asks for all keys at once, instead of one read in so many.
+/// In one run of this many somebody asks for all keys at once, instead of one read in this many.
 const ASKS_FOR_ALL: [u64; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 const READS_OF_ALL_ONE_IN: u32 = 10;
 
-/// With disks, in one run of so many: of so many crashes one takes the disk as well.
+/// With disks, in one run of this many: of this many crashes one takes the disk as well.
 const WIPES: [u64; 4] = [0, 0, 0, 1];
 const WIPED_ONE_IN: u32 = 3;
 
-/// With sessions that end: so many clients live on a rank, and a session may be silent for so many milliseconds.
+/// With sessions that end: this many clients live on a rank, and a session may be silent for this many milliseconds.
 const CLIENTS_A_RANK: [u64; 3] = [1, 2, 5];
 const IDLE_MS: [u64; 4] = [60, 250, 1_000, 60_000];
-/// Before one request in so many its client leaves.
+/// Before one request in this many its client leaves.
 const LEAVES_ONE_IN: u32 = 20;
 
 /// What the seed alone decides.
@@ -197,7 +197,7 @@ struct ChaosWeather {
     asks_for_all: bool,
     /// With disks: what is acknowledged is synced.
     synced: bool,
-    /// With disks: the whole state is written anew after so many bytes.
+    /// With disks: the whole state is written anew after this many bytes.
     snapshot_bytes: u64,
     /// How slow disks are.
     disk_pace: u32,

@@ -13,7 +13,7 @@ const MILLION: u64 = 1_000_000;
 /// A clock that never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
-    /// So many millionths of a second pass on it in a second.
+    /// This many millionths of a second pass on it in a second.
     rate: u64,
     /// What it showed when time began, and how far it has jumped since.
     ahead: u64,
@@ -27,7 +27,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// A clock that runs so many times as fast as time, and is this much ahead.
+    /// A clock that runs this many times as fast as time, and is this much ahead.
     #[must_use]
     pub fn new(rate: f64, ahead: Duration) -> Self {
         let mut clock = Self { rate: (rate * MILLION as f64) as u64, ahead: 0 };

@@ -219,7 +219,7 @@ mod tests {
         Time(ms * 1_000_000)
     }
 
-    /// Sends so many messages from rank 1 to rank 2, all leaving then.
+    /// Sends this many messages from rank 1 to rank 2, all leaving then.
     fn send(network: &mut Network, count: u64, left: Time) {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         (0..count).for_each(|_| network.send(left, Rank(1), Rank(2), Message::GetView, &mut rng));

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// A write takes so long, in microseconds; one in so many takes longer, and some hang.
+/// A write takes so long, in microseconds; one in this many takes longer, and some hang.
 const WRITE_US: std::ops::Range<u64> = 20..400;
 const SLOW_US: std::ops::Range<u64> = 2_000..20_000;
 const HANG_US: std::ops::Range<u64> = 100_000..2_000_000;
@@ -96,7 +96,7 @@ pub struct Platter {
     handed: u64,
     group: Option<Group>,
     rng: ChaCha8Rng,
-    /// A write takes so many times what it takes else.
+    /// A write takes this many times what it takes else.
     pace: u32,
     /// It has failed, and does nothing before there is a new process.
     failed: bool,
@@ -152,7 +152,7 @@ impl Platter {
         self.group.as_ref().map_or(Time::NEVER, |group| group.until)
     }
 
-    /// From now on a write takes so many times what it takes on a good disk.
+    /// From now on a write takes this many times what it takes on a good disk.
     pub fn set_pace(&mut self, pace: u32) {
         self.pace = pace;
     }
@@ -275,7 +275,7 @@ impl Platter {
         self.journal = None;
     }
 
-    /// Does so many of these steps, and a part of the next one.
+    /// Does this many of these steps, and a part of the next one.
     fn carry_out_some(&mut self, steps: impl IntoIterator<Item = Step>, done: usize) {
         let mut steps = steps.into_iter();
         steps.by_ref().take(done).for_each(|step| self.carry_out(&step));

@@ -21,7 +21,7 @@ const BEGIN_MAX: Duration = Duration::from_secs(5);
 const BACK_AFTER: Duration = Duration::from_secs(1);
 /// As good as before, in percent.
 const AS_BEFORE: usize = 90;
-/// Each client writes and reads so many keys of its own.
+/// Each client writes and reads this many keys of its own.
 const KEYS: u64 = 8;
 
 /// The clients' load.

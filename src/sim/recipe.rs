@@ -1,7 +1,7 @@
 //! How a world came to be as it is: what was done to it, and when. So any moment of it can be had again, to the bit.
 //!
 //! A world depends on its setup (with its seed), on what disks it has, and on what was done to it from outside. All
-//! of that is kept, with the moment of each act: so many steps had been made, and this was the time. To go back is to
+//! of that is kept, with the moment of each act: this many steps had been made, and this was the time. To go back is to
 //! begin again and to do the same things at the same moments, which takes about as long as it takes to simulate that
 //! much time.
 
@@ -31,7 +31,7 @@ pub enum Act {
 /// A moment of a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
-    /// So many things had happened by themselves.
+    /// This many things had happened by themselves.
     steps: u64,
     /// When it is.
     pub at: Time,

@@ -89,7 +89,7 @@ pub struct SimStage<'a> {
     script: Option<Script>,
     /// After a script: the cluster must be whole again by then.
     healing_until: Option<Time>,
-    /// Virtual time passes so many times slower than time.
+    /// Virtual time passes this many times slower than time.
     slowness: f64,
     /// In a story that is told: who waits until when, and how much of the wall's time has not passed here yet.
     waits: Option<(Time, Sender<()>)>,
@@ -145,7 +145,7 @@ impl<'a> SimStage<'a> {
         }
     }
 
-    /// The same, while a run of the fuzzer is played, so many times slower than life.
+    /// The same, while a run of the fuzzer is played, this many times slower than life.
     #[must_use]
     pub fn playing(self, script: Script, slowness: f64) -> Self {
         let mut this = Self { script: Some(script), slowness, ..self };
@@ -507,8 +507,8 @@ impl<'a> SimStage<'a> {
 }
 
 impl SimStage<'_> {
-    /// What clients have finished since so many operations had ended, if any of them has; and since when what they have
-    /// still running may have been asked.
+    /// What clients have finished since this many operations had ended, if any of them has; and since when what they
+    /// have still running may have been asked.
     fn finished_since(&self, answered: usize) -> Vec<(ClientId, Vec<Completion>, Time)> {
         let world = &self.scene.world;
         let ended = &world.history()[answered..];

@@ -17,9 +17,9 @@ use std::time::Duration;
 const OFFSET_MS: std::ops::Range<u64> = 0..1_000_000;
 /// How close the fastest clock comes to the bound.
 const RATE_MARGIN: f64 = 0.001;
-/// One run in so many meets no trouble.
+/// One run in this many meets no trouble.
 const CALM_ONE_IN: u32 = 5;
-/// Each kind of trouble is met by so many of three runs.
+/// Each kind of trouble is met by this many of three runs.
 const KIND_OF_THREE: u32 = 2;
 /// Troubles come this far apart, in microseconds.
 const GAP_US: [std::ops::Range<u64>; 3] = [2_000..30_000, 5_000..150_000, 50_000..600_000];

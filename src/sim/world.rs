@@ -52,7 +52,7 @@ pub struct World {
     /// When what clients wait for was asked, by the time of this world: their own clocks cannot be compared.
     /// Of which client of a rank, and under which number.
     calls: BTreeMap<(Rank, u32, Seq), Time>,
-    /// Turns take so many times what they take on an ordinary machine; 0: no time at all.
+    /// Turns take this many times what they take on an ordinary machine; 0: no time at all.
     slowness: f64,
     bend: Option<Bend>,
     history: Vec<Operation>,
@@ -248,7 +248,7 @@ impl World {
         self.machine_mut(rank).clock = clock;
     }
 
-    /// From now on turns take so many times what they take on an ordinary machine.
+    /// From now on turns take this many times what they take on an ordinary machine.
     pub fn set_slowness(&mut self, slowness: f64) {
         self.slowness = slowness;
     }

@@ -87,7 +87,7 @@ impl Cluster {
     }
 }
 
-/// PUT through primary and so many servers in all.
+/// PUT through primary and this many servers in all.
 #[divan::bench(args = [1, 2, 4, 8])]
 fn put(bencher: Bencher, servers: u32) {
     let mut cluster = Cluster::new(servers);

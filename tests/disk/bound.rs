@@ -65,7 +65,7 @@ impl Alone {
         }
     }
 
-    /// So many keys are overwritten so often, in turns. Gives the bytes of all keys and values.
+    /// This many keys are overwritten so often, in turns. Gives the bytes of all keys and values.
     fn overwrite(&mut self, keys: u64, times: u64, bytes: usize) -> u64 {
         let value = Bytes::from(vec![b'v'; bytes]);
         (0..times).for_each(|at| self.put(at % keys, &value));

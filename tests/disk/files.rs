@@ -80,7 +80,7 @@ pub fn put(op: u64, bytes: usize) -> Record {
     entry(op, Command::Put { key: format!("k{}", op % 20).into(), value: value.into() })
 }
 
-/// A log of a life, a view, and so many writes, with a whole state after each `snapshot_every` of them.
+/// A log of a life, a view, and this many writes, with a whole state after each `snapshot_every` of them.
 pub fn life(writes: u64, snapshot_every: u64) -> Vec<Record> {
     let mut records =
         vec![Record::Life { member: member(1) }, Record::View { member: member(1), view: view(1), keep: OpNumber(0) }];
@@ -110,7 +110,7 @@ pub fn snapshot(store: &Store) -> Vec<Record> {
     records
 }
 
-/// The steps that write these records, so many at a time; each time with a mark, which every `sync_every`th time says
+/// The steps that write these records, this many at a time; each time with a mark, which every `sync_every`th time says
 /// that all is on the disk.
 pub fn steps(records: &[Record], group: usize, sync_every: usize) -> Vec<Vec<Step>> {
     let mut begin = Vec::new();

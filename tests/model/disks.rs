@@ -21,7 +21,7 @@ pub struct Disk {
     on_it: Vec<Record>,
     /// Handed over, and not on it yet.
     coming: Vec<Record>,
-    /// So many were on it when this life of its rank began to count.
+    /// This many were on it when this life of its rank began to count.
     begun: usize,
 }
 

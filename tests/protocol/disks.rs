@@ -11,7 +11,7 @@ use understudy::sim::World;
 /// A server with a disk.
 struct Drive {
     node: Node,
-    /// So many records were handed over.
+    /// This many records were handed over.
     written: u64,
 }
 
@@ -78,7 +78,7 @@ fn nobody_hears_of_a_life_before_its_disk_does() {
     assert_eq!(node.names(METADATA), ["Announce", "Held"]);
 }
 
-/// A primary that is alone, with so many writes of a mebibyte, and a server that has the first two of them.
+/// A primary that is alone, with this many writes of a mebibyte, and a server that has the first two of them.
 fn behind(writes: u64) -> (Drive, Offer) {
     let mut primary = Drive::of(ONE, &view(1, ONE, &[]));
     primary.sync(at(0));

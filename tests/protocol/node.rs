@@ -141,7 +141,7 @@ pub fn mebibyte() -> Command {
 
 pub const THREE: Member = Member { rank: Rank(3), incarnation: Incarnation(1) };
 
-/// A primary, alone, with so many keys.
+/// A primary, alone, with this many keys.
 pub fn primary_with(keys: u64) -> Node {
     let mut node = Node::primary(&[]);
     for number in 1..=keys {

@@ -16,7 +16,7 @@ fn granted(node: &mut Node, now: u64, round_trip: u64) -> u64 {
     }
 }
 
-/// The first millisecond, of so many, in which it asks to be primary.
+/// The first millisecond, of this many, in which it asks to be primary.
 fn asks_at(node: &mut Node, from: u64, until: u64) -> Option<u64> {
     (from..until).find(|ms| {
         node.tick(at(*ms));

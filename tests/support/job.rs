@@ -23,7 +23,7 @@ pub const UNDERSTUDY: &str = env!("CARGO_BIN_EXE_understudy");
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Two seconds after the end nobody is left; the rest is for a busy machine.
 pub const GONE_WITHIN: Duration = Duration::from_secs(5);
-/// So many clusters run at once: each keeps more processes busy than small machines have cores.
+/// This many clusters run at once: each keeps more processes busy than small machines have cores.
 const JOBS_AT_ONCE_MAX: usize = 2;
 /// How often a wait looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);

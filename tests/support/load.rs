@@ -10,7 +10,7 @@ pub fn number(line: &str, word: &str) -> u64 {
     words.nth(1).and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {word} in {line:?}"))
 }
 
-/// Waits until so many more operations were answered, and gives the answer that says so.
+/// Waits until this many more operations were answered, and gives the answer that says so.
 #[track_caller]
 pub fn wait_progress(job: &mut Job, patience: Duration, operations: u64) -> String {
     let from = number(&job.ask("LOAD"), "operations");

@@ -24,7 +24,7 @@ impl Author {
         self.dice.random_range(0..below)
     }
 
-    /// True once in so many times.
+    /// True once in this many times.
     pub fn one_in(&mut self, many: u32) -> bool {
         self.throw(many) == 0
     }

@@ -92,7 +92,7 @@ pub struct LogEnd {
     pub chain: u64,
     /// That of its newest mark.
     pub serial: u64,
-    /// So many bytes of what was being written at the end do not count.
+    /// This many bytes of what was being written at the end do not count.
     pub torn_bytes: u64,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The most requests that the load has outstanding at each client.
 pub const WINDOW: usize = 32;
-/// One write in so many counts, the others put.
+/// One write in this many counts, the others put.
 const COUNTS_ONE_IN: u64 = 4;
 /// A client that falls behind its rate makes up for at most this much time.
 const CATCH_UP_MAX: Duration = Duration::from_millis(100);

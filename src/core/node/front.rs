@@ -170,7 +170,7 @@ impl FrontHost {
         self.submit_to(now, 0, command, out)
     }
 
-    /// Asks for at most so many commands at once, as long as there are some; returns how many there were.
+    /// Asks for at most this many commands at once, as long as there are some; returns how many there were.
     pub fn submit_all(
         &mut self,
         now: Time,

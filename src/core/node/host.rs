@@ -15,8 +15,8 @@ use crate::core::store::{Bytes, ClientId, OpNumber, Seq, Store, UnixMs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Of so many clients it is known for which of their requests the dice were rolled last. With more, a repetition may be
-/// taken for another request.
+/// Of this many clients it is known for which of their requests the dice were rolled last. With more, a repetition may
+/// be taken for another request.
 const ROLLED_MAX: usize = 1024;
 /// Lives of every start of a cluster with disks are numbered from a number of its own on.
 const LIVES_PER_RUN: u64 = 1_000_000;

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 /// Of heartbeats and other background messages, one a link is told this often.
 const BACKGROUND_SAMPLE_MS: u64 = 1_000;
-/// So many reports may follow each other at once; then they come at intervals. So each hop of what happens by itself
+/// This many reports may follow each other at once; then they come at intervals. So each hop of what happens by itself
 /// is told as it happens, and before what follows from it, and under load a report is still one of few.
 const AT_ONCE_MAX: u32 = 16;
-/// And so many more, when there is an event to tell.
+/// And this many more, when there is an event to tell.
 const AT_ONCE_EVENTS_MAX: u32 = 10;
 /// A message's text is cut to this many characters.
 pub const FLIGHT_TEXT_CHARS: usize = 80;

@@ -31,7 +31,7 @@ const _: () = assert!(WINDOW_MAX < SESSION_REPLIES_MAX, "no answer is forgotten 
 const REPEATS_PER_TURN_MAX: usize = 256;
 /// However long answers take, a request is repeated after this many times the ordinary patience.
 const PATIENCE_MAX: u32 = 8;
-/// The newest answer counts for this fraction (one in so many) of the average.
+/// The newest answer counts for this fraction (one in this many) of the average.
 const USUAL_SHARE: u32 = 8;
 
 /// What became of a client operation.

@@ -129,7 +129,7 @@ pub enum Event {
     LogDamaged { what: String },
     /// A disk has failed, or is not to be used, and with it its server ends.
     DiskFailed { what: String },
-    /// A server is reading its disk, which takes a while: so much of so many bytes.
+    /// A server is reading its disk, which takes a while: this much of this many bytes.
     ReadsDisk { read: u64, bytes: u64 },
     /// A client got no answer in time.
     GaveUp { client: ClientId, seq: Seq },

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// The latest views kept for `VIEW`.
 pub const VIEW_RECORDS_MAX: usize = 1024;
-/// Two clocks' rates differ by less than one in so many.
+/// Two clocks' rates differ by less than one in this many.
 const CLOCK_SHARE: u32 = 4;
 /// A server that has not announced itself for this many announce intervals is not counted as there.
 const ABSENT_ANNOUNCES: u32 = 8;

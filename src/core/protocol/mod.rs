@@ -97,7 +97,7 @@ use std::time::Duration;
 pub use time::{Time, Timing};
 pub use view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
 
-/// After so many bytes of writes (16 MiB) a server with a disk writes its whole state anew.
+/// After this many bytes of writes (16 MiB) a server with a disk writes its whole state anew.
 const SNAPSHOT_BYTES: u64 = 16 << 20;
 
 /// What all nodes of a cluster must agree on before it starts.
@@ -122,10 +122,10 @@ pub struct Config {
     pub slice: u64,
     /// The time of day when this rank's own time was 0.
     pub unix_ms: UnixMs,
-    /// Beyond so many bytes of keys and values a primary refuses what needs more.
+    /// Beyond this many bytes of keys and values a primary refuses what needs more.
     pub memory_bytes_max: u64,
-    /// With a disk: after so many bytes of writes, about, the whole state is written anew, and older ones go. On the
-    /// metadata server's disk, after so many bytes of views.
+    /// With a disk: after this many bytes of writes, about, the whole state is written anew, and older ones go. On the
+    /// metadata server's disk, after this many bytes of views.
     pub snapshot_bytes: u64,
 }
 

@@ -139,7 +139,7 @@ pub struct DiskStatus {
     pub bytes: u64,
     /// It has failed, and is not used any more.
     pub failed: bool,
-    /// It is being read: so many bytes so far, of so many.
+    /// It is being read: this many bytes so far, of this many.
     pub reading: Option<(u64, u64)>,
 }
 

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 const KEY_COST_BYTES: u64 = 80;
 /// So often another key is looked for when the first that was chosen is past its time.
 const ANY_KEY_TRIES: usize = 100;
-/// What moves elements in the middle costs one unit for so many of them.
+/// What moves elements in the middle costs one unit for this many of them.
 const MOVED_PER_UNIT: u64 = 8;
 
 /// A value and the write that put it there.

@@ -17,7 +17,7 @@ use super::work::{KEY_UNITS, units_of};
 use super::{Bytes, Db, KEYS_REPLY_BYTES_MAX, KeyPattern, Reply, Store, StoreError, Touch, keylist::KeyPacker};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One byte compared with one piece of a glob costs as much as so many bytes that are copied.
+/// One byte compared with one piece of a glob costs as much as this many bytes that are copied.
 const LOOK_BYTES: usize = 8;
 
 /// A scan under way. Tell it of everything that was touched with [`Scan::note`], before it goes on.

@@ -32,7 +32,7 @@ pub const CHUNK_ENTRIES_MAX: usize = 1024;
 /// ends even when writes come faster than the link carries them.
 const DIRTY_PASSES_MAX: usize = 8;
 
-/// So many of the keys written last are known when a snapshot has arrived, for the display.
+/// This many of the keys written last are known when a snapshot has arrived, for the display.
 const NEWEST_MAX: usize = 32;
 
 /// Where a key is.
@@ -802,7 +802,7 @@ mod tests {
         assert_eq!(importer.finish(finale).unwrap().full_digest(), store.full_digest());
     }
 
-    /// So many keys, each with a value of 64 bytes: 72 bytes an entry.
+    /// This many keys, each with a value of 64 bytes: 72 bytes an entry.
     fn filled(keys: usize) -> (Store, Vec<Bytes>) {
         let keys: Vec<Bytes> = (0..keys).map(|number| Bytes::from(format!("key{number:05}"))).collect();
         let mut store = Store::default();

@@ -25,7 +25,7 @@ const NEIGHBOURS: u64 = 128;
 const LEAF_MAX: usize = 64;
 /// A leaf with fewer takes in the one behind it, if both together are no more than half full.
 const LEAF_MIN: usize = LEAF_MAX / 4;
-/// So many entries beside the guess are looked at.
+/// This many entries beside the guess are looked at.
 const STEPS_MAX: usize = LEAF_MAX / 4;
 /// So much room is added to a leaf at a time: what is not used of it is lost.
 const LEAF_STEP: usize = 8;

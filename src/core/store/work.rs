@@ -14,7 +14,7 @@ pub const MESSAGE_UNITS: u64 = 4;
 pub const WRITE_UNITS: u64 = 6;
 /// To look at a key, to forget one, or to take one in from a snapshot.
 pub const KEY_UNITS: u64 = 1;
-/// So many bytes are copied, hashed, or compared with a glob's pieces within one unit.
+/// This many bytes are copied, hashed, or compared with a glob's pieces within one unit.
 pub const BYTES_PER_UNIT: usize = 512;
 
 /// What these bytes cost on their way through memory.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub struct DiskSetup {
     /// When what was written is synced.
     pub fsync: Fsync,
-    /// A write takes so many times what it takes on a good disk.
+    /// A write takes this many times what it takes on a good disk.
     pub pace: u32,
 }
 
@@ -77,7 +77,7 @@ impl World {
         self.start_again();
     }
 
-    /// From the next start on the whole state is written anew after so many bytes.
+    /// From the next start on the whole state is written anew after this many bytes.
     pub fn set_snapshot_bytes(&mut self, bytes: u64) {
         self.setup.config.snapshot_bytes = bytes;
     }
@@ -163,7 +163,7 @@ impl World {
         self.after_step();
     }
 
-    /// From now on a write takes so many times what it takes on a good disk: on the disk of this rank.
+    /// From now on a write takes this many times what it takes on a good disk: on the disk of this rank.
     pub fn set_disk_pace(&mut self, rank: Rank, pace: u32) {
         if let Some(platter) = self.disks.as_mut().and_then(|disks| disks.platters.get_mut(&rank)) {
             platter.set_pace(pace);

@@ -10,9 +10,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::Duration;
 
-/// A proof is there after at most so many microseconds.
+/// A proof is there after at most this many microseconds.
 const LATE_US_MAX: u64 = 4_000;
-/// One of so many never comes: it would have to come from another host.
+/// One of this many never comes: it would have to come from another host.
 const NEVER_ONE_IN: u32 = 6;
 /// Who has no turn when a proof comes takes it in this much later.
 const AGAIN: Duration = Duration::from_micros(200);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// Requests that are under way at a time, where it is not one.
 const WINDOW: usize = 256;
-/// A write takes so many bytes in a log beside its value, about.
+/// A write takes this many bytes in a log beside its value, about.
 const RECORD_BYTES: usize = 64;
 /// The policies, and the shares of a rate without a disk (or of plain writing and syncing) that are wanted.
 const POLICIES: [(&str, f64); 3] = [("no", 0.85), ("everysec", 0.85), ("always", 0.8)];
@@ -146,7 +146,7 @@ fn window_rate(port: u16, request: &str, each: Duration) -> Result<f64, String> 
     Ok(answered as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Records a second of so many bytes that each of the writers writes and syncs, a group at a time.
+/// Records a second of this many bytes that each of the writers writes and syncs, a group at a time.
 fn plain_rate(folder: &BenchFolder, writers: u32, bytes: usize, group: usize, each: Duration) -> Result<f64, String> {
     let piece = vec![b'r'; bytes * group];
     let paths = (0..writers).map(|writer| Ok(folder.of("plain")?.join(writer.to_string())));

@@ -89,7 +89,7 @@ impl<'a, T: Transport + 'a> Node<'a> for Refilled<'_, 'a, T> {
 /// How a load is run.
 #[derive(Debug, Clone, Copy)]
 pub struct BenchRun {
-    /// So many requests are outstanding at any time.
+    /// This many requests are outstanding at any time.
     pub window: usize,
     /// For so long nothing counts.
     pub warm: Duration,

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// Store and baseline take turns this often: what disturbs the machine disturbs both.
 const TURNS: u32 = 10;
-/// They go on for up to so many turns, each twice as long as the one before, while one of them has nothing to show.
+/// They go on for up to this many turns, each twice as long as the one before, while one of them has nothing to show.
 const TURNS_MAX: u32 = TURNS + 9;
 /// Of each slice, this share does not count.
 const WARM_SHARE: f64 = 0.1;
@@ -81,7 +81,7 @@ fn fill<T: Transport>(front: &mut Front<'_, T>, keys: u32, value_bytes: u32) {
     // The window's rest was asked for when the last one counted.
 }
 
-/// So many values of another size than the rest: they are written before the measurement.
+/// This many values of another size than the rest: they are written before the measurement.
 const KEYS_OF_OTHER_SIZE: u32 = 256;
 
 /// One comparison: the same time for the store and for its limit, in turns.

@@ -115,7 +115,7 @@ pub enum Action {
     Sleep(Duration),
     /// Leave.
     Quit,
-    /// What is on its way; or this is done to the message that arrives as the so many-th.
+    /// What is on its way; or this is done to the message that arrives as the n-th.
     Flights(Option<(Meddling, usize)>),
     /// The next timer of a server fires before it hears anything else.
     Fire(Who),

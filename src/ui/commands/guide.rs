@@ -10,9 +10,9 @@ use textwrap::{Options, WordSplitter};
 
 /// Lines are no longer, so that a page of 80 columns holds them.
 const COLUMNS: usize = 76;
-/// Usages stand in so many columns.
+/// Usages stand in this many columns.
 const USAGE_COLUMNS: usize = 22;
-/// Keys in so many.
+/// Keys in this many.
 const KEY_COLUMNS: usize = 16;
 
 /// One thing that can be typed or pressed.

@@ -118,7 +118,7 @@ impl<W: Write> Answers<'_, W> {
 enum InputLine {
     /// The line is in the buffer, without its newline.
     Whole,
-    /// The line had so many bytes, more than the limit.
+    /// The line had this many bytes, more than the limit.
     TooLong(u64),
     /// There are no more lines.
     End,

@@ -118,7 +118,7 @@ pub trait Stagehand: Send + Sync {
 pub trait Pager: Send + Sync {
     /// Shows this, unless it fits where the prompt is, or does not fit anywhere.
     fn show(&self, title: &str, text: &str) -> bool;
-    /// Turns so many pages. False when nothing is shown.
+    /// Turns this many pages. False when nothing is shown.
     fn turn(&self, pages: isize) -> bool;
     /// Closes what is shown. False when nothing is.
     fn close(&self) -> bool;

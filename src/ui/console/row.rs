@@ -18,7 +18,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// What the prompt starts with where there is room.
 const NAME: &str = "understudy";
-/// The prompt leaves at least this many columns to the line, where there are so many.
+/// The prompt leaves at least this many columns to the line, where there are that many.
 const LINE_COLUMNS_MIN: usize = 24;
 /// The cursor stands no nearer to the right edge than this share of the row, while the line goes on there.
 const AHEAD_SHARE: usize = 4;
@@ -67,8 +67,8 @@ struct Cell<'a> {
 }
 
 impl Line<'_> {
-    /// The row for a terminal of so many columns, and the column of the cursor. The last column stays free: a terminal
-    /// that has filled it is of two minds about where its cursor is.
+    /// The row for a terminal of this many columns, and the column of the cursor. The last column stays free: a
+    /// terminal that has filled it is of two minds about where its cursor is.
     #[must_use]
     pub fn draw(&self, columns: usize, palette: &Palette) -> (String, usize) {
         let prompt_columns = self.prompt.width();

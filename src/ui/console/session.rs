@@ -76,7 +76,7 @@ pub trait TourGuide: Send + Sync {
     /// # Errors
     /// When there is no such scene.
     fn begin(&self, scene: Option<&str>) -> Result<(), String>;
-    /// So many hands went up for each answer.
+    /// This many hands went up for each answer.
     ///
     /// # Errors
     /// When nobody was asked, or there is not a number for each answer.
@@ -473,7 +473,7 @@ impl ConsoleSession {
         })
     }
 
-    /// What is on its way; or something is done to the message that arrives as the so many-th.
+    /// What is on its way; or something is done to the message that arrives as the n-th.
     fn flights(&self, deed: Option<(Meddling, usize)>) -> Answer {
         let past = self.standpoint.as_ref().filter(|_| deed.is_none()).and_then(|standpoint| standpoint.past());
         let Some(underway) = self.desk.underway(past) else {

@@ -94,7 +94,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// So many rows above the keys, which the panels give up that have them.
+    /// This many rows above the keys, which the panels give up that have them.
     pub fn take_last_rows(&mut self, rows: u16) -> Rect {
         let place = Rect { y: self.keys.y.saturating_sub(rows), height: rows, ..self.keys };
         for panel in [&mut self.events, &mut self.failover, &mut self.latency] {
@@ -188,7 +188,7 @@ pub fn plan_with_diagram(area: Rect, servers: usize) -> (Plan, Rect) {
     (plan, diagram)
 }
 
-/// Below a diagram the newest events have so many rows.
+/// Below a diagram the newest events have this many rows.
 const EVENTS_ROWS_MIN: u16 = 3;
 /// From this height on a blank row parts the cards from what is below.
 const AIRY_ROWS_MIN: u16 = 22;

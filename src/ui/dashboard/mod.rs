@@ -87,7 +87,7 @@ pub enum Notice {
     Look,
     /// A text to show over the cards; `None` closes it.
     Page(Option<model::page::Page>),
-    /// Turn so many pages of it.
+    /// Turn this many pages of it.
     Turn(isize),
     /// The diagram in place of the cards, or the cards again.
     Diagram,

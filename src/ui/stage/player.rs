@@ -39,7 +39,7 @@ impl Player {
         Self { reel, picture: model.clone(), model, caption: None, moves_for: Duration::ZERO, at: 0 }
     }
 
-    /// At the start of what will come, of which so many bytes are kept.
+    /// At the start of what will come, of which this many bytes are kept.
     #[must_use]
     pub fn live(model: &Model, begun: Time, bytes_max: usize) -> Self {
         let reel = Reel::new(model.clone(), begun, bytes_max).by_moment();
@@ -67,7 +67,7 @@ impl Player {
         self.show();
     }
 
-    /// From now on so many bytes are kept.
+    /// From now on this many bytes are kept.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.reel.set_bytes_max(bytes_max);
     }

@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 const MAGIC: &[u8] = b"understudy recording 4\n";
 /// The longest piece that is read (16 MiB): longer ones are not written by this program.
 const PIECE_BYTES_MAX: usize = 16 << 20;
-/// At most so many pieces wait for the disk.
+/// At most this many pieces wait for the disk.
 const WAITING_MAX: usize = 4_096;
 /// A recording ends at this size (1 GiB): hours of a lecture.
 pub const RECORDING_BYTES_MAX: u64 = 1 << 30;

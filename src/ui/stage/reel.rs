@@ -1,4 +1,4 @@
-//! What the screen was told, as it came, in so many bytes and no more.
+//! What the screen was told, as it came, in this many bytes and no more.
 //!
 //! ```text
 //!   first kept model                                    last one
@@ -6,7 +6,7 @@
 //!   └── where one can go back to                                        └── now
 //! ```
 //!
-//! A place is a number: so many pieces have come before it, since the beginning. The picture at a place is the model
+//! A place is a number: this many pieces have come before it, since the beginning. The picture at a place is the model
 //! kept nearest before it and the pieces in between, so a step back costs no more than a step forward, whatever the
 //! length. When there is no more room the oldest pieces go, up to the second model.
 
@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A model is kept every so many pieces.
+/// A model is kept after every this many pieces.
 const KEPT_EVERY: usize = 256;
 /// What a piece takes beside its bytes.
 const PIECE_OVERHEAD_BYTES: usize = 64;
@@ -100,7 +100,7 @@ impl Reel {
         while self.bytes > self.bytes_max && self.forget() {}
     }
 
-    /// From now on so many bytes are kept.
+    /// From now on this many bytes are kept.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
         self.fit();

@@ -34,7 +34,7 @@ pub enum TourCue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TourPhase {
     Asked,
-    /// So many commands were carried out.
+    /// This many commands were carried out.
     Played(usize),
     Told,
 }

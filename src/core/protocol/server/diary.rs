@@ -10,9 +10,9 @@ use crate::core::store::{Exporter, LogEntry, OpNumber, Store, Touch};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// A write takes so many bytes on a disk beside its keys and values, about.
+/// A write takes this many bytes on a disk beside its keys and values, about.
 const ENTRY_BYTES: u64 = 48;
-/// No part of a whole state is handed over while so many records are not on the disk yet.
+/// No part of a whole state is handed over while this many records are not on the disk yet.
 const PARTS_UNDER_WAY_MAX: u64 = 8;
 
 /// The number of a record.

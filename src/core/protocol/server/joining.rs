@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// A transfer that has made no step for this many retry intervals is asked after.
 const STALE_TRANSFER_RETRIES: u32 = 10;
-/// Patience with a primary that does not answer doubles so many times.
+/// Patience with a primary that does not answer doubles this many times.
 const DOUBLINGS_MAX: u32 = 3;
 
 /// What only a server without a place in the view needs.

@@ -67,7 +67,7 @@ pub const LOG_BYTES_MAX: usize = 4 << 20;
 const AHEAD_MAX: usize = 1024;
 /// A life is short that lasts for less than this many announce intervals.
 const SHORT_LIFE_ANNOUNCES: u32 = 10;
-/// No longer than after so many short lives in a row a server waits before it asks to join again.
+/// No longer than after this many short lives in a row a server waits before it asks to join again.
 const SHORT_LIVES_MAX: u32 = 8;
 
 /// What every role has.

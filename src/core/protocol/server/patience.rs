@@ -7,8 +7,11 @@
 //! | measure | how | silence |
 //! |---|---|---|
 //! | | | [`Timing::silence`], at least |
-//! | lateness | the longest gap between two words of a peer, the server's own late turns included; also the gap that ends when one speaks who was suspected wrongly. Remembered for [`Timing::memory`], twice at most. Longer gaps than [`Timing::busy_max`] are stops, which say nothing of the weather | twice the gap, at most [`Timing::busy_max`] |
-//! | round trip | the shortest of the last moments, so that a busy machine does not count; the primary measures it, and tells its backups in every heartbeat | three times as long, at most [`Timing::slow_max`] |
+//! | lateness | the longest gap between two words of a peer, the server's own late turns included; also the gap that
+//! ends when one speaks who was suspected wrongly. Remembered for [`Timing::memory`], twice at most. Longer gaps than
+//! [`Timing::busy_max`] are stops, which say nothing of the weather | twice the gap, at most [`Timing::busy_max`] |
+//! | round trip | the shortest of the last moments, so that a busy machine does not count; the primary measures it, and
+//! tells its backups in every heartbeat | three times as long, at most [`Timing::slow_max`] |
 //!
 //! # Why that is safe
 //!
@@ -21,9 +24,9 @@ use crate::core::protocol::{Rank, Time, Timing};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The silence is so many times the longest gap between two words.
+/// The silence is this many times the longest gap between two words.
 const GAPS: u32 = 2;
-/// The silence is so many times the round trip: a lease must outlive its way here, and the way of the next one.
+/// The silence is this many times the round trip: a lease must outlive its way here, and the way of the next one.
 const ROUND_TRIPS: u32 = 3;
 /// A round trip is forgotten when it is older than one or two of these many retry intervals.
 const ROUND_TRIP_RETRIES: u32 = 12;

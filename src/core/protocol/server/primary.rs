@@ -25,7 +25,7 @@ const JOINER_SILENCES: u32 = 6;
 /// A primary that hears no backup lets itself be replaced when the metadata server has not answered for this many
 /// announce intervals.
 const CUT_OFF_ANNOUNCES: u32 = 6;
-/// Of so many clients it is remembered what their newest write in the log is: then of those with one there alone.
+/// Of this many clients it is remembered what their newest write in the log is: then of those with one there alone.
 const LOGGED_MAX: usize = 2 * LOG_OPS_MAX;
 
 /// What only a primary needs.

@@ -5,7 +5,7 @@ use super::primary::{Phase, Primary};
 use crate::core::protocol::{Outbox, Time};
 use crate::core::store::{ClientId, Command, Sessions, Silent, UnixMs};
 
-/// So many sessions are looked at in one turn.
+/// This many sessions are looked at in one turn.
 const LOOKED_AT_MAX: usize = 256;
 
 /// How far the search has come.

@@ -54,7 +54,7 @@ pub struct Row {
     pub name: &'static str,
     /// As a user types it.
     pub shown: &'static str,
-    /// How many words, the name included; negative: at least so many.
+    /// How many words, the name included; negative: at least this many.
     pub arity: i16,
     /// What carries it out.
     pub run: Run,
@@ -107,7 +107,7 @@ impl Row {
         self.all_flags().any(|own| own == flag)
     }
 
-    /// Whether it may have so many words, the name included.
+    /// Whether it may have this many words, the name included.
     #[must_use]
     pub fn accepts(&self, words: usize) -> bool {
         let arity = usize::from(self.arity.unsigned_abs());

@@ -21,7 +21,7 @@ use super::Bytes;
 use std::mem::size_of;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// So many elements are shown of a collection.
+/// This many elements are shown of a collection.
 const BRIEF_ELEMENTS: usize = 4;
 /// What an element of a large collection costs besides its bytes, about.
 const ELEMENT_COST_BYTES: usize = 64;

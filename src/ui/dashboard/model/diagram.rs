@@ -105,9 +105,9 @@ pub enum DiagramRow<'a> {
     Mark { at: Time, rank: Rank, tone: Tone, text: &'a str },
     /// From here on a server is something else.
     Role { at: Time, rank: Rank, role: Role },
-    /// Nothing was told for so long but so many heartbeats.
+    /// Nothing was told for this long but this many heartbeats.
     Silence { at: Time, lasts: Duration, beats: u64 },
-    /// So many messages were not told one by one.
+    /// This many messages were not told one by one.
     Missing { at: Time, count: u64 },
 }
 

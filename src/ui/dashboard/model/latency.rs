@@ -9,7 +9,7 @@ use std::time::Duration;
 pub const SPARKS_MAX: usize = 128;
 /// Two halves make the window: the older one is dropped when the newer one is this old.
 const HALF_WINDOW: Duration = Duration::from_secs(30);
-/// With many records the quantiles move slowly: refreshed with every so many.
+/// With many records the quantiles move slowly: refreshed after this many more.
 const REFRESH_EVERY: u64 = 64;
 const LOWEST_NS: u64 = 100;
 const HIGHEST_NS: u64 = 120_000_000_000;

@@ -39,7 +39,7 @@ impl Page {
         &self.title
     }
 
-    /// Turns so many pages of this many columns and rows; not beyond the first or the last.
+    /// Turns this many pages of this many columns and rows; not beyond the first or the last.
     pub fn turn(&mut self, pages: isize, columns: usize, rows: usize) {
         let step = rows.saturating_sub(1).max(1);
         let all = self.rows(columns).len();
@@ -47,7 +47,7 @@ impl Page {
         self.first = moved.min(all.saturating_sub(rows));
     }
 
-    /// The rows that are shown in so many columns and rows; the number of the first, and how many there are in all.
+    /// The rows that are shown in this many columns and rows; the number of the first, and how many there are in all.
     #[must_use]
     pub fn shown(&self, columns: usize, rows: usize) -> (Vec<String>, usize, usize) {
         let all = self.rows(columns);
@@ -56,7 +56,7 @@ impl Page {
         (all.into_iter().skip(first).take(rows).collect(), first, count)
     }
 
-    /// How many rows of so many columns it takes.
+    /// How many rows of this many columns it takes.
     #[must_use]
     pub fn height(&self, columns: usize) -> usize {
         self.rows(columns).len()
@@ -67,7 +67,7 @@ impl Page {
     }
 }
 
-/// A line in rows of at most so many columns, broken at blanks; a word that is longer than a row in its middle.
+/// A line in rows of at most this many columns, broken at blanks; a word that is longer than a row in its middle.
 fn broken(line: &str, columns: usize) -> Vec<String> {
     let options = Options::new(columns).word_splitter(WordSplitter::NoHyphenation);
     textwrap::wrap(line, options).into_iter().map(Cow::into_owned).collect()

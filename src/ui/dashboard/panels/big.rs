@@ -38,9 +38,9 @@ const DIGITS: [[&str; 5]; 11] = [
     ["   ", "   ", "###", "   ", "   "],
 ];
 const DIGIT_ROWS: u16 = 5;
-/// A dot of a digit is so many columns for each of its rows: about a square.
+/// A dot of a digit is this many columns for each of its rows: about a square.
 const DOT_COLS: u16 = 2;
-/// Digits are at most so many times as big.
+/// Digits are at most this many times as big.
 const SIZE_MAX: u16 = 3;
 /// Columns of a server's name, and of its state.
 const NAME_COLS: u16 = 11;
@@ -48,8 +48,8 @@ const STATE_COLS: u16 = 13;
 /// A caption is one line, two where it must be.
 const CAPTION_ROWS: usize = 2;
 
-/// Draws the panels of the back row, of which so many are always there: digits do not grow and shrink with what is said
-/// below them.
+/// Draws the panels of the back row, of which this many are always there: digits do not grow and shrink with what is
+/// said below them.
 pub fn draw(buffer: &mut Buffer, (area, rows): (Rect, u16), model: &Model, theme: &Theme, now: Time) {
     let others = model.others().newest_first();
     let lines = model.servers().len() + 1 + if model.shows_clients() { 1 } else { 0 };

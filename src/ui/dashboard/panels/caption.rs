@@ -9,10 +9,10 @@ use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-/// A sentence takes at most so many rows.
+/// A sentence takes at most this many rows.
 pub const ROWS_MAX: usize = 2;
 
-/// The rows of a sentence on a screen of so many columns.
+/// The rows of a sentence on a screen of this many columns.
 #[must_use]
 pub fn rows(caption: &str, width: u16) -> Vec<String> {
     wrap(caption, width.saturating_sub(2), ROWS_MAX)

@@ -263,7 +263,7 @@ impl<'a> Lanes<'a> {
         self.words(y, (from.min(end), from.max(end)), &text, style);
     }
 
-    /// So many cells towards `to`; gives the last of them.
+    /// This many cells towards `to`; gives the last of them.
     fn shaft(&mut self, y: u16, from: u16, to: u16, cells: u16, style: Style) -> u16 {
         let cells = cells.min(from.abs_diff(to).saturating_sub(1)).max(1);
         let along = |n: u16| if to > from { from + n } else { from.saturating_sub(n) };

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const TIME_COLS: u16 = 8;
 const SIGN_COLS: u16 = 2;
-/// A sentence takes at most so many rows.
+/// A sentence takes at most this many rows.
 const ROWS_MAX: usize = 2;
 /// With at least this many rows there is one for a title.
 const TITLE_ROWS_MIN: u16 = 8;

@@ -62,7 +62,7 @@ fn fit(text: &str, width: u16) -> String {
     short
 }
 
-/// Breaks a sentence at blanks into at most so many rows. What is too long for them is too long in the last one.
+/// Breaks a sentence at blanks into at most this many rows. What is too long for them is too long in the last one.
 fn wrap(text: &str, width: u16, rows_max: usize) -> Vec<String> {
     let mut rows = Vec::new();
     let mut rest = text;
