@@ -16,7 +16,7 @@ use super::world::{Bend, World};
 use crate::core::disk::Fsync;
 use crate::core::fault::Control;
 use crate::core::node::Setup;
-use crate::core::protocol::{Config, METADATA, Member, Rank, Reason, Role, Rules, Server, Time, Timing};
+use crate::core::protocol::{Config, METADATA, Member, Metadata, Rank, Reason, Role, Rules, Server, Time, Timing};
 use crate::core::store::work::SLICE_UNITS;
 use crate::core::store::{Bytes, Command, commands};
 use rand::{RngExt, SeedableRng};
@@ -671,8 +671,10 @@ impl Monkey {
     fn wipe(&mut self, world: &mut World, victim: Rank) -> Option<Fault> {
         let rng = self.wipes.as_mut()?;
         let is_due = rng.random_range(0..WIPED_ONE_IN) == 0 && world.survives_power_cuts();
-        let decides = world.front(METADATA).metadata().is_none_or(|metadata| metadata.deciding().is_some());
-        if !is_due || decides || world.is_last_holder(victim) {
+        // What a `RESET` begins may be known only to who is wiped; then it takes another one.
+        let begins = |metadata: &Metadata| metadata.is_resetting() || metadata.is_forming();
+        let begins = world.front(METADATA).metadata().is_none_or(begins);
+        if !is_due || begins || world.is_last_holder(victim) {
             return None;
         }
         self.wiped.extend(world.view_now()?.member_on(victim));
