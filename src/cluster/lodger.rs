@@ -1,16 +1,18 @@
-//! A lodger in the loop of rank 0: something that asks the cluster on behalf of others, such as a door.
+//! A lodger in the loop of a rank: something that asks the cluster on behalf of others, such as a door. One lives on
+//! rank 0; further ones on client ranks, and they talk to each other.
 //!
 //! The loop hands it time, outcomes and how the cluster is, and takes its commands; it hears of new work by a
 //! descriptor that a sleeping loop waits for as well. Nothing here may wait.
 
 use crate::core::protocol::{Outcome, Rank, Time, ViewNumber};
-use crate::core::store::{Command, Seq};
+use crate::core::store::{Bytes, Command, Seq};
 use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who lives in rank 0's loop and asks the cluster.
+/// Who lives in a rank's loop and asks the cluster.
 pub trait Lodger {
     /// Can be read when there is something to do.
     fn bell(&self) -> Arc<OwnedFd>;
@@ -33,8 +35,68 @@ pub trait Lodger {
     /// At this moment there is something to do in any case.
     fn deadline(&self) -> Time;
 
+    /// How much it has to do.
+    fn figures(&self) -> DoorFigures;
+
+    /// The next word for other lodgers: for that one, or for all.
+    fn next_word(&mut self) -> Option<(Option<Rank>, DoorWord)>;
+
+    /// Takes in what the lodger on another rank says.
+    fn hear(&mut self, now: Time, from: Rank, word: DoorWord);
+
+    /// The lodger on that rank is gone.
+    fn forget(&mut self, rank: Rank);
+}
+
+/// What doors say to each other, and what rank 0 and they say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DoorWord {
+    /// To rank 0: it is open, there.
+    Open { address: SocketAddr },
+    /// To rank 0: it is not, and why.
+    Shut { why: String },
+    /// To rank 0: how much it has to do.
+    Figures(DoorFigures),
+    /// From rank 0: how the cluster is.
+    Facts(Box<Facts>),
+    /// Somebody has published this.
+    Published { channel: Bytes, message: Bytes },
+    /// So many listen to this channel, or by this pattern, there.
+    Listeners { is_pattern: bool, name: Bytes, count: usize },
+    /// Somebody has set this.
+    Settings(Vec<(String, String)>),
+    /// Somebody wants to count from zero.
+    ResetStats,
+}
+
+/// How much a door has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DoorFigures {
+    /// On which rank.
+    pub rank: Rank,
     /// What is shown of it.
-    fn sight(&self) -> Sight;
+    pub sight: Sight,
+    /// How many connections wait for something to pop.
+    pub blocked: usize,
+    /// How many connections listen to messages.
+    pub listeners: usize,
+    /// All connections so far.
+    pub accepted: u64,
+    /// All requests so far.
+    pub commands: u64,
+}
+
+impl Sight {
+    /// This one and another together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            port: self.port,
+            connections: self.connections + other.connections,
+            per_second: self.per_second + other.per_second,
+            slowest: self.slowest.max(other.slowest),
+        }
+    }
 }
 
 /// What is shown of a lodger.
@@ -51,7 +113,7 @@ pub struct Sight {
 }
 
 /// A server, as far as a lodger is interested.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerFacts {
     /// Its rank.
     pub rank: Rank,
@@ -64,7 +126,7 @@ pub struct ServerFacts {
 }
 
 /// How the cluster is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// Since 1970.
     pub wall: Duration,
@@ -82,4 +144,6 @@ pub struct Facts {
     pub failovers: u64,
     /// Nobody has the data any more: that, and the way out.
     pub data_gone: Option<String>,
+    /// All doors, as last heard.
+    pub doors: Vec<DoorFigures>,
 }

@@ -15,11 +15,13 @@
 use super::blocking::Waiters;
 use super::connection::{Connection, Hold, Id, OUT_BYTES_MAX};
 use super::counters::Counters;
+use super::doors::Others;
+use super::pubsub::SubscribedBy;
 use super::rows::{self, DoorAnswer, Visit};
 use super::settings::Settings;
 use super::transaction::Planned;
 use crate::cluster::Facts;
-use crate::core::protocol::{Outcome, Time};
+use crate::core::protocol::{Outcome, Rank, Time};
 use crate::core::store::{Bytes, Command, Reply, StoreError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -35,6 +37,9 @@ const ROOM_BYTES_MAX: usize = 256 << 20;
 const ROOM_BYTES_GRANTED: usize = 64 << 10;
 /// Idle connections give back what they do not need this often.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The number of a connection begins with the rank of its door, above so many bits.
+pub const RANK_SHIFT: u32 = 40;
 
 /// What is said when nobody knows.
 const UNKNOWN: &str = "ERR no server has answered in time: it may or may not have happened";
@@ -111,6 +116,8 @@ pub struct Hall {
     pub patterns: BTreeMap<Bytes, BTreeSet<Id>>,
     /// Who waits for something to pop.
     pub waiters: Waiters,
+    /// The other doors.
+    pub others: Others,
     orders: VecDeque<(OrderTicket, Command)>,
     waiting: BTreeMap<OrderTicket, Parked>,
     last_ticket: OrderTicket,
@@ -136,6 +143,7 @@ impl Hall {
             channels: BTreeMap::new(),
             patterns: BTreeMap::new(),
             waiters: Waiters::default(),
+            others: Others::default(),
             orders: VecDeque::new(),
             waiting: BTreeMap::new(),
             last_ticket: 0,
@@ -145,6 +153,20 @@ impl Hall {
             room: 0,
             next_tidying: now,
         }
+    }
+
+    /// The same on `rank`. Numbers of connections are that rank's own.
+    #[must_use]
+    pub fn on(mut self, rank: Rank) -> Self {
+        (self.last_id, self.others.rank) = (u64::from(rank.0) << RANK_SHIFT, rank);
+        self
+    }
+
+    /// The same among these doors.
+    #[must_use]
+    pub fn among(mut self, doors: impl Iterator<Item = Rank>) -> Self {
+        self.others.are(doors);
+        self
     }
 
     // ---- connections ---------------------------------------------------------------------------
@@ -176,9 +198,11 @@ impl Hall {
         self.room -= connection.counted;
         for channel in &connection.channels {
             forget(&mut self.channels, channel, id);
+            self.tell_listeners(SubscribedBy::Channel, channel);
         }
         for pattern in &connection.patterns {
             forget(&mut self.patterns, pattern, id);
+            self.tell_listeners(SubscribedBy::Pattern, pattern);
         }
         if connection.hold == Hold::Blocked {
             self.waiters.leave(id);

@@ -1,0 +1,153 @@
+//! What the doors at one address tell each other.
+//!
+//! Each has its own connections, and asks the cluster as a client of its own. Beside what is stored, which is one for
+//! all, they share what people expect of one place: messages, settings, and the sums of `INFO`.
+
+use super::hall::Hall;
+use super::pubsub::SubscribedBy;
+use crate::cluster::{DoorFigures, DoorWord, Sight};
+use crate::core::protocol::{Rank, Time};
+use crate::core::store::{Bytes, KeyPattern};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How many listen to what, by door.
+type Elsewhere = BTreeMap<Bytes, BTreeMap<Rank, usize>>;
+
+/// The other doors, as far as this one knows.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// On which rank this one is.
+    pub rank: Rank,
+    /// Where there are others.
+    doors: BTreeSet<Rank>,
+    words: VecDeque<(Option<Rank>, DoorWord)>,
+    channels: Elsewhere,
+    patterns: Elsewhere,
+}
+
+impl Others {
+    /// The others are these; its own rank may be among them.
+    pub fn are(&mut self, doors: impl Iterator<Item = Rank>) {
+        self.doors = doors.filter(|door| *door != self.rank).collect();
+    }
+
+    /// How many doors there are, this one included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.doors.len() + 1
+    }
+
+    /// Tells all others, if there are any.
+    pub fn tell(&mut self, word: impl FnOnce() -> DoorWord) {
+        if !self.doors.is_empty() {
+            self.words.push_back((None, word()));
+        }
+    }
+
+    /// What is to be told next: to one, or to all.
+    pub fn next_word(&mut self) -> Option<(Option<Rank>, DoorWord)> {
+        self.words.pop_front()
+    }
+
+    /// That door is gone, and whoever came in there.
+    pub fn forget(&mut self, door: Rank) {
+        self.doors.remove(&door);
+        for elsewhere in [&mut self.channels, &mut self.patterns] {
+            elsewhere.retain(|_, counts| {
+                counts.remove(&door);
+                !counts.is_empty()
+            });
+        }
+    }
+
+    fn of(&self, by: SubscribedBy) -> &Elsewhere {
+        match by {
+            SubscribedBy::Channel => &self.channels,
+            SubscribedBy::Pattern => &self.patterns,
+        }
+    }
+
+    fn note(&mut self, door: Rank, by: SubscribedBy, name: Bytes, count: usize) {
+        if !self.doors.contains(&door) {
+            return;
+        }
+        let elsewhere = match by {
+            SubscribedBy::Channel => &mut self.channels,
+            SubscribedBy::Pattern => &mut self.patterns,
+        };
+        if count > 0 {
+            elsewhere.entry(name).or_default().insert(door, count);
+        } else if let Some(counts) = elsewhere.get_mut(&name) {
+            counts.remove(&door);
+            if counts.is_empty() {
+                elsewhere.remove(&name);
+            }
+        }
+    }
+
+    /// What is listened to elsewhere.
+    pub(super) fn names(&self, by: SubscribedBy) -> impl Iterator<Item = &Bytes> {
+        self.of(by).keys()
+    }
+
+    /// How many listen to this channel elsewhere, or by this pattern.
+    pub(super) fn listeners(&self, by: SubscribedBy, name: &Bytes) -> usize {
+        self.of(by).get(name).map_or(0, |counts| counts.values().sum())
+    }
+
+    /// How many elsewhere hear what is published there, as last heard.
+    #[must_use]
+    pub fn audience(&self, channel: &Bytes) -> usize {
+        let matching = self.patterns.iter().filter(|(pattern, _)| KeyPattern::new(pattern).matches(channel));
+        let by_pattern: usize = matching.flat_map(|(_, counts)| counts.values()).sum();
+        self.listeners(SubscribedBy::Channel, channel) + by_pattern
+    }
+}
+
+impl Hall {
+    /// Tells the others how many listen here now.
+    pub(super) fn tell_listeners(&mut self, by: SubscribedBy, name: &Bytes) {
+        let count = by.register(self).get(name).map_or(0, BTreeSet::len);
+        let is_pattern = by == SubscribedBy::Pattern;
+        self.others.tell(|| DoorWord::Listeners { is_pattern, name: name.clone(), count });
+    }
+
+    /// What another door, or rank 0, says.
+    pub fn hear(&mut self, now: Time, from: Rank, word: DoorWord) {
+        match word {
+            DoorWord::Published { channel, message } => self.publish_here(&channel, &message),
+            DoorWord::Listeners { is_pattern, name, count } => {
+                let by = if is_pattern { SubscribedBy::Pattern } else { SubscribedBy::Channel };
+                self.others.note(from, by, name, count);
+            }
+            DoorWord::Settings(pairs) => self.settings.take_on(pairs),
+            DoorWord::ResetStats => self.counters.reset(now),
+            DoorWord::Facts(facts) => self.facts = *facts,
+            DoorWord::Open { .. } | DoorWord::Shut { .. } | DoorWord::Figures(_) => {}
+        }
+    }
+
+    /// How much there is to do here. Where that is the sockets know.
+    #[must_use]
+    pub fn figures(&self) -> DoorFigures {
+        let listens = |connection: &&Box<super::connection::Connection>| connection.subscriptions() > 0;
+        DoorFigures {
+            rank: self.others.rank,
+            sight: Sight {
+                port: 0,
+                connections: self.connections.len(),
+                per_second: self.counters.per_second(),
+                slowest: self.counters.slowest(),
+            },
+            blocked: self.waiters.len(),
+            listeners: self.connections.values().flatten().filter(listens).count(),
+            accepted: self.counters.connections,
+            commands: self.counters.commands,
+        }
+    }
+
+    /// How much the other doors have to do, as last heard.
+    pub(super) fn figures_elsewhere(&self) -> impl Iterator<Item = &DoorFigures> {
+        self.facts.doors.iter().filter(|door| self.others.doors.contains(&door.rank))
+    }
+}
