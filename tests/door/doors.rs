@@ -1,7 +1,7 @@
 //! Several doors of a real cluster, at one address.
 
 use crate::cluster::{Client, end_service, kill_primary, open, open_service, wait_for};
-use crate::support::job::run;
+use crate::support::job::{Place, run};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
@@ -149,7 +149,7 @@ fn the_death_of_a_door_ends_its_own_connections_and_no_others() {
 
 #[test]
 fn every_door_wants_the_password() {
-    let folder = tempfile::tempdir().expect("there is room");
+    let folder = Place::new();
     let file = folder.path().join("password");
     std::fs::write(&file, "secret\n").expect("there is room");
     let file = file.to_str().expect("it is text");
