@@ -45,7 +45,7 @@ pub trait Lodger {
     fn hear(&mut self, now: Time, from: Rank, word: DoorWord);
 
     /// The lodger on that rank is gone.
-    fn forget(&mut self, rank: Rank);
+    fn forget(&mut self, now: Time, rank: Rank);
 }
 
 /// What doors say to each other, and what rank 0 and they say.
@@ -65,6 +65,10 @@ pub enum DoorWord {
     Listeners { is_pattern: bool, name: Bytes, count: usize },
     /// Somebody has set this.
     Settings(Vec<(String, String)>),
+    /// Somebody has asked this about all connections: what comes of it there?
+    Question { ticket: u64, words: Vec<Bytes> },
+    /// That: lines, or to how many it was done.
+    Answer { ticket: u64, lines: String, count: u64 },
     /// Somebody wants to count from zero.
     ResetStats,
 }

@@ -3,6 +3,7 @@
 //! Each has its own connections, and asks the cluster as a client of its own. Beside what is stored, which is one for
 //! all, they share what people expect of one place: messages, settings, and the sums of `INFO`.
 
+use super::everybody::Part;
 use super::hall::Hall;
 use super::pubsub::SubscribedBy;
 use crate::cluster::{DoorFigures, DoorWord, Sight};
@@ -42,6 +43,17 @@ impl Others {
         if !self.doors.is_empty() {
             self.words.push_back((None, word()));
         }
+    }
+
+    /// Tells one.
+    fn answer(&mut self, to: Rank, word: DoorWord) {
+        self.words.push_back((Some(to), word));
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn ranks(&self) -> &BTreeSet<Rank> {
+        &self.doors
     }
 
     /// What is to be told next: to one, or to all.
@@ -121,6 +133,11 @@ impl Hall {
                 self.others.note(from, by, name, count);
             }
             DoorWord::Settings(pairs) => self.settings.take_on(pairs),
+            DoorWord::Question { ticket, words } => {
+                let Part { lines, count } = self.part(now, &words);
+                self.others.answer(from, DoorWord::Answer { ticket, lines, count });
+            }
+            DoorWord::Answer { ticket, lines, count } => self.gathered(now, from, ticket, Some(Part { lines, count })),
             DoorWord::ResetStats => self.counters.reset(now),
             DoorWord::Facts(facts) => self.facts = *facts,
             DoorWord::Open { .. } | DoorWord::Shut { .. } | DoorWord::Figures(_) => {}

@@ -25,6 +25,7 @@
 //! | [`hall`] | all connections as a value: orders to the cluster, outcomes, deadlines |
 //! | [`rows`], [`docs`] | the door's own commands, and `COMMAND` |
 //! | [`local`], [`info`], [`settings`] | what the door answers by itself |
+//! | [`everybody`] | what concerns the connections of all doors |
 //! | [`transaction`], [`blocking`], [`pubsub`], [`scripts`] ([`sha1`]) | what needs more than one command of the store |
 //! | [`doors`] | what doors tell each other |
 //! | [`counters`] | how much a door has done |
@@ -48,6 +49,7 @@ pub mod connection;
 pub mod counters;
 pub mod docs;
 pub mod doors;
+pub mod everybody;
 pub mod hall;
 pub mod info;
 pub mod local;
@@ -177,7 +179,7 @@ impl Lodger for Door {
         self.hall.hear(now, from, word);
     }
 
-    fn forget(&mut self, rank: Rank) {
-        self.hall.others.forget(rank);
+    fn forget(&mut self, now: Time, rank: Rank) {
+        self.hall.forget_door(now, rank);
     }
 }

@@ -161,11 +161,11 @@ impl<'a, T: Transport> ClientRank<'a, T> {
     }
 
     /// That process is dead.
-    fn forget(&mut self, process: Process) {
+    fn forget(&mut self, now: Time, process: Process) {
         if let (Some(rank), Some(lodging)) = (self.hull.link.forget(process), &mut self.lodging)
             && lodging.others.remove(&rank)
         {
-            lodging.lodger.forget(rank);
+            lodging.lodger.forget(now, rank);
         }
     }
 
@@ -209,7 +209,7 @@ impl<'a, T: Transport + 'a> Node<'a> for ClientRank<'a, T> {
                 let result = self.host.control(now, &control, &mut self.outputs);
                 self.orders.push(Packet::ControlDone { id, result });
             }
-            Packet::Gone { process } => self.forget(process),
+            Packet::Gone { process } => self.forget(now, process),
             Packet::Placed(place) => self.hull.link.place(&place),
             Packet::Door(word) => {
                 if let Some(lodging) = &mut self.lodging {

@@ -170,7 +170,7 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
         if self.doors.remove(&rank).is_none() {
             return;
         }
-        self.lodger.iter_mut().for_each(|lodger| lodger.forget(rank));
+        self.lodger.iter_mut().for_each(|lodger| lodger.forget(now, rank));
         let left = self.doors.len() + 1;
         self.ranks.say(now, format!("rank {rank}, a door, is gone, and its connections: {left} left, come in again"));
     }
