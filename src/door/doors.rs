@@ -168,3 +168,85 @@ impl Hall {
         self.facts.doors.iter().filter(|door| self.others.doors.contains(&door.rank))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::settings::Settings;
+    use std::net::SocketAddr;
+
+    const DOORS: [Rank; 2] = [Rank(0), Rank(4)];
+
+    fn hall(rank: Rank) -> Hall {
+        Hall::new(Settings::new(None, 1, "127.0.0.1"), Time(0)).on(rank).among(DOORS.into_iter())
+    }
+
+    /// Somebody who has said this.
+    fn says(hall: &mut Hall, text: &str) -> u64 {
+        let at: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let id = hall.accept(Time(0), at, at);
+        hall.received(Time(0), id, text.as_bytes());
+        id
+    }
+
+    /// What this one was answered since the last time.
+    fn heard(hall: &mut Hall, id: u64) -> String {
+        String::from_utf8(std::mem::take(&mut hall.connection(id).unwrap().out)).unwrap()
+    }
+
+    /// Each hears what the other has said, until there is nothing more.
+    fn talk(halls: &mut [Hall; 2]) {
+        for from in [0, 1, 0, 1] {
+            while let Some((to, word)) = halls[from].others.next_word() {
+                assert!(to.is_none_or(|to| to == DOORS[1 - from]));
+                halls[1 - from].hear(Time(0), DOORS[from], word);
+            }
+        }
+    }
+
+    #[test]
+    fn who_listens_at_another_door_hears_and_is_counted_until_it_goes() {
+        let mut halls = DOORS.map(hall);
+        let listener = says(&mut halls[1], "SUBSCRIBE c\r\nPSUBSCRIBE *\r\n");
+        heard(&mut halls[1], listener);
+        // Not counted yet, but told.
+        let publisher = says(&mut halls[0], "PUBLISH c 1\r\n");
+        assert_eq!(heard(&mut halls[0], publisher), ":0\r\n");
+        talk(&mut halls);
+        assert_eq!(heard(&mut halls[1], listener).matches("message").count(), 2);
+        halls[0].received(
+            Time(0),
+            publisher,
+            b"PUBLISH c 2\r\nPUBSUB NUMSUB c\r\nPUBSUB NUMPAT\r\nPUBSUB CHANNELS\r\n",
+        );
+        let said = ":2\r\n*2\r\n$1\r\nc\r\n:1\r\n:1\r\n*1\r\n$1\r\nc\r\n";
+        assert_eq!(heard(&mut halls[0], publisher), said);
+        halls[1].gone(listener);
+        talk(&mut halls);
+        halls[0].received(Time(0), publisher, b"PUBLISH c 3\r\nPUBSUB NUMPAT\r\nPUBSUB CHANNELS\r\n");
+        assert_eq!(heard(&mut halls[0], publisher), ":0\r\n:0\r\n*0\r\n");
+    }
+
+    #[test]
+    fn a_dead_door_has_no_listeners_and_answers_nothing() {
+        let mut halls = DOORS.map(hall);
+        says(&mut halls[1], "SUBSCRIBE c\r\n");
+        talk(&mut halls);
+        let asking = says(&mut halls[0], "PUBLISH c 1\r\nCLIENT KILL TYPE pubsub\r\nPING\r\n");
+        assert_eq!(heard(&mut halls[0], asking), ":1\r\n", "the other one is asked");
+        halls[0].forget_door(Time(0), DOORS[1]);
+        assert_eq!(heard(&mut halls[0], asking), ":0\r\n+PONG\r\n");
+        halls[0].received(Time(0), asking, b"PUBLISH c 2\r\nCLIENT KILL TYPE pubsub\r\n");
+        assert_eq!(heard(&mut halls[0], asking), ":0\r\n:0\r\n");
+        assert_eq!(halls[0].others.count(), 1);
+    }
+
+    #[test]
+    fn settings_are_told_and_not_told_again() {
+        let mut halls = DOORS.map(hall);
+        says(&mut halls[1], "CONFIG SET maxclients 5 timeout 7\r\n");
+        talk(&mut halls);
+        assert_eq!((halls[0].settings.max_clients(), halls[0].settings.get("timeout")), (5, Some("7")));
+        assert!(halls.iter_mut().all(|hall| hall.others.next_word().is_none()));
+    }
+}

@@ -242,3 +242,34 @@ impl<'a, T: Transport + 'a> Node<'a> for ClientRank<'a, T> {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::protocol::Outcome;
+    use crate::core::store::{ClientId, Command, Seq};
+
+    #[test]
+    fn what_comes_in_a_later_piece_is_still_running_in_an_earlier_one() {
+        let completion = |number: u64| Completion {
+            client: ClientId::on(3),
+            seq: Seq(number),
+            command: Command::Count,
+            outcome: Outcome::Unknown,
+            call: Time(1_000 - number),
+            returned: Time(2_000),
+            epoch: 1,
+        };
+        let count = 2 * FINISHED_MAX as u64 + 1;
+        let mut finished = Finished { completions: (0..count).map(completion).collect(), last: Time(0) };
+        let packets = finished.take(Time(3_000), true, Time(2_500));
+        let mut untold: Vec<u64> = (0..count).rev().collect();
+        for packet in packets {
+            let Packet::Finished { completions, running_since } = packet else { panic!("{packet:?}") };
+            completions.iter().for_each(|completion| assert_eq!(untold.pop(), Some(completion.seq.0)));
+            let oldest = untold.iter().map(|number| Time(1_000 - number)).min().unwrap_or(Time(2_500));
+            assert_eq!(running_since, oldest);
+        }
+        assert!(untold.is_empty());
+    }
+}
