@@ -490,8 +490,8 @@ fn random_number() -> Result<u64, String> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// Whether somebody wants to know if what a door was answered is right. Without a console nobody asks, but for who reads
-/// the history.
+/// Whether somebody wants to know if what a door was answered is right. Without a console nobody asks, but for who
+/// reads the history.
 fn is_judged(args: &Args) -> bool {
     !args.is_service() || args.history.is_some()
 }

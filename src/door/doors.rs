@@ -3,7 +3,7 @@
 //! Each has its own connections, and asks the cluster as a client of its own. Beside what is stored, which is one for
 //! all, they share what people expect of one place: messages, settings, and the sums of `INFO`.
 
-use super::everybody::Part;
+use super::everybody::DoorPart;
 use super::hall::Hall;
 use super::pubsub::SubscribedBy;
 use crate::cluster::{DoorFigures, DoorWord, Sight};
@@ -134,10 +134,12 @@ impl Hall {
             }
             DoorWord::Settings(pairs) => self.settings.take_on(pairs),
             DoorWord::Question { ticket, words } => {
-                let Part { lines, count } = self.part(now, &words);
+                let DoorPart { lines, count } = self.part(now, &words);
                 self.others.answer(from, DoorWord::Answer { ticket, lines, count });
             }
-            DoorWord::Answer { ticket, lines, count } => self.gathered(now, from, ticket, Some(Part { lines, count })),
+            DoorWord::Answer { ticket, lines, count } => {
+                self.gathered(now, from, ticket, Some(DoorPart { lines, count }))
+            }
             DoorWord::ResetStats => self.counters.reset(now),
             DoorWord::Facts(facts) => self.facts = *facts,
             DoorWord::Open { .. } | DoorWord::Shut { .. } | DoorWord::Figures(_) => {}

@@ -1,7 +1,7 @@
 //! `CLIENT LIST`, `CLIENT KILL`, `CLIENT UNBLOCK`: about all connections, at whatever door they have come in.
 //!
-//! The door that is asked does its own part and asks the others for theirs. One that does not answer in time, or is gone
-//! meanwhile, is left out. Within a transaction nothing can wait: there it is about this door alone.
+//! The door that is asked does its own part and asks the others for theirs. One that does not answer in time, or is
+//! gone meanwhile, is left out. Within a transaction nothing can wait: there it is about this door alone.
 
 use super::connection::{Connection, Hold, Id};
 use super::hall::Hall;
@@ -175,13 +175,13 @@ impl About {
     }
 
     /// Does it at this door: the lines that are listed, or how many it was done to. `me`: who asks, if he is here.
-    fn here(&self, hall: &mut Hall, me: Option<&mut Connection>, now: Time) -> Part {
+    fn here(&self, hall: &mut Hall, me: Option<&mut Connection>, now: Time) -> DoorPart {
         match self {
             Self::List(listed) => {
                 let others = hall.connections.values().flatten().map(|connection| &**connection);
                 let all = others.chain(me.as_deref()).filter(|connection| listed.is(connection));
                 let lines: BTreeMap<Id, String> = all.map(|found| (found.id, line(found, now))).collect();
-                Part { lines: lines.into_values().collect(), count: 0 }
+                DoorPart { lines: lines.into_values().collect(), count: 0 }
             }
             Self::Kill { meant, .. } => {
                 let others = hall.connections.values().flatten().filter(|connection| meant.is(connection));
@@ -195,10 +195,10 @@ impl About {
                 let me = me.filter(|me| !meant.not_me && meant.is(me));
                 let count = ids.len() + usize::from(me.is_some());
                 me.into_iter().for_each(|me| me.closing = true);
-                Part { lines: String::new(), count: count as u64 }
+                DoorPart { lines: String::new(), count: count as u64 }
             }
             Self::Unblock { id, with_error } => {
-                Part { lines: String::new(), count: hall.unblock(*id, *with_error).into() }
+                DoorPart { lines: String::new(), count: hall.unblock(*id, *with_error).into() }
             }
         }
     }
@@ -215,7 +215,7 @@ impl About {
 
 /// What came of it at one door.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct DoorPart {
     pub lines: String,
     pub count: u64,
 }
@@ -224,13 +224,13 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub struct Gathering {
     about: About,
-    parts: BTreeMap<Rank, Part>,
+    parts: BTreeMap<Rank, DoorPart>,
     left: BTreeSet<Rank>,
 }
 
 impl Gathering {
     /// A door has answered, or is gone. True when all have.
-    pub(super) fn heard(&mut self, from: Rank, part: Option<Part>) -> bool {
+    pub(super) fn heard(&mut self, from: Rank, part: Option<DoorPart>) -> bool {
         if self.left.remove(&from) {
             self.parts.extend(part.map(|part| (from, part)));
         }
@@ -258,8 +258,8 @@ pub(super) fn about(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
 
 impl Hall {
     /// Another door has been asked, and wants to know what comes of it here.
-    pub(super) fn part(&mut self, now: Time, words: &[Bytes]) -> Part {
-        let nothing = Part { lines: String::new(), count: 0 };
+    pub(super) fn part(&mut self, now: Time, words: &[Bytes]) -> DoorPart {
+        let nothing = DoorPart { lines: String::new(), count: 0 };
         About::read(words).map_or(nothing, |about| about.here(self, None, now))
     }
 }

@@ -16,7 +16,7 @@ use super::blocking::Waiters;
 use super::connection::{Connection, Hold, Id, OUT_BYTES_MAX};
 use super::counters::Counters;
 use super::doors::Others;
-use super::everybody::{Gathering, Part};
+use super::everybody::{DoorPart, Gathering};
 use super::pubsub::SubscribedBy;
 use super::rows::{self, DoorAnswer, Visit};
 use super::settings::Settings;
@@ -412,7 +412,7 @@ impl Hall {
     }
 
     /// Another door has answered that.
-    pub(super) fn gathered(&mut self, now: Time, from: Rank, ticket: OrderTicket, part: Option<Part>) {
+    pub(super) fn gathered(&mut self, now: Time, from: Rank, ticket: OrderTicket, part: Option<DoorPart>) {
         let Some(Parked { then: Then::Gathered(gathering), .. }) = self.waiting.get_mut(&ticket) else { return };
         if gathering.heard(from, part)
             && let Some(waiting) = self.waiting.remove(&ticket)

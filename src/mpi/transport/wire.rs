@@ -11,9 +11,9 @@
 use super::raw::RawPlay;
 use super::sockets::Job;
 use super::{Place, Process, Transport};
-use crate::cluster::DoorWord;
 use crate::core::fault::{Control, ControlError};
 use crate::core::load::Report;
+use crate::core::node::doors::DoorWord;
 use crate::core::protocol::{Completion, Incarnation, Message, Observation, Rank, Time};
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
