@@ -100,7 +100,7 @@ pub fn run<T: Transport>(
 ) -> Ended {
     if let Some(lodging) = &lodging {
         link.doorbell.listen_also(lodging.lodger.bell());
-        link.push(METADATA, &Packet::Door(DoorWord::Open { address: lodging.address }));
+        link.push(METADATA, &Packet::Door(DoorWord::Open { at: lodging.address.to_string() }));
     }
     turn::run(&mut ClientRank {
         hull: Hull::new(link, log),

@@ -178,7 +178,7 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
     /// What a door says.
     fn hear_door(&mut self, now: Time, from: Rank, word: DoorWord) {
         match word {
-            DoorWord::Open { address } => self.ranks.say(now, format!("rank {from} is a door at {address}")),
+            DoorWord::Open { at } => self.ranks.say(now, format!("rank {from} is a door at {at}")),
             DoorWord::Shut { why } => {
                 self.doors.remove(&from);
                 self.ranks.say(now, format!("rank {from} is no door: {why}"));

@@ -55,6 +55,9 @@ impl Turn {
     }
 }
 
+/// Killed processes of a job are gone, and so is its folder, well before this.
+const CLEAN_WITHIN: Duration = Duration::from_secs(5);
+
 /// A home and a directory for temporary files, removed when dropped.
 #[derive(Debug)]
 pub struct Place {
@@ -158,11 +161,20 @@ impl Place {
 }
 
 impl Drop for Place {
+    /// Who was killed may write for another moment, and a folder in which a file appears meanwhile stays.
     fn drop(&mut self) {
-        for pid in self.processes() {
-            let _ = kill_process(pid, Signal::KILL);
+        let deadline = Instant::now() + CLEAN_WITHIN;
+        loop {
+            let living = self.processes();
+            for pid in &living {
+                let _ = kill_process(*pid, Signal::KILL);
+            }
+            let _ = std::fs::remove_dir_all(&self.path);
+            if (living.is_empty() && !self.path.exists()) || Instant::now() > deadline {
+                return;
+            }
+            std::thread::sleep(LOOK_AGAIN);
         }
-        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 

@@ -3,14 +3,13 @@
 use crate::core::protocol::{Rank, ViewNumber};
 use crate::core::store::Bytes;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What doors say to each other, and what rank 0 and they say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DoorWord {
     /// To rank 0: it is open, there.
-    Open { address: SocketAddr },
+    Open { at: String },
     /// To rank 0: it is not, and why.
     Shut { why: String },
     /// To rank 0: how much it has to do.

@@ -177,8 +177,11 @@ impl fmt::Display for Event {
             Self::Spared { drawn } => write!(f, "dice {drawn:.2} spared the last server with the data"),
             Self::Recovered { incarnation } => write!(f, "restarted empty, incarnation {incarnation}"),
             Self::CameBack { op } => write!(f, "leads with what was on its disk, up to op {op}"),
+            Self::Restarted { incarnation, op: OpNumber(0) } => {
+                write!(f, "restarted with an empty disk, incarnation {incarnation}")
+            }
             Self::Restarted { incarnation, op } => {
-                write!(f, "restarted with what is on its disk, up to op {op}, incarnation {incarnation}")
+                write!(f, "restarted with its disk, up to op {op}, incarnation {incarnation}")
             }
             Self::GaveUp { client, seq } => write!(f, "client {client} gave up on request {seq}: outcome unknown"),
             Self::LogDamaged { what } => write!(f, "the log is damaged: {what}"),

@@ -23,8 +23,8 @@ use std::time::Duration;
 pub const GO_ON: u8 = 0;
 /// The first byte of a message that ends the play.
 pub const STOP: u8 = 1;
-/// What a server sends to the client when it has left the protocol. The client sends nothing before: a server that takes
-/// its part later than the others, or not at all, would leave them waiting for it.
+/// What a server sends to the client when it has left the protocol. The client sends nothing before that: a server that
+/// takes its part later than the others, or not at all, would leave them waiting.
 pub const READY: u8 = 2;
 /// Who has no part looks this often whether the play is over.
 const REST_NAP: Duration = Duration::from_micros(500);

@@ -216,6 +216,9 @@ fn of_event(rank: Rank, event: &Event, model: &Model) -> (Weight, String) {
         Event::Recovered { incarnation } => {
             (Weight::Turn, format!("{server} is back, empty: incarnation {incarnation}, a stranger (incarnation)"))
         }
+        Event::Restarted { op: OpNumber(0), .. } => {
+            (Weight::Turn, format!("{server} is back, its disk empty: a stranger (incarnation)"))
+        }
         Event::Restarted { op, .. } => {
             (Weight::Turn, format!("{server} is back with its disk, up to op {op}: a stranger (incarnation)"))
         }
