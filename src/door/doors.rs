@@ -149,7 +149,7 @@ impl Hall {
     /// How much there is to do here. Where that is the sockets know.
     #[must_use]
     pub fn figures(&self) -> DoorFigures {
-        let listens = |connection: &&Box<super::connection::Connection>| connection.subscriptions() > 0;
+        let all = self.connections.values().flatten();
         DoorFigures {
             rank: self.others.rank,
             sight: Sight {
@@ -159,7 +159,7 @@ impl Hall {
                 slowest: self.counters.slowest(),
             },
             blocked: self.waiters.len(),
-            listeners: self.connections.values().flatten().filter(listens).count(),
+            listeners: all.filter(|connection| connection.subscriptions() > 0).count(),
             accepted: self.counters.connections,
             commands: self.counters.commands,
         }
