@@ -181,7 +181,12 @@ impl<'a, T: Transport> ClientRank<'a, T> {
         let at_once = !self.orders.is_empty();
         let running_since = self.host.client().running_since(now);
         let ended = self.finished.take(now, at_once || self.told_to_leave, running_since);
-        let load = self.host.load_report(now, at_once).map(|report| Packet::Load(Box::new(report)));
+        // A door takes no part in the load.
+        let load = self
+            .host
+            .load_report(now, at_once)
+            .filter(|_| self.lodging.is_none())
+            .map(|report| Packet::Load(Box::new(report)));
         let observation = if at_once { Some(self.host.report_at_once(now)) } else { self.host.report(now) };
         let observation = observation.map(|mut observation| {
             observation.turns = Some(self.hull.turns.times());

@@ -172,7 +172,8 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
         }
         self.lodger.iter_mut().for_each(|lodger| lodger.forget(now, rank));
         let left = self.doors.len() + 1;
-        self.ranks.say(now, format!("rank {rank}, a door, is gone, and its connections: {left} left, come in again"));
+        self.ranks
+            .say(now, format!("the door on rank {rank} is gone, and its connections are closed; doors left: {left}"));
     }
 
     /// What a door says.
@@ -181,7 +182,7 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
             DoorWord::Open { at } => self.ranks.say(now, format!("rank {from} is a door at {at}")),
             DoorWord::Shut { why } => {
                 self.doors.remove(&from);
-                self.ranks.say(now, format!("rank {from} is no door: {why}"));
+                self.ranks.say(now, format!("rank {from} has no door: {why}"));
             }
             DoorWord::Figures(figures) => {
                 if let Some(known) = self.doors.get_mut(&from) {

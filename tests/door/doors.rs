@@ -84,6 +84,13 @@ fn connections_are_spread_over_the_doors_and_each_request_takes_effect_once() {
     job.expect("GET n", &counted.to_string());
     let checked = job.ask("CHECK");
     assert!(checked.contains("linearizable"), "{checked}");
+    // The load is not for doors.
+    job.expect("LOAD 100", "OK");
+    wait_for("the load goes", || {
+        let load = job.ask("LOAD");
+        assert!(load.contains(" clients 1 "), "{load}");
+        (!load.contains(" operations 0 ")).then_some(())
+    });
     job.end(0);
 }
 

@@ -36,7 +36,7 @@ impl DoorArgs {
     pub fn check(&self) -> Result<(), String> {
         match self.address {
             None if self.doors > 0 => Err(format!(
-                "--doors {}: there is no door yet that they could stand beside: give --door PORT as well",
+                "--doors {} adds doors to a first one, and there is none: give --door PORT as well",
                 self.doors
             )),
             Some(address) if !address.ip().is_loopback() && self.password_file.is_none() => Err(format!(
