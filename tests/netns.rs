@@ -155,5 +155,6 @@ fn a_door_on_another_host_listens_there() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(at_door(&hosts, 1, "7380", &["incr", "a"]), "2");
+    assert!(at_door(&hosts, 1, "7380", &["info", "clients"]).contains("doors:1"));
     job.end(0);
 }

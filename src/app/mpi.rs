@@ -255,7 +255,9 @@ fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), or
     link.push(METADATA, &hello(addresses));
     let ended = if is_client {
         let lodging = lodging.transpose().unwrap_or_else(|why| {
-            link.push(METADATA, &Packet::Door(DoorWord::Shut { why }));
+            // Nobody is to wait for its answers.
+            let packet = Packet::Door(DoorWord::Shut { why });
+            further_doors(args, start.ranks).chain([METADATA]).for_each(|door| link.push(door, &packet));
             None
         });
         let host = FrontHost::new(start.rank, std::process::id(), &setup);

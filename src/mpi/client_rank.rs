@@ -11,7 +11,7 @@ use crate::core::fault::Control;
 use crate::core::node::{FrontHost, Outputs};
 use crate::core::protocol::client::WINDOW_MAX;
 use crate::core::protocol::{Completion, METADATA, Rank, Time};
-use crate::mpi::transport::{Packet, Process, Transport};
+use crate::mpi::transport::{Packet, Transport};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -160,9 +160,9 @@ impl<'a, T: Transport> ClientRank<'a, T> {
         worked
     }
 
-    /// That process is dead.
-    fn forget(&mut self, now: Time, process: Process) {
-        if let (Some(rank), Some(lodging)) = (self.hull.link.forget(process), &mut self.lodging)
+    /// On that rank there is no other lodger, or none any more.
+    fn forget(&mut self, now: Time, rank: Rank) {
+        if let Some(lodging) = &mut self.lodging
             && lodging.others.remove(&rank)
         {
             lodging.lodger.forget(now, rank);
@@ -214,7 +214,12 @@ impl<'a, T: Transport + 'a> Node<'a> for ClientRank<'a, T> {
                 let result = self.host.control(now, &control, &mut self.outputs);
                 self.orders.push(Packet::ControlDone { id, result });
             }
-            Packet::Gone { process } => self.forget(now, process),
+            Packet::Gone { process } => {
+                if let Some(rank) = self.hull.link.forget(process) {
+                    self.forget(now, rank);
+                }
+            }
+            Packet::Door(DoorWord::Shut { .. }) => self.forget(now, from),
             Packet::Placed(place) => self.hull.link.place(&place),
             Packet::Door(word) => {
                 if let Some(lodging) = &mut self.lodging {

@@ -182,6 +182,7 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
             DoorWord::Open { at } => self.ranks.say(now, format!("rank {from} is a door at {at}")),
             DoorWord::Shut { why } => {
                 self.doors.remove(&from);
+                self.lodger.iter_mut().for_each(|lodger| lodger.forget(now, from));
                 self.ranks.say(now, format!("rank {from} has no door: {why}"));
             }
             DoorWord::Figures(figures) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub enum DoorWord {
     /// To rank 0: it is open, there.
     Open { at: String },
-    /// To rank 0: it is not, and why.
+    /// To all: there is none on that rank, and why.
     Shut { why: String },
     /// To rank 0: how much it has to do.
     Figures(DoorFigures),
