@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use support::hosts::Hosts;
 use support::job::{Job, PATIENCE, Place, UNDERSTUDY};
 use support::load::{number, wait_progress};
+use support::skip::{can_run, program};
 
 /// After a cable was out TCP tries again ever more rarely: this takes as long again as it was out, and more.
 const HEALED_WITHIN: Duration = Duration::from_secs(60);
@@ -111,4 +112,49 @@ fn a_hostfile_that_is_none_is_told_in_one_line() {
         assert!(ended.stderr.contains(word) && ended.stderr.lines().count() == 1, "{ended:?}");
         assert!(begun.elapsed() < PATIENCE);
     }
+}
+
+/// What is asked of the door on this host, and answered.
+fn at_door(hosts: &Hosts, host: u32, port: &str, words: &[&str]) -> String {
+    let mut command = hosts.command(host, "redis-cli");
+    command.args(["-h", &Hosts::address(host), "-p", port, "-a", "secret", "--no-auth-warning"]).args(words);
+    let output = command.output().expect("it is installed");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+#[test]
+fn a_door_on_another_host_listens_there() {
+    const TEST: &str = "a_door_on_another_host_listens_there";
+    let lacks: Vec<String> = program("redis-cli", "the package redis-tools").into_iter().collect();
+    if !can_run(TEST, &lacks) {
+        return;
+    }
+    let Some(hosts) = Hosts::start(TEST, 3) else { return };
+    let place = Place::new();
+    let password = place.path().join("password");
+    std::fs::write(&password, "secret\n").expect("the place is ours");
+    let password = password.to_str().expect("a plain name");
+    let args = ["--servers", "1", "--failure-rate", "0", "--doors", "1", "--password-file", password];
+    let mut job = hosts.job(&[&args[..], &["--plain", "--door", "0.0.0.0:7379"]].concat());
+    job.expect("PUT a 1", "OK");
+    // Rank 0 is on the first host, the server on the second, the further door on the third.
+    assert_eq!(at_door(&hosts, 1, "7379", &["incr", "a"]), "2");
+    assert_eq!(at_door(&hosts, 3, "7379", &["incr", "a"]), "3");
+    assert_eq!(at_door(&hosts, 3, "7379", &["publish", "c", "m"]), "0");
+    assert!(at_door(&hosts, 3, "7379", &["info", "clients"]).contains("door_rank:2"));
+    assert_eq!(at_door(&hosts, 2, "7379", &["incr", "a"]), "");
+    job.end(0);
+
+    // The first host's address is not the third one's.
+    let address = format!("{}:7380", Hosts::address(1));
+    let mut job = hosts.job(&[&args[..], &["--plain", "--door", &address]].concat());
+    job.expect("PUT a 1", "OK");
+    let begun = Instant::now();
+    while !job.stderr().contains("give --door 0.0.0.0:7380") {
+        assert!(begun.elapsed() < PATIENCE, "{}", job.stderr());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(at_door(&hosts, 1, "7380", &["incr", "a"]), "2");
+    assert!(at_door(&hosts, 1, "7380", &["info", "clients"]).contains("doors:1"));
+    job.end(0);
 }

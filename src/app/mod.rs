@@ -65,7 +65,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use verdict::Court;
 
 /// What a terminal is taken for that does not tell its size.
@@ -78,10 +78,12 @@ const COMPLETIONS_MAX: usize = 200;
 const SHOT_MAX: Duration = Duration::from_secs(5);
 /// A service looks this often whether it is ready.
 const READY_INTERVAL: Duration = Duration::from_millis(20);
+/// And waits so long for further doors.
+const DOORS_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn setup(args: &Args, ranks: u32, seed: u64, observe: bool) -> Setup {
-    let mut config = Config::new(ranks - 1 - args.clients);
-    config.clients = args.clients;
+    let mut config = Config::new(ranks - 1 - args.client_ranks());
+    config.clients = args.client_ranks();
     config.replicas = args.replicas.unwrap_or(config.servers).min(config.servers);
     config.timing = Timing::at_pace(args.pace);
     config.rules = Rules::without(&args.without);
@@ -148,7 +150,8 @@ impl Playing<'_> {
         console: Console,
         tape: replay::Tape,
     ) -> u8 {
-        let reading = if self.args.is_service() { console.start_service() } else { console.start_lines() };
+        let client_ranks = self.args.client_ranks() as usize;
+        let reading = if self.args.is_service() { console.start_service(client_ranks) } else { console.start_lines() };
         let court = self.court.clone();
         let teller = match Outpour::start(io::stderr()) {
             Ok(outpour) => Arc::new(Teller { outpour, ascii: is_ascii(self.args) }),
@@ -254,7 +257,8 @@ fn new_model(args: &Args, seed: u64, now: Time) -> Model {
     let (servers, failure_rate, animated, pace) = (args.servers, args.failure_rate, !args.no_animation, args.pace);
     let mut model = Model::new(dashboard::ModelSetup { servers, seed, failure_rate, animated, pace }, now);
     model.unsafe_notice = Rules::without(&args.without).warning();
-    model.clients = args.clients;
+    model.clients = args.client_ranks();
+    model.doors = args.door.doors;
     model
 }
 
@@ -618,11 +622,15 @@ impl Console {
     }
 
     /// Nobody types: says when somebody is served for the first time, and stays out of the way.
-    fn start_service(self) -> io::Result<thread::JoinHandle<u8>> {
+    fn start_service(self, client_ranks: usize) -> io::Result<thread::JoinHandle<u8>> {
         thread::Builder::new().name("ready".into()).spawn(move || {
+            let begun = Instant::now();
             loop {
                 let status = self.desk.status();
-                if status.primary.is_some() {
+                let clients = status.ranks.iter().filter(|rank| rank.is_client()).count();
+                // A door that does not come is not waited for for ever: the others serve.
+                let all_there = clients >= client_ranks || begun.elapsed() >= DOORS_PATIENCE;
+                if status.primary.is_some() && all_there {
                     break;
                 }
                 // Nobody answers any more: it was ended before it was ready.
@@ -778,6 +786,7 @@ fn picture(model: &Model) -> Picture {
         backups,
         servers,
         clients: model.client_ranks().collect(),
+        doors: model.doors as usize,
         cuts: model.network.cut.iter().copied().collect(),
         failure_rate: model.failure_rate(),
     }

@@ -2,16 +2,16 @@
 
 use super::verdict::Court;
 use super::{Playing, complain, enter_screen, fail, new_model, random_seed, setup};
-use crate::cluster::{Desk, Lodger};
+use crate::cluster::{Desk, DoorWord, Lodger};
 use crate::core::disk::{Fsync, Owner};
 use crate::core::node::{FrontHost, first_life};
 use crate::core::protocol::{METADATA, Member, Rank, Recovered};
 use crate::core::store::{Bytes, ClientId};
 use crate::disk::{Cabinet, LogFound, OpenError, Scribe, folder};
-use crate::door::Door;
+use crate::door::{Door, DoorPlan};
 use crate::launch::args::{Args, BenchArgs, FsyncArg, RankPlace, Tool};
 use crate::launch::{self, Attachment, Order, ParentWatch};
-use crate::mpi::client_rank;
+use crate::mpi::client_rank::{self, Lodging};
 use crate::mpi::end::Ended;
 use crate::mpi::log::Log;
 use crate::mpi::spare::{self, Waited};
@@ -28,6 +28,7 @@ use crate::ui::dashboard::lock;
 use rustix::fd::OwnedFd;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -103,6 +104,7 @@ pub(crate) fn begin(
     seed: u64,
     observe: bool,
     disks: Option<(u64, u64)>,
+    door: Option<SocketAddr>,
 ) -> Result<Begun, String> {
     let together = world.size();
     let mut token = [0; 16];
@@ -124,6 +126,7 @@ pub(crate) fn begin(
         places: Vec::new(),
         deathwatch: None,
         disks,
+        door,
     };
     let doorbell =
         Doorbell::open(start.job().number, start.process, together).map_err(|error| format!("no doorbell: {error}"))?;
@@ -237,7 +240,7 @@ fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), or
     }
     start.places.iter().for_each(|place| doorbell.place(place.rank, place.process));
     let log = Log::create(logs, start.rank, clock::now());
-    let mut setup = setup(args, start.ranks.max(2 + args.clients), start.seed, start.observe);
+    let mut setup = setup(args, start.ranks.max(2 + args.client_ranks()), start.seed, start.observe);
     setup.config.unix_ms = clock::unix_ms_at_zero();
     let is_client = start.rank.0 > setup.config.servers;
     let run = start.disks.map(|(_, run)| run);
@@ -245,16 +248,24 @@ fn serve(args: &Args, logs: Option<&Path>, has_started: &dyn Fn(Option<u32>), or
         Ok(disk) => disk,
         Err(why) => return complain(&why),
     };
+    // Before anybody hears that this rank is there.
+    let lodging = further_door(args, &start);
     let mut link = Link::new(mesh, doorbell);
     link.put_back(early);
     link.push(METADATA, &hello(addresses));
     let ended = if is_client {
+        let lodging = lodging.transpose().unwrap_or_else(|why| {
+            // Nobody is to wait for its answers.
+            let packet = Packet::Door(DoorWord::Shut { why });
+            further_doors(args, start.ranks).chain([METADATA]).for_each(|door| link.push(door, &packet));
+            None
+        });
         let host = FrontHost::new(start.rank, std::process::id(), &setup);
         let host = match run {
             Some(run) => host.with_disk(&setup, run, Recovered::default(), false),
             None => host,
         };
-        client_rank::run(&mut link, host, log, &is_orphan)
+        client_rank::run(&mut link, host, lodging, log, &is_orphan)
     } else {
         let me = Member { rank: start.rank, incarnation: start.incarnation };
         server_rank::run(&mut link, me, setup, disk, log, &is_orphan)
@@ -352,17 +363,21 @@ fn run_console(args: &Args) -> ExitCode {
         Ok(world) => world,
         Err(error) => return fail(&error.to_string()),
     };
-    let spares = launch::spares(args).min(world.size().saturating_sub(2 + args.clients));
+    let client_ranks = args.client_ranks();
+    let spares = launch::spares(args).min(world.size().saturating_sub(2 + client_ranks));
     let ranks = world.size() - spares;
-    if ranks < 2 + args.clients {
+    if ranks < 2 + client_ranks {
         attached.break_off(1);
         return fail(&alone);
     }
-    lock(&model).setup.servers = ranks - 1 - args.clients;
-    court.expect((ranks - args.clients..ranks).map(ClientId::on));
+    lock(&model).setup.servers = ranks - 1 - client_ranks;
+    court.expect((ranks - client_ranks..ranks).map(ClientId::on));
 
+    // Which ranks the others have is not known before MPI is.
+    let door = door.map(|door| door.among(further_doors(args, ranks)));
+    let at = door.as_ref().map(Door::address);
     let disks = opened.as_ref().map(|(cabinet, found)| (cabinet.owner().cluster, found.had.run));
-    let Begun { mesh, doorbell, start, deathwatch } = match begin(args, world, spares, seed, true, disks) {
+    let Begun { mesh, doorbell, start, deathwatch } = match begin(args, world, spares, seed, true, disks, at) {
         Ok(begun) => begun,
         Err(why) => return fail(&why),
     };
@@ -381,7 +396,7 @@ fn run_console(args: &Args) -> ExitCode {
 
     let log = Log::create(launch::job_dir(args).ok().as_deref(), METADATA, clock::now());
     let mut link = Link::new(mesh, doorbell);
-    if let Some(at) = door.as_ref().map(Door::address) {
+    if let Some(at) = at {
         the_desk.note(format!("the door is open at {at}"));
     }
     let mut all_alive = false;
@@ -401,8 +416,8 @@ fn run_console(args: &Args) -> ExitCode {
             .with_deathwatch(deathwatch)
             .with_disk(disk)
             .with_lodger(door.map(|door| -> Box<dyn Lodger> { Box::new(door) }))
-            // Without a console nobody asks whether it was right, but for who reads the history.
-            .with_judge(!is_service || args.history.is_some())
+            .with_doors(further_doors(args, ranks))
+            .with_judge(is_judged(args))
             .run();
     });
     let _ = io::stdout().flush();
@@ -477,14 +492,51 @@ fn random_number() -> Result<u64, String> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+/// Whether somebody wants to know if what a door was answered is right. Without a console nobody asks, but for who
+/// reads the history.
+fn is_judged(args: &Args) -> bool {
+    !args.is_service() || args.history.is_some()
+}
+
+/// The ranks of the doors beside that of rank 0, the last ones among these.
+fn further_doors(args: &Args, ranks: u32) -> impl Iterator<Item = Rank> + use<> {
+    (ranks.saturating_sub(args.door.doors)..ranks).map(Rank)
+}
+
 /// The door that the arguments ask for.
 fn door(args: &Args) -> Result<Option<Door>, String> {
     let Some(address) = args.door.address else { return Ok(None) };
+    door_on(args, METADATA, address).map(Some).map_err(|error| format!("{error}: give another port"))
+}
+
+/// The door on a rank.
+fn door_on(args: &Args, rank: Rank, address: SocketAddr) -> Result<Door, String> {
     launch::processes::raise_descriptor_limit_for_a_door();
-    let password = args.door.password()?.map(Bytes::from);
-    let door = Door::open(address, password, args.max_memory.unwrap_or(0), clock::now())
-        .map_err(|error| format!("no door at {address}: {error}: give another port"))?;
-    Ok(Some(door))
+    let plan = DoorPlan {
+        address,
+        password: args.door.password()?.map(Bytes::from),
+        max_memory: args.max_memory.unwrap_or(0),
+        rank,
+        is_shared: args.door.doors > 0,
+    };
+    Door::open(plan, clock::now()).map_err(|error| format!("no door at {address}: {error}"))
+}
+
+/// The door on this rank, if there is to be one.
+fn further_door(args: &Args, start: &Start) -> Option<Result<Lodging, String>> {
+    let address = start.door?;
+    further_doors(args, start.ranks).find(|rank| *rank == start.rank)?;
+    let all = || further_doors(args, start.ranks).chain([METADATA]);
+    let door = door_on(args, start.rank, address).map_err(|error| match address.ip() {
+        ip if ip.is_unspecified() || ip.is_loopback() || !start.several_hosts => format!("{error}: give another port"),
+        _ => format!("{error}: on several hosts give --door 0.0.0.0:{}, which is each one's own", address.port()),
+    });
+    Some(door.map(|door| Lodging {
+        address: door.address(),
+        lodger: Box::new(door.among(all())),
+        others: all().filter(|rank| *rank != start.rank).collect(),
+        is_judged: is_judged(args),
+    }))
 }
 
 /// The end of MPI at rank 0.

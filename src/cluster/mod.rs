@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`branch`] | what has happened otherwise, where time is virtual |
 //! | [`desk`] | where the console hands in its wishes |
-//! | [`lodger`] | who lives in rank 0's loop and asks the cluster for others |
+//! | [`lodger`] | who lives in a rank's loop and asks the cluster for others |
 //! | [`news`] | what rank 0 tells |
 //! | [`service`] | the service of rank 0, written once |
 //! | [`standing`] | how a server is, in one word |
@@ -22,7 +22,7 @@ pub mod why;
 
 pub use branch::Branch;
 pub use desk::{Ask, ClusterStatus, Desk, Executed, Post, RankStatus};
-pub use lodger::{Facts, Lodger, ServerFacts, Sight};
+pub use lodger::{DoorFigures, DoorWord, Facts, Lodger, ServerFacts, Sight};
 pub use news::{LiveVerdict, News};
 pub use service::{Cluster, Service};
 pub use standing::Standing;

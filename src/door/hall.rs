@@ -15,11 +15,14 @@
 use super::blocking::Waiters;
 use super::connection::{Connection, Hold, Id, OUT_BYTES_MAX};
 use super::counters::Counters;
+use super::doors::Others;
+use super::everybody::{DoorPart, Gathering};
+use super::pubsub::SubscribedBy;
 use super::rows::{self, DoorAnswer, Visit};
 use super::settings::Settings;
 use super::transaction::Planned;
-use crate::cluster::Facts;
-use crate::core::protocol::{Outcome, Time};
+use crate::cluster::{DoorWord, Facts};
+use crate::core::protocol::{Outcome, Rank, Time};
 use crate::core::store::{Bytes, Command, Reply, StoreError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -35,6 +38,9 @@ const ROOM_BYTES_MAX: usize = 256 << 20;
 const ROOM_BYTES_GRANTED: usize = 64 << 10;
 /// Idle connections give back what they do not need this often.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The number of a connection begins with the rank of its door, above so many bits.
+pub const RANK_SHIFT: u32 = 40;
 
 /// What is said when nobody knows.
 const UNKNOWN: &str = "ERR no server has answered in time: it may or may not have happened";
@@ -59,6 +65,8 @@ pub enum Then {
     Pop(u64),
     /// Whether there is anything to pop.
     Look(u64),
+    /// What has come of it at all doors.
+    Gathered(Gathering),
     /// The answer of a script.
     Script(super::scripts::Answering),
 }
@@ -111,6 +119,8 @@ pub struct Hall {
     pub patterns: BTreeMap<Bytes, BTreeSet<Id>>,
     /// Who waits for something to pop.
     pub waiters: Waiters,
+    /// The other doors.
+    pub others: Others,
     orders: VecDeque<(OrderTicket, Command)>,
     waiting: BTreeMap<OrderTicket, Parked>,
     last_ticket: OrderTicket,
@@ -136,6 +146,7 @@ impl Hall {
             channels: BTreeMap::new(),
             patterns: BTreeMap::new(),
             waiters: Waiters::default(),
+            others: Others::default(),
             orders: VecDeque::new(),
             waiting: BTreeMap::new(),
             last_ticket: 0,
@@ -145,6 +156,20 @@ impl Hall {
             room: 0,
             next_tidying: now,
         }
+    }
+
+    /// The same on `rank`. Numbers of connections are that rank's own.
+    #[must_use]
+    pub fn on(mut self, rank: Rank) -> Self {
+        (self.last_id, self.others.rank) = (u64::from(rank.0) << RANK_SHIFT, rank);
+        self
+    }
+
+    /// The same among these doors.
+    #[must_use]
+    pub fn among(mut self, doors: impl Iterator<Item = Rank>) -> Self {
+        self.others.are(doors);
+        self
     }
 
     // ---- connections ---------------------------------------------------------------------------
@@ -176,9 +201,11 @@ impl Hall {
         self.room -= connection.counted;
         for channel in &connection.channels {
             forget(&mut self.channels, channel, id);
+            self.tell_listeners(SubscribedBy::Channel, channel);
         }
         for pattern in &connection.patterns {
             forget(&mut self.patterns, pattern, id);
+            self.tell_listeners(SubscribedBy::Pattern, pattern);
         }
         if connection.hold == Hold::Blocked {
             self.waiters.leave(id);
@@ -324,6 +351,7 @@ impl Hall {
                 me.hold = Hold::Reads;
             }
             Ok(DoorAnswer::Ask(command, then)) => self.ask(now, me, command, then),
+            Ok(DoorAnswer::Gather(words, gathering)) => self.gather(now, me, words, gathering),
             Err(why) => self.refuse(me, &why),
         }
     }
@@ -373,6 +401,35 @@ impl Hall {
         self.orders.push_back((self.last_ticket, command));
     }
 
+    /// Asks the other doors.
+    fn gather(&mut self, now: Time, me: &mut Connection, words: Vec<Bytes>, gathering: Gathering) {
+        let (slot, then) = (me.open_slot(), Then::Gathered(gathering));
+        me.under_way += 1;
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        self.waiting.insert(ticket, Parked { id: me.id, slot, then, is_read: false, asked: now, touches: Vec::new() });
+        self.others.tell(|| DoorWord::Question { ticket, words });
+    }
+
+    /// Another door has answered that.
+    pub(super) fn gathered(&mut self, now: Time, from: Rank, ticket: OrderTicket, part: Option<DoorPart>) {
+        let Some(Parked { then: Then::Gathered(gathering), .. }) = self.waiting.get_mut(&ticket) else { return };
+        if gathering.heard(from, part)
+            && let Some(waiting) = self.waiting.remove(&ticket)
+        {
+            self.deliver(now, waiting, &Reply::Nil);
+        }
+    }
+
+    /// The door on that rank is gone: it answers nothing any more.
+    pub(super) fn forget_door(&mut self, now: Time, door: Rank) {
+        self.others.forget(door);
+        let is_asked = |parked: &Parked| matches!(parked.then, Then::Gathered(_));
+        let tickets: Vec<OrderTicket> =
+            self.waiting.iter().filter(|(_, parked)| is_asked(parked)).map(|(ticket, _)| *ticket).collect();
+        tickets.into_iter().for_each(|ticket| self.gathered(now, door, ticket, None));
+    }
+
     /// The next command for the cluster. Once it is taken, it may happen.
     pub fn next_order(&mut self) -> Option<(OrderTicket, Command)> {
         self.orders.pop_front()
@@ -416,6 +473,8 @@ impl Hall {
             Then::Shape(shape) => connection.fill(slot, |out| out.shaped(shape, reply)),
             Then::Exec(plan) => connection.fill(slot, |out| super::transaction::finish(out, &plan, reply)),
             Then::Watch(keys) => super::transaction::watched(connection, slot, keys, reply),
+            // The time may have been over before all had answered.
+            Then::Gathered(gathering) => connection.fill(slot, |out| gathering.write(out)),
             Then::Script(answering) => self.scripted(now, id, slot, answering, reply),
             Then::Pop(_) | Then::Look(_) => {}
         }

@@ -3,10 +3,10 @@
 //! To a client a door is a primary that never changes. Who really leads stands beside Redis' own fields
 //! (`primary_rank`, `primary_pid`, `view`), for those who want to know.
 
-use super::counters::Counters;
+use super::hall::Hall;
 use super::local::REDIS_VERSION;
 use super::rows::{DoorAnswer, Visit};
-use crate::cluster::ServerFacts;
+use crate::cluster::{DoorFigures, ServerFacts};
 use std::fmt::Write as _;
 
 /// What clients call the cluster when they ask for it by name, unless they call it otherwise.
@@ -49,7 +49,7 @@ fn section(visit: &Visit<'_>, name: &str, text: &mut String) {
              rdb_last_bgsave_status:ok\r\naof_enabled:0\r\naof_rewrite_in_progress:0\r\n\
              aof_last_bgrewrite_status:ok\r\naof_last_write_status:ok\r\n",
         ),
-        "stats" => stats(&visit.hall.counters, visit.hall.channels.len(), visit.hall.patterns.len(), text),
+        "stats" => stats(visit.hall, text),
         "replication" => replication(visit, text),
         "cpu" => text.push_str("used_cpu_sys:0.0\r\nused_cpu_user:0.0\r\n"),
         "cluster" => text.push_str("cluster_enabled:0\r\n"),
@@ -83,17 +83,24 @@ fn server(visit: &Visit<'_>, text: &mut String) {
 
 fn clients(visit: &Visit<'_>, text: &mut String) {
     let hall = &visit.hall;
-    let listeners = hall.connections.values().flatten().filter(|connection| connection.subscriptions() > 0).count();
+    let own = hall.figures();
+    let sum = |of: fn(&DoorFigures) -> usize| of(&own) + hall.figures_elsewhere().map(of).sum::<usize>();
     let _ = write!(
         text,
         "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nclient_recent_max_input_buffer:0\r\n\
          client_recent_max_output_buffer:0\r\nblocked_clients:{}\r\ntracking_clients:0\r\npubsub_clients:{}\r\n\
-         clients_in_timeout_table:0\r\n",
-        hall.connections.len(),
+         clients_in_timeout_table:0\r\ndoors:{}\r\ndoor_rank:{}\r\n",
+        sum(|door| door.sight.connections),
         hall.settings.max_clients(),
-        hall.waiters.len(),
-        listeners + usize::from(visit.me.subscriptions() > 0),
+        sum(|door| door.blocked),
+        sum(|door| door.listeners) + usize::from(visit.me.subscriptions() > 0),
+        hall.others.count(),
+        hall.others.rank,
     );
+    for DoorFigures { rank, sight, .. } in hall.figures_elsewhere().chain([&own]) {
+        let (connections, per_second) = (sight.connections, sight.per_second);
+        let _ = write!(text, "door{rank}:connections={connections},ops_per_sec={per_second}\r\n");
+    }
 }
 
 fn memory(visit: &Visit<'_>, text: &mut String) {
@@ -108,7 +115,9 @@ fn memory(visit: &Visit<'_>, text: &mut String) {
     );
 }
 
-fn stats(counters: &Counters, channels: usize, patterns: usize, text: &mut String) {
+fn stats(hall: &Hall, text: &mut String) {
+    let (counters, channels, patterns) = (&hall.counters, hall.channels.len(), hall.patterns.len());
+    let elsewhere = |of: fn(&DoorFigures) -> u64| hall.figures_elsewhere().map(of).sum::<u64>();
     let _ = write!(
         text,
         "total_connections_received:{}\r\ntotal_commands_processed:{}\r\ninstantaneous_ops_per_sec:{}\r\n\
@@ -116,9 +125,9 @@ fn stats(counters: &Counters, channels: usize, patterns: usize, text: &mut Strin
          evicted_keys:0\r\nkeyspace_hits:0\r\nkeyspace_misses:0\r\npubsub_channels:{channels}\r\n\
          pubsub_patterns:{patterns}\r\nlatest_fork_usec:0\r\ntotal_error_replies:{}\r\nunknown_outcomes:{}\r\n\
          slowest_lately_usec:{}\r\n",
-        counters.connections,
-        counters.commands,
-        counters.per_second(),
+        counters.connections + elsewhere(|door| door.accepted),
+        counters.commands + elsewhere(|door| door.commands),
+        counters.per_second() + elsewhere(|door| door.sight.per_second),
         counters.bytes_in,
         counters.bytes_out,
         counters.rejected,

@@ -1,6 +1,7 @@
 //! What a door answers by itself: about the connection, and what there is not.
 
-use super::connection::{Connection, Id, Replies};
+use super::connection::Replies;
+use super::everybody;
 use super::hall::{Shape, Then};
 use super::pubsub;
 use super::resp::Version;
@@ -255,40 +256,6 @@ fn checked_name(name: &Bytes, what: &str) -> Result<Bytes, String> {
     Ok(name.clone())
 }
 
-/// A line of `CLIENT LIST`.
-fn line(connection: &Connection, visit: &Visit<'_>) -> String {
-    let shown = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-    let blocked = connection.hold == super::connection::Hold::Blocked;
-    let flags = match () {
-        () if blocked => "b",
-        () if connection.transaction.is_some() => "x",
-        () if connection.subscriptions() > 0 => "P",
-        () => "N",
-    };
-    let queued = connection.transaction.as_ref().map_or(-1, |transaction| transaction.count() as i64);
-    format!(
-        "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub=0 multi={queued} \
-         qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r cmd={} \
-         user=default redir=-1 resp={} lib-name={} lib-ver={}",
-        connection.id,
-        connection.peer,
-        connection.local,
-        shown(&connection.name),
-        visit.now.since(connection.since).as_secs(),
-        visit.now.since(connection.active).as_secs(),
-        connection.db.index(),
-        connection.channels.len(),
-        connection.patterns.len(),
-        connection.parser.held_bytes(),
-        connection.out.len(),
-        connection.room_bytes(),
-        connection.last,
-        connection.version.number(),
-        shown(&connection.library.0),
-        shown(&connection.library.1),
-    )
-}
-
 /// `CLIENT`.
 pub(super) fn client(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     let sub = visit.text(1).to_ascii_lowercase();
@@ -298,10 +265,9 @@ pub(super) fn client(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
             visit.say(|out| out.integer(i64::try_from(id).unwrap_or(i64::MAX)))
         }
         ("info", 2) => {
-            let text = line(visit.me, visit) + "\n";
+            let text = everybody::line(visit.me, visit.now);
             visit.say(|out| out.verbatim(&text))
         }
-        ("list", _) => list(visit),
         ("getname", 2) => {
             let name = visit.me.name.clone();
             visit.say(|out| if name.is_empty() { out.null() } else { out.bulk(name) })
@@ -315,8 +281,7 @@ pub(super) fn client(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
         ("unpause", 2) => visit.ok(),
         ("getredir", 2) => visit.say(|out| out.integer(-1)),
         ("reply", 3) => reply(visit),
-        ("kill", 3..) => kill(visit),
-        ("unblock", 3 | 4) => unblock(visit),
+        ("list", _) | ("kill", 3..) | ("unblock", 3 | 4) => everybody::about(visit),
         ("pause", 3 | 4) => Err("ERR CLIENT PAUSE is not supported: a door holds nobody up".into()),
         ("tracking" | "caching" | "trackinginfo", _) => {
             Err(format!("ERR CLIENT {} is not supported here", sub.to_ascii_uppercase()))
@@ -341,42 +306,6 @@ fn set_info(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     visit.ok()
 }
 
-fn list(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
-    let mut ids: Option<Vec<Id>> = None;
-    let is_kind = |kind: &str| ["normal", "master", "replica", "slave", "pubsub"].contains(&kind);
-    let mut kind = None;
-    match visit.words.len() {
-        2 => {}
-        4 if visit.is(2, "type") => {
-            let wanted = visit.text(3).to_ascii_lowercase();
-            if !is_kind(&wanted) {
-                return Err(format!("ERR Unknown client type '{}'", visit.text(3)));
-            }
-            kind = Some(wanted);
-        }
-        4.. if visit.is(2, "id") => {
-            let numbers: Option<Vec<Id>> = (3..visit.words.len()).map(|at| visit.text(at).parse().ok()).collect();
-            ids = Some(numbers.ok_or("ERR Invalid client ID")?);
-        }
-        _ => return Err("ERR syntax error".into()),
-    }
-    let is_asked = |connection: &Connection| {
-        let listens = connection.subscriptions() > 0;
-        let is_kind = match kind.as_deref() {
-            None => true,
-            Some("normal") => !listens,
-            Some("pubsub") => listens,
-            Some(_) => false,
-        };
-        is_kind && ids.as_ref().is_none_or(|ids| ids.contains(&connection.id))
-    };
-    let others = visit.hall.connections.values().flatten().map(|connection| &**connection);
-    let mut all: Vec<&Connection> = others.chain([&*visit.me]).filter(|connection| is_asked(connection)).collect();
-    all.sort_by_key(|connection| connection.id);
-    let lines: String = all.iter().map(|connection| line(connection, visit) + "\n").collect();
-    visit.say(|out| out.verbatim(&lines))
-}
-
 fn reply(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
     match visit.text(2).to_ascii_lowercase().as_str() {
         "on" => {
@@ -395,89 +324,4 @@ fn reply(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
         }
         _ => Err("ERR syntax error".into()),
     }
-}
-
-/// Whom a `CLIENT KILL` means.
-#[derive(Default)]
-struct Meant {
-    id: Option<Id>,
-    address: Option<String>,
-    local: Option<String>,
-    kind: Option<String>,
-    nobody: bool,
-    not_me: bool,
-}
-
-impl Meant {
-    fn read(visit: &Visit<'_>) -> Result<Self, String> {
-        let mut meant = Self { not_me: true, ..Self::default() };
-        if !visit.words.len().is_multiple_of(2) {
-            return Err("ERR syntax error".into());
-        }
-        for at in (2..visit.words.len()).step_by(2) {
-            let value = visit.text(at + 1);
-            match visit.text(at).to_ascii_lowercase().as_str() {
-                "id" => {
-                    let id = value.parse().ok().filter(|id| *id > 0);
-                    meant.id = Some(id.ok_or("ERR client-id should be greater than 0")?);
-                }
-                "addr" => meant.address = Some(value),
-                "laddr" => meant.local = Some(value),
-                "type" => meant.kind = Some(value.to_ascii_lowercase()),
-                "user" if value == "default" => {}
-                "user" => return Err(format!("ERR No such user '{value}'")),
-                "skipme" => match value.to_ascii_lowercase().as_str() {
-                    "yes" => meant.not_me = true,
-                    "no" => meant.not_me = false,
-                    _ => return Err("ERR syntax error".into()),
-                },
-                _ => return Err("ERR syntax error".into()),
-            }
-        }
-        meant.nobody = matches!(meant.kind.as_deref(), Some("master" | "replica" | "slave"));
-        Ok(meant)
-    }
-
-    fn is(&self, connection: &Connection) -> bool {
-        let listens = connection.subscriptions() > 0;
-        !self.nobody
-            && self.id.is_none_or(|id| id == connection.id)
-            && self.address.as_ref().is_none_or(|address| *address == connection.peer.to_string())
-            && self.local.as_ref().is_none_or(|local| *local == connection.local.to_string())
-            && self.kind.as_ref().is_none_or(|kind| (kind == "pubsub") == listens)
-    }
-}
-
-fn kill(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
-    let is_old_form = visit.words.len() == 3;
-    let meant =
-        if is_old_form { Meant { address: Some(visit.text(2)), ..Meant::default() } } else { Meant::read(visit)? };
-    let others = visit.hall.connections.values().flatten().filter(|connection| meant.is(connection));
-    let ids: Vec<Id> = others.map(|connection| connection.id).collect();
-    for id in &ids {
-        if let Some(connection) = visit.hall.connection(*id) {
-            connection.drop_it();
-        }
-        visit.hall.mark_dirty(*id);
-    }
-    let me_too = !meant.not_me && meant.is(visit.me);
-    visit.me.closing |= me_too;
-    let count = ids.len() + usize::from(me_too);
-    match (is_old_form, count) {
-        (true, 0) => Err("ERR No such client".into()),
-        (true, _) => visit.ok(),
-        (false, _) => visit.say(|out| out.integer(count as i64)),
-    }
-}
-
-fn unblock(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
-    let id: Id = visit.text(2).parse().map_err(|_| "ERR value is not an integer or out of range")?;
-    let with_error = match visit.words.len() {
-        3 => false,
-        _ if visit.is(3, "timeout") => false,
-        _ if visit.is(3, "error") => true,
-        _ => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
-    };
-    let done = visit.hall.unblock(id, with_error);
-    visit.say(|out| out.integer(done.into()))
 }

@@ -1,9 +1,14 @@
-//! `PUBLISH` and `SUBSCRIBE`: what is published goes to whoever listens at this door, and is not logged.
+//! `PUBLISH` and `SUBSCRIBE`: what is published goes to whoever listens, at this door and at the others, and is not
+//! logged.
+//!
+//! It is handed to every door, whoever is known to listen there: who has subscribed a moment ago hears it too. Only the
+//! numbers that `PUBLISH` and `PUBSUB` tell may be a moment old.
 
 use super::connection::{Connection, Id};
 use super::hall::{Hall, forget};
 use super::resp::Writer;
 use super::rows::{DoorAnswer, Visit};
+use crate::cluster::DoorWord;
 use crate::core::store::{Bytes, KeyPattern};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 const SUBSCRIPTIONS_MAX: usize = 16_384;
 
 /// What is listened to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SubscribedBy {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SubscribedBy {
     Channel,
     Pattern,
 }
 
 impl SubscribedBy {
-    fn register(self, hall: &mut Hall) -> &mut BTreeMap<Bytes, BTreeSet<Id>> {
+    pub(super) fn register(self, hall: &mut Hall) -> &mut BTreeMap<Bytes, BTreeSet<Id>> {
         match self {
             Self::Channel => &mut hall.channels,
             Self::Pattern => &mut hall.patterns,
@@ -54,6 +59,7 @@ fn begin(visit: &mut Visit<'_>, by: SubscribedBy) -> Result<DoorAnswer, String> 
     for name in &visit.words[1..] {
         by.register(visit.hall).entry(name.clone()).or_default().insert(visit.me.id);
         by.own(visit.me).insert(name.clone());
+        visit.hall.tell_listeners(by, name);
         let count = visit.me.subscriptions();
         told(visit, |out| {
             out.push(3);
@@ -72,6 +78,7 @@ fn end(visit: &mut Visit<'_>, by: SubscribedBy) -> Result<DoorAnswer, String> {
         by.own(visit.me).remove(name);
         let id = visit.me.id;
         forget(by.register(visit.hall), name, id);
+        visit.hall.tell_listeners(by, name);
         let count = visit.me.subscriptions();
         told(visit, |out| {
             out.push(3);
@@ -96,9 +103,11 @@ fn end(visit: &mut Visit<'_>, by: SubscribedBy) -> Result<DoorAnswer, String> {
 pub(super) fn forget_all(hall: &mut Hall, me: &mut Connection) {
     for channel in std::mem::take(&mut me.channels) {
         forget(&mut hall.channels, &channel, me.id);
+        hall.tell_listeners(SubscribedBy::Channel, &channel);
     }
     for pattern in std::mem::take(&mut me.patterns) {
         forget(&mut hall.patterns, &pattern, me.id);
+        hall.tell_listeners(SubscribedBy::Pattern, &pattern);
     }
 }
 
@@ -133,37 +142,54 @@ fn hand(visit: &mut Visit<'_>, to: Id, write: impl Fn(&mut Writer<'_>)) {
     visit.hall.mark_dirty(to);
 }
 
-/// `PUBLISH`.
-pub(super) fn publish(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
-    let (channel, message) = (visit.words[1].clone(), visit.words[2].clone());
-    let listeners: Vec<Id> = visit.hall.channels.get(&channel).into_iter().flatten().copied().collect();
-    let matching: Vec<(Bytes, Id)> = visit
-        .hall
-        .patterns
-        .iter()
-        .filter(|(pattern, _)| KeyPattern::new(pattern).matches(&channel))
-        .flat_map(|(pattern, ids)| ids.iter().map(|id| (pattern.clone(), *id)))
-        .collect();
-    for id in &listeners {
-        hand(visit, *id, |out| {
+/// Who listens to a channel here, and by which pattern.
+fn audience(hall: &Hall, channel: &Bytes) -> Vec<(Option<Bytes>, Id)> {
+    let listeners = hall.channels.get(channel).into_iter().flatten().map(|id| (None, *id));
+    let matching = hall.patterns.iter().filter(|(pattern, _)| KeyPattern::new(pattern).matches(channel));
+    let matching = matching.flat_map(|(pattern, ids)| ids.iter().map(|id| (Some(pattern.clone()), *id)));
+    listeners.chain(matching).collect()
+}
+
+/// A message, as a listener hears it.
+fn write_message(out: &mut Writer<'_>, pattern: Option<&Bytes>, channel: &Bytes, message: &Bytes) {
+    match pattern {
+        None => {
             out.push(3);
             out.bulk("message");
-            out.bulk(&channel);
-            out.bulk(&message);
-        });
-    }
-    for (pattern, id) in &matching {
-        hand(visit, *id, |out| {
+        }
+        Some(pattern) => {
             out.push(4);
             out.bulk("pmessage");
             out.bulk(pattern);
-            out.bulk(&channel);
-            out.bulk(&message);
-        });
+        }
+    }
+    out.bulk(channel);
+    out.bulk(message);
+}
+
+/// `PUBLISH`.
+pub(super) fn publish(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
+    let (channel, message) = (visit.words[1].clone(), visit.words[2].clone());
+    let here = audience(visit.hall, &channel);
+    for (pattern, id) in &here {
+        hand(visit, *id, |out| write_message(out, pattern.as_ref(), &channel, &message));
     }
     visit.hall.counters.published += 1;
-    let count = listeners.len() + matching.len();
+    let count = here.len() + visit.hall.others.audience(&channel);
+    visit.hall.others.tell(|| DoorWord::Published { channel, message });
     visit.say(|out| out.integer(count as i64))
+}
+
+impl Hall {
+    /// Something was published at another door.
+    pub(super) fn publish_here(&mut self, channel: &Bytes, message: &Bytes) {
+        for (pattern, id) in audience(self, channel) {
+            if let Some(listener) = self.connection(id) {
+                listener.push(|out| write_message(out, pattern.as_ref(), channel, message));
+            }
+            self.mark_dirty(id);
+        }
+    }
 }
 
 /// `PUBSUB`.
@@ -173,14 +199,18 @@ pub(super) fn pubsub(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
         ("channels", 2 | 3) => {
             let pattern = visit.words.get(2).map(|pattern| KeyPattern::new(pattern));
             let is_asked = |channel: &Bytes| pattern.as_ref().is_none_or(|pattern| pattern.matches(channel));
-            let found: Vec<Bytes> = visit.hall.channels.keys().filter(|name| is_asked(name)).cloned().collect();
+            let elsewhere = visit.hall.others.names(SubscribedBy::Channel);
+            let all: BTreeSet<&Bytes> = visit.hall.channels.keys().chain(elsewhere).collect();
+            let found: Vec<Bytes> = all.into_iter().filter(|name| is_asked(name)).cloned().collect();
             visit.say(|out| {
                 out.array(found.len());
                 found.iter().for_each(|name| out.bulk(name));
             })
         }
         ("numsub", _) => {
-            let count = |name: &Bytes| visit.hall.channels.get(name).map_or(0, BTreeSet::len);
+            let hall = &*visit.hall;
+            let here = |name: &Bytes| hall.channels.get(name).map_or(0, BTreeSet::len);
+            let count = |name: &Bytes| here(name) + hall.others.listeners(SubscribedBy::Channel, name);
             let counts: Vec<(Bytes, usize)> = visit.words[2..].iter().map(|name| (name.clone(), count(name))).collect();
             visit.say(|out| {
                 out.array(counts.len() * 2);
@@ -191,7 +221,8 @@ pub(super) fn pubsub(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
             })
         }
         ("numpat", 2) => {
-            let count = visit.hall.patterns.len();
+            let elsewhere = visit.hall.others.names(SubscribedBy::Pattern);
+            let count = visit.hall.patterns.keys().chain(elsewhere).collect::<BTreeSet<_>>().len();
             visit.say(|out| out.integer(count as i64))
         }
         ("channels" | "numpat", _) => Err(format!("ERR wrong number of arguments for 'pubsub|{sub}' command")),

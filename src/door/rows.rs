@@ -3,6 +3,7 @@
 //! What is in neither is unknown, and said to be so in the words that clients look for.
 
 use super::connection::Connection;
+use super::everybody::Gathering;
 use super::hall::{Hall, Then};
 use super::resp::Writer;
 use super::{blocking, docs, info, local, pubsub, scripts, settings, transaction};
@@ -19,6 +20,8 @@ pub enum DoorAnswer {
     Silent,
     /// The cluster is to be asked.
     Ask(Command, Then),
+    /// The other doors are to be asked the same.
+    Gather(Vec<Bytes>, Gathering),
 }
 
 /// A request, who asks, and where.

@@ -4,6 +4,7 @@
 //! What a door obeys is said beside it.
 
 use super::rows::{DoorAnswer, Visit};
+use crate::cluster::DoorWord;
 use crate::core::store::{Bytes, DATABASES, KeyPattern};
 
 use std::collections::BTreeMap;
@@ -108,6 +109,13 @@ impl Settings {
         self
     }
 
+    /// What was set at another door counts here too.
+    pub fn take_on(&mut self, pairs: Vec<(String, String)>) {
+        let known = pairs.into_iter().filter(|(name, value)| self.check(name, value).is_ok());
+        let known: Vec<(String, String)> = known.collect();
+        self.values.extend(known);
+    }
+
     /// `maxmemory`, in bytes; 0: without a limit.
     #[must_use]
     pub fn max_memory(&self) -> u64 {
@@ -192,6 +200,7 @@ pub(super) fn config(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
         ("resetstat", 2) => {
             let now = visit.now;
             visit.hall.counters.reset(now);
+            visit.hall.others.tell(|| DoorWord::ResetStats);
             visit.ok()
         }
         ("rewrite", 2) => Err("ERR The server is running without a config file".into()),
@@ -232,7 +241,9 @@ fn set(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
         }
     }
     // What was accepted as the limit of memory is what it was, in other words.
-    visit.hall.settings.values.extend(pairs.into_iter().filter(|(name, _)| name != MAX_MEMORY));
+    let pairs: Vec<(String, String)> = pairs.into_iter().filter(|(name, _)| name != MAX_MEMORY).collect();
+    visit.hall.others.tell(|| DoorWord::Settings(pairs.clone()));
+    visit.hall.settings.values.extend(pairs);
     visit.ok()
 }
 

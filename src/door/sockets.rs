@@ -10,7 +10,7 @@ use crate::core::protocol::Time;
 use rustix::event::epoll;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,8 +27,41 @@ const ACCEPTS_PER_TURN_MAX: usize = 64;
 const READ_PER_TURN_BYTES_MAX: usize = 1 << 20;
 /// When there are no descriptors left, nobody is let in for so long.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// So many may wait until they are accepted; the system allows fewer.
+const BACKLOG: i32 = 4096;
 /// The mark of the listener among the events.
 const LISTENER: u64 = 0;
+
+/// Who else listens at the same address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// Nobody.
+    Alone,
+    /// Nobody yet: other doors will join.
+    First,
+    /// Another door does already.
+    Joining,
+}
+
+/// A socket that listens there.
+///
+/// The system spreads connections over all that share an address. The first one binds before it allows that, so that
+/// it never shares its address with another program, or with another cluster.
+fn listener(address: SocketAddr, company: Company) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if company == Company::Joining {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    if company == Company::First {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
 
 /// One client's socket.
 #[derive(Debug)]
@@ -54,9 +87,8 @@ impl DoorSockets {
     ///
     /// # Errors
     /// When that cannot be.
-    pub fn listen(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
+    pub fn listen(address: SocketAddr, company: Company) -> io::Result<Self> {
+        let listener = listener(address, company)?;
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&set, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
         Ok(Self {

@@ -128,7 +128,8 @@ pub(super) fn exec(visit: &mut Visit<'_>) -> Result<DoorAnswer, String> {
                 commands.push(command);
                 Planned::Asked(if let Then::Shape(shape) = then { shape } else { Shape::Same })
             }
-            Ok(DoorAnswer::Said | DoorAnswer::Silent) => Planned::Said(bytes),
+            // Other doors are not asked here.
+            Ok(DoorAnswer::Said | DoorAnswer::Silent | DoorAnswer::Gather(..)) => Planned::Said(bytes),
             Err(why) => {
                 Writer::new(&mut bytes, version).error(&why);
                 Planned::Said(bytes)

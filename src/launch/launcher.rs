@@ -143,7 +143,7 @@ impl Launcher {
 
         let hostfile = hosts.map(|text| copy_of_hostfile(&text, private.path())).transpose()?;
         let spares = mpirun.spares(args.spares);
-        let ranks = 1 + args.servers + args.clients + spares;
+        let ranks = 1 + args.servers + args.client_ranks() + spares;
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         let (out, err) = log_files(&log)?;
         let mut command = mpirun.command(

@@ -26,6 +26,7 @@ const EXAMPLES: ManualTable = &[
     ("understudy fuzz --for 60s", "random faults for a minute"),
     ("understudy --door 6379", "Redis clients come in at this port"),
     ("understudy serve --door 6379", "the same, without a console"),
+    ("understudy --door 6379 --doors 2", "two more ranks let them in"),
     ("understudy --record FILE", "what happens can be seen again:"),
     ("understudy replay FILE", "freeze, step, back"),
     ("understudy tour", "a lecture: guess first, then see"),

@@ -127,7 +127,7 @@ pub fn alone() -> String {
     let names = RANK_VARIABLES.into_iter().filter(|name| !started && std::env::var_os(name).is_some());
     unset(names).unwrap_or_else(|| {
         "there is no server: start it without mpirun, or with at least two ranks (mpirun -n 3 understudy), and one \
-         more for each of --clients"
+         more for each of --clients and --doors"
             .to_owned()
     })
 }

@@ -9,7 +9,7 @@ use super::log::Log;
 use super::ranks::{ProcessFate, Ranks};
 use super::succession::Respawn;
 use super::turn::{self, Acted, Hull, Node};
-use crate::cluster::{Ask, Facts, Lodger, News, ServerFacts, Service};
+use crate::cluster::{Ask, DoorFigures, DoorWord, Facts, Lodger, News, ServerFacts, Service, Sight};
 use crate::core::node::FrontHost;
 use crate::core::protocol::client::WINDOW_MAX;
 use crate::core::protocol::{Event, METADATA, Rank, Time, ViewNumber};
@@ -19,6 +19,7 @@ use crate::mpi::transport::deathwatch::DeathWatch;
 use crate::mpi::transport::wire::Start;
 use crate::mpi::transport::{Packet, Transport};
 use crossbeam_channel::Receiver;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The operating system is asked this often how the ranks' processes are.
@@ -42,6 +43,8 @@ pub struct ConsoleRank<'a, T> {
     next_process_check: Time,
     /// Who asks on behalf of other programs.
     lodger: Option<Box<dyn Lodger>>,
+    /// Others of its kind, and what they last said.
+    doors: BTreeMap<Rank, Option<DoorFigures>>,
     /// Somebody wants to know what was finished for it.
     is_judged: bool,
     /// The view that the lodger was last told of.
@@ -68,6 +71,7 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
             heard: false,
             next_process_check: Time::default(),
             lodger: None,
+            doors: BTreeMap::new(),
             is_judged: true,
             told_view: None,
             next_sight: Time::default(),
@@ -79,6 +83,12 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
     pub fn with_lodger(self, lodger: Option<Box<dyn Lodger>>) -> Self {
         lodger.iter().for_each(|lodger| self.ranks.hull.link.doorbell.listen_also(lodger.bell()));
         Self { lodger, ..self }
+    }
+
+    /// The same; on these ranks are others of its kind.
+    #[must_use]
+    pub fn with_doors(self, doors: impl Iterator<Item = Rank>) -> Self {
+        Self { doors: doors.map(|rank| (rank, None)).collect(), ..self }
     }
 
     /// The same; unless `is_judged`, what the lodger's commands came to is told to nobody else.
@@ -130,7 +140,10 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
     fn hear(&mut self, now: Time, whole: bool) {
         for fate in self.ranks.take_fates() {
             match fate {
-                ProcessFate::Lost { rank, pid } => self.service.lost(rank, pid),
+                ProcessFate::Lost { rank, pid } => {
+                    self.service.lost(rank, pid);
+                    self.door_is_gone(now, rank);
+                }
                 ProcessFate::Stopped { rank, stopped } => self.service.tell(News::Stopped { rank, stopped }),
             }
         }
@@ -152,6 +165,49 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
         worked | (self.ranks.submit_all(now, room, &mut |front| lodger.next_command(front.next_seq())) > 0)
     }
 
+    /// On that rank there is no door any more.
+    fn door_is_gone(&mut self, now: Time, rank: Rank) {
+        if self.doors.remove(&rank).is_none() {
+            return;
+        }
+        self.lodger.iter_mut().for_each(|lodger| lodger.forget(now, rank));
+        let left = self.doors.len() + 1;
+        self.ranks
+            .say(now, format!("the door on rank {rank} is gone, and its connections are closed; doors left: {left}"));
+    }
+
+    /// What a door says.
+    fn hear_door(&mut self, now: Time, from: Rank, word: DoorWord) {
+        match word {
+            DoorWord::Open { at } => self.ranks.say(now, format!("rank {from} is a door at {at}")),
+            DoorWord::Shut { why } => {
+                self.doors.remove(&from);
+                self.lodger.iter_mut().for_each(|lodger| lodger.forget(now, from));
+                self.ranks.say(now, format!("rank {from} has no door: {why}"));
+            }
+            DoorWord::Figures(figures) => {
+                if let Some(known) = self.doors.get_mut(&from) {
+                    *known = Some(DoorFigures { rank: from, ..figures });
+                }
+            }
+            word => self.lodger.iter_mut().for_each(|lodger| lodger.hear(now, from, word.clone())),
+        }
+    }
+
+    /// The other doors hear what this one says. True when it has said anything.
+    fn tell_doors(&mut self) -> bool {
+        let Some(lodger) = &mut self.lodger else { return false };
+        let mut worked = false;
+        while let Some((to, word)) = lodger.next_word() {
+            worked = true;
+            let packet = Packet::Door(word);
+            for door in self.doors.keys().filter(|door| to.is_none_or(|to| to == **door)) {
+                self.ranks.hull.link.push(*door, &packet);
+            }
+        }
+        worked
+    }
+
     /// Tells the lodger how the cluster is, and the screen how the lodger is: when it is `time` for
     /// that, and of another view at once.
     fn tell_lodger(&mut self, now: Time, time: bool) {
@@ -168,7 +224,11 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
         let view = metadata.view();
         let primary = view.map(|view| view.primary.rank);
         let status = primary.and_then(|rank| self.ranks.status(rank));
-        lodger.tell(Facts {
+        let figures = lodger.figures();
+        let doors: Vec<DoorFigures> = self.doors.values().flatten().copied().chain([figures]).collect();
+        let all = doors.iter().filter(|door| door.rank != figures.rank);
+        let sight = all.fold(figures.sight, |sum, door| Sight::and(sum, door.sight));
+        let facts = Facts {
             wall: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default(),
             view: view.map_or_else(Default::default, |view| view.number),
             primary: primary.map(peer),
@@ -177,10 +237,15 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
             op: status.map_or(0, |status| status.op.0),
             failovers: metadata.failovers(),
             data_gone: self.service.data_gone().map(str::to_owned),
-        });
+            doors,
+        };
+        for door in self.doors.keys() {
+            self.ranks.hull.link.push(*door, &Packet::Door(DoorWord::Facts(Box::new(facts.clone()))));
+        }
+        lodger.tell(facts);
         if now >= self.next_sight {
             self.next_sight = now + SIGHT_INTERVAL;
-            self.service.tell(News::Door(lodger.sight()));
+            self.service.tell(News::Door(sight));
         }
     }
 
@@ -243,6 +308,7 @@ impl<'a, T: Transport + 'a> Node<'a> for ConsoleRank<'a, T> {
                     self.ranks.note_order(rank, &control);
                 }
             }
+            Packet::Door(word) => self.hear_door(now, from, word),
             Packet::Hello { pid, host, addresses } => self.ranks.on_hello(now, from, pid, &host, addresses),
             Packet::Control { .. }
             | Packet::Start(_)
@@ -272,6 +338,7 @@ impl<'a, T: Transport + 'a> Node<'a> for ConsoleRank<'a, T> {
             self.service.tell_why(&self.ranks);
         }
         self.tell_lodger(now, checks);
+        let told = self.tell_doors();
         let left = self.ranks.carry_out(now);
         if let Some(observation) = self.ranks.front.report(now) {
             self.service.reported(Box::new(observation));
@@ -282,7 +349,7 @@ impl<'a, T: Transport + 'a> Node<'a> for ConsoleRank<'a, T> {
         let expecting = self.ranks.front.client().outstanding() > 0;
         let waits = self.service.release(now, std::mem::take(&mut self.heard));
         let due = if waits { now } else { self.deadline() };
-        Acted { worked: asked || lodged || left, expecting, due, end: None }
+        Acted { worked: asked || lodged || told || left, expecting, due, end: None }
     }
 
     /// What the lodger has to say leaves after what the others have to hear.

@@ -119,6 +119,11 @@ impl<T: Transport> Link<T> {
         self.transport.unsent()
     }
 
+    /// So much waits for a peer that has not taken it yet.
+    pub fn waiting_bytes(&self, to: Rank) -> usize {
+        self.outgoing.waiting_bytes(to)
+    }
+
     /// This process is dead: nothing is sent to it any more. Returns which rank it was.
     pub fn forget(&mut self, process: Process) -> Option<Rank> {
         let rank = self.transport.forget(process)?;

@@ -488,7 +488,8 @@ impl<'a, T: Transport> Ranks<'a, T> {
         self.say(now, format!("server {rank}: no process takes its place: {}; {next}", end.how));
     }
 
-    fn say(&mut self, now: Time, what: String) {
+    /// Puts something that was not asked for among the events.
+    pub(super) fn say(&mut self, now: Time, what: String) {
         let event = Event::Operator { what };
         self.hull.log.event(now, &event);
         self.front.note(now, &event);

@@ -158,6 +158,7 @@ mod tests {
             places: vec![place],
             deathwatch: None,
             disks: None,
+            door: None,
         }))
     }
 

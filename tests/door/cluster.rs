@@ -112,13 +112,23 @@ impl Client {
         self.send(&format!("{text}\r\n"));
         let line = self.line();
         match line.strip_prefix('$').and_then(|length| length.parse::<usize>().ok()) {
-            Some(length) => {
-                let mut bytes = vec![0; length + 2];
-                self.0.read_exact(&mut bytes).expect("the rest of the answer comes");
-                String::from_utf8_lossy(&bytes[..length]).into_owned()
-            }
+            Some(length) => self.text(length),
             None => line,
         }
+    }
+
+    /// So many bytes of an answer, and the end of its line.
+    pub fn text(&mut self, length: usize) -> String {
+        let mut bytes = vec![0; length + 2];
+        self.0.read_exact(&mut bytes).expect("the rest of the answer comes");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    }
+
+    /// The other side has closed the connection.
+    pub fn expect_end(&mut self) {
+        let mut left = Vec::new();
+        let ended = self.0.read_to_end(&mut left);
+        assert!(left.is_empty() && !ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
     }
 }
 

@@ -12,6 +12,8 @@ mod clients;
 mod cluster;
 #[cfg(feature = "mpi")]
 mod crowd;
+#[cfg(feature = "mpi")]
+mod doors;
 mod hall;
 mod resp;
 #[cfg(feature = "mpi")]

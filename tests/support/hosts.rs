@@ -62,6 +62,18 @@ impl Hosts {
         ip(&format!("-n {} link set port{host} {up}", self.name)).expect("the switch is ours");
     }
 
+    /// Where this host is.
+    pub fn address(host: u32) -> String {
+        format!("{NETWORK}.{host}")
+    }
+
+    /// A program on this host.
+    pub fn command(&self, host: u32, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &format!("{}-{host}", self.name), program]);
+        command
+    }
+
     /// The program on host 1, its ranks on all hosts by turns.
     pub fn job(&self, args: &[&str]) -> Job {
         Job::of(args, |place| {

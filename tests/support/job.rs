@@ -270,7 +270,8 @@ impl Job {
         let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let number = |name: &str| args.iter().position(|arg| *arg == name).and_then(|at| args[at + 1].parse().ok());
-        let ranks = 1 + number("--servers").unwrap_or(2_usize) + number("--clients").unwrap_or(0);
+        let further = number("--clients").unwrap_or(0) + number("--doors").unwrap_or(0);
+        let ranks = 1 + number("--servers").unwrap_or(2_usize) + further;
         Self {
             stdin: child.stdin.take(),
             stdout: listen(child.stdout.take().expect("it is a pipe")),

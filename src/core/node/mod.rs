@@ -6,9 +6,11 @@
 //! | [`front`] | a client, with the metadata server on rank 0 |
 //! | [`outlet`] | the way out of a host: past injected network faults |
 //! | [`observer`] | what a rank has to tell, bounded |
+//! | [`doors`] | what doors tell each other |
 //! | [`brief`](mod@brief) | the beginning of something's words |
 
 pub mod brief;
+pub mod doors;
 pub mod front;
 pub mod host;
 pub mod observer;

@@ -21,15 +21,24 @@ pub struct DoorArgs {
     /// Clients of the door have to give the password in this file. Without it nobody is let in from other machines.
     #[arg(long, value_name = "FILE", requires = "address", help_heading = DOOR)]
     pub password_file: Option<PathBuf>,
+
+    /// How many further ranks are doors, at the same address and port: connections are spread over all of them.
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=8))]
+    #[arg(conflicts_with = "sim", help_heading = DOOR)]
+    pub doors: u32,
 }
 
 impl DoorArgs {
-    /// Refuses a door that is open to everybody.
+    /// Refuses a door that is open to everybody, and doors without an address.
     ///
     /// # Errors
     /// Why, and the way out.
     pub fn check(&self) -> Result<(), String> {
         match self.address {
+            None if self.doors > 0 => Err(format!(
+                "--doors {} adds doors to a first one, and there is none: give --door PORT as well",
+                self.doors
+            )),
             Some(address) if !address.ip().is_loopback() && self.password_file.is_none() => Err(format!(
                 "a door at {address} can be reached from other machines, and anybody could read and delete everything: \
                  give --password-file FILE, or only the port ({})",
@@ -79,10 +88,17 @@ mod tests {
     }
 
     #[test]
+    fn further_doors_need_a_first_one() {
+        let why = DoorArgs { doors: 2, ..DoorArgs::default() }.check().unwrap_err();
+        assert!(why.contains("--doors 2") && why.contains("give --door PORT"), "{why}");
+    }
+
+    #[test]
     fn who_can_be_reached_from_outside_needs_a_password() {
         let door = |address: &str, password_file: Option<&str>| DoorArgs {
             address: Some(super::address(address).unwrap()),
             password_file: password_file.map(PathBuf::from),
+            doors: 0,
         };
         assert_eq!(door("6379", None).check(), Ok(()));
         assert_eq!(door("[::1]:6379", None).check(), Ok(()));

@@ -203,6 +203,12 @@ impl Args {
         self.tool == Some(Tool::Serve)
     }
 
+    /// How many ranks behind the servers are clients of the cluster: those for the load, and doors, which come last.
+    #[must_use]
+    pub fn client_ranks(&self) -> u32 {
+        self.clients + self.door.doors
+    }
+
     /// What the options mean together.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use super::sockets::Job;
 use super::{Place, Process, Transport};
 use crate::core::fault::{Control, ControlError};
 use crate::core::load::Report;
+use crate::core::node::doors::DoorWord;
 use crate::core::protocol::{Completion, Incarnation, Message, Observation, Rank, Time};
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,8 @@ pub enum Packet {
     Over { rank: Rank, before: Incarnation },
     /// Rank 0 to every process: that rank is that process from now on.
     Placed(Place),
+    /// A door to another one, or to rank 0 and back.
+    Door(DoorWord),
 }
 
 impl Packet {
@@ -68,6 +71,7 @@ impl Packet {
         match self {
             Self::Message(message) => message.is_background(),
             Self::Observation(_) | Self::Load(_) | Self::Finished { .. } => true,
+            Self::Door(word) => matches!(word, DoorWord::Figures(_) | DoorWord::Facts(_)),
             _ => false,
         }
     }
@@ -76,7 +80,10 @@ impl Packet {
     /// it sends, and a lease counts from when that was sent, however late the answer is read.
     #[must_use]
     pub fn wants_a_ring(&self) -> bool {
-        !matches!(self, Self::Message(Message::HeartbeatOk { .. }))
+        !matches!(
+            self,
+            Self::Message(Message::HeartbeatOk { .. }) | Self::Door(DoorWord::Figures(_) | DoorWord::Facts(_))
+        )
     }
 }
 
@@ -111,6 +118,8 @@ pub struct Start {
     pub deathwatch: Option<i32>,
     /// With disks: the number of the cluster, and how often it was started before.
     pub disks: Option<(u64, u64)>,
+    /// Where the door is, if further ranks are to open theirs there.
+    pub door: Option<SocketAddr>,
 }
 
 impl Start {
@@ -316,6 +325,12 @@ impl Outgoing {
                 queue.full.push_back(unsent);
             }
         }
+    }
+
+    /// So much waits for a peer that takes no frames.
+    #[must_use]
+    pub fn waiting_bytes(&self, to: Rank) -> usize {
+        self.peers.get(to.0 as usize).map_or(0, |queue| queue.full_bytes + queue.filling.len())
     }
 
     /// Drops what waits for a peer that is dead.

@@ -42,7 +42,7 @@ pub fn run(args: &Args, wanted: &BenchArgs) -> ExitCode {
     };
     // Only the phases of a failover need the servers' own words.
     let observe = wanted.part == Some(BenchPart::Failover);
-    let Begun { mesh, doorbell, start, deathwatch } = match begin(args, world, 0, SEED, observe, None) {
+    let Begun { mesh, doorbell, start, deathwatch } = match begin(args, world, 0, SEED, observe, None, None) {
         Ok(begun) => begun,
         Err(why) => return fail(&why),
     };

@@ -598,7 +598,8 @@ impl ConsoleSession {
 
     /// The clients that load the cluster: the further ones, or else the console's own.
     fn loading_clients(&self) -> Vec<Rank> {
-        let clients = self.picture().clients;
+        let Picture { mut clients, doors, .. } = self.picture();
+        clients.truncate(clients.len().saturating_sub(doors));
         if clients.is_empty() { vec![METADATA] } else { clients }
     }
 

@@ -155,6 +155,8 @@ pub struct Model {
     pub network: NetworkFaults,
     /// How many ranks after the servers are clients.
     pub clients: u32,
+    /// So many of them, the last ones, are doors.
+    pub doors: u32,
     /// How the load goes, once there has been one.
     pub load: Option<Report>,
     /// How the door is, where there is one.
@@ -183,6 +185,7 @@ impl Model {
             why: None,
             network: NetworkFaults::default(),
             clients: 0,
+            doors: 0,
             load: None,
             door: None,
             view: None,
