@@ -259,9 +259,12 @@ impl Launcher {
     /// Why there is no use in waiting for MPI any longer.
     fn start_has_failed(&mut self, deadline: Instant) -> Option<String> {
         let now = Instant::now();
-        let missing = self.starting.as_mut()?.look(now);
-        if let Some(missing) = missing {
+        let starting = self.starting.as_mut()?;
+        if let Some(missing) = starting.look(now) {
             return Some(self.explained(&missing.to_string()));
+        }
+        if starting.stands_still(now, &self.log, &start_places(&self.private)) {
+            return Some(self.explained("the ranks stood still"));
         }
         let who = if self.rank_zero.is_some() { "MPI" } else { "rank 0" };
         (now > deadline).then(|| format!("{who} did not start within {} s", START_DEADLINE_MS / 1000))
@@ -271,7 +274,7 @@ impl Launcher {
     fn explained(&self, what: &str) -> String {
         // Its last words are still on their way through mpirun.
         std::thread::sleep(Duration::from_millis(LAST_WORDS_MS));
-        start::explained(what, &self.log, &[self.private.path(), Path::new(SHARED_MEMORY)])
+        start::explained(what, &self.log, &start_places(&self.private))
     }
 
     /// Gives rank 0 the terminal and the descriptors, in this order: when it has them, it may read at once.
@@ -439,6 +442,11 @@ impl Launcher {
             }
         }
     }
+}
+
+/// Where MPI keeps its files while it starts.
+fn start_places(private: &PrivateDir) -> [&Path; 2] {
+    [private.path(), Path::new(SHARED_MEMORY)]
 }
 
 /// Whether the ranks can be started in this folder: mpirun enters it by its path, and waits for ever if it may not.

@@ -5,7 +5,8 @@
 //! every now and then who of this job still lives.
 //!
 //! A rank that was seen and is gone is missing; so is one that never came while others have long been there (on other
-//! hosts nothing can be seen, and only the time limit helps).
+//! hosts nothing can be seen, and only the time limit helps). And where MPI has complained and there is no room for its
+//! files, ranks that are all there may wait for ever, too.
 
 use super::RANK_VARIABLES;
 use super::processes::{bearers, variable};
@@ -22,6 +23,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 const GONE_AFTER: Duration = Duration::from_millis(400);
 /// A rank that has not come when the first one has been there for so long never will: mpirun starts all at once.
 const NEVER_CAME_AFTER: Duration = Duration::from_secs(3);
+/// MPI has started well before this, unless something is wrong.
+const STARTED_WITHIN: Duration = Duration::from_secs(4);
 /// MPI needs some megabytes for each rank; with less than this free, that is the likely reason of its trouble.
 const SCARCE_BYTES: u64 = 32 << 20;
 /// So much of what MPI said is repeated.
@@ -66,6 +69,12 @@ impl StartWatch {
         self.note(now, here)
     }
 
+    /// True when all are there for so long that, if MPI has complained and there is no room, it waits for nothing.
+    pub(super) fn stands_still(&self, now: Instant, log: &Path, places: &[&Path]) -> bool {
+        let long = self.first.is_some_and(|first| now.duration_since(first) >= STARTED_WITHIN);
+        long && scarce(places).is_some() && words(log).is_some()
+    }
+
     fn note(&mut self, now: Instant, here: impl Iterator<Item = (u32, Pid)>) -> Option<Missing> {
         for (rank, pid) in here.filter(|(rank, _)| *rank < self.ranks) {
             self.first.get_or_insert(now);
@@ -105,13 +114,17 @@ pub(super) fn explained(what: &str, log: &Path, places: &[&Path]) -> String {
     format!("{what} while MPI was starting; {said}; {}", advice(places))
 }
 
-/// A place that is nearly full is the usual cause; otherwise once more is worth a try.
-fn advice(temporary: &[&Path]) -> String {
-    let scarce = temporary.iter().find_map(|place| {
+/// The first of these places that is nearly full, and how many bytes are free there.
+fn scarce<'a>(places: &[&'a Path]) -> Option<(&'a Path, u64)> {
+    places.iter().find_map(|place| {
         let free = rustix::fs::statvfs(*place).map(|room| room.f_bavail * room.f_frsize).ok()?;
-        (free < SCARCE_BYTES).then_some((place, free))
-    });
-    let Some((place, free)) = scarce else { return "start it again".to_owned() };
+        (free < SCARCE_BYTES).then_some((*place, free))
+    })
+}
+
+/// A place that is nearly full is the usual cause; otherwise once more is worth a try.
+fn advice(places: &[&Path]) -> String {
+    let Some((place, free)) = scarce(places) else { return "start it again".to_owned() };
     let way_out = if place.starts_with(super::launcher::SHARED_MEMORY) { "make room there" } else { "set TMPDIR" };
     format!(
         "only {} KiB are free in {}, and MPI needs some {} MiB: {way_out}",
@@ -169,6 +182,20 @@ mod tests {
             // What is on another host cannot be seen.
             assert_eq!(missing, local.then_some(Missing { rank: 2, pid: None }));
         }
+    }
+
+    #[test]
+    fn ranks_that_are_all_there_stand_still_only_where_mpi_complains_and_has_no_room() {
+        let folder = super::super::lifeline::PrivateDir::create().expect("a temporary directory");
+        let log = folder.path().join("mpirun.log");
+        let (mut watch, begun) = (watch(true), Instant::now());
+        let full = [Path::new("/proc")];
+        let late = begun + STARTED_WITHIN;
+        assert_eq!(watch.note(begun, (0..3).map(|rank| (rank, pid(100 + rank as i32)))), None);
+        assert!(!watch.stands_still(late, &log, &full), "without a word");
+        std::fs::write(&log, "[vm:5] PMIX ERROR: OUT-OF-RESOURCE in file x.c\n").expect("ours");
+        assert!(!watch.stands_still(begun, &log, &full) && !watch.stands_still(late, &log, &[]));
+        assert!(watch.stands_still(late, &log, &full));
     }
 
     #[test]
