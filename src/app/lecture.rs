@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// At most so many keys wait while a command is carried out.
+/// At most this many keys wait while a command is carried out.
 const WISHES_MAX: usize = 8;
 
 /// What a lecture needs of the house.

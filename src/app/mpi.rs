@@ -93,7 +93,7 @@ pub(crate) struct Begun {
     pub(crate) deathwatch: Option<DeathWatch>,
 }
 
-/// Tells the ranks of this world how to start. The last so many processes of it are spares.
+/// Tells the ranks of this world how to start. This many of its processes, the last ones, are spares.
 ///
 /// # Errors
 /// When something is missing for that.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// At most so many lines wait.
+/// At most this many lines wait.
 const LINES_MAX: usize = 4_096;
 /// In the end, what still waits is given so long; a reader that reads needs less.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(300);

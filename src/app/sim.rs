@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 /// Scenes, and with which of them it begins.
 pub(super) type Tour = (Vec<TourScene>, usize);
 
-/// A script is played so many times slower than life: a failover of 60 ms takes as long as one can follow it.
+/// A script is played this many times slower than life: a failover of 60 ms takes as long as one can follow it.
 const WATCH_SLOWNESS: f64 = 20.0;
 
 /// Those who watch have disks of the ordinary kind: a sync takes up to some milliseconds.

@@ -47,7 +47,7 @@ struct ToldVerdicts {
     trouble: Option<String>,
 }
 
-/// At most so many pieces wait; then the loop waits, so that no operation is lost.
+/// At most this many pieces wait; then the loop waits, so that no operation is lost.
 const PIECES_MAX: usize = 4_096;
 /// Judging what waits takes at most so long.
 const SYNC_MAX: Duration = Duration::from_secs(20);

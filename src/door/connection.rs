@@ -17,9 +17,9 @@ use std::net::SocketAddr;
 
 /// The most requests of one connection that are under way; further ones are not looked at meanwhile.
 pub const PIPELINE_MAX: usize = 1024;
-/// While so many bytes wait for a client to read them, nothing more is read from it.
+/// While this many bytes wait for a client to read them, nothing more is read from it.
 pub const OUT_BYTES_STOP: usize = 1 << 20;
-/// A client for whom so many bytes wait is given up: somebody sends it messages, and it does not read them.
+/// A client for whom this many bytes wait is given up: somebody sends it messages, and it does not read them.
 pub const OUT_BYTES_MAX: usize = 32 << 20;
 /// The answers of reads that are under way may be so large together, as far as can be foreseen.
 const ANSWERS_BYTES_MAX: usize = 4 << 20;
@@ -28,9 +28,9 @@ const READS_MAX: usize = 512;
 const READS_MIN: usize = 4;
 /// An answer is expected to be so large, in bytes, until there were some.
 const ANSWER_BYTES_EXPECTED: usize = 256 << 10;
-/// How slowly a large answer is forgotten: by one in so many with each that follows.
+/// How slowly a large answer is forgotten: by one in this many with each that follows.
 const ANSWER_SHARE: usize = 8;
-/// So many bytes are read ahead of what is under way.
+/// This many bytes are read ahead of what is under way.
 const AHEAD_BYTES_MAX: usize = 256 << 10;
 /// An idle connection keeps this much room for its replies.
 const ROOM_KEPT_BYTES: usize = 4 << 10;

@@ -4,9 +4,9 @@ use crate::core::protocol::Time;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The slowest request is that of the last so many seconds.
+/// The slowest request is that of the last this many seconds.
 const SLOWEST_SECONDS: usize = 10;
-/// Answer times are told from so many samples.
+/// Answer times are told from this many samples.
 const SAMPLES: usize = 16;
 
 /// How much a door has done.

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 /// A request without an answer after this long ends as unknown. (redis-py gives up after 5 s, and asks again.)
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(4);
-/// The most commands that wait for the cluster to take them; while there are so many, no more requests are looked at.
+/// The most commands that wait for the cluster to take them; while there are that many, no more requests are looked at.
 const ORDERS_MAX: usize = 16_384;
 /// Unfinished requests of all connections take no more room than this: who asks for more then is given up.
 const ROOM_BYTES_MAX: usize = 256 << 20;
@@ -39,7 +39,7 @@ const ROOM_BYTES_GRANTED: usize = 64 << 10;
 /// Idle connections give back what they do not need this often.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The number of a connection begins with the rank of its door, above so many bits.
+/// The number of a connection begins with the rank of its door, above this many bits.
 pub const RANK_SHIFT: u32 = 40;
 
 /// What is said when nobody knows.

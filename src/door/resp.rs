@@ -22,7 +22,7 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 pub const STRANGER_ARGUMENTS_MAX: usize = 10;
 /// The longest argument before the password was given, in bytes.
 pub const STRANGER_BULK_BYTES_MAX: usize = 16 << 10;
-/// Room for so many arguments is made on the word of the client alone.
+/// Room for this many arguments is made on the word of the client alone.
 const ARGUMENTS_TRUSTED: usize = 64;
 /// A parser that has nothing left to read keeps this much room.
 const ROOM_KEPT_BYTES: usize = 4 << 10;
@@ -463,22 +463,22 @@ impl<'a> Writer<'a> {
         if self.is_3() { self.line(b',', text) } else { self.bulk(text) }
     }
 
-    /// So many things follow, in order.
+    /// This many things follow, in order.
     pub fn array(&mut self, count: usize) {
         self.head(b'*', count as i64);
     }
 
-    /// So many pairs follow.
+    /// This many pairs follow.
     pub fn map(&mut self, pairs: usize) {
         if self.is_3() { self.head(b'%', pairs as i64) } else { self.head(b'*', pairs as i64 * 2) }
     }
 
-    /// So many different things follow, in no order.
+    /// This many different things follow, in no order.
     pub fn set(&mut self, count: usize) {
         self.head(if self.is_3() { b'~' } else { b'*' }, count as i64);
     }
 
-    /// So many things follow that nobody has asked for.
+    /// This many things follow that nobody has asked for.
     pub fn push(&mut self, count: usize) {
         self.head(if self.is_3() { b'>' } else { b'*' }, count as i64);
     }

@@ -252,7 +252,7 @@ pub const OWN: &[Own] = &[
         "transactions" Never transaction::watch, "EXEC does nothing if these keys have changed."),
 ];
 
-/// The command that these words are, if it may have so many.
+/// The command that these words are, if it may have this many.
 ///
 /// # Errors
 /// An unknown name or a wrong number of arguments, in the words of Redis.

@@ -86,7 +86,7 @@ pub enum Answering {
     Read,
     /// What was read decides what is done: see [`ScriptStep`].
     Step(Box<ScriptStep>),
-    /// So many, if nobody was faster.
+    /// This many, if nobody was faster.
     Count(Box<ScriptStep>, i64),
 }
 

@@ -102,7 +102,7 @@ impl Settings {
         Self { password, values }
     }
 
-    /// The same in a cluster whose servers store so many bytes at most (0: as many as they can).
+    /// The same in a cluster whose servers store this many bytes at most (0: as many as they can).
     #[must_use]
     pub fn with_max_memory(mut self, bytes: u64) -> Self {
         self.values.insert(MAX_MEMORY.to_owned(), bytes.to_string());

@@ -27,7 +27,7 @@ const ACCEPTS_PER_TURN_MAX: usize = 64;
 const READ_PER_TURN_BYTES_MAX: usize = 1 << 20;
 /// When there are no descriptors left, nobody is let in for so long.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
-/// So many may wait until they are accepted; the system allows fewer.
+/// This many may wait until they are accepted; the system allows fewer.
 const BACKLOG: i32 = 4096;
 /// The mark of the listener among the events.
 const LISTENER: u64 = 0;

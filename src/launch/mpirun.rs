@@ -25,7 +25,7 @@ const MALLOC: [(&str, &str); 3] =
 /// (`mpi::pace`).
 pub const YIELD_VARIABLE: &str = "OMPI_MCA_mpi_yield_when_idle";
 
-/// So many processes sleep from the start unless somebody says otherwise.
+/// This many processes sleep from the start unless somebody says otherwise.
 const SPARES: u32 = 2;
 
 /// The interface of a machine to itself.
@@ -113,7 +113,7 @@ impl Mpirun {
         command
     }
 
-    /// How many spares to start if so many are wanted. Where nobody survives a death they are of no use.
+    /// How many spares to start if this many are wanted. Where nobody survives a death they are of no use.
     #[must_use]
     pub fn spares(&self, wanted: Option<u32>) -> u32 {
         if self.flavour == Flavour::Mpich { 0 } else { wanted.unwrap_or(SPARES) }

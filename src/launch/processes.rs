@@ -25,7 +25,7 @@ const SHARED_MEMORY: &str = "/dev/shm/";
 const SEGMENTS: [&str; 2] = ["vader_segment.", "sm_segment."];
 /// How often the watching thread looks.
 const WATCH_INTERVAL_MS: u64 = 250;
-/// So many open files are more than enough for any process of ours.
+/// This many open files are more than enough for any process of ours.
 const DESCRIPTORS_WANTED: u64 = 4096;
 /// As many connections as a door lets in.
 const DOOR_DESCRIPTORS_WANTED: u64 = 20_000;

@@ -21,12 +21,12 @@ const FINISHED_INTERVAL: Duration = Duration::from_millis(20);
 /// Word that there are none, so that what others did can be judged, travels this often.
 const NONE_FINISHED_INTERVAL: Duration = Duration::from_millis(200);
 
-/// At most so many of them travel in one piece.
+/// At most this many of them travel in one piece.
 const FINISHED_MAX: usize = 256;
 /// A lodger's commands wait while more than this of what was finished has not been taken by rank 0, in bytes: nothing
 /// of it may be lost.
 const UNTOLD_BYTES_MAX: usize = 8 << 20;
-/// The lodger leaves room for so many requests of the load.
+/// The lodger leaves room for this many requests of the load.
 const WINDOW_KEPT: usize = 1_024;
 /// How much a lodger has to do is told this often.
 const FIGURES_INTERVAL: Duration = Duration::from_millis(500);

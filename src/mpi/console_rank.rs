@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// The operating system is asked this often how the ranks' processes are.
 const PROCESS_CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// The lodger leaves room for so many requests of the prompt and of the load.
+/// The lodger leaves room for this many requests of the prompt and of the load.
 const WINDOW_KEPT: usize = 1_024;
 /// How the lodger is shown to be is told this often.
 const SIGHT_INTERVAL: Duration = Duration::from_millis(500);

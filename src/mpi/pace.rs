@@ -23,7 +23,7 @@ use std::time::Duration;
 pub const YIELDING: Duration = Duration::from_micros(50);
 /// Who had to wait so long for the core that it gave away has given it to somebody who computes,
 const CROWDED: Duration = Duration::from_micros(200);
-/// and gives none away like this for so many times as long,
+/// and gives none away like this for this many times as long,
 const CROWDED_TIMES: u32 = 20;
 /// but for no longer than this.
 const CROWDED_MAX: Duration = Duration::from_millis(100);

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 /// A replacement that has not said hello after this long is killed, and the next one takes its place.
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);
-/// So many processes in a row that end by themselves before their first word are enough: the next would do the same.
+/// This many processes in a row that end by themselves before their first word are enough: the next would do the same.
 pub const FAILURES_MAX: u32 = 3;
-/// So many in a row that are killed before it: somebody, or the system for want of memory, does not want any.
+/// This many in a row that are killed before it: somebody, or the system for want of memory, does not want any.
 pub const KILLED_MAX: u32 = 100;
 /// Every process of a server begins with a life of its own thousand: nobody knows how many lives the dead one had
 /// begun without anybody hearing of it.

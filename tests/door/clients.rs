@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Each client works for so many seconds.
+/// Each client works for this many seconds.
 const SECONDS: &str = "3";
 /// The primary is killed this often meanwhile.
 const KILL_INTERVAL: Duration = Duration::from_millis(900);

@@ -59,7 +59,7 @@ pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Kills the primary's process when it has so many backups; the door says who it is. It waits until another leads.
+/// Kills the primary's process when it has this many backups; the door says who it is. It waits until another leads.
 pub fn kill_primary_of_service(job: &Job, door: &mut Client, backups: usize) {
     let mut leader = |wanted: usize| {
         let info = door.ask("INFO replication");
@@ -117,7 +117,7 @@ impl Client {
         }
     }
 
-    /// So many bytes of an answer, and the end of its line.
+    /// This many bytes of an answer, and the end of its line.
     pub fn text(&mut self, length: usize) -> String {
         let mut bytes = vec![0; length + 2];
         self.0.read_exact(&mut bytes).expect("the rest of the answer comes");

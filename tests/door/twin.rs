@@ -9,11 +9,11 @@ use rustix::process::{Signal, kill_process};
 use std::time::Duration;
 use understudy::core::store::Bytes;
 
-/// So many commands are compared, half of them in each version of the protocol.
+/// This many commands are compared, half of them in each version of the protocol.
 const COMMANDS: usize = 100_000;
-/// At most so many in one write.
+/// At most this many in one write.
 const BATCH_MAX: u32 = 64;
-/// Our primary is killed when so many more were sent.
+/// Our primary is killed when this many more were sent.
 const KILL_INTERVAL: usize = 6_000;
 /// More differences than this are not told.
 const WRONG_MAX: usize = 20;

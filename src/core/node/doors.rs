@@ -18,7 +18,7 @@ pub enum DoorWord {
     Facts(Box<Facts>),
     /// Somebody has published this.
     Published { channel: Bytes, message: Bytes },
-    /// So many listen to this channel, or by this pattern, there.
+    /// This many listen to this channel, or by this pattern, there.
     Listeners { is_pattern: bool, name: Bytes, count: usize },
     /// Somebody has set this.
     Settings(Vec<(String, String)>),

@@ -37,11 +37,11 @@ pub struct FuzzArgs {
     #[arg(long, default_value_t = 4, value_name = "W", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub window: u32,
 
-    /// At most so many faults in every run.
+    /// At most this many faults in every run.
     #[arg(long, value_name = "F")]
     pub faults: Option<u32>,
 
-    /// At most so many troubles with the machines (stalls, sleep, messages astray) in every run.
+    /// At most this many troubles with the machines (stalls, sleep, messages astray) in every run.
     #[arg(long, value_name = "T")]
     pub troubles: Option<u32>,
 
@@ -49,7 +49,7 @@ pub struct FuzzArgs {
     #[arg(long, default_value_t = clock::RATES_PROMISED, value_name = "R", value_parser = clocks)]
     pub clocks: f64,
 
-    /// Turns take so many times what they would take else; 0: no time at all.
+    /// Turns take this many times what they would take else; 0: no time at all.
     #[arg(long, default_value_t = 1.0, value_name = "W", value_parser = work)]
     pub work: f64,
 

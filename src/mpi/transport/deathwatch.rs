@@ -34,7 +34,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// So many processes of a job have a lock; those that come later live without.
+/// This many processes of a job have a lock; those that come later live without.
 const SLOTS: usize = 4096;
 /// A thread that waits needs no more.
 const STACK_BYTES: usize = 64 << 10;
@@ -71,7 +71,7 @@ impl Slots {
     /// `None` for a process that has none.
     fn of(self, process: Process) -> Option<NonNull<Slot>> {
         let at = usize::try_from(process.0).ok().filter(|at| *at < SLOTS)?;
-        // SAFETY: the mapping holds so many slots.
+        // SAFETY: the mapping holds this many slots.
         Some(unsafe { self.0.add(at) })
     }
 }

@@ -67,7 +67,7 @@ impl Doorbell {
     pub const NAP_REMOTE_MAX: Duration = Duration::from_millis(1);
 
     /// Opens the bell of a process of `job` (any number that the ranks of one job share, and no other job). Until it is
-    /// told otherwise, each of so many ranks is the process of the same number.
+    /// told otherwise, each of this many ranks is the process of the same number.
     ///
     /// # Errors
     /// When the socket cannot be had.

@@ -27,7 +27,7 @@ pub struct Mesh {
     rank: Rank,
     /// Who each rank is; behind the ranks the spares, each under its own number.
     processes: Vec<Option<Process>>,
-    /// So many processes were started together.
+    /// This many processes were started together.
     together: u32,
     /// The first number that was not given to a process.
     next: u32,

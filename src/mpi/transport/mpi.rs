@@ -59,8 +59,8 @@ const LONG_TAG: c_int = 2;
 /// A frame of up to this size is a short one: MPI never splits it, so once some of it is here all of it is. (The
 /// shared-memory transport of Open MPI sends 4 KiB with their header in one piece, all others more.)
 const WHOLE_BYTES_MAX: usize = 3 << 10;
-/// Of one peer's long frames, so many bytes are handed over at a time (one frame may exceed it): to take in more would
-/// take too long.
+/// Of one peer's long frames, this many bytes are handed over at a time (one frame may exceed it): to take in more
+/// would take too long.
 const DELIVERED_BYTES_MAX: usize = 64 << 10;
 /// Receives that are kept posted for short frames. What comes when all are taken waits inside MPI.
 const POSTED: usize = 8;

@@ -30,9 +30,9 @@ const DIAL_PATIENCE: Duration = Duration::from_secs(1);
 const SILENT_MS_MAX: u32 = 3_000;
 /// Who does not greet within this long is sent away.
 const GREETING_PATIENCE: Duration = Duration::from_secs(2);
-/// So many may come before they have greeted; more wait outside.
+/// This many may come before they have greeted; more wait outside.
 const STRANGERS_MAX: usize = 16;
-/// So many may wait outside: all other ranks may come at once.
+/// This many may wait outside: all other ranks may come at once.
 const BACKLOG: i32 = 64;
 /// The job's token and the number of the process.
 const GREETING_BYTES: usize = 20;
@@ -382,7 +382,7 @@ mod tests {
         Job { number: number << 32 | u64::from(std::process::id()), token: 0x1234_5678_9abc_def0 }
     }
 
-    /// Turns both loops until so many frames have come to the second.
+    /// Turns both loops until this many frames have come to the second.
     fn turn(from: &mut Sockets, to: &mut Sockets, count: usize) -> Vec<(Process, Vec<u8>)> {
         let mut come = Vec::new();
         let begun = Instant::now();

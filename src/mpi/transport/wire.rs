@@ -100,7 +100,7 @@ pub struct Start {
     pub observe: bool,
     /// How many ranks there are; behind them come the spares.
     pub ranks: u32,
-    /// So many processes were started together, spares included.
+    /// This many processes were started together, spares included.
     pub together: u32,
     /// Whether they run on more than one host.
     pub several_hosts: bool,

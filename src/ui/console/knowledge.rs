@@ -32,7 +32,7 @@ pub struct Picture {
     pub servers: Vec<ServerPicture>,
     /// Further client ranks (not rank 0).
     pub clients: Vec<Rank>,
-    /// So many of them, the last ones, are doors.
+    /// This many of them, the last ones, are doors.
     pub doors: usize,
     /// Links that drop everything, from → to.
     pub cuts: Vec<(Rank, Rank)>,

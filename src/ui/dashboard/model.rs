@@ -155,7 +155,7 @@ pub struct Model {
     pub network: NetworkFaults,
     /// How many ranks after the servers are clients.
     pub clients: u32,
-    /// So many of them, the last ones, are doors.
+    /// This many of them, the last ones, are doors.
     pub doors: u32,
     /// How the load goes, once there has been one.
     pub load: Option<Report>,
