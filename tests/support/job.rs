@@ -8,8 +8,9 @@ use super::status::Status;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -168,6 +169,10 @@ impl Drop for Place {
             let living = self.processes();
             for pid in &living {
                 let _ = kill_process(*pid, Signal::KILL);
+            }
+            // A folder that a test has closed opens again.
+            for folder in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
+                let _ = std::fs::set_permissions(folder.path(), Permissions::from_mode(0o700));
             }
             let _ = std::fs::remove_dir_all(&self.path);
             if (living.is_empty() && !self.path.exists()) || Instant::now() > deadline {
