@@ -569,6 +569,17 @@ pub(super) mod tests {
         })
     }
 
+    /// The monitor and the checker say the same of a history; nothing is given up where all outcomes are known.
+    fn agree_on_every_kind(monitor: &Monitor, history: &[Operation]) -> Result<(), TestCaseError> {
+        match (monitor.standing(), check(history)) {
+            (MonitorStanding::Ok, Verdict::Ok) | (MonitorStanding::Failed(_), Verdict::Failed(_)) => {}
+            (MonitorStanding::Partly(_), _) if history.iter().any(is_unknown) => {}
+            (MonitorStanding::Failed(_), Verdict::Unknown) if history.iter().any(track::is_open) => {}
+            other => prop_assert!(false, "{:?}", other),
+        }
+        Ok(())
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
@@ -586,13 +597,7 @@ pub(super) mod tests {
         /// So it is with values of every kind; and nothing is given up where all outcomes are known.
         #[test]
         fn they_agree_on_values_of_every_kind(history in histories_of_all_kinds(LINES.to_vec(), 14)) {
-            let monitor = judged(&history);
-            match (monitor.standing(), check(&history)) {
-                (MonitorStanding::Ok, Verdict::Ok) | (MonitorStanding::Failed(_), Verdict::Failed(_)) => {}
-                (MonitorStanding::Partly(_), _) if history.iter().any(is_unknown) => {}
-                (MonitorStanding::Failed(_), Verdict::Unknown) if history.iter().any(track::is_open) => {}
-                other => prop_assert!(false, "{:?}", other),
-            }
+            agree_on_every_kind(&judged(&history), &history)?;
         }
 
         /// So it is when it does not wait for a quiet moment.
@@ -601,13 +606,7 @@ pub(super) mod tests {
             history in histories_of_all_kinds(LINES.to_vec(), 14),
             patience in 1..6_usize,
         ) {
-            let monitor = judged_by(Monitor { patience, ..Monitor::default() }, &history);
-            match (monitor.standing(), check(&history)) {
-                (MonitorStanding::Ok, Verdict::Ok) | (MonitorStanding::Failed(_), Verdict::Failed(_)) => {}
-                (MonitorStanding::Partly(_), _) if history.iter().any(is_unknown) => {}
-                (MonitorStanding::Failed(_), Verdict::Unknown) if history.iter().any(track::is_open) => {}
-                other => prop_assert!(false, "{:?}", other),
-            }
+            agree_on_every_kind(&judged_by(Monitor { patience, ..Monitor::default() }, &history), &history)?;
         }
 
         /// What empties all keys is judged key by key, so less is found; but nothing is made up.
