@@ -7,11 +7,8 @@
 //! | measure | how | silence |
 //! |---|---|---|
 //! | | | [`Timing::silence`], at least |
-//! | lateness | the longest gap between two words of a peer, the server's own late turns included; also the gap that
-//! ends when one speaks who was suspected wrongly. Remembered for [`Timing::memory`], twice at most. Longer gaps than
-//! [`Timing::busy_max`] are stops, which say nothing of the weather | twice the gap, at most [`Timing::busy_max`] |
-//! | round trip | the shortest of the last moments, so that a busy machine does not count; the primary measures it, and
-//! tells its backups in every heartbeat | three times as long, at most [`Timing::slow_max`] |
+//! | lateness | the longest gap between two words of a peer, the server's own late turns included; also the gap that ends when one speaks who was suspected wrongly. Remembered for [`Timing::memory`], twice at most. Longer gaps than [`Timing::busy_max`] are stops, which say nothing of the weather | twice the gap, at most [`Timing::busy_max`] |
+//! | round trip | the shortest of the last moments, so that a busy machine does not count; the primary measures it, and tells its backups in every heartbeat | three times as long, at most [`Timing::slow_max`] |
 //!
 //! # Why that is safe
 //!
