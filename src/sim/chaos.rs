@@ -180,6 +180,13 @@ const IDLE_MS: [u64; 4] = [60, 250, 1_000, 60_000];
 /// Before one request in this many its client leaves.
 const LEAVES_ONE_IN: u32 = 20;
 
+/// Chances that depend on nothing but the seed and on what they are for.
+fn chances(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    rng
+}
+
 /// What the seed alone decides.
 struct ChaosWeather {
     failure_rate: f64,
@@ -213,8 +220,7 @@ struct ChaosWeather {
 
 impl ChaosWeather {
     fn of(seed: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(1);
+        let mut rng = chances(seed, 1);
         let mut pick = |choices: &[u64]| choices[rng.random_range(0..choices.len())];
         Self {
             failure_rate: pick(&[0, 0, 2, 10]) as f64 / 100.0,
@@ -333,36 +339,21 @@ impl Script {
     #[must_use]
     pub fn new(seed: u64, chaos: &Chaos, now: Time) -> Self {
         let ChaosWeather { resets, big_values, asks_for_all, wipes, .. } = ChaosWeather::of(seed);
-        let mut dark = ChaCha8Rng::seed_from_u64(seed);
-        dark.set_stream(5);
-        let wipes = wipes.then(|| {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(7);
-            rng
-        });
         let mut monkey = Monkey {
             rng: ChaCha8Rng::seed_from_u64(!seed),
             faults_left: chaos.faults,
             paused: Vec::new(),
             resets,
-            dark,
-            wipes,
+            dark: chances(seed, 5),
+            wipes: wipes.then(|| chances(seed, 8)),
             wiped: Vec::new(),
         };
         let next_fault = now + Duration::from_micros(monkey.rng.random_range(FAULT_GAP_US));
         let (rng, gremlin) = (ChaCha8Rng::seed_from_u64(seed), Gremlin::new(seed, chaos, now));
         let (asked, end) = (0, now + FAULTS_MAX.max(FAULTS_PER_OPERATION_MAX * chaos.operations));
         // With values of other kinds the model does not know all keys.
-        let reads_of_all = (asks_for_all && !chaos.values).then(|| {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(3);
-            rng
-        });
-        let sessions = chaos.sessions.then(|| {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(6);
-            rng
-        });
+        let reads_of_all = (asks_for_all && !chaos.values).then(|| chances(seed, 3));
+        let sessions = chaos.sessions.then(|| chances(seed, 6));
         Self {
             chaos: chaos.clone(),
             big_values,
@@ -642,13 +633,11 @@ impl Monkey {
             _ => {}
         }
         let power = world.survives_power_cuts() && self.dark.random_range(0..2) == 0;
-        let members: Vec<Rank> =
-            world.view_now().iter().flat_map(|view| view.members()).map(|member| member.rank).collect();
+        let members: Vec<Member> = world.view_now().iter().flat_map(|view| view.members()).collect();
         let damage = world.survives_power_cuts() && members.len() > 1 && self.dark.random_range(0..4) == 0;
-        let damaged = damage.then(|| members[self.dark.random_range(0..members.len())]);
+        let damaged = damage.then(|| members[self.dark.random_range(0..members.len())].rank);
         // It may be the only log that wipes have left.
-        let view = world.view_now();
-        let left = view.iter().flat_map(|view| view.members()).filter(|member| !self.wiped.contains(member)).count();
+        let left = members.iter().filter(|member| !self.wiped.contains(member)).count();
         let damaged = damaged.filter(|_| left > 1);
         // A view that is being written may be the last one. Nobody serves with a damaged log that is the last copy.
         let next = world.front(METADATA).metadata().and_then(|metadata| metadata.deciding());
