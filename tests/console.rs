@@ -179,6 +179,7 @@ impl Cluster {
             why: None,
             data_gone: false,
             has_disks: self.has_disks,
+            is_simulated: true,
             rules: self.rules,
             cuts: self.cuts.clone(),
         }

@@ -153,10 +153,15 @@ fn a_wipe_takes_the_disk_as_well() {
 
 #[test]
 fn without_disks_there_is_nothing_to_wipe() {
-    let refused = run(&["--plain", "--servers", "1", "-c", "GET a", "-c", "WIPE 1", "-c", "POWERCUT"], b"");
+    let words = ["--plain", "--servers", "1", "-c", "GET a", "-c", "WIPE 1", "-c", "POWERCUT", "-c", "FIRE 1"];
+    let refused = run(&words, b"");
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(refused.text().contains("server 1 has no disk: CRASH 1 takes its memory"), "{refused:?}");
     assert!(refused.text().contains("only the simulator can take the power of all machines"), "{refused:?}");
+    assert!(refused.text().contains("timers can be chosen in the simulator only"), "{refused:?}");
+    // What cannot happen is not told as if it had.
+    let events = &refused.stderr;
+    assert!(events.contains("view 1") && !events.contains("power fails") && !events.contains("timer of"), "{events}");
     let refused = run(&["--sim", "--servers", "1", "-c", "GET a", "-c", "WIPE 1"], b"");
     assert!(refused.text().contains("server 1 has no disk: CRASH 1 takes its memory"), "{refused:?}");
 }

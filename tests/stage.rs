@@ -772,7 +772,8 @@ fn what_is_synced_once_a_second_is_safe_after_a_second() {
 
 #[test]
 fn without_disks_there_is_no_power_cut_and_no_rule_of_disks() {
-    let (answers, _) = played(&["PUT a 1", "POWERCUT", "GET a", "WIPE 1"]);
+    let (answers, told) = played(&["PUT a 1", "POWERCUT", "GET a", "WIPE 1"]);
+    assert!(!told.contains("power fails"), "{told}");
     assert!(answers[1].contains("after a power cut nothing would be left: --sim --disks"), "{answers:?}");
     assert_eq!(answers[2], "1");
     assert!(answers[3].contains("server 1 has no disk") && answers[3].contains("--sim --disks"), "{answers:?}");

@@ -142,6 +142,8 @@ pub struct ClusterStatus {
     pub data_gone: bool,
     /// Servers have disks: what is in their memories is there as well.
     pub has_disks: bool,
+    /// The machines are simulated: what is on its way can be seen, and all of them can lose their power.
+    pub is_simulated: bool,
     /// The rules in force.
     pub rules: Rules,
     /// Links that were cut by order and not healed, from → to.

@@ -103,6 +103,10 @@ pub trait Cluster {
     fn load_reports(&mut self) -> Vec<(Rank, Report)>;
     /// Puts an event of rank 0 into the stream.
     fn note(&mut self, event: Event);
+    /// True where machines and network are simulated.
+    fn is_simulated(&self) -> bool {
+        false
+    }
     /// What is on its way, or was at this time, where that can be seen.
     fn underway(&self, _: Option<Time>) -> Option<Vec<Underway>> {
         None
@@ -593,6 +597,7 @@ impl<'a> Service<'a> {
             why: self.why.clone(),
             data_gone: self.data_gone.is_some(),
             has_disks: metadata.is_some_and(|metadata| metadata.has_disk()),
+            is_simulated: cluster.is_simulated(),
             rules: metadata.map(|metadata| metadata.rules()).unwrap_or_default(),
             cuts: self.cuts.clone(),
             ranks,

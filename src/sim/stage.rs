@@ -612,6 +612,10 @@ impl Cluster for Scene {
         clients.filter_map(report).collect()
     }
 
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
     fn underway(&self, at: Option<Time>) -> Option<Vec<Underway>> {
         match (at, &self.branches) {
             (Some(at), Some(branches)) => Some(branches.past(at).underway(false)),

@@ -397,6 +397,11 @@ impl ConsoleSession {
         let late = late.map(|who| self.server(who, &self.picture())).transpose()?.map(|(rank, _)| rank);
         let all = "the power fails: everything stops at once, and starts again";
         let note = late.map_or(all.to_owned(), |rank| format!("{all}, but for server {rank}"));
+        let ClusterStatus { is_simulated, has_disks, .. } = self.desk.status();
+        // What cannot happen here is not told as if it did: it is only refused.
+        if !(is_simulated && has_disks) {
+            return self.desk.power_cut(late);
+        }
         self.noted(&note, || self.desk.power_cut(late))
     }
 
@@ -512,6 +517,9 @@ impl ConsoleSession {
 
     fn fire(&self, who: Who) -> Result<(), String> {
         let (rank, _) = self.server(who, &self.picture())?;
+        if !self.desk.status().is_simulated {
+            return self.desk.fire(rank);
+        }
         self.noted(&format!("the next timer of server {rank} fires"), || self.desk.fire(rank))
     }
 
