@@ -9,7 +9,7 @@ use ratatui::buffer::Buffer;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::terminal::{CTRL_D, CTRL_X, F1, F2, F10, F11, LEFT, RIGHT, Size, Terminal};
-use understudy::cluster::{Desk, News, Post, Standing};
+use understudy::cluster::{Desk, LiveVerdict, News, Post, Standing};
 use understudy::core::disk::Fsync;
 use understudy::core::node::Setup;
 use understudy::core::protocol::{Config, CrashPoint, Incarnation, METADATA, Outcome, Rank, Time};
@@ -822,4 +822,23 @@ fn another_client_has_its_own_idea_of_the_primary() {
     assert!(answers[1].contains("'x' is no n"), "{answers:?}");
     assert_eq!(answers[2], "OK");
     assert!(answers[3].contains("CRASH is none") && answers[4].contains("usage: AS n command"), "{answers:?}");
+}
+
+/// The clock stands after an answer, and nothing more is told: the badge must know of it by then.
+#[test]
+fn an_answer_is_judged_before_anything_else_happens() {
+    let commands = ["PUT a 1", "GET a", "RPUSH l x", "LPOP l", "GET a"];
+    let recording = support::sim::recorded("judged.recording", &commands);
+    let (mut asked, mut judged) = (0, 0);
+    for (_, news) in &recording.pieces {
+        match news {
+            News::Verdict(LiveVerdict::Linearizable { operations }) => judged = *operations,
+            News::Asked { .. } => {
+                assert_eq!(judged, asked, "operations judged when the next one is asked for");
+                asked += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((judged, asked), (commands.len() as u64, commands.len() as u64));
 }

@@ -62,7 +62,7 @@ fn play<'a>(
 ) -> ExitCode {
     let clock = VirtualClock::default();
     let court = match Court::open(args) {
-        Ok(court) => court,
+        Ok(court) => court.at_once(),
         Err(why) => return fail(&why),
     };
     let screen = isatty(io::stdin()) && isatty(io::stdout()) && !launch::asks_for_line_mode(args);

@@ -85,7 +85,7 @@ impl Theatre {
         mut hear: impl FnMut(Time, &News) + Send + 'static,
     ) -> Result<Self, String> {
         let seed = args.seed.unwrap_or_default();
-        let court = Court::open(args)?;
+        let court = Court::open(args)?.at_once();
         let model = Arc::new(Mutex::new(new_model(args, seed, clock.now())));
         let told = Arc::new(Mutex::new(Vec::new()));
         let world = sim::world(args, seed);

@@ -22,6 +22,8 @@ pub(super) struct Court {
     told: Arc<Mutex<ToldVerdicts>>,
     /// The history is not whole.
     broken: Arc<AtomicBool>,
+    /// What a client has finished is judged before anything else happens.
+    at_once: bool,
 }
 
 /// Something for the witness's thread.
@@ -68,7 +70,13 @@ impl Court {
             .name("witness".into())
             .spawn(move || judge(&judged, &telling, &breaking, &waiting))
             .map_err(|error| format!("no thread for the witness: {error}"))?;
-        Ok(Self { witness, pieces, told, broken })
+        Ok(Self { witness, pieces, told, broken, at_once: false })
+    }
+
+    /// For a simulated cluster: its clock may stand after any answer, and then there is no later moment at which the
+    /// verdict on that answer could be told.
+    pub(super) fn at_once(self) -> Self {
+        Self { at_once: true, ..self }
     }
 
     /// These clients will tell what they finish: nothing is judged before they have.
@@ -93,7 +101,11 @@ impl Court {
             News::Branched { .. } => VerdictPiece::Anew,
             _ => return ToldVerdicts::default(),
         };
+        let finished = matches!(piece, VerdictPiece::Finished { .. });
         let _ = self.pieces.send(piece);
+        if finished && self.at_once {
+            self.sync();
+        }
         std::mem::take(&mut *lock(&self.told))
     }
 
