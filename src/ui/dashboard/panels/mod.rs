@@ -5,6 +5,7 @@ pub mod caption;
 pub mod card;
 pub mod client;
 pub mod diagram;
+mod digits;
 pub mod events;
 pub mod failover;
 pub mod header;
