@@ -101,6 +101,17 @@ fn a_class_guesses_first_then_sees_and_learns_why() {
 }
 
 #[test]
+fn on_a_large_terminal_the_numbers_are_big() {
+    let mut terminal = Terminal::start(program("lecture-large", &["tour", "all-empty"]), Size(160, 45));
+    terminal.wait_shows("Scene 10 of 10");
+    terminal.wait("big numbers", |t| t.shows("██████") && !t.shows("1. "));
+    terminal.press(ESCAPE);
+    terminal.wait_shows("this is your own cluster again");
+    terminal.press(CTRL_D);
+    terminal.wait_success();
+}
+
+#[test]
 fn the_consoles_own_cluster_runs_on_and_is_there_again() {
     let words = ["--sim", "--seed", "1", "--servers", "3", "--failure-rate", "0", "--recover-after", "never"];
     let mut terminal = Terminal::start(program("lecture-own", &words), Size(100, 30));

@@ -21,11 +21,12 @@ use crate::ui::commands::presenter::TourKey;
 use crate::ui::console::answer::Palette;
 use crate::ui::console::ascii::ascii;
 use crate::ui::console::{PrintHandle, Stagehand, TourGuide};
-use crate::ui::dashboard::model::page::Page;
+use crate::ui::dashboard::model::page::{Page, PageMark, PagePart};
 use crate::ui::dashboard::{KeyHint, Notice, WatchedCluster, lock};
 use crate::ui::stage::LiveStage;
 use crate::ui::tour::scene::TourStep;
 use crate::ui::tour::talk::{Talk, TourCue};
+use crate::ui::tour::text::{TourMark, TourParagraph};
 use crate::ui::tour::{TourScene, played, scenes};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io;
@@ -184,11 +185,12 @@ impl LectureState {
     }
 
     fn show_page(&self) {
+        let written = |text: String| if self.ascii { ascii(&text) } else { text };
         let page = lock(&self.talk).as_ref().and_then(|talk| {
-            let text = talk.page(&lock(&self.verdict))?;
-            let (heading, text) =
-                if self.ascii { (ascii(&talk.heading()), ascii(&text)) } else { (talk.heading(), text) };
-            Some(Page::new(heading, &text).without_foot())
+            let verdict = lock(&self.verdict);
+            let (heading, text) = (written(talk.heading()), written(talk.page(&verdict)?));
+            let slide = talk.paragraphs(&verdict).into_iter().map(|told| part(told, written)).collect();
+            Some(Page::new(heading, &text).without_foot().with_slide(slide))
         });
         let _ = self.notices.send(Notice::Page(page));
     }
@@ -208,6 +210,18 @@ impl LectureState {
             desk.quit();
         }
     }
+}
+
+/// A paragraph of a scene as a page shows it.
+fn part(told: TourParagraph, written: impl Fn(String) -> String) -> PagePart {
+    let mark = match told.mark {
+        TourMark::None => PageMark::None,
+        TourMark::Answer(number) => PageMark::Number(number),
+        TourMark::Right(number) => PageMark::Right(number),
+        TourMark::Word(word) => PageMark::Word(word.to_owned()),
+    };
+    let text = if let PageMark::Right(_) = mark { format!("Right: {}", told.text) } else { told.text };
+    PagePart { mark, text: written(text) }
 }
 
 /// The thread of a lecture.

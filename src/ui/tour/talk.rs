@@ -10,7 +10,7 @@
 //! While a question is open nothing but a number leads on: what happens stays hidden until the class has guessed.
 
 use super::scene::TourScene;
-use super::text;
+use super::text::{self, TourParagraph};
 use crate::ui::commands::presenter::TourKey;
 
 /// What is to be done.
@@ -144,6 +144,16 @@ impl Talk {
             TourPhase::Asked => Some(self.question()),
             TourPhase::Played(_) => None,
             TourPhase::Told => Some(self.truth(verdict)),
+        }
+    }
+
+    /// The same by its paragraphs, for a screen that has room between them.
+    #[must_use]
+    pub fn paragraphs(&self, verdict: &str) -> Vec<TourParagraph> {
+        match (self.scene(), self.phase) {
+            (Some(scene), TourPhase::Asked) => text::question_paragraphs(scene),
+            (Some(scene), TourPhase::Told) => text::truth_paragraphs(scene, self.guess, &self.hands, verdict),
+            (Some(_), TourPhase::Played(_)) | (None, _) => Vec::new(),
         }
     }
 

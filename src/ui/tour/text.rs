@@ -40,14 +40,59 @@ pub fn heading(scene: &TourScene, place: Option<(usize, usize)>) -> String {
     }
 }
 
+/// A paragraph of what is shown over the cards, and what stands to the left of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TourParagraph {
+    /// To the left of it.
+    pub mark: TourMark,
+    /// Not yet in lines.
+    pub text: String,
+}
+
+/// What stands to the left of a paragraph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TourMark {
+    /// Nothing.
+    None,
+    /// The number of this answer.
+    Answer(usize),
+    /// The number of this answer, which is the right one.
+    Right(usize),
+    /// What it is about.
+    Word(&'static str),
+}
+
+impl TourParagraph {
+    fn new(mark: TourMark, text: impl Into<String>) -> Self {
+        Self { mark, text: text.into() }
+    }
+
+    /// In lines that fit, with its mark.
+    fn in_lines(&self) -> String {
+        let mark = match self.mark {
+            TourMark::None => String::new(),
+            TourMark::Answer(number) => format!("{number}. "),
+            TourMark::Right(number) => format!("Right: {number}. "),
+            TourMark::Word(word) => format!("{word}: "),
+        };
+        paragraph(&mark, &self.text)
+    }
+}
+
+/// The question, then its answers.
+#[must_use]
+pub fn question_paragraphs(scene: &TourScene) -> Vec<TourParagraph> {
+    let answers = (1..).zip(&scene.ask.answers);
+    let answers = answers.map(|(number, answer)| TourParagraph::new(TourMark::Answer(number), answer));
+    std::iter::once(TourParagraph::new(TourMark::None, &scene.ask.text)).chain(answers).collect()
+}
+
 /// The question with its answers.
 #[must_use]
 pub fn question(scene: &TourScene) -> String {
-    let mut text = paragraph("", &scene.ask.text) + "\n";
-    for (at, answer) in scene.ask.answers.iter().enumerate() {
-        text.push_str(&paragraph(&format!("{}. ", at + 1), answer));
-    }
-    text
+    let mut lines = question_paragraphs(scene).iter().map(TourParagraph::in_lines).collect::<Vec<_>>();
+    lines.insert(1, "\n".to_owned());
+    lines.concat()
 }
 
 /// A command, what was told before it, its answers, and what happened meanwhile.
@@ -69,26 +114,31 @@ pub fn step(step: &TourStep, done: &PlayedStep) -> String {
 
 /// The right answer beside what was guessed, what there was to see, and why.
 #[must_use]
-pub fn truth(scene: &TourScene, guess: Option<usize>, hands: &[u32], verdict: &str) -> String {
+pub fn truth_paragraphs(scene: &TourScene, guess: Option<usize>, hands: &[u32], verdict: &str) -> Vec<TourParagraph> {
     let right = scene.ask.right;
-    let mut text = paragraph(&format!("Right: {}. ", right + 1), scene.ask.answers.get(right).map_or("", |a| a));
+    let answer = scene.ask.answers.get(right).map_or("", |answer| answer);
+    let mut told = vec![TourParagraph::new(TourMark::Right(right + 1), answer)];
     if let Some(guess) = guess {
         let so = if guess == right { "which is right" } else { "which is wrong" };
-        text.push_str(&format!("You chose {}, {so}.\n", guess + 1));
+        told.push(TourParagraph::new(TourMark::None, format!("You chose {}, {so}.", guess + 1)));
     }
     let all: u32 = hands.iter().sum();
     if all > 0 {
         let counts = hands.iter().enumerate().map(|(at, count)| format!("{count} for {}", at + 1));
         let were = hands.get(right).map_or(0, |count| count * 100 / all);
         let counts = counts.collect::<Vec<_>>().join(", ");
-        text.push_str(&paragraph("The class: ", &format!("{counts}: {were}% were right")));
+        told.push(TourParagraph::new(TourMark::Word("The class"), format!("{counts}: {were}% were right")));
     }
-    for said in &scene.saw {
-        text.push_str(&paragraph("Seen: ", said));
-    }
-    text.push_str(&paragraph("CHECK: ", verdict));
-    text.push_str(&paragraph("Why: ", &scene.why));
-    text
+    told.extend(scene.saw.iter().map(|said| TourParagraph::new(TourMark::Word("Seen"), said)));
+    told.push(TourParagraph::new(TourMark::Word("CHECK"), verdict));
+    told.push(TourParagraph::new(TourMark::Word("Why"), &scene.why));
+    told
+}
+
+/// The same in lines.
+#[must_use]
+pub fn truth(scene: &TourScene, guess: Option<usize>, hands: &[u32], verdict: &str) -> String {
+    truth_paragraphs(scene, guess, hands, verdict).iter().map(TourParagraph::in_lines).collect()
 }
 
 /// What a lecturer reads, and the class does not: the question, what is right, the next key, what to say.

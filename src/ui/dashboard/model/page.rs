@@ -12,13 +12,50 @@ pub struct Page {
     first: usize,
     /// Below it stands how to turn it and close it.
     has_foot: bool,
+    /// The same for the back row, if that is another thing.
+    slide: Vec<PagePart>,
+}
+
+/// A paragraph of a page as the back row sees it, and what stands to the left of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PagePart {
+    /// To the left of it.
+    pub mark: PageMark,
+    /// The paragraph.
+    pub text: String,
+}
+
+/// What stands to the left of a paragraph for the back row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageMark {
+    /// Nothing: the paragraph takes that place as well.
+    None,
+    /// A number, in big digits where there is room for them.
+    Number(usize),
+    /// The same, and it is the one that counts.
+    Right(usize),
+    /// A word.
+    Word(String),
 }
 
 impl Page {
     /// This text, from its beginning.
     #[must_use]
     pub fn new(title: impl Into<String>, text: &str) -> Self {
-        Self { title: title.into(), lines: text.lines().map(str::to_owned).collect(), first: 0, has_foot: true }
+        let lines = text.lines().map(str::to_owned).collect();
+        Self { title: title.into(), lines, first: 0, has_foot: true, slide: Vec::new() }
+    }
+
+    /// The same, and on a large screen, where the text would be lost in a corner, these paragraphs in its place.
+    #[must_use]
+    pub fn with_slide(self, slide: Vec<PagePart>) -> Self {
+        Self { slide, ..self }
+    }
+
+    /// Its paragraphs for the back row; none if it has only its text.
+    #[must_use]
+    pub fn slide(&self) -> &[PagePart] {
+        &self.slide
     }
 
     /// The same, without words on how to close it: the key bar has them.
@@ -68,7 +105,8 @@ impl Page {
 }
 
 /// A line in rows of at most this many columns, broken at blanks; a word that is longer than a row in its middle.
-fn broken(line: &str, columns: usize) -> Vec<String> {
+#[must_use]
+pub fn broken(line: &str, columns: usize) -> Vec<String> {
     let options = Options::new(columns).word_splitter(WordSplitter::NoHyphenation);
     textwrap::wrap(line, options).into_iter().map(Cow::into_owned).collect()
 }

@@ -13,6 +13,7 @@ pub mod keybar;
 pub mod latency;
 pub mod links;
 pub mod page;
+mod slide;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -7,7 +7,7 @@
 //! ╰ 1-15 of 36 · PgUp, PgDn: turn the page · Esc: close ─────────────────────╯
 //! ```
 
-use super::{cols, put};
+use super::{cols, put, slide};
 use crate::ui::dashboard::model::page::Page;
 use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
@@ -25,6 +25,9 @@ pub fn draw(buffer: &mut Buffer, area: Rect, page: &Page, theme: &Theme) {
     Block::bordered().border_set(theme.glyphs.client).border_style(theme.client).render(area, buffer);
     let bold = theme.client.add_modifier(Modifier::BOLD);
     put(buffer, area.x + 1, area.y, area.width - 2, &format!(" {} ", page.title()), bold);
+    if slide::draw(buffer, inside, page.slide(), theme) {
+        return;
+    }
     let (rows, first, all) = page.shown(usize::from(inside.width), usize::from(inside.height));
     let mut foot = String::from(" Esc: close ");
     if rows.len() < all {
