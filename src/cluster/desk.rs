@@ -73,6 +73,8 @@ pub enum Post {
     Metadata,
     /// A further client; how it is, unless it works.
     Client(Option<Standing>),
+    /// The same, where other programs come in.
+    Door(Option<Standing>),
     /// A server: how it is, how many keys it has, its newest op number, and its incarnation.
     Server { standing: Standing, keys: u64, op: OpNumber, incarnation: Incarnation },
 }
@@ -82,7 +84,10 @@ impl fmt::Display for Post {
         match self {
             Self::Metadata => f.write_str("METADATA"),
             Self::Client(None) => f.write_str("CLIENT"),
-            Self::Client(Some(standing)) | Self::Server { standing, .. } => standing.fmt(f),
+            Self::Door(None) => f.write_str("DOOR"),
+            Self::Client(Some(standing)) | Self::Door(Some(standing)) | Self::Server { standing, .. } => {
+                standing.fmt(f)
+            }
         }
     }
 }
@@ -110,14 +115,14 @@ impl RankStatus {
     pub fn standing(&self) -> Option<Standing> {
         match self.post {
             Post::Server { standing, .. } => Some(standing),
-            Post::Metadata | Post::Client(_) => None,
+            Post::Metadata | Post::Client(_) | Post::Door(_) => None,
         }
     }
 
     /// True for a further client.
     #[must_use]
     pub fn is_client(&self) -> bool {
-        matches!(self.post, Post::Client(_))
+        matches!(self.post, Post::Client(_) | Post::Door(_))
     }
 }
 

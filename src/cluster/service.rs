@@ -175,6 +175,8 @@ pub struct Service<'a> {
     resets: Vec<(OrderTold, Time)>,
     /// How the load goes, by client.
     loads: BTreeMap<Rank, Report>,
+    /// The clients that are doors.
+    doors: BTreeSet<Rank>,
     /// Links cut by order, from → to.
     cuts: BTreeSet<(Rank, Rank)>,
     why: Option<String>,
@@ -204,6 +206,7 @@ impl<'a> Service<'a> {
             statuses: Vec::new(),
             resets: Vec::new(),
             loads: BTreeMap::new(),
+            doors: BTreeSet::new(),
             cuts: BTreeSet::new(),
             why: None,
             last_word: false,
@@ -219,6 +222,11 @@ impl<'a> Service<'a> {
     #[must_use]
     pub fn in_order(self) -> Self {
         Self { waiting: Some(Vec::new()), ..self }
+    }
+
+    /// The clients on these ranks are doors.
+    pub fn doors_are(&mut self, doors: impl Iterator<Item = Rank>) {
+        self.doors = doors.collect();
     }
 
     /// Tells what waits, if nothing older is on its way any more, or it has waited long enough. True when it goes on
@@ -578,7 +586,11 @@ impl<'a> Service<'a> {
         let others = cluster.ranks().into_iter().map(|seen| RankStatus {
             rank: seen.rank,
             pid: seen.pid,
-            post: post(&seen, is_client(seen.rank), view.as_deref()),
+            post: if self.doors.contains(&seen.rank) {
+                Post::Door(seen.better)
+            } else {
+                post(&seen, is_client(seen.rank), view.as_deref())
+            },
             turns: seen.turns,
             silence: seen.status.as_ref().filter(|_| seen.better != Some(Standing::Dead)).and_then(|s| s.silence),
             disk: seen.status.as_ref().and_then(|status| status.disk),

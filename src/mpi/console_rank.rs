@@ -87,8 +87,10 @@ impl<'a, T: Transport + 'a> ConsoleRank<'a, T> {
 
     /// The same; on these ranks are others of its kind.
     #[must_use]
-    pub fn with_doors(self, doors: impl Iterator<Item = Rank>) -> Self {
-        Self { doors: doors.map(|rank| (rank, None)).collect(), ..self }
+    pub fn with_doors(mut self, doors: impl Iterator<Item = Rank>) -> Self {
+        self.doors = doors.map(|rank| (rank, None)).collect();
+        self.service.doors_are(self.doors.keys().copied());
+        self
     }
 
     /// The same; unless `is_judged`, what the lodger's commands came to is told to nobody else.
