@@ -1,9 +1,11 @@
 //! Pops that wait: `BLPOP` and its kin.
 //!
-//! A blocking pop is an ordinary pop, logged like every other. When there was nothing to pop the connection waits here,
-//! until a write that came through this door may have filled one of its keys; then it is tried again. What came by
-//! another way (the prompt, another door) is noticed by a question every `LOOK_INTERVAL`. Who waits longest is tried
-//! first. The time limit is the door's own affair: no server waits for anybody.
+//! A blocking pop is an ordinary pop, logged like every other. When there was nothing to pop the connection waits
+//! here, until a write that came through this door may have filled one of its keys; then it is tried again. Doors
+//! tell each other whether anybody waits, and those where somebody does are told of what may have been filled
+//! elsewhere. What came by another way (the prompt, or just before it was known that somebody waits) is noticed by a
+//! question every `LOOK_INTERVAL`. Who waits longest at a door is tried first. The time limit is the door's own
+//! affair: no server waits for anybody.
 
 use super::connection::{Hold, Id};
 use super::hall::{Hall, Shape, Then};
@@ -96,7 +98,13 @@ impl Waiters {
 }
 
 impl Hall {
-    /// One of these may be the name of a key that has been filled.
+    /// One of these may be the name of a key that has been filled: whoever waits for it tries again, at every door.
+    pub(super) fn wake_all(&mut self, now: Time, touched: &[Bytes]) {
+        self.wake(now, touched);
+        self.others.tell_filled(touched);
+    }
+
+    /// The same for those who wait here.
     pub(super) fn wake(&mut self, now: Time, touched: &[Bytes]) {
         let numbers: BTreeSet<u64> =
             touched.iter().filter_map(|key| self.waiters.by_key.get(key)).flatten().copied().collect();
@@ -139,7 +147,7 @@ impl Hall {
             connection.say(|out| out.shaped(shape, reply));
         }
         self.release(id);
-        self.wake(now, filled.as_slice());
+        self.wake_all(now, filled.as_slice());
     }
 
     /// Somebody has looked whether there is something to pop.
@@ -250,6 +258,7 @@ fn block(visit: &mut Visit<'_>, timeout: Option<Duration>, pop: Pop) -> Result<D
         again: false,
         has_waited: false,
     });
+    visit.hall.others.tell_waiting(true);
     visit.me.hold = Hold::Blocked;
     Ok(DoorAnswer::Ask(command, Then::Pop(number)))
 }

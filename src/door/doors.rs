@@ -24,6 +24,10 @@ pub struct Others {
     words: VecDeque<(Option<Rank>, DoorWord)>,
     channels: Elsewhere,
     patterns: Elsewhere,
+    /// Where somebody waits for something to pop.
+    waiting: BTreeSet<Rank>,
+    /// They know that somebody waits here.
+    know_of_waiting: bool,
 }
 
 impl Others {
@@ -50,6 +54,26 @@ impl Others {
         self.words.push_back((Some(to), word));
     }
 
+    /// Tells them that somebody waits here, or nobody any more, if they do not know.
+    pub(super) fn tell_waiting(&mut self, waits: bool) {
+        if std::mem::replace(&mut self.know_of_waiting, waits) != waits {
+            self.tell(|| DoorWord::Waiting(waits));
+        }
+    }
+
+    /// Somebody waits at another door.
+    pub(super) fn anybody_waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Tells those where somebody waits that these keys may have been filled.
+    pub(super) fn tell_filled(&mut self, keys: &[Bytes]) {
+        if !keys.is_empty() {
+            let word = |door: &Rank| (Some(*door), DoorWord::Filled(keys.to_vec()));
+            self.words.extend(self.waiting.iter().map(word));
+        }
+    }
+
     /// Where they are.
     #[must_use]
     pub fn ranks(&self) -> &BTreeSet<Rank> {
@@ -64,11 +88,20 @@ impl Others {
     /// That door is gone, and whoever came in there.
     pub fn forget(&mut self, door: Rank) {
         self.doors.remove(&door);
+        self.waiting.remove(&door);
         for elsewhere in [&mut self.channels, &mut self.patterns] {
             elsewhere.retain(|_, counts| {
                 counts.remove(&door);
                 !counts.is_empty()
             });
+        }
+    }
+
+    fn note_waiting(&mut self, door: Rank, waits: bool) {
+        if waits && self.doors.contains(&door) {
+            self.waiting.insert(door);
+        } else {
+            self.waiting.remove(&door);
         }
     }
 
@@ -132,6 +165,8 @@ impl Hall {
                 let by = if is_pattern { SubscribedBy::Pattern } else { SubscribedBy::Channel };
                 self.others.note(from, by, name, count);
             }
+            DoorWord::Waiting(waits) => self.others.note_waiting(from, waits),
+            DoorWord::Filled(keys) => self.wake(now, &keys),
             DoorWord::Settings(pairs) => self.settings.take_on(pairs),
             DoorWord::Question { ticket, words } => {
                 let DoorPart { lines, count } = self.part(now, &words);
@@ -174,6 +209,8 @@ impl Hall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::protocol::Outcome;
+    use crate::core::store::Reply;
     use crate::door::settings::Settings;
     use std::net::SocketAddr;
 
@@ -227,6 +264,31 @@ mod tests {
         talk(&mut halls);
         halls[0].received(Time(0), publisher, b"PUBLISH c 3\r\nPUBSUB NUMPAT\r\nPUBSUB CHANNELS\r\n");
         assert_eq!(heard(&mut halls[0], publisher), ":0\r\n:0\r\n*0\r\n");
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_a_push_at_another_door() {
+        let mut halls = DOORS.map(hall);
+        let command = |hall: &mut Hall| hall.next_order().expect("there is one");
+        let nil = Outcome::Done(Reply::Nil);
+        let waiting = says(&mut halls[1], "BLPOP q 0\r\n");
+        let (pop, _) = command(&mut halls[1]);
+        halls[1].answered(Time(0), pop, &nil);
+        talk(&mut halls);
+        says(&mut halls[0], "RPUSH q a\r\n");
+        let (push, _) = command(&mut halls[0]);
+        halls[0].answered(Time(1), push, &Outcome::Done(Reply::Integer(1)));
+        talk(&mut halls);
+        let (_, again) = command(&mut halls[1]);
+        assert!(again.to_string().starts_with("LMPOP 1 q"), "{again}: at once, and not when it looks next");
+        // When nobody waits any more, nothing is told.
+        halls[1].gone(waiting);
+        halls[1].tick(Time(60_000_000_000));
+        talk(&mut halls);
+        says(&mut halls[0], "RPUSH q b\r\n");
+        let (push, _) = command(&mut halls[0]);
+        halls[0].answered(Time(2), push, &Outcome::Done(Reply::Integer(1)));
+        assert_eq!(halls[0].others.next_word(), None);
     }
 
     #[test]

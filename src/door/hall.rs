@@ -375,7 +375,8 @@ impl Hall {
         }
         let slot = if then.is_pop() { None } else { me.open_slot() };
         // It is remembered which keys may have been filled only while anybody waits for some.
-        let touches = if self.waiters.is_empty() { Vec::new() } else { filled_by(&command) };
+        let anybody_waits = !self.waiters.is_empty() || self.others.anybody_waits();
+        let touches = if anybody_waits { filled_by(&command) } else { Vec::new() };
         let is_read = command.is_read();
         me.under_way += usize::from(!then.is_pop());
         me.reads += usize::from(is_read);
@@ -442,11 +443,11 @@ impl Hall {
         self.counters.took(now, now.since(waiting.asked));
         match outcome {
             Outcome::Done(reply) => {
-                self.wake(now, &waiting.touches);
+                self.wake_all(now, &waiting.touches);
                 self.deliver(now, waiting, reply);
             }
             Outcome::Unknown => {
-                self.wake(now, &waiting.touches);
+                self.wake_all(now, &waiting.touches);
                 self.deliver(now, waiting, &Reply::Error(StoreError::said(UNKNOWN)));
             }
         }
@@ -541,6 +542,9 @@ impl Hall {
     /// Gives back what idle connections do not need, and ends those that nobody should wait for.
     fn tidy(&mut self, now: Time) {
         self.counters.sample(now);
+        if self.waiters.is_empty() {
+            self.others.tell_waiting(false);
+        }
         let timeout = self.settings.timeout();
         let mut ended = Vec::new();
         for connection in self.connections.values_mut().flatten() {

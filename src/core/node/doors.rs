@@ -20,6 +20,10 @@ pub enum DoorWord {
     Published { channel: Bytes, message: Bytes },
     /// This many listen to this channel, or by this pattern, there.
     Listeners { is_pattern: bool, name: Bytes, count: usize },
+    /// Somebody waits there for something to pop, or nobody does any more.
+    Waiting(bool),
+    /// One of these keys may have been filled.
+    Filled(Vec<Bytes>),
     /// Somebody has set this.
     Settings(Vec<(String, String)>),
     /// Somebody has asked this about all connections: what comes of it there?
