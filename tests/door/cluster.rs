@@ -126,9 +126,15 @@ impl Client {
 
     /// The other side has closed the connection.
     pub fn expect_end(&mut self) {
+        assert!(self.rest().is_empty());
+    }
+
+    /// What still comes before the other side ends the connection.
+    pub fn rest(&mut self) -> Vec<u8> {
         let mut left = Vec::new();
         let ended = self.0.read_to_end(&mut left);
-        assert!(left.is_empty() && !ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+        assert!(!ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it stays open");
+        left
     }
 }
 
