@@ -9,8 +9,10 @@
 //! | core | the protocol's own values: messages go in and come out as they are |
 //! | loop | the same behind frames: a rank's turn without the network below it, its naps, and the clock |
 //!
-//! A request is a GET or a PUT of 64 bytes under a key of 16, one at a time or 64 in one turn, with one backup. One role
-//! is counted at a time: this program runs itself under callgrind, which collects only while that role has its turn.
+//! A request is a GET or a PUT of 64 bytes under a key of 16, one at a time or 64 in one turn, with one backup. Every
+//! role has the turns that the request needs, and no empty ones: the client two, the primary one for a GET and two for a
+//! PUT, the backup one. One role is counted at a time: this program runs itself under callgrind, which collects only
+//! while that role has its turn.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -282,25 +284,21 @@ fn play(layer: &str, kind: &str, group: usize) -> Result<(), Box<dyn Error>> {
     }
     let mut next = 0;
     while next < REQUESTS {
-        let mut asked: Vec<Command> = (next..next + group).map(|at| command(kind, at)).collect();
+        let asked: Vec<Command> = (next..next + group).map(|at| command(kind, at)).collect();
         next += group;
-        let mut answered = 0;
-        let turns = if kind == "GET" { 2 } else { 4 };
-        for _ in 0..turns {
+        now.0 += TURN_NS;
+        counted_client(cluster, now, asked);
+        counted_primary(cluster, now);
+        if kind == "PUT" {
             now.0 += TURN_NS;
-            counted_client(cluster, now, std::mem::take(&mut asked));
-            answered += cluster.answered();
-            // As often as each has something to do: nobody's empty turns are counted.
+            counted_backup(cluster, now);
             counted_primary(cluster, now);
-            if kind == "PUT" {
-                counted_backup(cluster, now);
-            } else {
-                cluster.server(now, Rank(2)); // It renews the lease.
-            }
-            if answered == group {
-                break;
-            }
+        } else {
+            cluster.server(now, Rank(2)); // It renews the lease: no part of a GET.
         }
+        now.0 += TURN_NS;
+        counted_client(cluster, now, Vec::new());
+        let answered = cluster.answered();
         if answered != group {
             return Err(format!("{layer} {kind}: {answered} of {group} were answered").into());
         }
