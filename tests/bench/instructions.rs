@@ -1,18 +1,18 @@
 //! Instructions, not seconds: what a request costs each role, as callgrind counts it.
 //!
-//! `cargo bench --bench instructions` prints a table and compares it with the committed one
-//! (`tests/bench/instructions.tsv`); `-- --write` puts the new one in its place. It takes a minute and needs `valgrind`;
-//! how busy the machine is does not matter.
+//! `cargo bench --bench instructions` prints a table and compares it with the committed one, which is
+//! `tests/bench/instructions.tsv`; `-- --write` puts the new one in its place. It takes a minute and needs
+//! `valgrind`; how busy the machine is does not matter.
 //!
 //! | | what is counted |
 //! |---|---|
 //! | core | the protocol's own values: messages go in and come out as they are |
 //! | loop | the same behind frames: a rank's turn without the network below it, its naps, and the clock |
 //!
-//! A request is a GET or a PUT of 64 bytes under a key of 16, one at a time or 64 in one turn, with one backup. Every
-//! role has the turns that the request needs, and no empty ones: the client two, the primary one for a GET and two for a
-//! PUT, the backup one. One role is counted at a time: this program runs itself under callgrind, which collects only
-//! while that role has its turn.
+//! A request is a GET or a PUT of 64 bytes under a key of 16, one at a time or 64 in one turn, with one backup.
+//! Every role has the turns that the request needs, and no empty ones: the client two, the primary one for a GET and
+//! two for a PUT, the backup one. One role is counted at a time: this program runs itself under callgrind, which
+//! collects only while that role has its turn.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
