@@ -39,13 +39,19 @@ const GAP_ROWS_MAX: u16 = 3;
 /// Numbers are at most this many times as big.
 const SIZE_MAX: u16 = 2;
 
-/// What of a slide depends on how big its numbers are.
-struct SlideLayout {
+/// A slide with numbers of one size.
+struct SlideLayout<'a> {
     /// How many times as big as they can be; 0: numbers are letters.
     size: u16,
     mark_cols: u16,
-    /// The rows of each paragraph.
-    texts: Vec<Vec<String>>,
+    paragraphs: Vec<SlideParagraph<'a>>,
+}
+
+/// A paragraph in lines, and how many rows it takes with its mark.
+struct SlideParagraph<'a> {
+    mark: &'a PageMark,
+    lines: Vec<String>,
+    rows: u16,
 }
 
 /// Draws the paragraphs, and says so; false, and nothing drawn, where they have no room for this.
@@ -54,62 +60,57 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, parts: &[PagePart], theme: &
         return false;
     }
     let gaps = u16::try_from(parts.len()).unwrap_or(u16::MAX).saturating_sub(1);
-    let layouts = (0..=SIZE_MAX).rev().map(|size| SlideLayout::new(parts, area.width, size));
-    let Some(layout) = layouts.into_iter().find(|layout| layout.rows(parts).saturating_add(gaps) <= area.height) else {
+    let mut layouts = (0..=SIZE_MAX).rev().map(|size| SlideLayout::new(parts, area.width, size));
+    let Some(layout) = layouts.find(|layout| layout.rows().saturating_add(gaps) <= area.height) else {
         return false;
     };
-    let spare = area.height - layout.rows(parts);
+    let spare = area.height - layout.rows();
     let gap = (spare / (gaps + 2)).clamp(1, GAP_ROWS_MAX);
-    let text_cols = layout.texts.iter().flatten().map(|row| cols(row)).max().unwrap_or(0);
+    let lines = layout.paragraphs.iter().flat_map(|paragraph| &paragraph.lines);
+    let text_cols = lines.map(|line| cols(line)).max().unwrap_or(0);
     let x = area.x + area.width.saturating_sub(layout.mark_cols + text_cols) / 2;
     let mut y = area.y + (spare - gap * gaps) / 2;
-    for (at, part) in parts.iter().enumerate() {
-        let rows = layout.part_rows(parts, at);
-        layout.draw_part(buffer, Rect { x, y, width: area.right() - x, height: rows }, (at, part), theme);
-        y += rows + gap;
+    for paragraph in &layout.paragraphs {
+        let place = Rect { x, y, width: area.right() - x, height: paragraph.rows };
+        layout.draw_paragraph(buffer, place, paragraph, theme);
+        y += paragraph.rows + gap;
     }
     true
 }
 
-impl SlideLayout {
-    fn new(parts: &[PagePart], width: u16, size: u16) -> Self {
+impl<'a> SlideLayout<'a> {
+    fn new(parts: &'a [PagePart], width: u16, size: u16) -> Self {
         let mark_cols = parts.iter().map(|part| mark_cols(&part.mark, size)).max().unwrap_or(0) + GAP_COLS;
         let text_cols = TEXT_COLS_MAX.min(width.saturating_sub(mark_cols));
-        let rows = |part: &PagePart| broken(&part.text, usize::from(text_cols));
-        Self { size, mark_cols, texts: parts.iter().map(rows).collect() }
-    }
-
-    /// How many rows a paragraph takes with its mark.
-    fn part_rows(&self, parts: &[PagePart], at: usize) -> u16 {
-        let text = self.texts.get(at).map_or(0, Vec::len);
-        let text = u16::try_from(text).unwrap_or(u16::MAX);
-        match parts.get(at).map(|part| &part.mark) {
-            Some(PageMark::Number(_) | PageMark::Right(_)) => text.max(self.size * DIGIT_ROWS),
-            _ => text,
-        }
+        let laid = |part: &'a PagePart| {
+            let lines = broken(&part.text, usize::from(text_cols));
+            let mark_rows = if is_number(&part.mark) { size * DIGIT_ROWS } else { 0 };
+            let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX).max(mark_rows);
+            SlideParagraph { mark: &part.mark, lines, rows }
+        };
+        Self { size, mark_cols, paragraphs: parts.iter().map(laid).collect() }
     }
 
     /// How many rows all of them take, without any between them.
-    fn rows(&self, parts: &[PagePart]) -> u16 {
-        (0..parts.len()).map(|at| self.part_rows(parts, at)).fold(0, u16::saturating_add)
+    fn rows(&self) -> u16 {
+        self.paragraphs.iter().map(|paragraph| paragraph.rows).fold(0, u16::saturating_add)
     }
 
-    fn draw_part(&self, buffer: &mut Buffer, place: Rect, (at, part): (usize, &PagePart), theme: &Theme) {
-        let (mark, style) = match &part.mark {
+    fn draw_paragraph(&self, buffer: &mut Buffer, place: Rect, paragraph: &SlideParagraph<'_>, theme: &Theme) {
+        let SlideParagraph { mark, lines, .. } = paragraph;
+        let (word, style) = match mark {
             PageMark::None => (String::new(), theme.strong),
             PageMark::Number(number) => (number.to_string(), theme.view.add_modifier(Modifier::BOLD)),
             PageMark::Right(number) => (number.to_string(), theme.primary.add_modifier(Modifier::BOLD)),
             PageMark::Word(word) => (word.clone(), theme.title),
         };
-        let is_number = matches!(part.mark, PageMark::Number(_) | PageMark::Right(_));
-        self.draw_mark(buffer, place, (&mark, is_number), (theme.glyphs.sparks[7], style));
-        let text = self.texts.get(at).map_or(&[][..], Vec::as_slice);
-        let height = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        self.draw_mark(buffer, place, (&word, is_number(mark)), (theme.glyphs.sparks[7], style));
         // Beside the middle of a big number.
+        let height = u16::try_from(lines.len()).unwrap_or(u16::MAX);
         let first = place.y + place.height.saturating_sub(height) / 2;
-        let style = if let PageMark::None | PageMark::Right(_) = part.mark { theme.strong } else { theme.text };
-        for (y, row) in (first..place.bottom()).zip(text) {
-            put(buffer, place.x + self.mark_cols, y, place.width.saturating_sub(self.mark_cols), row, style);
+        let style = if let PageMark::None | PageMark::Right(_) = mark { theme.strong } else { theme.text };
+        for (y, line) in (first..place.bottom()).zip(lines) {
+            put(buffer, place.x + self.mark_cols, y, place.width.saturating_sub(self.mark_cols), line, style);
         }
     }
 
@@ -127,6 +128,10 @@ impl SlideLayout {
             put_right(buffer, right, place.y, place.width, &mark, dot.1);
         }
     }
+}
+
+fn is_number(mark: &PageMark) -> bool {
+    matches!(mark, PageMark::Number(_) | PageMark::Right(_))
 }
 
 /// How many columns a mark takes.
