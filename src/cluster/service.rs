@@ -571,6 +571,22 @@ impl<'a> Service<'a> {
 
     // ---- what is told --------------------------------------------------------------------------
 
+    fn post(&self, seen: &Seen, is_client: bool, view: Option<&View>) -> Post {
+        if self.doors.contains(&seen.rank) {
+            return Post::Door(seen.better);
+        }
+        if is_client {
+            return Post::Client(seen.better);
+        }
+        let standing = seen.better.unwrap_or_else(|| Standing::reported(seen.rank, seen.status.as_ref(), view));
+        match &seen.status {
+            Some(ServerStatus { keys, op, incarnation, .. }) => {
+                Post::Server { standing, keys: *keys, op: *op, incarnation: *incarnation }
+            }
+            None => Post::Server { standing, keys: 0, op: OpNumber(0), incarnation: seen.began },
+        }
+    }
+
     fn status<C: Cluster>(&self, cluster: &C) -> ClusterStatus {
         let metadata = cluster.front().metadata();
         let view = metadata.and_then(|metadata| metadata.view()).cloned();
@@ -586,11 +602,7 @@ impl<'a> Service<'a> {
         let others = cluster.ranks().into_iter().map(|seen| RankStatus {
             rank: seen.rank,
             pid: seen.pid,
-            post: if self.doors.contains(&seen.rank) {
-                Post::Door(seen.better)
-            } else {
-                post(&seen, is_client(seen.rank), view.as_deref())
-            },
+            post: self.post(&seen, is_client(seen.rank), view.as_deref()),
             turns: seen.turns,
             silence: seen.status.as_ref().filter(|_| seen.better != Some(Standing::Dead)).and_then(|s| s.silence),
             disk: seen.status.as_ref().and_then(|status| status.disk),
@@ -743,18 +755,5 @@ fn life_of(seen: &Seen, member: Member) -> Life {
         },
         None if stopped => Life::Paused,
         None => Life::Unknown,
-    }
-}
-
-fn post(seen: &Seen, is_client: bool, view: Option<&View>) -> Post {
-    if is_client {
-        return Post::Client(seen.better);
-    }
-    let standing = seen.better.unwrap_or_else(|| Standing::reported(seen.rank, seen.status.as_ref(), view));
-    match &seen.status {
-        Some(ServerStatus { keys, op, incarnation, .. }) => {
-            Post::Server { standing, keys: *keys, op: *op, incarnation: *incarnation }
-        }
-        None => Post::Server { standing, keys: 0, op: OpNumber(0), incarnation: seen.began },
     }
 }
