@@ -57,12 +57,10 @@ impl Cluster {
         while !self.under_way.is_empty() {
             for (from, to, message) in std::mem::take(&mut self.under_way) {
                 match to {
-                    METADATA => match message {
-                        Message::GetView | Message::Announce { .. } | Message::ChangeView { .. } => {
-                            self.metadata.handle(self.now, from, message, &mut self.out);
-                        }
-                        message => self.client.handle(self.now, message, &mut self.out),
-                    },
+                    METADATA if message.is_for_metadata() => {
+                        self.metadata.handle(self.now, from, message, &mut self.out);
+                    }
+                    METADATA => self.client.handle(self.now, message, &mut self.out),
                     Rank(rank) => {
                         let server = &mut self.servers[rank as usize - 1];
                         server.handle(self.now, from, message, &mut self.out);

@@ -215,17 +215,8 @@ impl FrontHost {
     }
 
     fn dispatch(&mut self, now: Time, from: Rank, message: Message) {
-        match (&mut self.metadata, &message) {
-            (
-                Some(metadata),
-                Message::GetView
-                | Message::Announce { .. }
-                | Message::Held { .. }
-                | Message::ChangeView { .. }
-                | Message::Retired { .. },
-            ) => {
-                metadata.handle(now, from, message, &mut self.outbox);
-            }
+        match &mut self.metadata {
+            Some(metadata) if message.is_for_metadata() => metadata.handle(now, from, message, &mut self.outbox),
             _ => {
                 // Each knows what is not for it.
                 let Some((first, others)) = self.clients.split_first_mut() else { return };

@@ -273,6 +273,15 @@ impl Message {
         messages * MESSAGE_UNITS + units_of(bytes)
     }
 
+    /// True for what the metadata server takes in; what else comes to rank 0 is for its client.
+    #[must_use]
+    pub fn is_for_metadata(&self) -> bool {
+        matches!(
+            self,
+            Self::GetView | Self::Announce { .. } | Self::Held { .. } | Self::ChangeView { .. } | Self::Retired { .. }
+        )
+    }
+
     /// True for what is sent at regular intervals whether or not anything happens.
     #[must_use]
     pub fn is_background(&self) -> bool {
