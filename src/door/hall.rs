@@ -441,15 +441,10 @@ impl Hall {
         // Without an entry it was given up here before.
         let Some(waiting) = self.waiting.remove(&ticket) else { return };
         self.counters.took(now, now.since(waiting.asked));
+        self.wake_all(now, &waiting.touches);
         match outcome {
-            Outcome::Done(reply) => {
-                self.wake_all(now, &waiting.touches);
-                self.deliver(now, waiting, reply);
-            }
-            Outcome::Unknown => {
-                self.wake_all(now, &waiting.touches);
-                self.deliver(now, waiting, &Reply::Error(StoreError::said(UNKNOWN)));
-            }
+            Outcome::Done(reply) => self.deliver(now, waiting, reply),
+            Outcome::Unknown => self.deliver(now, waiting, &Reply::Error(StoreError::said(UNKNOWN))),
         }
     }
 
