@@ -80,6 +80,7 @@ fn connections_are_spread_over_the_doors_and_each_request_takes_effect_once() {
     let ended: Vec<(u64, usize)> = counting.into_iter().map(|thread| thread.join().expect("it ends well")).collect();
     let used: BTreeSet<u64> = ended.iter().map(|(door, _)| *door).collect();
     let counted: usize = ended.iter().map(|(_, counted)| counted).sum();
+    assert!(counted >= CONNECTIONS * 20, "{counted} in all");
     assert!(used.len() >= 2, "only the doors on {used:?} have had connections");
     job.expect("GET n", &counted.to_string());
     let checked = job.ask("CHECK");
