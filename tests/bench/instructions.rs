@@ -18,7 +18,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::Command as Process;
 use std::rc::Rc;
 use understudy::core::node::{FrontHost, Outputs, ServerHost, Setup};
@@ -113,15 +112,10 @@ impl Cluster for Core {
     fn client(&mut self, now: Time, asked: Vec<Command>) {
         let mut inbox = std::mem::take(&mut self.inboxes[0]);
         for (from, message) in inbox.drain(..) {
-            match message {
-                Message::GetView
-                | Message::Announce { .. }
-                | Message::Held { .. }
-                | Message::ChangeView { .. }
-                | Message::Retired { .. } => {
-                    self.metadata.handle(now, from, message, &mut self.out);
-                }
-                message => self.client.handle(now, message, &mut self.out),
+            if message.is_for_metadata() {
+                self.metadata.handle(now, from, message, &mut self.out);
+            } else {
+                self.client.handle(now, message, &mut self.out);
             }
         }
         self.inboxes[0] = inbox;
@@ -357,19 +351,19 @@ fn compare(write: bool) -> Result<(), Box<dyn Error>> {
         }
     }
     if write {
-        std::fs::write(Path::new(COMMITTED), table)?;
+        std::fs::write(COMMITTED, table)?;
     }
     Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["--play", layer, kind, group] => play(layer, kind, group.parse()?),
         // `cargo test --benches`: only that it can be played.
-        ["--test"] => LAYERS.iter().try_for_each(|layer| COMMANDS.iter().try_for_each(|kind| play(layer, kind, 64))),
-        ["--write"] => compare(true),
-        [] => compare(false),
+        [] => LAYERS.iter().try_for_each(|layer| COMMANDS.iter().try_for_each(|kind| play(layer, kind, 64))),
+        ["--bench"] => compare(false),
+        ["--write", "--bench"] => compare(true),
         _ => Err("usage: cargo bench --bench instructions [-- --write]".into()),
     }
 }
