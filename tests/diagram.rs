@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use understudy::cluster::News;
 use understudy::core::fault::Control;
 use understudy::core::node::Setup;
-use understudy::core::protocol::{Config, Flight, METADATA, MessageKind, Observation, Rank, Receipt, Time};
+use understudy::core::protocol::{
+    Config, CrashCause, Event, Flight, Incarnation, METADATA, MessageKind, Observation, Rank, Receipt, Time,
+};
 use understudy::core::store::Command;
 use understudy::sim::World;
 use understudy::ui::dashboard::model::diagram::{Arrow, DiagramRow, ENTRIES_MAX};
@@ -300,4 +302,90 @@ fn a_shot_is_a_file_for_slides() {
     assert!(read(&diagram).starts_with("<svg") && read(&diagram).contains(&format!("<title>1 to 2: {kind} op=1")));
     assert!(read(&dark).contains("PRIMARY") && read(&dark).contains("#16181c") && !read(&diagram).contains("#16181c"));
     assert!(read(&text).contains("server 1 · PRIMARY"), "{}", read(&text));
+}
+
+/// Reports of a small story, each message and its moment made up: the rows, their order and their times, to the letter.
+#[test]
+fn rows_stand_in_the_order_and_at_the_distance_in_which_it_happened() {
+    let us = |micros: u64| Time(1_000_000_000 + micros * 1_000);
+    let flight = |at: u64, to: u32, kind: MessageKind, text: &str| Flight {
+        at: us(at),
+        to: Rank(to),
+        kind,
+        text: text.into(),
+        lost: false,
+    };
+    let receipt = |at: u64, from: u32, kind: MessageKind, text: &str| Receipt {
+        at: us(at),
+        from: Rank(from),
+        kind,
+        text: text.into(),
+    };
+    use MessageKind as M;
+    let client = Observation {
+        flights: vec![
+            flight(0, 1, M::Request, "Request c0#1 PUT a 1"),
+            flight(40, 1, M::Request, "Request c0#2 GET a"),
+        ],
+        // By the clock of this host the answer is here before it has left.
+        receipts: vec![receipt(60, 1, M::Reply, "Reply c0#1 OK")],
+        ..Observation::empty(METADATA, 1, us(200))
+    };
+    let primary = Observation {
+        flights: vec![
+            flight(9, 2, M::Prepare, "Prepare op=1"),
+            Flight { lost: true, ..flight(9, 2, M::Prepare, "Prepare op=2") },
+            flight(62, 0, M::Reply, "Reply c0#1 OK"),
+            flight(62, 2, M::Prepare, "Prepare op=3"),
+        ],
+        receipts: vec![
+            receipt(9, 0, M::Request, "Request c0#1 PUT a 1"),
+            receipt(62, 2, M::PrepareOk, "PrepareOk op=1"),
+            receipt(70, 0, M::Request, "Request c0#2 GET a"),
+        ],
+        events: vec![
+            (us(9), Event::Crashed { cause: CrashCause::Command, at: None }),
+            (us(50_070), Event::Recovered { incarnation: Incarnation(2) }),
+        ],
+        beats: vec![us(70), us(10_070), us(20_070), us(50_070)],
+        ..Observation::empty(Rank(1), 1, us(70_000))
+    };
+    let backup = Observation {
+        flights: vec![flight(31, 1, M::PrepareOk, "PrepareOk op=1")],
+        // The same message comes twice.
+        receipts: vec![
+            receipt(31, 1, M::Prepare, "Prepare op=1"),
+            receipt(55_069, 1, M::Prepare, "Prepare op=1"),
+            receipt(60_069, 1, M::Prepare, "Prepare op=3"),
+        ],
+        ..Observation::empty(Rank(2), 1, us(70_000))
+    };
+    let shown = dashboard::ModelSetup { servers: 2, seed: 1, failure_rate: 0.0, animated: true, pace: 1.0 };
+    let expected = "
+         0 client                          1 STARTING                        2 STARTING
+         │──────── Request PUT a 1 ───────▶┊                                 ┊
+         │                                 ✗ crashed                         ┊
+         │                                 ┊─── Prepare op=1 to 2, leaves    ┊
+         │                                 ┊────────────────✗ Prepare op=2 to 2, lost
+  +22µs  │                                 ┊┄┄┄┄┄┄┄┄┄ Prepare op=1 ┄┄┄┄┄┄┄┄┄▶┊
+   +9µs  │─── Request GET a to 1, leaves   ┊                                 ┊
+  +22µs  │                                 ┊◀─────── PrepareOk op=1 ─────────┊
+         │◀────────── Reply OK ────────────┊                                 ┊
+         │                                 ┊─── Prepare op=3 to 2, leaves    ┊
+   +8µs  │┄┄┄┄┄┄┄┄┄ Request GET a ┄┄┄┄┄┄┄┄▶┊                                 ┊
+         : 50ms, 2 heartbeats              :                                 :
+  +50ms  │                                 ⇉ restarted empty, incarnation 2  ┊
+ +5.0ms  │                                 ┊┄┄┄┄┄┄┄┄┄ Prepare op=1 ┄┄┄┄┄┄┄┄┄▶┊
+         : 5.0ms                           :                                 :
+ +5.0ms  │                                 ┊┄┄┄┄┄┄┄┄┄ Prepare op=3 ┄┄┄┄┄┄┄┄┄▶┊";
+    for order in [[&client, &primary, &backup], [&backup, &primary, &client], [&primary, &client, &backup]] {
+        let mut model = Model::new(shown.clone(), us(0));
+        for told in order {
+            model.fold(us(70_000), &News::Observation(Box::new(told.clone())));
+        }
+        let picture = screen(&model, None, us(70_000), (100, 36));
+        let rows = picture.lines().map(|line| line.trim_matches('"').trim_end());
+        let shown: Vec<&str> = rows.skip_while(|row| !row.contains("0 client")).take(16).collect();
+        assert_eq!(shown.join("\n"), expected[1..], "{}", shown.join("\n"));
+    }
 }

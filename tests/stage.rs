@@ -18,6 +18,7 @@ use understudy::sim::{DiskSetup, SimStage, VirtualClock, World};
 use understudy::ui::commands::moves::Move;
 use understudy::ui::dashboard::{self, Face, Lookback, Model, Theme, ThemeName, view};
 use understudy::ui::stage::live::KEPT_BYTES_MAX;
+use understudy::ui::stage::reel::Reel;
 use understudy::ui::stage::{LiveStage, Player, Recording};
 
 /// A failover, as the screen was told it.
@@ -109,6 +110,30 @@ fn the_picture_freezes_while_the_cluster_runs_on_and_now_is_what_it_would_have_b
     while stage.player().step().0 < steps {
         stage.act(Move::NextTurn, &live);
         stage.act(Move::Forward, &live);
+    }
+}
+
+/// Every jump gives the model that folding the pieces one by one gives, whatever it is that the screen shows of it.
+#[test]
+fn no_jump_leaves_a_piece_out() {
+    let Recording { heading, pieces } = recorded("reel.recording");
+    // So many that some models are kept between them.
+    let pieces: Vec<&(Time, News)> = pieces.iter().cycle().take(700).collect();
+    let start = Model::new(heading.setup, heading.begun);
+    let (mut model, mut reel) = (start.clone(), Reel::new(start.clone(), heading.begun, usize::MAX));
+    let mut expected = vec![format!("{model:?}")];
+    for (at, news) in &pieces {
+        reel.push(*at, news);
+        model.fold(*at, news);
+        reel.keep(reel.end(), &model);
+        expected.push(format!("{model:?}"));
+    }
+    let (mut model, mut here) = (start, 0);
+    for to in (0..=pieces.len()).chain((0..pieces.len()).rev()).chain((0..300).map(|n| n * 389 % (pieces.len() + 1))) {
+        let from = here;
+        here = reel.bring(&mut model, from, to);
+        assert_eq!(here, to);
+        assert!(format!("{model:?}") == expected[to], "from {from} to {to}");
     }
 }
 

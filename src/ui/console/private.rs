@@ -153,7 +153,7 @@ impl Pump {
                 Err(Errno::INTR) => continue,
                 Err(_) => return,
                 Ok(_) if stopped => return,
-                Ok(0) => self.give_up(),
+                Ok(0) => self.give_up(interrupt),
                 Ok(_) => {}
             }
             if pressed {
@@ -169,10 +169,16 @@ impl Pump {
         }
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self, interrupt: &dyn Fn() -> bool) {
         let mut keys = Vec::new();
         self.sieve.give_up(&mut keys);
-        self.typed.extend(keys);
+        self.bring(keys, interrupt);
+    }
+
+    fn bring(&mut self, mut keys: Vec<u8>, interrupt: &dyn Fn() -> bool) {
+        keys.retain(|key| *key != INTERRUPT || !interrupt());
+        let room = TYPED_BYTES_MAX.saturating_sub(self.typed.len());
+        self.typed.extend(keys.into_iter().take(room));
     }
 
     /// False when nobody can type any more.
@@ -186,9 +192,7 @@ impl Pump {
         };
         let mut keys = Vec::new();
         self.sieve.feed(&bytes[..length], &mut keys);
-        keys.retain(|key| *key != INTERRUPT || !interrupt());
-        let room = TYPED_BYTES_MAX.saturating_sub(self.typed.len());
-        self.typed.extend(keys.into_iter().take(room));
+        self.bring(keys, interrupt);
         true
     }
 

@@ -71,8 +71,9 @@ const TRANSCRIPT_CHARS_MAX: usize = 1000;
 const STATE_INTERVAL: Duration = Duration::from_millis(100);
 /// The first prompt waits this long for the first view.
 const FIRST_VIEW_MAX: Duration = Duration::from_millis(1_500);
-/// After a lone Escape this long for the rest of a sequence.
-const ESCAPE_TIMEOUT_MS: u16 = 100;
+/// After a lone Escape this long for the rest of a sequence, which comes whole.
+const ESCAPE_TIMEOUT_MS: u16 = 25;
+const _: () = assert!(super::sieve::APART.as_millis() > 2 * ESCAPE_TIMEOUT_MS as u128);
 /// What the line editor takes for its prompt. Nobody sees it.
 const PROMPT: &str = "> ";
 /// The title of a page is no longer.

@@ -10,6 +10,11 @@
 //!
 //! Alt with one of `[ ] P X ^ _ O` begins like such a sequence. What follows within [`REST_MAX`] is swallowed with it.
 //! A paste goes through as it is, whatever it contains.
+//!
+//! Alt with a control character and Escape before it are the same bytes. It is Alt where the editor has such a key
+//! (Ctrl-Alt-G, Ctrl-Alt-], Alt-Backspace); all others are two keys, and the second one follows after [`APART`], since
+//! the editor tells them apart by time alone. So Escape and Ctrl-D leave a page and then the program, even when a
+//! script or a slow line brings both at once.
 
 use std::time::Duration;
 
@@ -17,20 +22,26 @@ use std::time::Duration;
 pub const REST_MAX: Duration = Duration::from_millis(250);
 /// After a lone Escape: nothing more comes after this long.
 pub const ESCAPE_MAX: Duration = Duration::from_millis(50);
+/// An Escape and a control character are kept this far apart: longer than the editor waits for the rest of a sequence.
+pub const APART: Duration = Duration::from_millis(150);
 /// No sequence of a key is longer.
 const SEQUENCE_BYTES_MAX: usize = 32;
+/// No more than this waits behind an Escape; the rest is dropped.
+const APART_BYTES_MAX: usize = 64 << 10;
 /// No answer of a terminal is longer.
 const STRING_BYTES_MAX: usize = 64 << 10;
 
 const BELL: u8 = 0x07;
 const ESCAPE: u8 = 0x1b;
+/// Bell, both that Backspace sends, and Ctrl-]: with Alt they are keys of the editor.
+const ALT_CONTROLS: [u8; 4] = [BELL, 0x08, 0x7f, 0x1d];
 const PASTE_END: &[u8] = b"\x1b[201~";
 
 /// Lets keys through, byte by byte.
 #[derive(Debug, Default)]
 pub struct Sieve {
     state: SieveState,
-    /// What has come of a sequence whose end has not.
+    /// What has come of a sequence whose end has not, or of what shall not come yet.
     held: Vec<u8>,
     /// How much of a string has been swallowed.
     swallowed: usize,
@@ -42,6 +53,8 @@ enum SieveState {
     Text,
     /// After `ESC`.
     Escape,
+    /// After an Escape that was a key: what follows has to wait.
+    Apart,
     /// After `ESC [`.
     Sequence,
     /// After `ESC [ [`: the function keys of the Linux console.
@@ -70,14 +83,21 @@ impl Sieve {
         match self.state {
             SieveState::Text | SieveState::Paste => None,
             SieveState::Escape => Some(ESCAPE_MAX),
+            SieveState::Apart => Some(APART),
             _ => Some(REST_MAX),
         }
     }
 
-    /// The rest has not come: a lone Escape was a key, anything else was not.
+    /// The rest has not come: a lone Escape was a key, anything else was not. What had to wait has done so.
     pub fn give_up(&mut self, keys: &mut Vec<u8>) {
-        if self.state == SieveState::Escape {
-            keys.push(ESCAPE);
+        match self.state {
+            SieveState::Escape => keys.push(ESCAPE),
+            SieveState::Apart => {
+                let waited = std::mem::take(&mut self.held);
+                self.end();
+                return self.feed(&waited, keys);
+            }
+            _ => {}
         }
         self.end();
     }
@@ -101,6 +121,8 @@ impl Sieve {
             }
             SieveState::Text => keys.push(byte),
             SieveState::Escape => self.after_escape(byte, keys),
+            SieveState::Apart if self.held.len() < APART_BYTES_MAX => self.held.push(byte),
+            SieveState::Apart => {}
             SieveState::Sequence => self.in_sequence(byte, keys),
             SieveState::Console | SieveState::Shift => {
                 self.held.push(byte);
@@ -141,6 +163,11 @@ impl Sieve {
                 self.held.clear();
                 keys.push(ESCAPE);
                 SieveState::Escape
+            }
+            _ if byte.is_ascii_control() && !ALT_CONTROLS.contains(&byte) => {
+                self.held.clear();
+                keys.push(ESCAPE);
+                SieveState::Apart
             }
             _ => {
                 self.held.push(byte);
@@ -234,8 +261,14 @@ mod tests {
     fn keys(bytes: &[u8]) -> String {
         let (mut sieve, mut keys) = (Sieve::default(), Vec::new());
         sieve.feed(bytes, &mut keys);
-        sieve.give_up(&mut keys);
+        finish(&mut sieve, &mut keys);
         String::from_utf8_lossy(&keys).into_owned()
+    }
+
+    fn finish(sieve: &mut Sieve, keys: &mut Vec<u8>) {
+        while sieve.waits().is_some() {
+            sieve.give_up(keys);
+        }
     }
 
     #[test]
@@ -290,6 +323,27 @@ mod tests {
     }
 
     #[test]
+    fn an_escape_and_a_control_character_are_two_keys() {
+        for (typed, first, then) in [
+            ("\x1b\x04", "\x1b", "\x04"),
+            ("\x1b\rGET a\r", "\x1b", "\rGET a\r"),
+            ("a\x1b\x18s\x1b[A", "a\x1b", "\x18s\x1b[A"),
+            ("\x1b\x1b\x04", "\x1b\x1b", "\x04"),
+            ("\x1b\x04\x1b\x04", "\x1b", "\x04\x1b"),
+            ("\x1b\x07", "\x1b\x07", ""),
+            ("\x1b\x1d", "\x1b\x1d", ""),
+        ] {
+            let (mut sieve, mut keys) = (Sieve::default(), Vec::new());
+            sieve.feed(typed.as_bytes(), &mut keys);
+            assert_eq!(String::from_utf8_lossy(&keys), first, "{typed:?}");
+            assert_eq!(sieve.waits(), (!then.is_empty()).then_some(APART), "{typed:?}");
+            keys.clear();
+            sieve.give_up(&mut keys);
+            assert_eq!(String::from_utf8_lossy(&keys), then, "{typed:?}");
+        }
+    }
+
+    #[test]
     fn a_paste_passes_whatever_it_contains() {
         let paste = "\x1b[200~PUT a \x1b[?62c\x1b]0;x\x07\x1b[201~";
         assert_eq!(keys(paste.as_bytes()), paste);
@@ -323,7 +377,7 @@ mod tests {
             sieve.feed(first, &mut pieces);
             let mut later = Vec::new();
             sieve.feed(second, &mut later);
-            sieve.give_up(&mut later);
+            finish(&mut sieve, &mut later);
             pieces.append(&mut later);
             prop_assert_eq!(String::from_utf8_lossy(&pieces).into_owned(), whole);
         }

@@ -535,6 +535,13 @@ impl Model {
         (servers + 1..=servers + self.clients).map(Rank)
     }
 
+    /// Whether a further client is a door: the last ones are.
+    #[must_use]
+    pub fn is_door(&self, rank: Rank) -> bool {
+        let last = self.setup.servers + self.clients;
+        (last + 1).saturating_sub(self.doors) <= rank.0 && rank.0 <= last
+    }
+
     /// The messages under way.
     #[must_use]
     pub fn flights(&self) -> &Flights {

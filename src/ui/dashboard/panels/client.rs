@@ -14,7 +14,7 @@
 use super::{cols, fit, put, put_right, seconds, short};
 use crate::cluster::{LiveVerdict, Sight};
 use crate::core::load::Report;
-use crate::core::protocol::Time;
+use crate::core::protocol::{Rank, Time};
 use crate::ui::dashboard::model::{FinishedOperation, Model};
 use crate::ui::dashboard::theme::Theme;
 use ratatui::buffer::Buffer;
@@ -60,10 +60,10 @@ pub fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme, now: 
 
 /// Draws the box of the further clients: what they asked last, and what they were answered.
 pub fn draw_others(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme) {
-    let ranks: Vec<_> = model.client_ranks().collect();
+    let ranks: Vec<Rank> = model.client_ranks().collect();
     let (Some(first), Some(last)) = (ranks.first(), ranks.last()) else { return };
     Block::bordered().border_set(theme.glyphs.client).border_style(theme.client).render(area, buffer);
-    let title = if first == last { format!(" client {first} ") } else { format!(" clients {first} to {last} ") };
+    let title = title(&ranks, |rank| model.is_door(rank));
     put(buffer, area.x + 1, area.y, area.width - 2, &title, theme.client.add_modifier(Modifier::BOLD));
     let body = Rect { x: area.x + 2, y: area.y + 1, width: area.width - 3, height: area.height - 2 };
     for (y, (rank, asked)) in (body.y..body.bottom()).zip(model.others().newest_first()) {
@@ -79,6 +79,18 @@ pub fn draw_others(buffer: &mut Buffer, area: Rect, model: &Model, theme: &Theme
             (&answer, style),
         );
     }
+}
+
+/// ` client 3 `, ` clients 3 to 5, door 6 `: the doors come last.
+fn title(ranks: &[Rank], is_door: impl Fn(Rank) -> bool) -> String {
+    let several = |what: &str, some: &[Rank]| match some {
+        [] => None,
+        [one] => Some(format!("{what} {one}")),
+        [first, .., last] => Some(format!("{what}s {first} to {last}")),
+    };
+    let (clients, doors) = ranks.split_at(ranks.partition_point(|rank| !is_door(*rank)));
+    let words: Vec<String> = several("client", clients).into_iter().chain(several("door", doors)).collect();
+    format!(" {} ", words.join(", "))
 }
 
 /// One thing at the left end of a row, cut off if it must be, and another at its right end.
@@ -140,9 +152,11 @@ fn load(buffer: &mut Buffer, body: Rect, report: &Report, theme: &Theme) -> u16 
 /// How the door is, above what is at the bottom already; how many rows that took.
 fn door(buffer: &mut Buffer, body: Rect, taken: u16, sight: &Sight, theme: &Theme) -> u16 {
     let Sight { port, connections, per_second, slowest } = sight;
+    let slowest =
+        if slowest.is_zero() { "no request lately".to_owned() } else { format!("slowest {}", short(*slowest)) };
     let lines = [
         (format!("door :{port} {connections} in"), format!("{}/s", rounded(*per_second)), theme.strong),
-        (format!("slowest {}", short(*slowest)), String::new(), theme.faint),
+        (slowest, String::new(), theme.faint),
     ];
     let rows = (body.height - 1 - taken).min(lines.len() as u16);
     for (row, (left, right, style)) in (0..rows).zip(&lines) {
@@ -227,5 +241,20 @@ fn latest(model: &Model, theme: &Theme, now: Time) -> (String, Style) {
         (Some((since, _)), _) => (format!("{} …", seconds(now.since(since))), theme.doubt),
         (None, Some(operation)) => (answer(operation), outcome(&operation.reply, theme)),
         (None, None) => (String::new(), theme.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_clients_are_called_what_they_are() {
+        let titled = |ranks: std::ops::RangeInclusive<u32>, first_door: u32| {
+            title(&ranks.map(Rank).collect::<Vec<_>>(), |rank| rank.0 >= first_door)
+        };
+        assert_eq!(titled(3..=3, 9), " client 3 ");
+        assert_eq!(titled(3..=4, 3), " doors 3 to 4 ");
+        assert_eq!(titled(3..=6, 6), " clients 3 to 5, door 6 ");
     }
 }

@@ -158,6 +158,7 @@ impl<'a> Lanes<'a> {
             let server = model.servers().iter().find(|server| server.rank == *rank);
             let (mut text, mut style) = match server {
                 Some(server) => (format!("{rank} {}", server.state(now)), self.theme.card(server.state(now)).0),
+                None if model.is_door(*rank) => (format!("{rank} door"), self.theme.client),
                 None => (format!("{rank} client"), self.theme.client),
             };
             if let Some(status) = server.and_then(|server| server.status()).filter(|_| end - x >= 20) {
