@@ -1,16 +1,23 @@
 //! Would it be noticed? A protocol with a flaw must fail within a few seeds of the simulator.
 //!
 //! A flaw is put into the messages that servers take in, or into their timing, so the protocol itself needs no
-//! switches for it. The rules have tests of their own (`tests/rules.rs`). That words of an earlier life or of an
-//! older view count for nothing has stories of its own in `tests/protocol`
-//! (`what_an_earlier_life_has_the_present_one_may_lack`, `what_was_acknowledged_in_an_older_view_may_be_gone`): what
-//! they need meets too rarely for seeds.
+//! switches for it. The rules have tests of their own (`tests/rules.rs`).
+//!
+//! That words of an earlier life or of an older view count for nothing is held by one comparison each
+//! (`Server::is_current`, `Primary::peer_mut`). What is needed to notice that it is missing meets rarely, so those
+//! seeds are asked in which acknowledgements come late by views (`sim::linger`), and what is committed is counted at
+//! every member of the view (`sim::invariants::copies`). One such word does no harm by itself: the mere lease of an
+//! older view, granted by the same life, is a promise that this life keeps in every view and in every role (`Promise`
+//! is a part of the server, not of its role, and a backup asks for nothing before it ends). In the same words the
+//! number of the newest write is what does harm. A crash ends promises, so a lease of an earlier life is noticed by
+//! itself.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use understudy::core::protocol::{Message, Rank, Role, Server, SnapshotPart, Timing};
 use understudy::core::store::{Chunk, OpNumber, Seq};
+use understudy::sim::chaos::lingers;
 use understudy::sim::{Bend, Chaos, Flaw, RunOutcome, run_flawed};
 
 /// Runs seeds until one fails; an assertion of the protocol is as good as a violation.
@@ -19,6 +26,15 @@ fn noticed(what: &str, flaw: Flaw, seeds: u64) {
 }
 
 fn noticed_in(chaos: &Chaos, what: &str, flaw: Flaw, seeds: u64) {
+    noticed_among(0..seeds, chaos, what, flaw);
+}
+
+/// The same among seeds in which acknowledgements come late by views.
+fn noticed_late(what: &str, bend: Bend, seeds: usize) {
+    noticed_among((0..).filter(|seed| lingers(*seed)).take(seeds), &Chaos::default(), what, bent(bend));
+}
+
+fn noticed_among(mut seeds: impl Iterator<Item = u64>, chaos: &Chaos, what: &str, flaw: Flaw) {
     let fails = |seed: &u64| {
         let outcome = catch_unwind(AssertUnwindSafe(|| run_flawed(*seed, chaos, flaw).outcome));
         match outcome {
@@ -33,7 +49,7 @@ fn noticed_in(chaos: &Chaos, what: &str, flaw: Flaw, seeds: u64) {
             }
         }
     };
-    assert!((0..seeds).any(|seed| fails(&seed)), "{what}: {seeds} seeds did not notice");
+    assert!(seeds.any(|seed| fails(&seed)), "{what}: no seed noticed");
 }
 
 fn bent(bend: Bend) -> Flaw {
@@ -128,4 +144,110 @@ fn writes_of_a_client_that_do_not_wait_for_each_other() {
         None
     }
     noticed("after = 0", bent(bend), 2_000);
+}
+
+/// Of the words of an older view or life: which are taken for those of now.
+#[derive(Clone, Copy, PartialEq)]
+enum Taken {
+    Acknowledgement,
+    Answer,
+    /// The answer to a heartbeat, but for the number of the newest write.
+    Lease,
+}
+
+/// A word of an older view, from the life that has a part in this one, is taken for one of now.
+fn of_an_older_view(server: &Server, from: Rank, message: &mut Message, taken: Taken) {
+    let (Some(current), Some(peer)) = (server.view(), server.peer(from)) else { return };
+    let number = current.number;
+    match message {
+        Message::PrepareOk { view, incarnation, .. }
+            if taken == Taken::Acknowledgement && *view < number && *incarnation == peer.incarnation =>
+        {
+            *view = number;
+        }
+        Message::HeartbeatOk { view, incarnation, op, .. }
+            if taken != Taken::Acknowledgement && *view < number && *incarnation == peer.incarnation =>
+        {
+            *view = number;
+            *op = if taken == Taken::Lease { OpNumber(0) } else { *op };
+        }
+        _ => {}
+    }
+}
+
+/// A word of an earlier life is taken for one of now, whatever view that life was in.
+fn of_an_earlier_life(server: &Server, from: Rank, message: &mut Message, taken: Taken) {
+    let (Some(current), Some(peer)) = (server.view(), server.peer(from)) else { return };
+    match message {
+        Message::PrepareOk { view, incarnation, .. }
+            if taken == Taken::Acknowledgement && *incarnation < peer.incarnation =>
+        {
+            (*view, *incarnation) = (current.number, peer.incarnation);
+        }
+        Message::HeartbeatOk { view, incarnation, op, .. }
+            if taken != Taken::Acknowledgement && *incarnation < peer.incarnation =>
+        {
+            (*view, *incarnation) = (current.number, peer.incarnation);
+            *op = if taken == Taken::Lease { OpNumber(0) } else { *op };
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn an_acknowledgement_of_an_older_view_that_counts() {
+    fn bend(server: &Server, from: Rank, message: &mut Message) -> Option<Message> {
+        of_an_older_view(server, from, message, Taken::Acknowledgement);
+        None
+    }
+    noticed_late("PrepareOk of an older view", bend, 1_000);
+}
+
+#[test]
+fn an_answer_to_a_heartbeat_of_an_older_view_that_counts() {
+    fn bend(server: &Server, from: Rank, message: &mut Message) -> Option<Message> {
+        of_an_older_view(server, from, message, Taken::Answer);
+        None
+    }
+    noticed_late("HeartbeatOk of an older view", bend, 1_000);
+}
+
+#[test]
+fn an_acknowledgement_of_an_earlier_life_that_counts() {
+    fn bend(server: &Server, from: Rank, message: &mut Message) -> Option<Message> {
+        of_an_earlier_life(server, from, message, Taken::Acknowledgement);
+        None
+    }
+    noticed_late("PrepareOk of an earlier life", bend, 1_000);
+}
+
+#[test]
+fn an_answer_to_a_heartbeat_of_an_earlier_life_that_counts() {
+    fn bend(server: &Server, from: Rank, message: &mut Message) -> Option<Message> {
+        of_an_earlier_life(server, from, message, Taken::Answer);
+        None
+    }
+    noticed_late("HeartbeatOk of an earlier life", bend, 1_000);
+}
+
+#[test]
+fn a_lease_of_an_earlier_life_that_counts() {
+    fn bend(server: &Server, from: Rank, message: &mut Message) -> Option<Message> {
+        of_an_earlier_life(server, from, message, Taken::Lease);
+        None
+    }
+    noticed_late("a lease of an earlier life", bend, 1_000);
+}
+
+/// It would be a flaw no seed could notice: the promise behind it holds as long as the life that gave it.
+#[test]
+fn the_mere_lease_of_an_older_view_does_no_harm() {
+    fn bend(server: &Server, from: Rank, message: &mut Message) -> Option<Message> {
+        of_an_older_view(server, from, message, Taken::Lease);
+        None
+    }
+    for seed in (0..).filter(|seed| lingers(*seed)).take(60) {
+        let outcome = run_flawed(seed, &Chaos::default(), bent(bend)).outcome;
+        assert_eq!(outcome, RunOutcome::Clean, "seed {seed}");
+    }
 }

@@ -10,7 +10,9 @@ use super::clock;
 use super::coverage::{Coverage, Fault};
 use super::happening::{Happening, Recall};
 use super::invariants::{Violation, answered, heals, linearizable};
+use super::linger::Linger;
 use super::pulse::Pulse;
+use super::shuttle::Shuttle;
 use super::trouble::{self, Gremlin};
 use super::world::{Bend, World};
 use crate::core::disk::Fsync;
@@ -180,8 +182,12 @@ const IDLE_MS: [u64; 4] = [60, 250, 1_000, 60_000];
 /// Before one request in this many its client leaves.
 const LEAVES_ONE_IN: u32 = 20;
 
+/// In one run of this many acknowledgements linger (`super::linger`), and the primary hands over again and again
+/// (`super::shuttle`).
+const LINGERS: [u64; 4] = [0, 0, 0, 1];
+
 /// Chances that depend on nothing but the seed and on what they are for.
-fn chances(seed: u64, stream: u64) -> ChaCha8Rng {
+pub(super) fn chances(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     rng
@@ -216,6 +222,8 @@ struct ChaosWeather {
     /// With sessions that end.
     clients_a_rank: u32,
     idle: Duration,
+    /// Acknowledgements come late by views, and there are many views.
+    lingers: bool,
 }
 
 impl ChaosWeather {
@@ -240,8 +248,15 @@ impl ChaosWeather {
             clients_a_rank: pick(&CLIENTS_A_RANK) as u32,
             idle: Duration::from_millis(pick(&IDLE_MS)),
             wipes: pick(&WIPES) == 1,
+            lingers: pick(&LINGERS) == 1,
         }
     }
+}
+
+/// True for the seeds whose runs have acknowledgements that come late by views.
+#[must_use]
+pub fn lingers(seed: u64) -> bool {
+    ChaosWeather::of(seed).lingers
 }
 
 /// A flaw: a protocol that is not ours, to see whether a run would notice it.
@@ -313,6 +328,9 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     if weather.proofs {
         world.prove_deaths();
     }
+    if weather.lingers {
+        world.set_linger(Linger::new(chances(seed, 9)));
+    }
     world.set_bend(flaw.bend);
     world
 }
@@ -328,6 +346,8 @@ pub struct Script {
     sessions: Option<ChaCha8Rng>,
     monkey: Monkey,
     gremlin: Gremlin,
+    /// Where acknowledgements linger.
+    shuttle: Option<Shuttle>,
     next_request: Time,
     next_fault: Time,
     asked: u32,
@@ -338,7 +358,7 @@ impl Script {
     /// The script of a seed, for a world that begins now.
     #[must_use]
     pub fn new(seed: u64, chaos: &Chaos, now: Time) -> Self {
-        let ChaosWeather { resets, big_values, asks_for_all, wipes, .. } = ChaosWeather::of(seed);
+        let ChaosWeather { resets, big_values, asks_for_all, wipes, lingers, .. } = ChaosWeather::of(seed);
         let mut monkey = Monkey {
             rng: ChaCha8Rng::seed_from_u64(!seed),
             faults_left: chaos.faults,
@@ -362,6 +382,7 @@ impl Script {
             sessions,
             monkey,
             gremlin,
+            shuttle: (lingers && chaos.faults > 0).then(|| Shuttle::new(seed, now)),
             next_request: now,
             next_fault,
             asked,
@@ -373,6 +394,7 @@ impl Script {
     #[must_use]
     pub fn next(&self) -> Option<Time> {
         let due = self.next_request.min(self.next_fault).min(self.gremlin.next());
+        let due = due.min(self.shuttle.as_ref().map_or(Time::NEVER, Shuttle::next));
         (self.asked < self.chaos.operations && due < self.end).then_some(due)
     }
 
@@ -412,6 +434,9 @@ impl Script {
         }
         if now >= self.gremlin.next() {
             self.gremlin.strike(world);
+        }
+        if let Some(shuttle) = self.shuttle.as_mut().filter(|shuttle| now >= shuttle.next()) {
+            shuttle.strike(world);
         }
     }
 }
@@ -686,7 +711,7 @@ impl Monkey {
 
 /// The last server with the data is spared: without it there is nothing left to judge. So is every server while it
 /// is not known who begins a new epoch.
-fn crash(world: &mut World, victim: Rank) -> Option<Fault> {
+pub(super) fn crash(world: &mut World, victim: Rank) -> Option<Fault> {
     let any = |test: fn(&Server) -> bool| world.servers().values().filter_map(|host| host.server()).any(test);
     let forming = world.front(METADATA).metadata().is_none_or(|metadata| metadata.is_forming());
     if (world.is_last_holder(victim) && !world.has_disks()) || forming || any(Server::is_doomed) {
@@ -695,7 +720,7 @@ fn crash(world: &mut World, victim: Rank) -> Option<Fault> {
     give(world, victim, &Control::Crash, "crash").then_some(Fault::Crash)
 }
 
-fn give(world: &mut World, rank: Rank, control: &Control, what: &str) -> bool {
+pub(super) fn give(world: &mut World, rank: Rank, control: &Control, what: &str) -> bool {
     world.note(format!("{what} {rank}"));
     world.control(rank, control).is_ok()
 }

@@ -11,6 +11,7 @@
 //! | [`machine`], [`clock`] | the computer under a rank: when it has a turn, and what time it believes it is |
 //! | [`work`] | how long a turn takes |
 //! | [`network`] | messages on their way, late ones and doubled ones among them |
+//! | `linger`, `shuttle` | acknowledgements that come late by views, and many views of the same servers |
 //! | [`platter`] | a disk that breaks |
 //! | [`acts`] | single acts on one message, or one timer |
 //! | [`recipe`] | how a world came to be: any moment of it again |
@@ -35,11 +36,13 @@ pub mod clock;
 pub mod coverage;
 pub mod happening;
 pub mod invariants;
+mod linger;
 pub mod machine;
 pub mod network;
 pub mod platter;
 mod pulse;
 pub mod recipe;
+mod shuttle;
 pub mod stage;
 mod trouble;
 pub mod work;

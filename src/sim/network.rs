@@ -1,5 +1,6 @@
 //! Messages on their way: how long each travels, and which of them come late, or again.
 
+use super::linger::Linger;
 use crate::core::protocol::{Message, Rank, Time};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -47,6 +48,7 @@ pub struct Network {
     chances: ChaCha8Rng,
     /// How many went astray so far, and when the last of them arrives.
     strayed: (u64, Time),
+    linger: Option<Linger>,
 }
 
 impl Network {
@@ -56,7 +58,8 @@ impl Network {
         let mut chances = ChaCha8Rng::seed_from_u64(seed);
         chances.set_stream(u64::MAX - 1);
         let (flying, last_arrival) = (BTreeMap::new(), BTreeMap::new());
-        Self { flying, last_arrival, sent: 0, stray: Stray::default(), chances, strayed: Default::default() }
+        let (stray, strayed) = (Stray::default(), Default::default());
+        Self { flying, last_arrival, sent: 0, stray, chances, strayed, linger: None }
     }
 
     /// Messages on their way.
@@ -85,6 +88,9 @@ impl Network {
     /// A message leaves its sender at this time; `rng` decides how long it travels.
     pub fn send(&mut self, left: Time, from: Rank, to: Rank, message: Message, rng: &mut ChaCha8Rng) {
         let travel = Duration::from_micros(rng.random_range(TRAVEL_US));
+        if self.lingers(left, from, to, &message) {
+            return;
+        }
         if self.stray != Stray::default() {
             let drawn = self.chances.random::<f64>();
             let Stray { again, late } = self.stray;
@@ -102,6 +108,23 @@ impl Network {
         let arrival = (left + travel).max(*last);
         *last = arrival;
         self.fly(arrival, Delivery { from, to, message, left, stray: false });
+    }
+
+    /// From now on acknowledgements linger, or no longer.
+    pub(super) fn set_linger(&mut self, linger: Option<Linger>) {
+        self.linger = linger;
+    }
+
+    /// True when this message is held back and does not come in time. What was held back comes when a new view or a
+    /// new life begins.
+    fn lingers(&mut self, left: Time, from: Rank, to: Rank, message: &Message) -> bool {
+        let Some(linger) = &mut self.linger else { return false };
+        let (due, held) = linger.pass(Delivery { from, to, message: message.clone(), left, stray: true });
+        for (wait, late) in due {
+            self.strayed = (self.strayed.0 + 1, self.strayed.1.max(left + wait));
+            self.fly(left + wait, late);
+        }
+        held
     }
 
     fn late_us(&mut self) -> u64 {

@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::coverage::Situation;
 use super::happening::{Happening, Recall, What};
 use super::invariants::{Invariants, Violation};
+use super::linger::Linger;
 use super::machine::Machine;
 use super::network::{Delivery, Network, Stray};
 use super::work::Work;
@@ -282,6 +283,11 @@ impl World {
         self.network.set_stray(stray);
     }
 
+    /// From now on acknowledgements linger.
+    pub(super) fn set_linger(&mut self, linger: Linger) {
+        self.network.set_linger(Some(linger));
+    }
+
     /// The links.
     #[must_use]
     pub fn network(&self) -> &Network {
@@ -307,6 +313,7 @@ impl World {
     pub fn calm(&mut self) {
         self.machines.values_mut().for_each(|machine| machine.calm(self.now));
         self.network.set_stray(Stray::default());
+        self.network.set_linger(None);
         self.network.hurry(self.now);
         self.calm_disks();
     }

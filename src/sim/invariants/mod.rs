@@ -7,6 +7,7 @@
 //! | [`one_epoch`] | once `RESET` has begun a new epoch, nobody answers for an old one |
 //! | [`prefix`] | stores with the same op number are the same |
 //! | [`durability`] | an acknowledged write is in the state of every later primary |
+//! | [`copies`] | what is committed, every member of the view has |
 //! | [`survivor`] | nobody forgets what nobody else has |
 //! | [`exactly_once`] | a request takes effect at most once, and every answer to it is the same |
 //! | [`linearizable`] | the clients' history has an order that explains it |
@@ -16,6 +17,7 @@
 
 pub mod answered;
 pub mod bounded;
+pub mod copies;
 pub mod durability;
 pub mod exactly_once;
 pub mod heals;
@@ -292,6 +294,7 @@ impl Invariants {
         }
         self.views.check(metadata)?;
         one_server::check(local, servers)?;
+        copies::check(servers)?;
         bounded::check(servers)
     }
 }

@@ -87,6 +87,12 @@ impl Server {
         }
     }
 
+    /// Which life of the server on this rank this primary sends to, if to any.
+    #[must_use]
+    pub fn peer(&self, rank: Rank) -> Option<Member> {
+        self.as_primary().and_then(|primary| primary.peers.get(&rank)).map(|peer| peer.member)
+    }
+
     /// After how long a silence this server suspects the primary, or as primary the slowest backup; `None` when it has
     /// nobody to suspect.
     #[must_use]
