@@ -182,9 +182,15 @@ const IDLE_MS: [u64; 4] = [60, 250, 1_000, 60_000];
 /// Before one request in this many its client leaves.
 const LEAVES_ONE_IN: u32 = 20;
 
-/// In one run of this many acknowledgements linger (`super::linger`), and the primary hands over again and again
-/// (`super::shuttle`).
+/// In one run of this many acknowledgements linger (`super::linger`) and the same servers lead again and again
+/// (`super::shuttle`), and nothing else is wrong.
 const LINGERS: [u64; 4] = [0, 0, 0, 1];
+/// That takes one who is replaced, one who replaces it, and one whose acknowledgements come late.
+const LINGER_SERVERS_MIN: u32 = 3;
+
+/// Nobody comes back by itself before this, and patience that was learnt stays for this long at least.
+const LINGER_DOWN: Duration = Duration::from_secs(1);
+const LINGER_MEMORY: Duration = Duration::from_millis(300);
 
 /// Chances that depend on nothing but the seed and on what they are for.
 pub(super) fn chances(seed: u64, stream: u64) -> ChaCha8Rng {
@@ -253,10 +259,11 @@ impl ChaosWeather {
     }
 }
 
-/// True for the seeds whose runs have acknowledgements that come late by views.
+/// True when acknowledgements come late by views in the run of this seed.
 #[must_use]
-pub fn lingers(seed: u64) -> bool {
-    ChaosWeather::of(seed).lingers
+pub fn lingers(seed: u64, chaos: &Chaos) -> bool {
+    let weather = ChaosWeather::of(seed);
+    weather.lingers && chaos.servers >= LINGER_SERVERS_MIN && !(chaos.load && weather.load)
 }
 
 /// A flaw: a protocol that is not ours, to see whether a run would notice it.
@@ -311,10 +318,15 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     if chaos.sessions {
         (config.clients_a_rank, config.timing.idle) = (weather.clients_a_rank, weather.idle);
     }
-    if weather.one_idle && chaos.servers > 2 {
+    let lingers = lingers(seed, chaos);
+    if weather.one_idle && chaos.servers > 2 && !lingers {
         config.replicas -= 1;
     }
-    let (failure_rate, recover_after) = (weather.failure_rate, Some(weather.recover_after));
+    let failure_rate = if lingers { 0.0 } else { weather.failure_rate };
+    let recover_after = Some(if lingers { LINGER_DOWN } else { weather.recover_after });
+    if lingers {
+        config.timing.memory = config.timing.memory.max(LINGER_MEMORY);
+    }
     let mut world = World::new(Setup { config, seed, failure_rate, recover_after, observe });
     trouble::set_clocks(&mut world, seed, chaos);
     trouble::set_work(&mut world, seed, chaos);
@@ -328,7 +340,7 @@ fn start_flawed(seed: u64, chaos: &Chaos, flaw: Flaw, observe: bool) -> World {
     if weather.proofs {
         world.prove_deaths();
     }
-    if weather.lingers {
+    if lingers {
         world.set_linger(Linger::new(chances(seed, 9)));
     }
     world.set_bend(flaw.bend);
@@ -358,7 +370,7 @@ impl Script {
     /// The script of a seed, for a world that begins now.
     #[must_use]
     pub fn new(seed: u64, chaos: &Chaos, now: Time) -> Self {
-        let ChaosWeather { resets, big_values, asks_for_all, wipes, lingers, .. } = ChaosWeather::of(seed);
+        let ChaosWeather { resets, big_values, asks_for_all, wipes, .. } = ChaosWeather::of(seed);
         let mut monkey = Monkey {
             rng: ChaCha8Rng::seed_from_u64(!seed),
             faults_left: chaos.faults,
@@ -382,7 +394,7 @@ impl Script {
             sessions,
             monkey,
             gremlin,
-            shuttle: (lingers && chaos.faults > 0).then(|| Shuttle::new(seed, now)),
+            shuttle: lingers(seed, chaos).then(|| Shuttle::new(seed, now, chaos.faults)),
             next_request: now,
             next_fault,
             asked,
@@ -393,16 +405,24 @@ impl Script {
     /// When the next request or fault is due; `None` when everything was asked, or it has taken too long.
     #[must_use]
     pub fn next(&self) -> Option<Time> {
-        let due = self.next_request.min(self.next_fault).min(self.gremlin.next());
-        let due = due.min(self.shuttle.as_ref().map_or(Time::NEVER, Shuttle::next));
+        let trouble = self.next_fault.min(self.gremlin.next());
+        let due = self.next_request.min(self.shuttle.as_ref().map_or(trouble, Shuttle::next));
+        if self.shuttle.as_ref().is_some_and(Shuttle::is_over) {
+            return None;
+        }
         (self.asked < self.chaos.operations && due < self.end).then_some(due)
     }
 
     /// Does what is due.
     pub fn act(&mut self, world: &mut World) {
         let now = world.now();
-        if now >= self.next_request {
-            let clients = world.clients();
+        if now >= self.next_request && self.shuttle.as_ref().is_some_and(Shuttle::is_quiet) {
+            self.next_request = now + Duration::from_micros(self.rng.random_range(THINK_US));
+        } else if now >= self.next_request {
+            let mut clients = world.clients();
+            if self.shuttle.is_some() && clients.len() > 1 {
+                clients.retain(|client| *client != METADATA); // It is always heard.
+            }
             let client = clients[self.rng.random_range(0..clients.len())];
             let mut command = random_command(&mut self.rng, client, self.asked, self.big_values);
             if self.chaos.values && self.rng.random_bool(0.6) {
@@ -428,15 +448,18 @@ impl Script {
             }
             self.next_request = now + think;
         }
+        if let Some(shuttle) = &mut self.shuttle {
+            if now >= shuttle.next() {
+                shuttle.strike(world);
+            }
+            return;
+        }
         if now >= self.next_fault {
             self.monkey.strike(world);
             self.next_fault = now + Duration::from_micros(self.monkey.rng.random_range(FAULT_GAP_US));
         }
         if now >= self.gremlin.next() {
             self.gremlin.strike(world);
-        }
-        if let Some(shuttle) = self.shuttle.as_mut().filter(|shuttle| now >= shuttle.next()) {
-            shuttle.strike(world);
         }
     }
 }

@@ -120,11 +120,27 @@ impl Network {
     fn lingers(&mut self, left: Time, from: Rank, to: Rank, message: &Message) -> bool {
         let Some(linger) = &mut self.linger else { return false };
         let (due, held) = linger.pass(Delivery { from, to, message: message.clone(), left, stray: true });
-        for (wait, late) in due {
-            self.strayed = (self.strayed.0 + 1, self.strayed.1.max(left + wait));
-            self.fly(left + wait, late);
-        }
+        self.come_late(left, due);
         held
+    }
+
+    fn come_late(&mut self, now: Time, due: impl IntoIterator<Item = (Duration, Delivery)>) {
+        for (wait, late) in due {
+            self.strayed = (self.strayed.0 + 1, self.strayed.1.max(now + wait));
+            self.fly(now + wait, late);
+        }
+    }
+
+    /// All that lingers between two servers comes within this time.
+    pub(super) fn recall(&mut self, now: Time, from: Rank, to: Rank, most: Duration) {
+        let due = self.linger.as_mut().map(|linger| linger.recall(from, to, most));
+        self.come_late(now, due.unwrap_or_default());
+    }
+
+    /// The words with which the newest view has begun between two servers come once more.
+    pub(super) fn begin_again(&mut self, now: Time, from: Rank, to: Rank) {
+        let again = self.linger.as_ref().and_then(|linger| linger.begin_again(from, to));
+        self.come_late(now, again.map(|again| (Duration::ZERO, again)));
     }
 
     fn late_us(&mut self) -> u64 {

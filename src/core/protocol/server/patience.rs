@@ -138,6 +138,14 @@ impl Weather {
 }
 
 /// What a server owes to the primaries to which it has granted leases.
+///
+/// It is the server's own, not its role's, and outlives views: whatever comes, as long as this life lasts it asks for
+/// no view without its primary before the end of the longest promise that it has given to anybody. (Only a primary
+/// that hands over, or is dead for certain, is followed at once: neither serves anybody any more.) So a lease by
+/// itself would be as good in a later view as in the one in which it was granted. That those of older views are
+/// refused with everything else of an older view is for the rest of what they say: which writes a server has, which it
+/// may have thrown away since. A promise ends with the life that gave it; and to another process than the one that it
+/// was granted to a lease means nothing, for that one's clock says since when.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Promise {
     /// Before this it asks for no view without the primary.
