@@ -160,15 +160,15 @@ enum Taken {
     Lease,
 }
 
-/// The view and the life that these words are of.
-fn words_of(message: &mut Message, taken: Taken) -> Option<(&mut ViewNumber, &mut Incarnation)> {
+/// The view and the life that these words are of, and the newest write that they tell of.
+fn words_of(message: &mut Message, taken: Taken) -> Option<(&mut ViewNumber, &mut Incarnation, &mut OpNumber)> {
     match message {
-        Message::StartViewOk { view, incarnation, .. } if taken == Taken::Start => Some((view, incarnation)),
-        Message::PrepareOk { view, incarnation, .. } if taken == Taken::Acknowledgement => Some((view, incarnation)),
-        Message::HeartbeatOk { view, incarnation, .. } if taken == Taken::Answer => Some((view, incarnation)),
-        Message::HeartbeatOk { view, incarnation, op, .. } if taken == Taken::Lease => {
-            *op = OpNumber(0);
-            Some((view, incarnation))
+        Message::StartViewOk { view, incarnation, op, .. } if taken == Taken::Start => Some((view, incarnation, op)),
+        Message::PrepareOk { view, incarnation, op } if taken == Taken::Acknowledgement => {
+            Some((view, incarnation, op))
+        }
+        Message::HeartbeatOk { view, incarnation, op, .. } if matches!(taken, Taken::Answer | Taken::Lease) => {
+            Some((view, incarnation, op))
         }
         _ => None,
     }
@@ -176,17 +176,19 @@ fn words_of(message: &mut Message, taken: Taken) -> Option<(&mut ViewNumber, &mu
 
 /// A word of an older view, from the life that has a part in this one, is taken for one of now.
 fn of_an_older_view(server: &Server, from: Rank, message: &mut Message, taken: Taken) -> Option<Message> {
-    let (current, peer) = (server.view()?.number, server.peer(from)?);
-    let (view, _) = words_of(message, taken).filter(|(view, life)| **view < current && **life == peer.incarnation)?;
+    let (current, peer) = (server.view()?.number, server.peer(from)?.incarnation);
+    let (view, _, op) = words_of(message, taken).filter(|(view, life, _)| **view < current && **life == peer)?;
     *view = current;
+    *op = if taken == Taken::Lease { OpNumber(0) } else { *op };
     None
 }
 
 /// A word of an earlier life is taken for one of now, whatever view that life was in.
 fn of_an_earlier_life(server: &Server, from: Rank, message: &mut Message, taken: Taken) -> Option<Message> {
-    let (current, peer) = (server.view()?.number, server.peer(from)?);
-    let (view, life) = words_of(message, taken).filter(|(_, life)| **life < peer.incarnation)?;
-    (*view, *life) = (current, peer.incarnation);
+    let (current, peer) = (server.view()?.number, server.peer(from)?.incarnation);
+    let (view, life, op) = words_of(message, taken).filter(|(_, life, _)| **life < peer)?;
+    (*view, *life) = (current, peer);
+    *op = if taken == Taken::Lease { OpNumber(0) } else { *op };
     None
 }
 
