@@ -44,7 +44,7 @@ const HEARD_US: Range<u64> = 11_000..25_000;
 
 /// Who has which part.
 #[derive(Debug, Clone, Copy)]
-struct Cast {
+struct Plotters {
     primary: Rank,
     usurper: Rank,
     /// Whose acknowledgements linger.
@@ -54,24 +54,24 @@ struct Cast {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Stage {
+enum Intrigue {
     Peace,
     /// The usurper hears nothing from the primary.
-    Unheard(Cast),
+    Unheard(Plotters),
     /// The old primary is to lead again.
-    Back(Cast),
+    Back(Plotters),
     /// It does. Nothing from it reaches the third server.
-    Decisive(Cast),
+    Decisive(Plotters),
     /// There is to be one backup only, the usurper.
-    Alone(Cast),
+    Alone(Plotters),
     /// It has gaps: so many by now.
-    Gaps(Cast, usize),
+    Gaps(Plotters, usize),
     /// It is heard again after them.
-    Heard(Cast, usize),
+    Heard(Plotters, usize),
     /// It has crashed; this was its life.
-    Reborn(Cast, Member),
+    Reborn(Plotters, Member),
     /// Its next life does not hear the primary.
-    Suspects(Cast),
+    Suspects(Plotters),
     Over,
 }
 
@@ -79,7 +79,7 @@ enum Stage {
 pub(super) struct Shuttle {
     rng: ChaCha8Rng,
     next: Time,
-    stage: Stage,
+    stage: Intrigue,
     /// This stage is given up then.
     until: Time,
     left: u32,
@@ -90,7 +90,7 @@ impl Shuttle {
     /// Of this seed, in a world that begins now; with no more than so many intrigues.
     pub(super) fn new(seed: u64, now: Time, most: u32) -> Self {
         let (rng, left) = (chances(seed, 10), INTRIGUES.min(most));
-        Self { rng, next: now, stage: Stage::Peace, until: now + PATIENCE, left, quiet: false }
+        Self { rng, next: now, stage: Intrigue::Peace, until: now + PATIENCE, left, quiet: false }
     }
 
     /// When the next deed is due.
@@ -113,23 +113,23 @@ impl Shuttle {
         self.next = world.now() + self.within(LOOK_US);
         let patient = world.now() < self.until;
         match self.stage {
-            Stage::Peace if patient => self.begin(world),
-            Stage::Unheard(cast) if patient => self.usurp(world, cast),
-            Stage::Back(cast) if patient => self.bring_back(world, cast),
-            Stage::Decisive(cast) if patient => self.decide(world, cast),
-            Stage::Alone(cast) if patient => {
+            Intrigue::Peace if patient => self.begin(world),
+            Intrigue::Unheard(cast) if patient => self.usurp(world, cast),
+            Intrigue::Back(cast) if patient => self.bring_back(world, cast),
+            Intrigue::Decisive(cast) if patient => self.decide(world, cast),
+            Intrigue::Alone(cast) if patient => {
                 if world.view_now().is_some_and(|view| view.backups.len() == 1 && serves(world, view.primary.rank)) {
                     self.widen_gap(world, cast, 0);
                 }
             }
-            Stage::Gaps(cast, gaps) => {
+            Intrigue::Gaps(cast, gaps) => {
                 cut(world, cast.primary, cast.usurper, false);
-                self.enter(world, Stage::Heard(cast, gaps));
+                self.enter(world, Intrigue::Heard(cast, gaps));
                 self.next = world.now() + self.within(HEARD_US);
             }
-            Stage::Heard(cast, gaps) => self.widen_gap(world, cast, gaps),
-            Stage::Reborn(cast, before) if patient => self.deliver_lease(world, cast, before),
-            Stage::Suspects(cast) if patient && world.primary() == Some(cast.primary) => {}
+            Intrigue::Heard(cast, gaps) => self.widen_gap(world, cast, gaps),
+            Intrigue::Reborn(cast, before) if patient => self.deliver_lease(world, cast, before),
+            Intrigue::Suspects(cast) if patient && world.primary() == Some(cast.primary) => {}
             _ => self.end(world),
         }
     }
@@ -138,7 +138,7 @@ impl Shuttle {
         Duration::from_micros(self.rng.random_range(range))
     }
 
-    fn enter(&mut self, world: &World, stage: Stage) {
+    fn enter(&mut self, world: &World, stage: Intrigue) {
         (self.stage, self.until) = (stage, world.now() + PATIENCE);
     }
 
@@ -157,19 +157,19 @@ impl Shuttle {
         let other = (at + self.rng.random_range(1..view.backups.len())) % view.backups.len();
         let (usurper, third) = (view.backups[at].rank, view.backups[other].rank);
         let kind = self.rng.random_range(0..8);
-        let cast = Cast { primary, usurper, third, dies: kind >= 3 };
+        let cast = Plotters { primary, usurper, third, dies: kind >= 3 };
         if kind < 6 {
             unhear(world, cast);
-            self.enter(world, Stage::Unheard(cast));
+            self.enter(world, Intrigue::Unheard(cast));
         } else if let Some(fault) = crash(world, third) {
             // In a whole view there is no place for another life before the primary knows of the death.
             world.invariants_mut().coverage.inject(fault);
-            self.enter(world, Stage::Alone(cast));
+            self.enter(world, Intrigue::Alone(cast));
         }
     }
 
     /// The usurper suspects the primary, and nobody else does anything.
-    fn usurp(&mut self, world: &mut World, cast: Cast) {
+    fn usurp(&mut self, world: &mut World, cast: Plotters) {
         if world.primary() != Some(cast.usurper) {
             if self.rng.random_range(0..AGAIN_ONE_IN) == 0 {
                 let now = world.now();
@@ -184,11 +184,11 @@ impl Shuttle {
         if cast.dies {
             crash_and_recover(world, cast.third);
         }
-        self.enter(world, Stage::Back(cast));
+        self.enter(world, Intrigue::Back(cast));
     }
 
     /// Everybody has a part in the view again, and the primary hands over until the old one leads.
-    fn bring_back(&mut self, world: &mut World, cast: Cast) {
+    fn bring_back(&mut self, world: &mut World, cast: Plotters) {
         let Some(view) = world.view_now() else { return };
         let (primary, whole) = (view.primary.rank, view.backups.len() >= 2);
         if !whole || !serves(world, primary) {
@@ -200,12 +200,12 @@ impl Shuttle {
         cut(world, cast.primary, cast.third, true);
         cut_clients(world, false);
         self.quiet = false;
-        self.enter(world, Stage::Decisive(cast));
+        self.enter(world, Intrigue::Decisive(cast));
         self.until = world.now() + DECISIVE_MAX;
     }
 
     /// When a write is under way, what lingers comes.
-    fn decide(&mut self, world: &mut World, cast: Cast) {
+    fn decide(&mut self, world: &mut World, cast: Plotters) {
         if server(world, cast.primary).is_some_and(|server| server.op() > server.store().op()) {
             self.recall(world, cast.third, cast.primary);
             self.until = world.now();
@@ -220,28 +220,28 @@ impl Shuttle {
     }
 
     /// A backup becomes patient, and dies when it is.
-    fn widen_gap(&mut self, world: &mut World, cast: Cast, gaps: usize) {
+    fn widen_gap(&mut self, world: &mut World, cast: Plotters, gaps: usize) {
         if gaps < GAPS_US.len() {
             cut(world, cast.primary, cast.usurper, true);
-            self.enter(world, Stage::Gaps(cast, gaps + 1));
+            self.enter(world, Intrigue::Gaps(cast, gaps + 1));
             self.next = world.now() + self.within(GAPS_US[gaps].clone());
         } else if let Some(before) = server(world, cast.usurper).map(Server::member) {
             crash_and_recover(world, cast.usurper);
-            self.enter(world, Stage::Reborn(cast, before));
+            self.enter(world, Intrigue::Reborn(cast, before));
         } else {
             self.end(world);
         }
     }
 
     /// Its next life has a part in the view: now comes what it has granted before, and it suspects the primary.
-    fn deliver_lease(&mut self, world: &mut World, cast: Cast, before: Member) {
+    fn deliver_lease(&mut self, world: &mut World, cast: Plotters, before: Member) {
         let member = world.view_now().and_then(|view| view.member_on(cast.usurper));
         if member.is_none_or(|member| member == before) || world.primary() != Some(cast.primary) {
             return;
         }
         self.recall(world, cast.usurper, cast.primary);
         unhear(world, cast);
-        self.enter(world, Stage::Suspects(cast));
+        self.enter(world, Intrigue::Suspects(cast));
     }
 
     /// Everybody is heard again.
@@ -254,7 +254,7 @@ impl Shuttle {
         }
         self.quiet = false;
         self.left -= 1;
-        self.enter(world, if self.left > 0 { Stage::Peace } else { Stage::Over });
+        self.enter(world, if self.left > 0 { Intrigue::Peace } else { Intrigue::Over });
         self.next = world.now() + self.within(PEACE_US);
     }
 }
@@ -269,7 +269,7 @@ fn serves(world: &World, rank: Rank) -> bool {
 }
 
 /// The usurper hears nothing from the primary, and the primary cannot get rid of it.
-fn unhear(world: &mut World, cast: Cast) {
+fn unhear(world: &mut World, cast: Plotters) {
     cut(world, cast.primary, cast.usurper, true);
     cut(world, cast.primary, METADATA, true);
     world.invariants_mut().coverage.inject(Fault::CutOneWay);

@@ -87,6 +87,12 @@ impl Server {
         }
     }
 
+    /// True when this server follows every rule.
+    #[must_use]
+    pub fn follows_all_rules(&self) -> bool {
+        self.core.config.rules.switched_off().next().is_none()
+    }
+
     /// Which life of the server on this rank this primary sends to, if to any.
     #[must_use]
     pub fn peer(&self, rank: Rank) -> Option<Member> {
