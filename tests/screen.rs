@@ -12,6 +12,7 @@ use rustix::termios::Termios;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use support::data::Data;
 use support::job::{GONE_WITHIN, Place, Turn, UNDERSTUDY};
 use support::terminal::{CTRL_C, CTRL_D, CTRL_X, F5, Size, Terminal};
 
@@ -358,4 +359,22 @@ fn a_killed_server_is_seen_and_the_terminal_is_whole_in_the_end() {
     screen.terminal.wait_line("\"red\"");
     screen.terminal.press(CTRL_D);
     screen.check_whole(0);
+}
+
+#[test]
+fn what_was_on_the_disks_is_on_the_cards_after_a_start() {
+    let data = Data::new("screen");
+    let args = [BY_HAND, &["--data", data.text()]].concat();
+    for is_first in [true, false] {
+        let mut screen = Screen::start(&args);
+        screen.terminal.wait_shows("server 1 · PRIMARY");
+        if is_first {
+            screen.terminal.press("PUT color red\r");
+        }
+        screen.terminal.wait("the key on both cards", |terminal| {
+            terminal.lines().iter().any(|line| line.matches(" color  red ").count() == 2)
+        });
+        screen.terminal.press(CTRL_D);
+        screen.check_whole(0);
+    }
 }

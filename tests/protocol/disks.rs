@@ -202,14 +202,13 @@ fn a_reset_whose_view_is_being_written_lets_nobody_go_on() {
 
 /// A cluster in the simulator whose servers have disks, and which has one key.
 fn world_with_disks() -> World {
-    let setup = Setup {
+    let mut world = World::new(Setup {
         config: Config::new(2),
         seed: 1,
         failure_rate: 0.0,
         recover_after: Some(Duration::from_millis(100)),
-        observe: false,
-    };
-    let mut world = World::new(setup);
+        observe: true,
+    });
     world.add_disks(Fsync::EverySecond);
     world.submit(METADATA, put("v"));
     world.run_for(Duration::from_secs(5));
@@ -251,6 +250,37 @@ fn when_all_are_wiped_nobody_pretends() {
     world.control(METADATA, &Control::Reset).expect("it may");
     world.run_for(Duration::from_secs(5));
     assert_eq!((world.holders().len(), world.violation()), (2, None));
+}
+
+/// What a dashboard is told of a server's keys by the first report after a start with what was on the disks.
+#[test]
+fn the_keys_that_were_written_last_are_told_again_after_a_start() {
+    // All of them are in the log as writes; all but a few are in the whole state that the log begins with.
+    for snapshot_bytes in [u64::MAX, 1_500] {
+        let mut world = world_with_disks();
+        world.set_snapshot_bytes(snapshot_bytes);
+        world.lose_everything(false, None);
+        for number in 0..50 {
+            let command = match number {
+                // Written before, and so newer than it looks.
+                45 => Command::Incr { key: "n".into() },
+                3 => Command::Put { key: "n".into(), value: "1".into() },
+                _ => Command::Put { key: format!("key{number}").into(), value: "v".into() },
+            };
+            world.submit(METADATA, command);
+            world.run_for(Duration::from_millis(200));
+        }
+        world.lose_everything(false, None);
+        world.run_for(Duration::from_secs(5));
+        let name = |number| if number == 45 { "n".into() } else { format!("key{number}") };
+        let last: Vec<String> = (18..50).map(name).collect();
+        for rank in world.holders() {
+            let report = world.report(rank, true).expect("it was asked");
+            let told: Vec<String> = report.keys.iter().map(|view| view.key.to_string()).collect();
+            assert_eq!(told, last, "server {rank}, snapshots every {snapshot_bytes} bytes");
+            assert!(report.keys.iter().all(|view| view.value.is_some()), "as they are now");
+        }
+    }
 }
 
 #[test]

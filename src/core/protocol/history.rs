@@ -69,6 +69,11 @@ impl History {
         mark == StateMark { op: offer.op, time: offer.time, digest: offer.digest }
     }
 
+    /// The writes, the newest one first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Arc<LogEntry>> {
+        self.past.iter().rev().map(|(entry, _)| entry)
+    }
+
     /// A part of what follows this write: `None` when it is not here any more, nothing when there is no more.
     #[must_use]
     pub fn after(&self, op: OpNumber) -> Option<Vec<Arc<LogEntry>>> {

@@ -202,6 +202,16 @@ impl Command {
         }
     }
 
+    /// All keys of the first database that this command names.
+    #[must_use]
+    pub fn named_keys(&self) -> Vec<&Bytes> {
+        match self {
+            Self::Call(call) if call.db == Db::default() => call.keys().collect(),
+            Self::Multi(multi) => multi.commands.iter().flat_map(Self::named_keys).collect(),
+            other => other.key().into_iter().collect(),
+        }
+    }
+
     /// The bytes that a write brings along.
     #[must_use]
     pub fn value(&self) -> Option<&Bytes> {

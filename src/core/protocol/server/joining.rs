@@ -94,10 +94,11 @@ impl Joining {
     /// The primary sends only what is missing: goes on with what is committed on the disk.
     fn go_on_with_held(&mut self, core: &mut Core, out: &mut Outbox) -> bool {
         let Some(had) = self.held.take() else { return false };
-        let Recovered { store, holder, history, .. } = *had;
+        let Recovered { store, log, holder, history, .. } = *had;
         let keep = store.op();
         core.install(store, out);
         core.history = history;
+        core.note_newest(&log);
         if let (Some(diary), Some((member, view))) = (&mut core.diary, holder) {
             diary.was_read(keep);
             diary.view(member, &view, keep);
@@ -116,6 +117,7 @@ impl Joining {
         let Recovered { store, log, history, .. } = *had;
         core.install(store, out);
         core.history = history;
+        core.note_newest(&log);
         core.log_bytes = log.iter().map(|entry| entry.command.size_bytes()).sum();
         core.log = log;
         let op = core.op();

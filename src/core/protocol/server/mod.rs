@@ -46,7 +46,7 @@ mod transfer;
 use super::message::{Message, Reason, Request};
 use super::view::{Incarnation, METADATA, Member, Rank, View, ViewNumber};
 use super::{Config, Doom, Event, History, Outbox, Recovered, Rule, Rules, Time};
-use crate::core::store::{Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store, StoreError, UnixMs};
+use crate::core::store::{Bytes, Chance, ClientId, LogEntry, OpNumber, Reply, Stamp, Store, StoreError, UnixMs};
 use backup::Backup;
 use diary::{Diary, Ticket};
 use joining::Joining;
@@ -69,6 +69,8 @@ const AHEAD_MAX: usize = 1024;
 const SHORT_LIFE_ANNOUNCES: u32 = 10;
 /// No longer than after this many short lives in a row a server waits before it asks to join again.
 const SHORT_LIVES_MAX: u32 = 8;
+/// Of the writes that were on the disk the last ones are looked at, this many, for the keys to be shown.
+const LOOKED_AT_MAX: usize = 4_096;
 
 /// What every role has.
 #[derive(Debug, Clone)]
@@ -194,6 +196,26 @@ impl Core {
         out.rubbish.push(std::mem::replace(&mut self.store, store));
         self.generation += 1;
         self.history = History::of(&self.store);
+    }
+
+    /// The state is from the disk, with the writes that led to it: the keys written last count as changed. So do those
+    /// of `log`, which followed there: most likely they will follow again, and there would be no room for them then.
+    fn note_newest(&mut self, log: &VecDeque<Arc<LogEntry>>) {
+        // Those of the whole state that the log began with, if it did.
+        let earlier = self.store.take_changed_if_any().unwrap_or_default();
+        let entries = log.iter().rev().chain(self.history.newest_first()).take(LOOKED_AT_MAX);
+        let keys = entries.flat_map(|entry| entry.command.named_keys().into_iter().rev());
+        let mut newest: Vec<Bytes> = Vec::new();
+        for key in keys.chain(earlier.iter().rev()) {
+            if newest.len() >= self.store.watching() {
+                break;
+            }
+            if !newest.contains(key) {
+                newest.push(key.clone());
+            }
+        }
+        newest.reverse();
+        self.store.put_back_changed(newest);
     }
 
     /// Drops everything after what is committed.
