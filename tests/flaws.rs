@@ -33,7 +33,7 @@ fn noticed_in(chaos: &Chaos, what: &str, flaw: Flaw, seeds: u64) {
 
 /// The same among seeds in which acknowledgements come late by views.
 fn noticed_late(what: &str, bend: Bend, seeds: usize) {
-    let chaos = Chaos::default();
+    let chaos = Chaos { lingers: true, ..Chaos::default() };
     noticed_among((0..).filter(|seed| lingers(*seed, &chaos)).take(seeds), &chaos, what, bent(bend));
 }
 
@@ -232,7 +232,8 @@ fn a_lease_of_an_earlier_life_that_counts() {
 /// It would be a flaw no seed could notice: the promise behind it holds as long as the life that gave it.
 #[test]
 fn the_mere_lease_of_an_older_view_does_no_harm() {
-    let (chaos, flaw) = (Chaos::default(), bent(|s, from, m| of_an_older_view(s, from, m, Taken::Lease)));
+    let chaos = Chaos { lingers: true, ..Chaos::default() };
+    let flaw = bent(|s, from, m| of_an_older_view(s, from, m, Taken::Lease));
     for seed in (0..).filter(|seed| lingers(*seed, &chaos)).take(SEEDS) {
         assert_eq!(run_flawed(seed, &chaos, flaw).outcome, RunOutcome::Clean, "seed {seed}");
     }

@@ -65,6 +65,11 @@ fn disks_are_clean() {
 }
 
 #[test]
+fn acknowledgements_that_come_late_by_views_are_clean() {
+    sweep(200, &Chaos { lingers: true, ..Chaos::default() });
+}
+
+#[test]
 fn sessions_that_end_are_clean() {
     sweep(150, &Chaos { sessions: true, ..Chaos::default() });
     sweep(30, &Chaos { sessions: true, disks: true, ..Chaos::default() });

@@ -52,6 +52,9 @@ pub struct Chaos {
     pub disks: bool,
     /// Several clients live on a rank, and sessions end: after a short silence, and by their clients' own will.
     pub sessions: bool,
+    /// One run in four is about nothing but acknowledgements that come late by views. (With three servers at least, and
+    /// of these runs not all ask everything: so it is said when they are wanted.)
+    pub lingers: bool,
     /// Which rules hold.
     pub rules: Rules,
 }
@@ -71,6 +74,7 @@ impl Default for Chaos {
             values: false,
             disks: false,
             sessions: false,
+            lingers: false,
             rules: Rules::default(),
         }
     }
@@ -263,7 +267,7 @@ impl ChaosWeather {
 #[must_use]
 pub fn lingers(seed: u64, chaos: &Chaos) -> bool {
     let weather = ChaosWeather::of(seed);
-    weather.lingers && chaos.servers >= LINGER_SERVERS_MIN && !(chaos.load && weather.load)
+    chaos.lingers && weather.lingers && chaos.servers >= LINGER_SERVERS_MIN && !(chaos.load && weather.load)
 }
 
 /// A flaw: a protocol that is not ours, to see whether a run would notice it.

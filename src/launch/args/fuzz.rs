@@ -98,6 +98,7 @@ impl FuzzArgs {
             values: self.values,
             disks: self.disk,
             sessions: self.sessions,
+            lingers: false,
             rules: Rules::without(&self.without),
         }
     }
