@@ -23,9 +23,8 @@ use std::time::Duration;
 /// where three ranks share two cores, and the pieces of a long frame follow each other within it. (With a quarter of it
 /// a PUT of 64 KiB took twice as long, and one PUT in a hundred cost a nap.)
 pub const YIELDING: Duration = Duration::from_micros(200);
-/// Who had to wait so long for the core that it gave away has given it to somebody who computes (a rank is back sooner,
-/// a slice of the kernel's is longer),
-const CROWDED: Duration = Duration::from_millis(1);
+/// Who had to wait so long for the core that it gave away has given it to somebody who computes,
+const CROWDED: Duration = Duration::from_micros(200);
 /// and gives none away like this for this many times as long,
 const CROWDED_TIMES: u32 = 20;
 /// but for no longer than this.
