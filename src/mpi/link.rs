@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A peer that was not heard to do anything but its background chores for this long probably naps or sleeps (it looks
 /// again at once for twice as long, see [`super::pace`]): a frame for it comes with a ring.
-const ASLEEP_AFTER: Duration = Duration::from_micros(100);
+const ASLEEP_AFTER: Duration = Duration::from_micros(25);
 const _: () = assert!(ASLEEP_AFTER.as_nanos() * 2 <= YIELDING.as_nanos());
 /// Once rung, a peer needs no second ring for this long.
 const RING_INTERVAL: Duration = YIELDING;

@@ -19,10 +19,8 @@ use crate::core::protocol::Time;
 use crate::mpi::transport::Doorbell;
 use std::time::Duration;
 
-/// After work, look again at once for this long: who asks one thing after the other asks again within this time, even
-/// where three ranks share two cores, and the pieces of a long frame follow each other within it. (With a quarter of it
-/// a PUT of 64 KiB took twice as long, and one PUT in a hundred cost a nap.)
-pub const YIELDING: Duration = Duration::from_micros(200);
+/// After work, look again at once for this long: who asks one thing after the other asks again within this time.
+pub const YIELDING: Duration = Duration::from_micros(50);
 /// Who had to wait so long for the core that it gave away has given it to somebody who computes,
 const CROWDED: Duration = Duration::from_micros(200);
 /// and gives none away like this for this many times as long,
